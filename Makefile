@@ -1,0 +1,73 @@
+# Run `make` to see what there is. Every target runs on a laptop: no AWS account, no Docker.
+
+PYTHON ?= python3
+
+# Settings that the commands read from their environment, for example `make run PHOTOS=~/pictures PORT=4600`.
+export PHOTOS PORT REKOGNITION_PORT
+
+# Twice quiet: errors are shown, warnings about a package index are not.
+PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help install run up down test lint clean
+
+# --- Help ------------------------------------------------------------------------------------------------------------
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+# --- Install: .venv holds the tools, .engine/venv the embedded AWS (their pins contradict each other) -----------------
+
+install: .venv/.installed .engine/venv/.installed ## Install the tools and the embedded AWS (needs Python 3.11 or newer)
+
+.venv/.installed: requirements-dev.txt | check-python
+	@echo "Installing the tools into .venv ..."
+	@$(PYTHON) -m venv .venv
+	@.venv/bin/python $(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+.engine/venv/.installed: local/requirements.txt | check-python
+	@echo "Installing the embedded AWS into .engine/venv ..."
+	@$(PYTHON) -m venv .engine/venv
+	@.engine/venv/bin/python $(PIP_INSTALL) -r local/requirements.txt
+	@touch $@
+
+.PHONY: check-python
+check-python:
+	@command -v "$(PYTHON)" > /dev/null || { \
+	  echo "There is no $(PYTHON): install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "$$("$(PYTHON)" --version) is too old: install Python 3.11 or newer, or name one: make PYTHON=python3.13" >&2; exit 1; }
+	@"$(PYTHON)" -c 'import venv, ensurepip' 2> /dev/null || { \
+	  echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
+
+# --- Run -------------------------------------------------------------------------------------------------------------
+
+run: install ## Sort the pictures of photos/, or of PHOTOS=folder, on this machine, and show the table
+	@.venv/bin/python -m local.demo
+
+up: install ## Start the embedded AWS and deploy the application to it
+	@.venv/bin/python -m local.engine up
+	@.venv/bin/python -m local.deploy
+
+down: ## Stop the embedded AWS
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local.engine down; else echo "Nothing is installed, nothing runs."; fi
+
+# --- Test ------------------------------------------------------------------------------------------------------------
+
+test: lint ## Check and test everything, offline
+	@.venv/bin/python -m pytest -q $(PYTEST)
+
+lint: install ## Style, types and templates
+	@.venv/bin/ruff check -q .
+	@.venv/bin/ruff format -q --check .
+	@.venv/bin/mypy functions
+	@.venv/bin/cfn-lint template.yaml
+
+# --- Measure: bench ... -----------------------------------------------------------------------------------------------
+
+# --- Clean up --------------------------------------------------------------------------------------------------------
+
+clean: down ## Stop everything and remove all that make created
+	@rm -rf .venv .engine .aws-sam

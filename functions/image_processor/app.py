@@ -1,0 +1,93 @@
+"""ImageProcessor: the state Analyze Image. Checks the picture, asks the recognizer, applies the policy."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any, NotRequired, TypedDict
+
+from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pet_detector import image_format, images, recognizer, settings
+from pet_detector.errors import PolicyInvalidError
+from pet_detector.models import Rejection
+from pet_detector.observability import count, logger
+from pet_detector.policy import Policy, decide
+
+# How long a change of the policy parameter may take to be seen; saves an SSM call for every image of a busy minute.
+POLICY_CACHED_SECONDS = 60
+
+
+class Event(TypedDict):
+    """`versionId` may be missing or empty when a person starts an execution: the newest version is meant."""
+
+    imageId: str
+    executionArn: str
+    key: str
+    versionId: NotRequired[str]
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
+    """Returns what Log Detection writes and Move Image needs; `outcome` is `classified` or `rejected`.
+
+    Raises ThrottledError and ServiceError (the state machine retries), and AccessDeniedError, ImageNotFoundError,
+    PolicyInvalidError (it does not).
+    """
+    logger.append_keys(image_id=event["imageId"], execution_id=event["executionArn"])
+    bucket = settings.required("IMAGE_BUCKET_NAME")
+    stored = images.read(bucket, event["key"], event.get("versionId") or None)
+    facts = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
+    if stored.data is None:
+        return _rejected(facts, image_format.too_large(stored.size))
+    facts["contentHash"] = hashlib.sha256(stored.data).hexdigest()
+    header = image_format.inspect(stored.data)
+    if isinstance(header, Rejection):
+        return _rejected(facts, header)
+    facts |= {"imageFormat": header.format.value, "extension": header.format.extension}
+    recognition = recognizer.recognize(bucket, event["key"], stored.version_id)
+    if isinstance(recognition, Rejection):
+        return _rejected(facts, recognition)
+    policy = current_policy()
+    decision = decide(recognition.labels, policy)
+    count("ImageClassified", Animal=decision.animal.value)
+    logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
+    return facts | {
+        "outcome": "classified",
+        "animal": decision.animal.value,
+        "confidence": round(decision.confidence, 2),
+        "certain": decision.certain,
+        "reason": decision.reason,
+        "scores": {"cat": round(decision.scores.cat, 2), "dog": round(decision.scores.dog, 2)},
+        "labels": [
+            {"name": label.name, "confidence": label.confidence} for label in recognizer.trimmed(recognition.labels)
+        ],
+        "policyVersion": policy.version,
+        "modelVersion": recognition.model_version,
+    }
+
+
+def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
+    count("ImageRejected", ReasonCode=rejection.code.value)
+    logger.info("Image rejected", reason_code=rejection.code)
+    # What is not a JPEG or PNG is kept under a name that no browser will try to show.
+    defaults = {"contentHash": "", "imageFormat": "unknown", "extension": "bin"}
+    return defaults | facts | {"outcome": "rejected", "reasonCode": rejection.code.value, "reason": rejection.reason}
+
+
+def current_policy() -> Policy:
+    """The policy in the SSM parameter, `{"minimum": 80, "margin": 15, "floor": 50}`, cached for a minute.
+
+    Raises PolicyInvalidError when the parameter cannot be read or used: better no decision than a wrong one.
+    """
+    name = settings.required("POLICY_PARAMETER_NAME")
+    try:
+        numbers = json.loads(get_parameter(name, max_age=POLICY_CACHED_SECONDS))
+        return Policy(**numbers)
+    except GetParameterError as error:
+        raise PolicyInvalidError(f"The policy parameter {name} cannot be read.") from error
+    except (TypeError, ValueError) as error:
+        raise PolicyInvalidError(
+            f'The policy parameter {name} must hold JSON like {{"minimum": 80, "margin": 15, "floor": 50}}.'
+        ) from error

@@ -1,0 +1,131 @@
+"""ImagesApi: GET /images, GET /images/{id} and GET /health. Answers from the table; never asks Step Functions."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Any, TypeVar
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pet_detector import catalogue, http_api, images, settings
+from pet_detector.catalogue import Query, Record
+from pet_detector.errors import RequestError
+from pet_detector.models import Animal, Status
+from pet_detector.observability import logger
+
+DEFAULT_LIMIT = 20
+MAX_LIMIT = 100
+MAX_TOKEN_LENGTH = 1024
+
+Word = TypeVar("Word", bound=StrEnum)  # Python 3.11 has no other spelling
+
+_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
+# Attributes of a record as the API names them; what is not here stays inside.
+_FIELDS = {
+    "ImageID": "imageId",
+    "ProcessingStatus": "status",
+    "DetectedAnimal": "animal",
+    "ConfidenceScore": "confidence",
+    "Certain": "certain",
+    "Scores": "scores",
+    "Reason": "reason",
+    "ReasonCode": "reasonCode",
+    "OriginalFilename": "fileName",
+    "FileSize": "fileSize",
+    "ImageFormat": "imageFormat",
+    "S3Location": "location",
+    "PolicyVersion": "policyVersion",
+    "Timestamp": "timestamp",
+    "CreatedAt": "createdAt",
+    "UpdatedAt": "updatedAt",
+}
+
+app = http_api.resolver()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers an API Gateway REST proxy event."""
+    return app.resolve(event, context)
+
+
+@app.get("/health")
+def health() -> Response[str]:
+    """200: the gateway and this function work."""
+    return http_api.answer(200, {"status": "ok"})
+
+
+@app.get("/images/<image_id>")
+def one_image(image_id: str) -> Response[str]:
+    """The record of an image, with a link to look at it for a few minutes when it was filed under an animal."""
+    record = None
+    if _IMAGE_ID.fullmatch(image_id):
+        record = catalogue.find(settings.required("DETECTION_LOGS_TABLE_NAME"), image_id)
+    if record is None:
+        raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
+    body = visible(record)
+    if record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW):
+        bucket = settings.required("IMAGE_BUCKET_NAME")
+        body["viewUrl"] = images.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/"))
+        body["viewUrlExpiresInSeconds"] = images.VIEW_LINK_SECONDS
+    return http_api.answer(200, body)
+
+
+@app.get("/images")
+def all_images() -> Response[str]:
+    """Records, newest first, filtered by animal, status, from and to; `nextToken` is null at the end."""
+    parameters = app.current_event.query_string_parameters
+    query = Query(
+        animal=choice(Animal, "animal", parameters.get("animal")),
+        status=choice(Status, "status", parameters.get("status")),
+        since=moment("from", parameters.get("from")),
+        until=moment("to", parameters.get("to")),
+    )
+    token = parameters.get("nextToken")
+    if token is not None and len(token) > MAX_TOKEN_LENGTH:
+        raise RequestError(400, "INVALID_TOKEN", "nextToken is not of this listing: send it unchanged.")
+    page = catalogue.list_images(
+        settings.required("DETECTION_LOGS_TABLE_NAME"), query, limit_of(parameters.get("limit")), token or None
+    )
+    return http_api.answer(200, {"images": [visible(r) for r in page.records], "nextToken": page.next_token})
+
+
+def visible(record: Record) -> dict[str, Any]:
+    """The part of a record that clients see, under the API's names."""
+    return {ours: record[name] for name, ours in _FIELDS.items() if name in record}
+
+
+def choice(words: type[Word], name: str, text: str | None) -> Word | None:
+    """The word that a filter names. Raises RequestError when it is none of them."""
+    if text is None:
+        return None
+    try:
+        return words(text)
+    except ValueError:
+        raise RequestError(400, "INVALID_FILTER", f"{name} must be one of {', '.join(words)}.") from None
+
+
+def moment(name: str, text: str | None) -> str | None:
+    """A time (or a day: its first moment) as records spell it. Raises RequestError when it is neither."""
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        raise RequestError(
+            400, "INVALID_FILTER", f"{name} must be a day or a time, such as 2026-11-21 or 2026-11-21T09:30:00Z."
+        ) from None
+    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def limit_of(text: str | None) -> int:
+    """How many records a page has. Raises RequestError when it is no number from 1 to MAX_LIMIT."""
+    if text is None:
+        return DEFAULT_LIMIT
+    if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:
+        raise RequestError(400, "INVALID_LIMIT", f"limit must be a number from 1 to {MAX_LIMIT}.")
+    return int(text)

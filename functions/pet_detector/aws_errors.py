@@ -1,0 +1,99 @@
+"""AWS's errors become the domain's own, by code and never by message text.
+
+Most of S3's errors have no class of their own in botocore: unwrapped they would all reach the state machine as
+`ClientError`, which no Retry could tell apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+
+from pet_detector.errors import (
+    AccessDeniedError,
+    ImageChangedError,
+    ImageNotFoundError,
+    PetDetectorError,
+    ServiceError,
+    ThrottledError,
+)
+
+THROTTLES = frozenset(
+    [
+        "Throttling",
+        "ThrottlingException",
+        "ThrottledException",
+        "RequestThrottled",
+        "RequestThrottledException",
+        "RequestLimitExceeded",
+        "ProvisionedThroughputExceededException",
+        "TooManyRequestsException",
+        "LimitExceededException",
+        "SlowDown",
+        "ReduceYourRateOfRequests",
+        "BandwidthLimitExceeded",
+        "429",
+    ]
+)
+DENIALS = frozenset(
+    [
+        "AccessDenied",
+        "AccessDeniedException",
+        "AuthFailure",
+        "AuthorizationError",
+        "AuthorizationErrorException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+        "RequestExpired",
+        "InvalidAccessKeyId",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "InvalidToken",
+        "MissingAuthenticationToken",
+        "SignatureDoesNotMatch",
+        "UnrecognizedClientException",
+        "KMSAccessDeniedException",
+        "Forbidden",
+        "401",
+        "403",
+    ]
+)
+# 405 is S3's answer to a read of a version that is a delete marker.
+ABSENCES = frozenset(
+    ["NoSuchKey", "NoSuchVersion", "NotFound", "InvalidS3ObjectException", "MethodNotAllowed", "404", "405"]
+)
+CHANGES = frozenset(["PreconditionFailed", "412"])
+
+
+def code_of(error: ClientError) -> str:
+    """The service's error code, for example `NoSuchKey`; for HEAD requests, which have no body, the HTTP status."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def translate(error: ClientError | BotoCoreError, call: str) -> PetDetectorError:
+    """The domain's error for what `call` (for example `s3:CopyObject`) ran into."""
+    if isinstance(error, NoCredentialsError):
+        return AccessDeniedError(f"{call}: no credentials")
+    if not isinstance(error, ClientError):  # timeouts, resets, unreadable answers
+        return ServiceError(f"{call}: {type(error).__name__}")
+    code = code_of(error)
+    for codes, kind in (
+        (THROTTLES, ThrottledError),
+        (DENIALS, AccessDeniedError),
+        (ABSENCES, ImageNotFoundError),
+        (CHANGES, ImageChangedError),
+    ):
+        if code in codes:
+            return kind(f"{call}: {code}")
+    return ServiceError(f"{call}: {code or 'unknown error'}")
+
+
+@contextmanager
+def translated(call: str) -> Iterator[None]:
+    """Run a block of AWS calls so that its errors come out as the domain's own."""
+    try:
+        yield
+    except (ClientError, BotoCoreError) as error:
+        raise translate(error, call) from error

@@ -1,0 +1,223 @@
+"""The boundary to Amazon DynamoDB: the table DetectionLogs, one record per image.
+
+The state machine writes a record's middle and end itself (Claim Image, Log Detection, Record Failure); here are the
+beginning, the reading and the notices.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import heapq
+import json
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from pet_detector.aws_errors import code_of, translated
+from pet_detector.errors import RequestError
+from pet_detector.models import Animal, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+Record = dict[str, Any]
+
+# Partition keys of the listing indexes are spread over so many values; image_workflow.asl.yaml computes the same.
+SHARDS = 4
+# An upload that was announced and never came is forgotten after a day (DynamoDB deletes it within two more).
+UPLOADING_KEPT_SECONDS = 24 * 60 * 60
+
+_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
+_serialize = TypeSerializer().serialize
+_deserialize = TypeDeserializer().deserialize
+
+
+@cache
+def _client() -> DynamoDBClient:
+    return boto3.client("dynamodb", config=_CONFIG)
+
+
+def shard_of(image_id: str) -> str:
+    """The shard of an ImageID ("0" to "3"): its first hex digit modulo SHARDS."""
+    return str(int(image_id[0], 16) % SHARDS)
+
+
+def now() -> str:
+    """The time, RFC 3339 in UTC with milliseconds, as Step Functions writes it: `2026-11-21T09:30:00.123Z`."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def announce(table: str, image_id: str, *, file_name: str, uploaded_by: str, fingerprint: str) -> Record:
+    """Write the record of an upload that is about to come, or find the one that the same request made before.
+
+    Returns the record as it stands. Its `RequestFingerprint` equals `fingerprint` unless the id was used for another
+    request.
+    """
+    created = now()
+    record: Record = {
+        "ImageID": image_id,
+        "ProcessingStatus": Status.UPLOADING.value,
+        "OriginalFilename": file_name,
+        "UploadedBy": uploaded_by,
+        "RequestFingerprint": fingerprint,
+        "CreatedAt": created,
+        "UpdatedAt": created,
+        "ListedAt": f"{created}#{image_id}",
+        "Shard": shard_of(image_id),
+        "StatusShard": f"{Status.UPLOADING.value}#{shard_of(image_id)}",
+        "ExpiresAt": int(time.time()) + UPLOADING_KEPT_SECONDS,
+    }
+    with translated("dynamodb:PutItem"):
+        try:
+            _client().put_item(
+                TableName=table,
+                Item={name: _serialize(value) for name, value in record.items()},
+                ConditionExpression="attribute_not_exists(ImageID)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            return _plain(error.response["Item"])  # type: ignore[typeddict-item]  # not in botocore's general error
+    return record
+
+
+def find(table: str, image_id: str) -> Record | None:
+    """The record of an image, as of now, or None."""
+    with translated("dynamodb:GetItem"):
+        answer = _client().get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
+    return _plain(answer["Item"]) if "Item" in answer else None
+
+
+def _plain(item: dict[str, Any]) -> Record:
+    return {name: _deserialize(value) for name, value in item.items()}
+
+
+@dataclass(frozen=True)
+class Query:
+    """What to list. `since` and `until` are RFC 3339 UTC times, compared as text: since <= CreatedAt < until."""
+
+    animal: Animal | None = None
+    status: Status | None = None
+    since: str | None = None
+    until: str | None = None
+
+    def spread(self) -> tuple[str, str, str]:
+        """-> (index, its partition key attribute, prefix of the partition key's values)."""
+        if self.animal:
+            return "AnimalIndex", "AnimalShard", f"{self.animal.value}#"
+        if self.status:
+            return "StatusIndex", "StatusShard", f"{self.status.value}#"
+        return "ListingIndex", "Shard", ""
+
+
+@dataclass(frozen=True)
+class Page:
+    """Records, newest first, and the token for the next page, or None at the end."""
+
+    records: list[Record]
+    next_token: str | None
+
+
+def list_images(table: str, query: Query, limit: int, token: str | None = None) -> Page:
+    """List records newest first, at most `limit` (1 to 100), after the position of `token`.
+
+    Merges one ordered query per shard, so that no single partition takes every write. The listing is eventually
+    consistent. Raises RequestError for a token that is not of this listing.
+    """
+    before = _open_token(token, query) if token else None
+    with translated("dynamodb:Query"):
+        shards = [_query_shard(table, query, str(shard), limit + 1, before) for shard in range(SHARDS)]
+    merged = heapq.merge(*shards, key=lambda record: str(record["ListedAt"]), reverse=True)
+    records = [record for record, _ in zip(merged, range(limit + 1), strict=False)]
+    more = len(records) > limit
+    records = records[:limit]
+    return Page(records, _seal_token(records[-1]["ListedAt"], query) if more else None)
+
+
+def _query_shard(table: str, query: Query, shard: str, limit: int, before: str | None) -> list[Record]:
+    index, attribute, prefix = query.spread()
+    # "\x7f" sorts behind every character of a time and an id; ListedAt is "<CreatedAt>#<ImageID>".
+    upper = before or query.until or "\x7f"
+    values = {":shard": prefix + shard, ":upper": upper, ":lower": query.since or "0"}
+    arguments: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": index,
+        "KeyConditionExpression": "#shard = :shard AND ListedAt BETWEEN :lower AND :upper",
+        "ExpressionAttributeNames": {"#shard": attribute},
+        "ScanIndexForward": False,
+    }
+    if query.animal and query.status:
+        arguments["FilterExpression"] = "ProcessingStatus = :status"
+        values[":status"] = query.status.value
+    arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
+    records: list[Record] = []
+    for page in _client().get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": limit + 1}):
+        records += [_plain(item) for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
+        if len(records) >= limit:
+            break
+    return records[:limit]
+
+
+def _seal_token(listed_at: str, query: Query) -> str:
+    text = json.dumps([listed_at, _identity(query)], separators=(",", ":"))
+    return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")
+
+
+def _open_token(token: str, query: Query) -> str:
+    try:
+        listed_at, identity = json.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+    except (binascii.Error, UnicodeDecodeError, ValueError, TypeError):
+        listed_at = identity = None
+    if not isinstance(listed_at, str) or len(listed_at) > 100 or identity != _identity(query):
+        raise RequestError(
+            400, "INVALID_TOKEN", "nextToken is not of this listing: send it unchanged, with the same filters."
+        )
+    return listed_at
+
+
+def _identity(query: Query) -> list[str | None]:
+    return [query.animal, query.status, query.since, query.until]
+
+
+def claim_notice(table: str, image_id: str, attribute: str, fact: str) -> bool:
+    """Reserve the sending of the notice of one fact about an image; False when it was reserved before.
+
+    `attribute` is the record's attribute that remembers the fact.
+    """
+    with translated("dynamodb:UpdateItem"):
+        try:
+            _client().update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="SET #notice = :fact",
+                ConditionExpression="attribute_not_exists(#notice) OR #notice <> :fact",
+                ExpressionAttributeNames={"#notice": attribute},
+                ExpressionAttributeValues={":fact": {"S": fact}},
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            return False
+    return True
+
+
+def release_notice(table: str, image_id: str, attribute: str, fact: str) -> None:
+    """Take back a reservation, because the notice was certainly not sent."""
+    with translated("dynamodb:UpdateItem"):
+        _client().update_item(
+            TableName=table,
+            Key={"ImageID": {"S": image_id}},
+            UpdateExpression="REMOVE #notice",
+            ConditionExpression="#notice = :fact",
+            ExpressionAttributeNames={"#notice": attribute},
+            ExpressionAttributeValues={":fact": {"S": fact}},
+        )

@@ -1,0 +1,62 @@
+"""Every error of the domain, one class per decision that the state machine or the API makes.
+
+    PetDetectorError
+    ├── ThrottledError          AWS asked us to slow down: the state machine retries, slowly
+    ├── ServiceError            AWS failed, timed out or hung up: the state machine retries, a few times
+    ├── AccessDeniedError       a permission or a credential is missing: an operator must act, never retried
+    ├── ImageNotFoundError      the object is neither where it was nor where it should be: never retried
+    ├── ImageChangedError       the object is not the one that was analysed: never retried
+    ├── PolicyInvalidError      the detection policy parameter cannot be used: an operator must act
+    ├── SettingMissingError     a function lacks an environment variable: a fault of the deployment
+    └── RequestError            the API's caller must change the request
+
+A Python Lambda's `errorType` is the class name, which `Retry` and `Catch` compare with `ErrorEquals`: a rename here
+is a change of `statemachine/image_workflow.asl.yaml` (`tests/template` compares the two).
+"""
+
+from __future__ import annotations
+
+
+class PetDetectorError(Exception):
+    """Root of all errors that this package raises on purpose."""
+
+
+class ThrottledError(PetDetectorError):
+    """An AWS service answered that we call too often."""
+
+
+class ServiceError(PetDetectorError):
+    """An AWS service failed, timed out, closed the connection, or refused for a reason that we do not know."""
+
+
+class AccessDeniedError(PetDetectorError):
+    """An AWS service refused the caller: missing permission, or expired credentials."""
+
+
+class ImageNotFoundError(PetDetectorError):
+    """The object (or that version of it) does not exist."""
+
+
+class ImageChangedError(PetDetectorError):
+    """The object's ETag differs from the one that was analysed."""
+
+
+class PolicyInvalidError(PetDetectorError):
+    """The SSM parameter with the detection policy is missing, not JSON, or out of range."""
+
+
+class SettingMissingError(PetDetectorError):
+    """A required environment variable is missing or empty."""
+
+
+class RequestError(PetDetectorError):
+    """A request to the API that its caller must change.
+
+    `status` is the HTTP status (400 to 499), `code` a stable UPPER_SNAKE name, the message a sentence that says
+    what to do.
+    """
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.code = code

@@ -1,0 +1,154 @@
+"""The boundary to Amazon S3: reading, filing and handing out pictures. One bucket; its name comes from the caller."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, NotRequired, TypedDict
+
+import boto3
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from pet_detector.aws_errors import ABSENCES, CHANGES, code_of, translated
+from pet_detector.errors import ImageChangedError, ImageNotFoundError
+from pet_detector.image_format import MAX_BYTES
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+INPUT_FOLDER = "input"
+UPLOAD_LINK_SECONDS = 300
+VIEW_LINK_SECONDS = 300
+
+CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "bin": "application/octet-stream"}
+
+# Signature v4 by name: without it botocore presigns for us-east-1 with the retired v2. One attempt: the state machine
+# owns the retries.
+_CONFIG = Config(
+    signature_version="s3v4",
+    connect_timeout=2,
+    read_timeout=8,
+    retries={"mode": "standard", "total_max_attempts": 1},
+)
+
+
+@cache
+def _client() -> S3Client:
+    return boto3.client("s3", config=_CONFIG)
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """One version of an object. `data` is None when it has more than MAX_BYTES: nobody needs those bytes."""
+
+    size: int
+    etag: str
+    version_id: str
+    data: bytes | None
+
+
+class _Version(TypedDict):
+    Bucket: str
+    Key: str
+    VersionId: NotRequired[str]
+
+
+def _version(bucket: str, key: str, version_id: str | None) -> _Version:
+    return {"Bucket": bucket, "Key": key, "VersionId": version_id} if version_id else {"Bucket": bucket, "Key": key}
+
+
+def read(bucket: str, key: str, version_id: str | None) -> StoredImage:
+    """Read one version of an object, by default its newest. Raises ImageNotFoundError and the errors of AWS."""
+    with translated("s3:GetObject"):
+        answer = _client().get_object(**_version(bucket, key, version_id))
+        with answer["Body"] as body:
+            size = answer["ContentLength"]
+            data = body.read() if size <= MAX_BYTES else None
+    return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data)
+
+
+def move(bucket: str, key: str, version_id: str, etag: str, destination: str) -> None:
+    """Move one version of an object to the key `destination`: copy if unchanged, verify, and only then delete.
+
+    Safe to run again after any crash: when the source is gone and the destination holds a copy of it, nothing is left
+    to do. The copy gets a content type by its extension and none of the uploader's metadata. Raises
+    ImageChangedError when the source is not the object with that `etag`, ImageNotFoundError when it is nowhere.
+    """
+    if key == destination:
+        _verify(bucket, destination, None)
+        return
+    with translated("s3:CopyObject"):
+        try:
+            _client().copy_object(
+                Bucket=bucket,
+                Key=destination,
+                CopySource={"Bucket": bucket, "Key": key, "VersionId": version_id},
+                CopySourceIfMatch=etag,
+                MetadataDirective="REPLACE",
+                ContentType=CONTENT_TYPES[destination.rpartition(".")[2]],
+                # Says which object this is a copy of; an ETag alone does not, as it differs after multipart uploads.
+                Metadata={"source-etag": etag.strip('"'), "source-version": version_id},
+                TaggingDirective="REPLACE",
+            )
+        except ClientError as error:
+            if code_of(error) in CHANGES:
+                raise ImageChangedError(f"{key} is no longer the object that was analysed.") from error
+            if code_of(error) not in ABSENCES:
+                raise
+            _verify(bucket, destination, version_id)  # an earlier run moved it, or it is lost
+            return
+    _verify(bucket, destination, version_id)
+    with translated("s3:DeleteObject"):
+        # The version, not the key: a newer upload under the same key stays where it is.
+        _client().delete_object(Bucket=bucket, Key=key, VersionId=version_id)
+
+
+def _verify(bucket: str, key: str, source_version: str | None) -> None:
+    with translated("s3:HeadObject"):
+        metadata = _client().head_object(Bucket=bucket, Key=key)["Metadata"]
+    if source_version is not None and metadata.get("source-version") != source_version:
+        raise ImageNotFoundError(f"{key} is a copy of another object, and the source is gone.")
+
+
+class UploadForm(TypedDict):
+    """A presigned POST: send `fields` as a multipart form to `url`, with the picture as last field, named `file`."""
+
+    url: str
+    fields: dict[str, str]
+
+
+def upload_form(bucket: str, key: str, content_type: str) -> UploadForm:
+    """A form that can put just this key, with just this type, of 1 byte to MAX_BYTES, for UPLOAD_LINK_SECONDS."""
+    form = _client().generate_presigned_post(
+        bucket,
+        key,
+        Fields={"Content-Type": content_type},
+        Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, MAX_BYTES]],
+        ExpiresIn=UPLOAD_LINK_SECONDS,
+    )
+    return {"url": form["url"], "fields": form["fields"]}
+
+
+def store(bucket: str, key: str, data: bytes, content_type: str) -> None:
+    """Put a new object; when the key exists already (the same request, again) leave it as it is."""
+    with translated("s3:PutObject"):
+        try:
+            _client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, IfNoneMatch="*")
+        except ClientError as error:
+            if code_of(error) not in CHANGES:
+                raise
+
+
+def view_link(bucket: str, key: str) -> str:
+    """A link that shows the picture for VIEW_LINK_SECONDS to whoever holds it; never write it to a log."""
+    return _client().generate_presigned_url(
+        "get_object",
+        Params={
+            "Bucket": bucket,
+            "Key": key,
+            "ResponseContentType": CONTENT_TYPES[key.rpartition(".")[2]],
+            "ResponseContentDisposition": "inline",
+        },
+        ExpiresIn=VIEW_LINK_SECONDS,
+    )

@@ -1,0 +1,102 @@
+"""The words of the domain, as types. Everything here is immutable and knows nothing of AWS."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Animal(StrEnum):
+    """What a picture shows, as far as anybody is interested; also the class of the folder that it is filed in."""
+
+    CAT = "cat"
+    DOG = "dog"
+    OTHER = "other"
+
+
+class Status(StrEnum):
+    """A record's ProcessingStatus. It only moves forward, in this order."""
+
+    UPLOADING = "uploading"  # the API promised a place for it; no object yet
+    PROCESSING = "processing"  # an execution has claimed it
+    COMPLETED = "completed"
+    NEEDS_REVIEW = "needs_review"  # filed under others/, and a person was asked
+    REJECTED = "rejected"  # not a picture that we can take
+    FAILED = "failed"  # our fault; the object still lies where it was
+
+    @property
+    def is_final(self) -> bool:
+        """True when no execution will change the record any more (but for a restart of a failed one)."""
+        return self not in (Status.UPLOADING, Status.PROCESSING)
+
+
+class ReasonCode(StrEnum):
+    """Why a picture was rejected. Clients depend on these names: add to them, never change them."""
+
+    NOT_AN_IMAGE = "NOT_AN_IMAGE"
+    UNSUPPORTED_FORMAT = "UNSUPPORTED_FORMAT"
+    TOO_SMALL = "TOO_SMALL"
+    TOO_LARGE = "TOO_LARGE"
+    TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
+    TRUNCATED = "TRUNCATED"
+    EMPTY = "EMPTY"
+
+
+class ImageFormat(StrEnum):
+    """Formats that Amazon Rekognition can read."""
+
+    JPEG = "JPEG"
+    PNG = "PNG"
+
+    @property
+    def extension(self) -> str:
+        """File name extension of the stored object, without the dot."""
+        return "jpg" if self is ImageFormat.JPEG else "png"
+
+
+@dataclass(frozen=True)
+class Label:
+    """One thing that the recognizer sees. `confidence` is in percent, 0 to 100."""
+
+    name: str
+    confidence: float
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Confidence for a cat and for a dog, each in percent, 0 to 100; 0 when the recognizer named none."""
+
+    cat: float
+    dog: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What the policy made of the labels.
+
+    `confidence` (percent) is the winner's, for `other` 100 minus the higher of the two scores. An image that is not
+    `certain` is always filed as `other`. `reason` is a sentence for people.
+    """
+
+    animal: Animal
+    confidence: float
+    certain: bool
+    reason: str
+    scores: Scores
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """Why a picture cannot be taken: a stable code, and a sentence for the person who uploaded it."""
+
+    code: ReasonCode
+    reason: str
+
+
+@dataclass(frozen=True)
+class ImageHeader:
+    """What the first bytes of a picture say. `width` and `height` are in pixels."""
+
+    format: ImageFormat
+    width: int
+    height: int

@@ -1,0 +1,137 @@
+"""UploadApi: POST /upload. Promises an image a place, and either hands out a form for it or stores it at once."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import json
+import unicodedata
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pet_detector import catalogue, http_api, images, settings
+from pet_detector.errors import RequestError
+from pet_detector.observability import count, logger
+
+EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png"}
+FILE_NAME_LENGTH = 255
+# Base64 makes 4 bytes of 3, and Lambda takes 6 MB a request: 4 MB is what surely fits.
+MAX_INLINE_BYTES = 4 * 1024 * 1024
+IDEMPOTENCY_KEY_LENGTH = 255
+
+app = http_api.resolver()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers an API Gateway REST proxy event."""
+    return app.resolve(event, context)
+
+
+@dataclass(frozen=True)
+class Upload:
+    """A request that was checked. `data` is None when the caller wants a form to send the picture with."""
+
+    file_name: str
+    content_type: str
+    data: bytes | None
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for equal requests: what an Idempotency-Key stands for."""
+        digest = hashlib.sha256(self.data or b"").hexdigest()
+        return hashlib.sha256(json.dumps([self.file_name, self.content_type, digest]).encode()).hexdigest()
+
+
+@app.post("/upload")
+def upload() -> Response[str]:
+    """201 with a form, or 202 when the picture came with the request. 409 when an Idempotency-Key is used again."""
+    request = parse(app.current_event.body)
+    caller = http_api.caller_of(app)
+    image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), caller)
+    logger.append_keys(image_id=image_id)
+    record = catalogue.announce(
+        settings.required("DETECTION_LOGS_TABLE_NAME"),
+        image_id,
+        file_name=request.file_name,
+        uploaded_by=caller,
+        fingerprint=request.fingerprint,
+    )
+    if record.get("RequestFingerprint") != request.fingerprint:
+        raise RequestError(
+            409, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was sent with another request; choose a new key."
+        )
+    bucket = settings.required("IMAGE_BUCKET_NAME")
+    key = f"{images.INPUT_FOLDER}/{image_id}.{EXTENSIONS[request.content_type]}"
+    body = {"imageId": image_id, "status": record["ProcessingStatus"]}
+    if request.data is None:
+        form = images.upload_form(bucket, key, request.content_type)
+        logger.info("Upload form handed out")
+        return http_api.answer(201, body | {"upload": form, "expiresInSeconds": images.UPLOAD_LINK_SECONDS})
+    if record["ProcessingStatus"] == "uploading":  # a repeated request finds the picture stored, perhaps even filed
+        images.store(bucket, key, request.data, request.content_type)
+    count("ImageReceived")
+    logger.info("Image stored")
+    return http_api.answer(202, body)
+
+
+def image_id_for(idempotency_key: str | None, caller: str) -> str:
+    """A new ImageID that nobody can guess; with an Idempotency-Key the same one for the same caller every time.
+
+    Raises RequestError for a key that is empty or too long.
+    """
+    if idempotency_key is None:
+        return uuid.uuid4().hex
+    if not 1 <= len(idempotency_key) <= IDEMPOTENCY_KEY_LENGTH:
+        raise RequestError(
+            400, "INVALID_IDEMPOTENCY_KEY", f"Idempotency-Key needs 1 to {IDEMPOTENCY_KEY_LENGTH} characters."
+        )
+    return hashlib.sha256(f"{caller}\n{idempotency_key}".encode()).hexdigest()[:32]
+
+
+def parse(body: str | None) -> Upload:
+    """Check the request again, whatever the gateway let pass. Raises RequestError."""
+    try:
+        fields = json.loads(body or "")
+    except ValueError:
+        fields = None
+    if not isinstance(fields, dict):
+        raise RequestError(400, "INVALID_BODY", "Send a JSON object with fileName and contentType.")
+    file_name, content_type = fields.get("fileName"), fields.get("contentType")
+    if not isinstance(file_name, str) or not 1 <= len(file_name) <= FILE_NAME_LENGTH:
+        raise RequestError(400, "INVALID_FILE_NAME", f"fileName needs 1 to {FILE_NAME_LENGTH} characters.")
+    if content_type not in EXTENSIONS:
+        raise RequestError(400, "UNSUPPORTED_CONTENT_TYPE", "contentType must be image/jpeg or image/png.")
+    return Upload(clean_name(file_name), content_type, picture_in(fields))
+
+
+def clean_name(file_name: str) -> str:
+    """The last part of a path, without control, direction and other invisible characters; `image` if none is left.
+
+    The name is shown to people and never used as a path.
+    """
+    last = file_name.replace("\\", "/").rstrip("/").rpartition("/")[2]
+    visible = "".join(character for character in last if unicodedata.category(character)[0] != "C").strip()
+    return visible if visible.strip(".") else "image"
+
+
+def picture_in(fields: dict[str, Any]) -> bytes | None:
+    """The decoded `image` of a request, or None. Raises RequestError when it is not base64, empty or too large."""
+    if "image" not in fields:
+        return None
+    try:
+        data = base64.b64decode(fields["image"], validate=True)
+    except (binascii.Error, TypeError, ValueError):
+        raise RequestError(400, "INVALID_IMAGE", "image must be the picture's bytes in base64.") from None
+    if not data:
+        raise RequestError(400, "EMPTY", "image is empty; send the picture's bytes, or leave image out to get a form.")
+    if len(data) > MAX_INLINE_BYTES:
+        raise RequestError(
+            413, "TOO_LARGE", "image has more than 4 MB; leave image out to get a form that takes up to 15 MB."
+        )
+    return data

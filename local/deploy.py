@@ -1,0 +1,225 @@
+"""Deploy template.yaml to the embedded AWS, with the user's own commands: `python -m local.deploy`.
+
+It runs `sam build` and `sam deploy --config-env local`, pointed at the engine. What only this machine can say (its
+Python, its processor, the address of its Rekognition) is added to the parameters that samconfig.toml holds.
+
+The build goes to `.engine/build` and not to SAM's own `.aws-sam/build`: code built for this laptop must never be what
+a later `sam deploy --config-env prod` finds lying there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import re
+import subprocess
+import sys
+import time
+import tomllib
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from local.engine import CREDENTIALS, HOST, REGION, REPOSITORY, Engine, UserError, engine_from_environment, run_command
+
+CONFIG_ENVIRONMENT = "local"
+SAM = REPOSITORY / ".venv" / "bin" / "sam"
+
+# How many of a failed command's last lines are shown.
+SHOWN_LINES = 20
+
+_ARCHITECTURES = {"x86_64": "x86_64", "amd64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+_NOISE = re.compile(r"\s*$|\t|[-=]{5,}|Initiating deployment|(CREATE|UPDATE|REVIEW)_(COMPLETE|IN_PROGRESS)\s")
+_AWS_HOST = re.compile(r"^https://([a-z0-9]+)\.execute-api\.[a-z0-9-]+\.amazonaws\.com/(\w+)")
+
+
+class _SamFailedError(Exception):
+    """A SAM command ended with an error."""
+
+    def __init__(self, title: str, lines: list[str], log: Path) -> None:
+        super().__init__(title)
+        self.title = title
+        self.lines = lines
+        self.log = log
+
+    def explained_by(self, failed_resources: list[str]) -> str:
+        """The message for a person: the resources that failed if any are known, else the end of SAM's output."""
+        return "\n".join(
+            [
+                f"`{self.title}` failed.",
+                *(failed_resources or self.lines),
+                "",
+                f"All that it said: {self.log}",
+                "Mend what it names in template.yaml, statemachine/ or functions/, and run the command again.",
+                "If it names nothing of yours: `make down` empties the local AWS; then run the command again.",
+            ]
+        )
+
+
+def deploy(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
+    """Build and deploy the application of a directory, and return the stack's outputs.
+
+    Raises UserError with the last lines of SAM's output when it refuses.
+    """
+    if not SAM.exists():
+        raise UserError("SAM is not installed: run `make install`.")
+    if not (directory / "template.yaml").exists():
+        raise UserError(f"There is no template.yaml in {directory}: run this in the repository.")
+    config = _configuration(directory)
+    parameters = _parameters(engine, config)
+    build = engine.home / "build"
+    common = ["--config-file", str(directory / "samconfig.toml"), "--config-env", CONFIG_ENVIRONMENT]
+    common += ["--parameter-overrides", *parameters]
+    places = ["--build-dir", str(build), "--cached", "--cache-dir", str(engine.home / "build-cache")]
+    environment = _environment(engine)
+    template = ["--template-file", str(build / "template.yaml")]
+    start = datetime.now(UTC)
+    try:
+        for name, command in (("build", ["build", *places, *common]), ("deploy", ["deploy", *template, *common])):
+            _run(f"sam {name}", [str(SAM), *command], directory, environment, engine.logs / f"sam-{name}.log")
+    except _SamFailedError as failure:
+        failed = _failed_resources(engine, config["deploy"]["stack_name"], start)
+        raise UserError(failure.explained_by(failed)) from None
+    return stack_outputs(engine, directory)
+
+
+def stack_outputs(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
+    """The outputs of the deployed stack; ApiUrl is the address at which this machine reaches the API.
+
+    Raises UserError when the application is not deployed.
+    """
+    name = _configuration(directory)["deploy"]["stack_name"]
+    cloudformation = engine.client("cloudformation")
+    try:
+        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    except cloudformation.exceptions.ClientError:
+        raise UserError(f"The stack {name} is not deployed: run `make run`.") from None
+    outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
+    if "ApiUrl" in outputs:
+        outputs["ApiUrl"] = _AWS_HOST.sub(rf"{engine.url}/_aws/execute-api/\1/\2", outputs["ApiUrl"]).rstrip("/")
+    return outputs
+
+
+def _configuration(directory: Path) -> dict[str, dict[str, Any]]:
+    """The parameters that samconfig.toml gives each command in the local environment (`global` ones included)."""
+    file = directory / "samconfig.toml"
+    try:
+        environment = tomllib.loads(file.read_text())[CONFIG_ENVIRONMENT]
+        shared = environment.get("global", {}).get("parameters", {})
+        commands = {
+            command: {**shared, **environment.get(command, {}).get("parameters", {})} for command in ("build", "deploy")
+        }
+        commands["deploy"]["stack_name"]
+    except (OSError, tomllib.TOMLDecodeError, KeyError) as error:
+        raise UserError(
+            f"{file} has no usable environment `{CONFIG_ENVIRONMENT}` with a stack_name ({error}): restore the file."
+        ) from None
+    return commands
+
+
+def _parameters(engine: Engine, config: dict[str, dict[str, Any]]) -> list[str]:
+    """The values of --parameter-overrides: the list replaces samconfig.toml's, so that one is repeated first."""
+    written = config["deploy"].get("parameter_overrides", [])
+    machine = platform.machine().lower()
+    if machine not in _ARCHITECTURES:
+        raise UserError(f"Lambda has no architecture for a {machine} processor: use an x86_64 or arm64 machine.")
+    return [
+        *([written] if isinstance(written, str) else written),
+        f"PythonRuntime=python{_python_version(engine)}",
+        f"Architecture={_ARCHITECTURES[machine]}",
+        f"RekognitionEndpoint={engine.rekognition_url}",
+    ]
+
+
+def _python_version(engine: Engine) -> str:
+    """The version of the Python that runs Lambda code, such as `3.13`."""
+    program = "import sys; print('%d.%d' % sys.version_info[:2])"
+    command = [str(engine.python), "-c", program]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - our own Python
+    return result.stdout.strip()
+
+
+def _environment(engine: Engine) -> dict[str, str]:
+    """The user's environment without their AWS, and with ours.
+
+    The rest stays: pip needs the user's package index and proxies for the functions' requirements.
+    """
+    settings = engine.home / "sam"
+    settings.mkdir(parents=True, exist_ok=True)
+    # SAM asks PyPI for a newer SAM once a week; this one is pinned.
+    (settings / "metadata.json").write_text(json.dumps({"lastVersionCheck": time.time(), "telemetryEnabled": False}))
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    bypass = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST, "localhost"]))
+    return {
+        **kept,
+        **CREDENTIALS,
+        # `sam build` looks for the runtime's Python, and it must be the one that will run the code.
+        "PATH": os.pathsep.join([str(engine.python.parent), os.environ.get("PATH", os.defpath)]),
+        "AWS_ENDPOINT_URL": engine.url,
+        "AWS_DEFAULT_REGION": REGION,
+        "AWS_CONFIG_FILE": os.devnull,
+        "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+        "NO_PROXY": bypass,
+        "no_proxy": bypass,
+        "SAM_CLI_TELEMETRY": "0",
+        "SAM_CLI_POLL_DELAY": "0.5",
+        "__SAM_CLI_APP_DIR": str(settings),
+        "PYTHONUTF8": "1",
+    }
+
+
+def _run(title: str, command: list[str], directory: Path, environment: dict[str, str], log: Path) -> None:
+    """Run one SAM command with its output in a log, and print a line with its seconds.
+
+    Raises _SamFailedError with the end of the output.
+    """
+    start = time.monotonic()
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("w") as output:
+        result = subprocess.run(  # noqa: S603 - SAM from our own .venv
+            command,
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            check=False,
+        )
+    if result.returncode:
+        lines = [line for line in log.read_text(errors="replace").splitlines() if not _NOISE.match(line)]
+        raise _SamFailedError(title, lines[-SHOWN_LINES:], log)
+    print(f"{title}: {time.monotonic() - start:.1f} s", flush=True)
+
+
+def _failed_resources(engine: Engine, stack: str, since: datetime) -> list[str]:
+    """What CloudFormation says about each resource that it could not deploy since then; often nothing."""
+    cloudformation = engine.client("cloudformation")
+    try:
+        events = cloudformation.describe_stack_events(StackName=stack)["StackEvents"]
+    except cloudformation.exceptions.ClientError:
+        return []
+    return [
+        f"{event['LogicalResourceId']} ({event['ResourceType']}): {event['ResourceStatusReason']}"
+        for event in reversed(events)
+        if event["Timestamp"] >= since
+        and event["ResourceStatus"].endswith("_FAILED")
+        and event.get("ResourceStatusReason")
+    ]
+
+
+def main() -> int:
+    """Deploy to the engine that runs at PORT; returns the exit code."""
+
+    def command() -> None:
+        engine = engine_from_environment()
+        if not engine.is_up():
+            raise UserError("The local AWS is not running: start it with `make up`.")
+        for name, value in sorted(deploy(engine).items()):
+            print(f"{name}: {value}")
+
+    return run_command(command)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,35 @@
+"""Our extension of MiniStack: the gaps of version 1.5.33 that this application meets, closed.
+
+Each patch is a small function that says what AWS does and what MiniStack does; each has a test in `tests/local_engine`
+that passes with it and fails without it. The patches replace private names of MiniStack, so they fit exactly one
+version, and `python -m local.ministack_ext` refuses to start with another.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+
+from local.ministack_ext import api_gateway, cloudformation, cloudwatch, lambda_, step_functions
+
+SUPPORTED_MINISTACK = "1.5.33"
+
+
+class UnsupportedMiniStackError(Exception):
+    """The installed MiniStack is not the one the patches were written for."""
+
+
+def install() -> None:
+    """Apply every patch. Call it once, before MiniStack serves its first request.
+
+    Raises UnsupportedMiniStackError when MiniStack is missing or of another version.
+    """
+    try:
+        found = version("ministack")
+    except PackageNotFoundError:
+        found = "none"
+    if found != SUPPORTED_MINISTACK:
+        raise UnsupportedMiniStackError(
+            f"The local engine needs ministack {SUPPORTED_MINISTACK} and found {found}: run `make clean install`."
+        )
+    for service in (lambda_, step_functions, api_gateway, cloudformation, cloudwatch):
+        service.install()

@@ -1,0 +1,25 @@
+"""Run MiniStack with the extension: `python -m local.ministack_ext`, with MiniStack's own environment variables."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from local.ministack_ext import UnsupportedMiniStackError, install
+
+
+def main() -> None:
+    """Serve until SIGTERM or Ctrl-C, on 127.0.0.1 unless BIND_HOST says otherwise (a container has to)."""
+    # MiniStack's own default is 0.0.0.0: everybody on the same network could use it.
+    os.environ.setdefault("BIND_HOST", "127.0.0.1")
+    try:
+        install()
+    except UnsupportedMiniStackError as error:
+        sys.exit(str(error))
+    from ministack.app import main as serve  # late: it reads the environment when it is imported
+
+    serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,184 @@
+"""API Gateway REST: what SAM writes into the OpenAPI document takes effect, and Lambda learns whose key it was."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+from ministack.services import apigateway_v1
+
+# API Gateway's fixed limit on a request body: 10 MB.
+_MAX_BODY_BYTES = 10 * 1024 * 1024
+
+_PARAMETER_PLACES = {"query": "querystring", "header": "header", "path": "path"}
+
+_INTEGRATION_FIELDS = (
+    "httpMethod",
+    "uri",
+    "credentials",
+    "requestTemplates",
+    "requestParameters",
+    "passthroughBehavior",
+    "timeoutInMillis",
+    "contentHandling",
+)
+
+
+@dataclass
+class _Import:
+    """The OpenAPI document being imported, and the ids of what it defines for the whole API."""
+
+    spec: dict[str, Any]
+    ready: bool = False
+    validators: dict[str, str] = field(default_factory=dict)
+    models: dict[str, str] = field(default_factory=dict)
+
+    def define_shared_parts(self, api_id: str) -> None:
+        """Create the API's models and request validators, before its first operation refers to them."""
+        if self.ready:
+            return
+        self.ready = True
+        schemas = self.spec.get("definitions") or self.spec.get("components", {}).get("schemas") or {}
+        for name, schema in schemas.items():
+            model = {"name": name, "contentType": "application/json", "schema": json.dumps(schema)}
+            apigateway_v1._create_model(api_id, model)
+            # SAM writes a reference to a model in lower case.
+            self.models[name.lower()] = name
+        for name, validator in (self.spec.get("x-amazon-apigateway-request-validators") or {}).items():
+            _, _, created = apigateway_v1._create_request_validator(api_id, {"name": name, **validator})
+            self.validators[name] = json.loads(created)["id"]
+
+    def model_of(self, schema: dict[str, Any]) -> str:
+        """The name of the model that a `$ref` points to."""
+        name: str = schema["$ref"].rsplit("/", 1)[1]
+        return self.models.get(name.lower(), name)
+
+
+_current_import: contextvars.ContextVar[_Import] = contextvars.ContextVar("current_import")
+
+
+def install() -> None:
+    """Apply this module's patches."""
+    _imports_the_whole_document()
+    _too_large_bodies_are_refused()
+    _lambda_learns_the_api_key()
+
+
+def _imports_the_whole_document() -> None:
+    """An OpenAPI document defines validators, models, parameters, CORS mocks and gateway responses.
+
+    AWS: imports them all, and a SAM template has no other way to say them.
+    MiniStack: takes paths, methods, the integration's type, URI and method, and drops the rest.
+    """
+    import_rest_api = apigateway_v1._import_rest_api
+    import_operation = apigateway_v1._import_operation
+
+    def import_with_gateway_responses(spec: dict[str, Any], base_data: Any = None) -> str:
+        token = _current_import.set(_Import(spec))
+        try:
+            api_id: str = import_rest_api(spec, base_data)
+        finally:
+            _current_import.reset(token)
+        for kind, response in (spec.get("x-amazon-apigateway-gateway-responses") or {}).items():
+            apigateway_v1._put_gateway_response(api_id, kind, response)
+        if "x-amazon-apigateway-binary-media-types" in spec:
+            apigateway_v1._rest_apis[api_id]["binaryMediaTypes"] = spec["x-amazon-apigateway-binary-media-types"]
+        return api_id
+
+    def import_whole_operation(
+        api_id: str, resource_id: str, verb: str, operation: dict[str, Any] | None, *security: Any
+    ) -> None:
+        import_operation(api_id, resource_id, verb, operation, *security)
+        document = _current_import.get()
+        document.define_shared_parts(api_id)
+        method = apigateway_v1._resources[api_id][resource_id]["resourceMethods"][verb]
+        _set_request(method, operation or {}, document)
+        _set_integration(api_id, resource_id, verb, operation or {})
+
+    apigateway_v1._import_rest_api = import_with_gateway_responses
+    apigateway_v1._import_operation = import_whole_operation
+
+
+def _set_request(method: dict[str, Any], operation: dict[str, Any], document: _Import) -> None:
+    """Give a method its validator, models and parameters."""
+    validator = operation.get("x-amazon-apigateway-request-validator") or document.spec.get(
+        "x-amazon-apigateway-request-validator"
+    )
+    if validator in document.validators:
+        method["requestValidatorId"] = document.validators[validator]
+    models = method.setdefault("requestModels", {})
+    for parameter in operation.get("parameters") or []:
+        if parameter.get("in") == "body":
+            models["application/json"] = document.model_of(parameter["schema"])
+        elif parameter.get("in") in _PARAMETER_PLACES:
+            place = _PARAMETER_PLACES[parameter["in"]]
+            name = f"method.request.{place}.{parameter['name']}"
+            method.setdefault("requestParameters", {})[name] = bool(parameter.get("required"))
+    for content_type, content in operation.get("requestBody", {}).get("content", {}).items():
+        models[content_type] = document.model_of(content["schema"])
+
+
+def _set_integration(api_id: str, resource_id: str, verb: str, operation: dict[str, Any]) -> None:
+    """Give a method its whole integration, and its responses."""
+    integration = operation.get("x-amazon-apigateway-integration")
+    if not integration:
+        return
+    fields = {name: integration[name] for name in _INTEGRATION_FIELDS if name in integration}
+    apigateway_v1._put_integration(api_id, resource_id, verb, {"type": integration["type"].upper(), **fields})
+    for status, response in (operation.get("responses") or {}).items():
+        headers = {f"method.response.header.{name}": False for name in response.get("headers", {})}
+        apigateway_v1._put_method_response(api_id, resource_id, verb, str(status), {"responseParameters": headers})
+    for pattern, response in (integration.get("responses") or {}).items():
+        mapped = {
+            "selectionPattern": "" if pattern == "default" else pattern,
+            "responseParameters": response.get("responseParameters", {}),
+            "responseTemplates": response.get("responseTemplates", {}),
+        }
+        apigateway_v1._put_integration_response(api_id, resource_id, verb, str(response["statusCode"]), mapped)
+
+
+def _too_large_bodies_are_refused() -> None:
+    """A request of more than 10 MB gets the API's 413 response.
+
+    AWS: REQUEST_TOO_LARGE. MiniStack: passes a body of any size to Lambda.
+    """
+    validate = apigateway_v1._check_request_validation
+
+    def validate_size_first(
+        method: Any, api_id: str, request: Any, headers: Any, body: bytes | None, *others: Any
+    ) -> Any:
+        if body and len(body) > _MAX_BODY_BYTES:
+            return apigateway_v1._gw_error("REQUEST_TOO_LARGE", "Request Too Long")
+        return validate(method, api_id, request, headers, body, *others)
+
+    apigateway_v1._check_request_validation = validate_size_first
+
+
+def _lambda_learns_the_api_key() -> None:
+    """A function behind a method that needs a key is told which key it was.
+
+    AWS: requestContext.identity holds apiKey and apiKeyId. MiniStack: leaves them out.
+    """
+    build_event = apigateway_v1._build_lambda_event_v1
+
+    def build_event_with_key(
+        api_id: str,
+        stage: str,
+        settings: Any,
+        resource: Any,
+        path: str,
+        verb: str,
+        headers: Any,
+        *others: Any,
+        **more: Any,
+    ) -> dict[str, Any]:
+        event: dict[str, Any] = build_event(api_id, stage, settings, resource, path, verb, headers, *others, **more)
+        methods = resource["resourceMethods"]
+        key = apigateway_v1._resolve_api_key(apigateway_v1._api_key_from_request(headers))
+        if key and (methods.get(verb) or methods.get("ANY") or {}).get("apiKeyRequired"):
+            event["requestContext"]["identity"].update(apiKey=key["value"], apiKeyId=key["id"])
+        return event
+
+    apigateway_v1._build_lambda_event_v1 = build_event_with_key

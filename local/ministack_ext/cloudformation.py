@@ -1,0 +1,124 @@
+"""CloudFormation: what our template says about its table, bucket and state machine takes effect."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import botocore.session
+import yaml
+from botocore.serialize import create_serializer
+from ministack.services import dynamodb, s3
+from ministack.services.cloudformation import provisioners
+
+
+def install() -> None:
+    """Apply this module's patches."""
+    _tables_get_ttl_and_recovery()
+    _buckets_get_their_lifecycle()
+    _state_machines_are_written_in_yaml()
+
+
+def _tables_get_ttl_and_recovery() -> None:
+    """A table in a stack gets its TimeToLiveSpecification and PointInTimeRecoverySpecification.
+
+    AWS: applies both. MiniStack: drops both, so that DescribeTimeToLive disagrees with the template.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::DynamoDB::Table"]
+    create, update = handler["create"], handler["update"]
+
+    def create_with_settings(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        created = create(logical_id, properties, stack)
+        _apply_table_settings(created[0], properties)
+        return created
+
+    def update_with_settings(
+        table: str, old: dict[str, Any], properties: dict[str, Any], stack: str, *others: Any
+    ) -> Any:
+        updated = update(table, old, properties, stack, *others)
+        _apply_table_settings(updated[0], properties)
+        return updated
+
+    handler.update(create=create_with_settings, update=update_with_settings)
+
+
+def _apply_table_settings(table: str, properties: dict[str, Any]) -> None:
+    ttl = properties.get("TimeToLiveSpecification")
+    if ttl:
+        specification = {"AttributeName": ttl["AttributeName"], "Enabled": _is_true(ttl.get("Enabled", True))}
+        dynamodb._update_ttl({"TableName": table, "TimeToLiveSpecification": specification})
+    recovery = properties.get("PointInTimeRecoverySpecification")
+    if recovery is not None:
+        enabled = _is_true(recovery.get("PointInTimeRecoveryEnabled", False))
+        dynamodb._update_continuous_backups(
+            {"TableName": table, "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": enabled}}
+        )
+
+
+def _buckets_get_their_lifecycle() -> None:
+    """A bucket in a stack gets its LifecycleConfiguration.
+
+    AWS: applies it. MiniStack: drops it, and GetBucketLifecycleConfiguration finds none.
+    """
+    provisioners._S3_BUCKET_CONFIGURATIONS += (
+        ("LifecycleConfiguration", _lifecycle_body, s3._put_bucket_lifecycle, s3._delete_bucket_lifecycle),
+    )
+
+
+def _lifecycle_body(lifecycle: dict[str, Any]) -> bytes:
+    """The body that the SDK sends to PutBucketLifecycleConfiguration for a `LifecycleConfiguration` property."""
+    rules = {"Rules": [_lifecycle_rule(rule) for rule in lifecycle["Rules"]]}
+    operation = (
+        botocore.session.get_session().get_service_model("s3").operation_model("PutBucketLifecycleConfiguration")
+    )
+    request = create_serializer("rest-xml").serialize_to_request(
+        {"Bucket": "any", "LifecycleConfiguration": rules}, operation
+    )
+    body: bytes = request["body"]
+    return body
+
+
+def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
+    """CloudFormation's spelling of a rule in the S3 API's: the parts that our template uses."""
+    translated: dict[str, Any] = {"Status": rule["Status"], "Filter": {"Prefix": rule.get("Prefix", "")}}
+    if "Id" in rule:
+        translated["ID"] = rule["Id"]
+    if "ExpirationInDays" in rule:
+        translated["Expiration"] = {"Days": int(rule["ExpirationInDays"])}
+    if _is_true(rule.get("ExpiredObjectDeleteMarker", False)):
+        translated["Expiration"] = {"ExpiredObjectDeleteMarker": True}
+    if "NoncurrentVersionExpiration" in rule:
+        days = int(rule["NoncurrentVersionExpiration"]["NoncurrentDays"])
+        translated["NoncurrentVersionExpiration"] = {"NoncurrentDays": days}
+    if "AbortIncompleteMultipartUpload" in rule:
+        days = int(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"])
+        translated["AbortIncompleteMultipartUpload"] = {"DaysAfterInitiation": days}
+    if "Transitions" in rule:
+        translated["Transitions"] = [
+            {"Days": int(t["TransitionInDays"]), "StorageClass": t["StorageClass"]} for t in rule["Transitions"]
+        ]
+    return translated
+
+
+def _state_machines_are_written_in_yaml() -> None:
+    """A state machine's definition file may be YAML.
+
+    AWS: CloudFormation takes JSON or YAML, and hands JSON to Step Functions.
+    MiniStack: hands on the text as it is, and every execution fails because it is no JSON.
+    """
+    read_definition = provisioners._sfn_definition
+
+    def read_definition_as_json(properties: dict[str, Any]) -> str:
+        text: str = read_definition(properties)
+        try:
+            # JSON is YAML too, so that a definition in either language is checked here.
+            return json.dumps(yaml.safe_load(text))
+        except (yaml.YAMLError, TypeError) as error:
+            raise ValueError(f"The state machine's definition is neither JSON nor YAML: {error}") from error
+
+    provisioners._sfn_definition = read_definition_as_json
+
+
+def _is_true(value: Any) -> bool:
+    """A boolean of a template, which may have become text on its way through a parameter."""
+    return str(value).lower() == "true"

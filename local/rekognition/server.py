@@ -1,0 +1,127 @@
+"""HTTP for the stand-in: AWS JSON 1.1 on POST /, and GET /health. Standard library only."""
+
+from __future__ import annotations
+
+import json
+import socketserver
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+from .detect_labels import MAX_IMAGE_BYTES, MODEL_VERSION, DetectLabels, ServiceError, check_image_length
+
+HOST = "127.0.0.1"  # never another: there is no authentication
+
+_TARGET = "RekognitionService.DetectLabels"  # service-2.json: targetPrefix and operation
+# Image.Bytes grow by 4/3 in base64; the rest of a request is small.
+_MAX_BODY = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
+# A larger body is read and thrown away, so that the client gets an answer and not a broken connection; up to this.
+_MAX_DISCARDED = 100 * 1024 * 1024
+_CHUNK = 64 * 1024
+
+
+class RekognitionServer(ThreadingHTTPServer):
+    """Listens on 127.0.0.1 from the moment it is made; answers once `serve` is called.
+
+    Args:
+        port: 0 for any free one; `url` then says which.
+
+    Raises:
+        OSError: the port cannot be used.
+    """
+
+    daemon_threads = True  # an idle keep-alive connection must not hold up the exit
+    detect_labels: DetectLabels
+
+    def __init__(self, port: int):
+        super().__init__((HOST, port), _Handler)
+
+    @property
+    def url(self) -> str:
+        """Where to reach it, such as http://127.0.0.1:8710."""
+        return f"http://{HOST}:{self.server_port}"
+
+    def server_bind(self) -> None:
+        """Binds the socket. HTTPServer's own also asks DNS for the host's name, which can take seconds."""
+        socketserver.TCPServer.server_bind(self)
+        self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
+
+    def serve(self, detect_labels: DetectLabels) -> None:
+        """Answers requests until `shutdown` is called from another thread."""
+        self.detect_labels = detect_labels
+        self.serve_forever(poll_interval=0.1)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+    timeout = 30  # seconds a connection may be silent
+    wbufsize = -1  # buffer the answer: header and body in one packet, with no wait for an acknowledgement between
+    server: RekognitionServer
+
+    def do_GET(self) -> None:
+        if self.path == "/health":
+            self._answer(200, {"status": "ok", "model": MODEL_VERSION})
+        else:
+            self._answer(404, {"status": "not found", "try": "/health"})
+
+    def do_POST(self) -> None:
+        start = time.perf_counter()
+        try:
+            result = self._dispatch(self._body())
+        except ServiceError as error:
+            self._answer(error.status, {"__type": error.code, "Code": error.code, "Message": error.message})
+            self._log(f"{error.code}: {error.detail or error.message}", start)
+        except ConnectionError:
+            self.close_connection = True
+        except Exception as error:  # the client must get an answer that its SDK understands, whatever happened
+            self._answer(500, {"__type": "InternalServerError", "Message": "Internal server error"})
+            self._log(f"InternalServerError: {type(error).__name__}: {error}", start)
+        else:
+            self._answer(200, result)
+            self._log(", ".join(f"{label['Name']} {label['Confidence']:.0f}" for label in result["Labels"][:6]), start)
+
+    def _body(self) -> bytes:
+        try:
+            length = int(self.headers["Content-Length"])
+        except (TypeError, ValueError):
+            length = -1
+        if length < 0 or length > _MAX_DISCARDED:
+            self.close_connection = True
+            raise ServiceError("SerializationException", "Content-Length is missing, wrong or too large")
+        if length > _MAX_BODY:
+            for _ in range(0, length, _CHUNK):
+                self.rfile.read(min(_CHUNK, length))
+                length -= _CHUNK
+            # Nothing but the image makes a request that large.
+            check_image_length(MAX_IMAGE_BYTES + 1)
+        return self.rfile.read(length)
+
+    def _dispatch(self, body: bytes) -> Mapping[str, Any]:
+        target = self.headers.get("X-Amz-Target", "")
+        if target != _TARGET:
+            raise ServiceError("UnknownOperationException", f"{target or 'No operation'} is not available locally")
+        try:
+            request = json.loads(body)
+        except ValueError as error:
+            raise ServiceError("SerializationException", "The body is not JSON") from error
+        if not isinstance(request, dict):
+            raise ServiceError("SerializationException", "The body is not a JSON object")
+        return self.server.detect_labels(request)
+
+    def _answer(self, status: int, body: Mapping[str, Any]) -> None:
+        raw = json.dumps(body).encode()
+        self.send_response(status)
+        self.send_header("Content-Type", "application/x-amz-json-1.1")
+        self.send_header("Content-Length", str(len(raw)))
+        self.send_header("x-amzn-RequestId", str(uuid.uuid4()))
+        self.end_headers()
+        self.wfile.write(raw)
+
+    def _log(self, outcome: str, start: float) -> None:
+        print(f"DetectLabels {(time.perf_counter() - start) * 1000:.0f} ms {outcome}", file=sys.stderr, flush=True)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Says nothing: `_log` has the line that tells what was seen, and health checks come every second."""

@@ -1,0 +1,203 @@
+"""The embedded AWS as its tests see it: the plain MiniStack and ours, each a process on a free port.
+
+A test of a patch takes `gap_engine` and runs twice: on our engine, where it must pass, and on the plain one, where it
+must fail. When the plain run passes, a newer MiniStack has closed the gap: delete the patch and its test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import random
+import socket
+import subprocess
+import time
+import uuid
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
+ROLE = "arn:aws:iam::000000000000:role/test"
+
+# Step Functions waits (Wait states and retry delays) run at a tenth of their length in these tests.
+WAIT_SCALE = 0.1
+
+# Answers of the workflow's mocked task, attempt by attempt, in the format of AWS Step Functions Local.
+MOCKED_TASKS = {
+    "StateMachines": {"mocked": {"TestCases": {"ThrottledOnce": {"Work": "ThrottledThenFine"}}}},
+    "MockedResponses": {
+        "ThrottledThenFine": {
+            "0": {"Throw": {"Error": "Throttled", "Cause": "too fast"}},
+            "1": {"Return": {"answer": 42}},
+        }
+    },
+}
+
+
+class RunningEngine:
+    """An engine process and how to talk to it."""
+
+    def __init__(self, port: int) -> None:
+        self.port = port
+        self.url = f"http://127.0.0.1:{port}"
+
+    def client(self, service: str) -> Any:
+        """A boto3 client that does not retry: a test sees the first answer."""
+        session: Any = boto3.session.Session()
+        return session.client(
+            service,
+            endpoint_url=self.url,
+            region_name="us-east-1",
+            aws_access_key_id="test",
+            aws_secret_access_key="test",
+            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
+        )
+
+    def create_function(self, source: str) -> str:
+        """Deploy `source` (its handler is `handler`) as a Lambda function and return its name."""
+        name = f"f-{uuid.uuid4().hex[:8]}"
+        archive = io.BytesIO()
+        with zipfile.ZipFile(archive, "w") as zipped:
+            zipped.writestr("index.py", source)
+        self.client("lambda").create_function(
+            FunctionName=name,
+            Runtime="python3.13",
+            Handler="index.handler",
+            Role=ROLE,
+            Code={"ZipFile": archive.getvalue()},
+            Timeout=10,
+        )
+        return name
+
+    def create_stack(self, template: dict[str, Any]) -> dict[str, str]:
+        """Deploy a CloudFormation template and return the stack's outputs."""
+        name = f"s-{uuid.uuid4().hex[:8]}"
+        cloudformation = self.client("cloudformation")
+        cloudformation.create_stack(StackName=name, TemplateBody=json.dumps(template))
+        return self.stack_outputs(name)
+
+    def update_stack(self, name: str, template: dict[str, Any]) -> None:
+        """Deploy a changed template to an existing stack."""
+        self.client("cloudformation").update_stack(StackName=name, TemplateBody=json.dumps(template))
+        self.stack_outputs(name)
+
+    @staticmethod
+    def refusal(call: Callable[..., Any], **arguments: Any) -> str | None:
+        """The error code that a call is refused with; None when it succeeds."""
+        try:
+            call(**arguments)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return None
+
+    def stack_outputs(self, name: str) -> dict[str, str]:
+        """Wait for the stack's deployment and return its outputs; its name is the output `StackName`."""
+        cloudformation = self.client("cloudformation")
+
+        def finished() -> Any:
+            stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+            return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
+
+        stack = eventually(finished, "the stack is deployed")
+        if not stack["StackStatus"].endswith("E_COMPLETE") or "ROLLBACK" in stack["StackStatus"]:
+            raise RuntimeError(f"{stack['StackStatus']}: {stack.get('StackStatusReason')}")
+        return {"StackName": name, **{o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}}
+
+
+def eventually(probe: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+    """The first truthy value of `probe`; an AssertionError naming `what` when there is none in time."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        value = probe()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not in {seconds} s: {what}")
+
+
+def free_port() -> int:
+    """A TCP port nobody uses right now, outside the range that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
+def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:
+    """Run an engine (`ministack`, or `local.ministack_ext`) until the generator is closed."""
+    if not ENGINE_PYTHON.exists():
+        pytest.fail("The embedded AWS is not installed: run `make install`.")
+    port = free_port()
+    mocks = scratch / "mocks.json"
+    mocks.write_text(json.dumps(MOCKED_TASKS))
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(scratch),
+        "TMPDIR": str(scratch),
+        "GATEWAY_PORT": str(port),
+        "BIND_HOST": "127.0.0.1",
+        "SFN_WAIT_SCALE": str(WAIT_SCALE),
+        "SFN_MOCK_CONFIG": str(mocks),
+    }
+    if module == "local.ministack_ext":
+        del environment["BIND_HOST"]  # ours must choose 127.0.0.1 by itself
+    with (scratch / "engine.log").open("w") as log:
+        process = subprocess.Popen(
+            [ENGINE_PYTHON, "-m", module], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
+        )
+    try:
+        eventually(lambda: answers(port) or process.poll() is not None, f"{module} answers", 30)
+        if process.poll() is not None:
+            raise RuntimeError(f"{module} did not start:\n{(scratch / 'engine.log').read_text()[-2000:]}")
+        yield RunningEngine(port)
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def answers(port: int) -> bool:
+    """Whether something accepts connections on the port."""
+    with socket.socket() as probe:
+        probe.settimeout(1)
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    """Our engine: MiniStack with the extension."""
+    yield from run_engine("local.ministack_ext", tmp_path_factory.mktemp("ours"))
+
+
+@pytest.fixture(scope="session")
+def plain_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
+    """MiniStack as it comes."""
+    yield from run_engine("ministack", tmp_path_factory.mktemp("plain"))
+
+
+@pytest.fixture(
+    scope="session",
+    params=[
+        "ours",
+        pytest.param(
+            "plain",
+            marks=pytest.mark.xfail(
+                strict=True, raises=AssertionError, reason="MiniStack 1.5.33 lacks it; if it passes, delete the patch"
+            ),
+        ),
+    ],
+)
+def gap_engine(request: pytest.FixtureRequest) -> RunningEngine:
+    """Our engine, then the plain one, on which the test must fail."""
+    running: RunningEngine = request.getfixturevalue("engine" if request.param == "ours" else "plain_engine")
+    return running

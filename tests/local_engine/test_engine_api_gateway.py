@@ -1,0 +1,216 @@
+"""API Gateway: an API described the way SAM describes one is enforced the way AWS enforces it."""
+
+from __future__ import annotations
+
+import json
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+API_NAME = "pets"
+KEY = "a-key-of-at-least-twenty-characters"
+CORS = {"gatewayresponse.header.Access-Control-Allow-Origin": "'https://pets.example'"}
+ERROR_BODY = '{"code":"$context.error.responseType","message":$context.error.messageString}'
+ECHO = "import json\ndef handler(event, context):\n    return {'statusCode': 200, 'body': json.dumps(event)}"
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class Api:
+    url: str
+    key_id: str
+
+    def call(self, verb: str, path: str, key: str | None = KEY, body: bytes | None = None) -> Answer:
+        headers = {"Content-Type": "application/json", **({"x-api-key": key} if key else {})}
+        request = urllib.request.Request(self.url + path, data=body, headers=headers, method=verb)
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return Answer(response.status, dict(response.headers), response.read())
+        except urllib.error.HTTPError as error:
+            with error:
+                return Answer(error.code, dict(error.headers), error.read())
+
+
+def lambda_integration() -> dict[str, Any]:
+    uri = "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Echo.Arn}/invocations"
+    return {"type": "aws_proxy", "httpMethod": "POST", "uri": {"Fn::Sub": uri}}
+
+
+def cors_mock() -> dict[str, Any]:
+    return {
+        "responses": {"200": {"description": "ok", "headers": {"Access-Control-Allow-Methods": {"type": "string"}}}},
+        "x-amazon-apigateway-integration": {
+            "type": "mock",
+            "requestTemplates": {"application/json": '{"statusCode": 200}'},
+            "responses": {
+                "default": {
+                    "statusCode": "200",
+                    "responseParameters": {"method.response.header.Access-Control-Allow-Methods": "'POST'"},
+                    "responseTemplates": {"application/json": "{}\n"},
+                }
+            },
+        },
+    }
+
+
+def openapi() -> dict[str, Any]:
+    secured = {"security": [{"api_key": []}], "x-amazon-apigateway-integration": lambda_integration()}
+    responses = ("BAD_REQUEST_BODY", "INVALID_API_KEY", "REQUEST_TOO_LARGE", "THROTTLED", "DEFAULT_4XX")
+    return {
+        "swagger": "2.0",
+        "info": {"title": API_NAME, "version": "1"},
+        "paths": {
+            "/upload": {
+                "post": {
+                    **secured,
+                    "x-amazon-apigateway-request-validator": "body-only",
+                    "parameters": [
+                        {"in": "body", "name": "upload", "required": True, "schema": {"$ref": "#/definitions/upload"}}
+                    ],
+                },
+                "options": cors_mock(),
+            },
+            "/images": {
+                "get": {
+                    **secured,
+                    "x-amazon-apigateway-request-validator": "params-only",
+                    "parameters": [{"in": "query", "name": "animal", "required": True, "type": "string"}],
+                }
+            },
+            "/slow": {"get": secured},
+        },
+        "definitions": {
+            "Upload": {"type": "object", "required": ["fileName"], "properties": {"fileName": {"type": "string"}}}
+        },
+        "x-amazon-apigateway-request-validators": {
+            "body-only": {"validateRequestBody": True, "validateRequestParameters": False},
+            "params-only": {"validateRequestBody": False, "validateRequestParameters": True},
+        },
+        "x-amazon-apigateway-gateway-responses": {
+            kind: {"responseParameters": CORS, "responseTemplates": {"application/json": ERROR_BODY}}
+            for kind in responses
+        },
+        "securityDefinitions": {"api_key": {"type": "apiKey", "name": "x-api-key", "in": "header"}},
+    }
+
+
+def template() -> dict[str, Any]:
+    code = {"ZipFile": ECHO}
+    function = {"Runtime": "python3.13", "Handler": "index.handler", "Role": "arn:aws:iam::000000000000:role/r"}
+    stage = {"ApiId": {"Ref": "Api"}, "Stage": {"Ref": "Stage"}}
+    return {
+        "Resources": {
+            "Echo": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
+            "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": openapi()}},
+            "Deployment": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
+            "Stage": {
+                "Type": "AWS::ApiGateway::Stage",
+                "Properties": {
+                    "RestApiId": {"Ref": "Api"},
+                    "DeploymentId": {"Ref": "Deployment"},
+                    "StageName": "local",
+                    "MethodSettings": [
+                        {
+                            "ResourcePath": "/slow",
+                            "HttpMethod": "GET",
+                            "ThrottlingRateLimit": 0,
+                            "ThrottlingBurstLimit": 0,
+                        }
+                    ],
+                },
+            },
+            "Key": {"Type": "AWS::ApiGateway::ApiKey", "Properties": {"Enabled": True, "Value": KEY}},
+            "Plan": {"Type": "AWS::ApiGateway::UsagePlan", "Properties": {"ApiStages": [stage]}},
+            "PlanKey": {
+                "Type": "AWS::ApiGateway::UsagePlanKey",
+                "Properties": {"KeyId": {"Ref": "Key"}, "KeyType": "API_KEY", "UsagePlanId": {"Ref": "Plan"}},
+            },
+        },
+        "Outputs": {"ApiId": {"Value": {"Ref": "Api"}}, "KeyId": {"Value": {"Ref": "Key"}}},
+    }
+
+
+@pytest.fixture(scope="module")
+def deployed() -> dict[str, Api]:
+    return {}
+
+
+@pytest.fixture
+def api(gap_engine: Any, deployed: dict[str, Api]) -> Api:
+    """The API, deployed once on each engine."""
+    if gap_engine.url not in deployed:
+        outputs = gap_engine.create_stack(template())
+        url = f"{gap_engine.url}/_aws/execute-api/{outputs['ApiId']}/local"
+        deployed[gap_engine.url] = Api(url, outputs["KeyId"])
+    return deployed[gap_engine.url]
+
+
+def test_refuses_a_call_without_a_key_with_the_templates_body_and_cors_header(api: Api) -> None:
+    answer = api.call("GET", "/images?animal=cat", key=None)
+
+    assert answer.status == 403
+    assert json.loads(answer.body) == {"code": "INVALID_API_KEY", "message": "Forbidden"}
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://pets.example"
+
+
+def test_refuses_a_wrong_key(api: Api) -> None:
+    answer = api.call("GET", "/images?animal=cat", key="x" * 30)
+
+    assert answer.status == 403
+    assert answer.headers.get("Access-Control-Allow-Origin") == "https://pets.example"
+
+
+def test_refuses_a_body_that_does_not_match_the_model(api: Api) -> None:
+    answer = api.call("POST", "/upload", body=b'{"fileName": 7}')
+
+    assert answer.status == 400
+    assert json.loads(answer.body)["code"] == "BAD_REQUEST_BODY"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://pets.example"
+
+
+def test_refuses_a_call_without_a_required_parameter(api: Api) -> None:
+    assert api.call("GET", "/images").status == 400
+
+
+def test_answers_a_preflight_with_the_mocks_headers(api: Api) -> None:
+    answer = api.call("OPTIONS", "/upload", key=None)
+
+    assert answer.status == 200
+    assert answer.headers.get("Access-Control-Allow-Methods") == "POST"
+
+
+def test_refuses_a_body_over_ten_megabytes(api: Api) -> None:
+    answer = api.call("POST", "/upload", body=json.dumps({"fileName": "x" * 10_500_000}).encode())
+
+    assert answer.status == 413
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://pets.example"
+
+
+def test_a_throttled_call_gets_the_templates_response(api: Api) -> None:
+    answer = api.call("GET", "/slow")
+
+    assert answer.status == 429
+    assert "Access-Control-Allow-Origin" in answer.headers
+
+
+def test_an_unknown_path_gets_the_templates_response(api: Api) -> None:
+    answer = api.call("GET", "/nowhere")
+
+    assert answer.status == 403
+    assert "Access-Control-Allow-Origin" in answer.headers
+
+
+def test_lambda_is_told_whose_key_it_was(api: Api) -> None:
+    answer = api.call("POST", "/upload", body=b'{"fileName": "cat.jpg"}')
+
+    assert answer.status == 200
+    assert json.loads(answer.body)["requestContext"]["identity"].get("apiKeyId") == api.key_id

@@ -1,0 +1,129 @@
+"""CloudFormation: a table and a bucket from a stack have the settings that the template gives them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from .conftest import ROLE, eventually
+
+TABLE: dict[str, Any] = {
+    "Type": "AWS::DynamoDB::Table",
+    "Properties": {
+        "BillingMode": "PAY_PER_REQUEST",
+        "AttributeDefinitions": [{"AttributeName": "ImageID", "AttributeType": "S"}],
+        "KeySchema": [{"AttributeName": "ImageID", "KeyType": "HASH"}],
+        "TimeToLiveSpecification": {"AttributeName": "ExpiresAt", "Enabled": True},
+        "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": True},
+    },
+}
+
+BUCKET: dict[str, Any] = {
+    "Type": "AWS::S3::Bucket",
+    "Properties": {
+        "VersioningConfiguration": {"Status": "Enabled"},
+        "LifecycleConfiguration": {
+            "Rules": [
+                {
+                    "Id": "rejected",
+                    "Prefix": "rejected/",
+                    "Status": "Enabled",
+                    "ExpirationInDays": 30,
+                    "NoncurrentVersionExpiration": {"NoncurrentDays": 7},
+                },
+                {"Id": "parts", "Status": "Enabled", "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1}},
+            ]
+        },
+    },
+}
+
+
+@pytest.fixture
+def outputs(gap_engine: Any) -> dict[str, str]:
+    """The names of a deployed table and bucket."""
+    names: dict[str, str] = gap_engine.create_stack(
+        {
+            "Resources": {"Table": TABLE, "Bucket": BUCKET},
+            "Outputs": {"Table": {"Value": {"Ref": "Table"}}, "Bucket": {"Value": {"Ref": "Bucket"}}},
+        }
+    )
+    return names
+
+
+def test_a_table_gets_its_time_to_live(gap_engine: Any, outputs: dict[str, str]) -> None:
+    answer = gap_engine.client("dynamodb").describe_time_to_live(TableName=outputs["Table"])["TimeToLiveDescription"]
+
+    assert answer == {"TimeToLiveStatus": "ENABLED", "AttributeName": "ExpiresAt"}
+
+
+def test_a_table_gets_point_in_time_recovery(gap_engine: Any, outputs: dict[str, str]) -> None:
+    answer = gap_engine.client("dynamodb").describe_continuous_backups(TableName=outputs["Table"])
+
+    recovery = answer["ContinuousBackupsDescription"]["PointInTimeRecoveryDescription"]
+    assert recovery["PointInTimeRecoveryStatus"] == "ENABLED"
+
+
+def test_a_table_changed_by_the_stack_gets_its_new_settings(gap_engine: Any) -> None:
+    settings = ("TimeToLiveSpecification", "PointInTimeRecoverySpecification")
+    bare = {**TABLE, "Properties": {k: v for k, v in TABLE["Properties"].items() if k not in settings}}
+    named = {"Outputs": {"Table": {"Value": {"Ref": "Table"}}}}
+    outputs = gap_engine.create_stack({"Resources": {"Table": bare}, **named})
+
+    gap_engine.update_stack(outputs["StackName"], {"Resources": {"Table": TABLE}, **named})
+
+    answer = gap_engine.client("dynamodb").describe_time_to_live(TableName=outputs["Table"])["TimeToLiveDescription"]
+    assert answer["TimeToLiveStatus"] == "ENABLED"
+
+
+def test_a_bucket_gets_its_lifecycle(gap_engine: Any, outputs: dict[str, str]) -> None:
+    s3 = gap_engine.client("s3")
+
+    assert gap_engine.refusal(s3.get_bucket_lifecycle_configuration, Bucket=outputs["Bucket"]) is None
+    rules = s3.get_bucket_lifecycle_configuration(Bucket=outputs["Bucket"])["Rules"]
+    by_id = {rule["ID"]: rule for rule in rules}
+    assert by_id["rejected"]["Filter"] == {"Prefix": "rejected/"}
+    assert by_id["rejected"]["Expiration"] == {"Days": 30}
+    assert by_id["rejected"]["NoncurrentVersionExpiration"] == {"NoncurrentDays": 7}
+    assert by_id["parts"]["AbortIncompleteMultipartUpload"] == {"DaysAfterInitiation": 1}
+
+
+YAML_DEFINITION = """
+# A comment: this is no JSON.
+StartAt: Done
+TimeoutSeconds: 60
+States:
+  Done:
+    Type: Pass
+    Result: {table: "${Table}"}
+    End: true
+"""
+
+
+def machine_template(definition: str) -> dict[str, Any]:
+    properties = {
+        "RoleArn": ROLE,
+        "DefinitionString": definition,
+        "DefinitionSubstitutions": {"Table": "DetectionLogs"},
+    }
+    return {
+        "Resources": {"Machine": {"Type": "AWS::StepFunctions::StateMachine", "Properties": properties}},
+        "Outputs": {"Machine": {"Value": {"Ref": "Machine"}}},
+    }
+
+
+def test_a_state_machine_may_be_written_in_yaml(gap_engine: Any) -> None:
+    arn = gap_engine.create_stack(machine_template(YAML_DEFINITION))["Machine"]
+    states = gap_engine.client("stepfunctions")
+    execution = states.start_execution(stateMachineArn=arn)["executionArn"]
+
+    def output() -> Any:
+        return states.describe_execution(executionArn=execution).get("output")
+
+    assert json.loads(eventually(output, "the execution ends")) == {"table": "DetectionLogs"}
+
+
+def test_a_definition_that_cannot_be_read_fails_the_deployment(engine: Any) -> None:
+    with pytest.raises(RuntimeError, match="ROLLBACK_COMPLETE"):
+        engine.create_stack(machine_template("States: [unclosed"))

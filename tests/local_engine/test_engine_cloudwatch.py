@@ -1,0 +1,37 @@
+"""CloudWatch: what a function counts in its log becomes a metric."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+EMF = """
+import json
+
+def handler(event, context):
+    print(json.dumps({
+        "_aws": {"Timestamp": 0, "CloudWatchMetrics": [{
+            "Namespace": "Pets", "Dimensions": [["service"]],
+            "Metrics": [{"Name": "ImageClassified", "Unit": "Count"}],
+        }]},
+        "service": "image_processor", "ImageClassified": [1, 1],
+    }))
+    print('{"_aws": "not a metric document"}')
+"""
+
+
+def test_a_metric_in_the_log_is_counted(gap_engine: Any) -> None:
+    name = gap_engine.create_function(EMF)
+    gap_engine.client("lambda").invoke(FunctionName=name)
+
+    now = datetime.now(UTC)
+    answer = gap_engine.client("cloudwatch").get_metric_statistics(
+        Namespace="Pets",
+        MetricName="ImageClassified",
+        Dimensions=[{"Name": "service", "Value": "image_processor"}],
+        StartTime=now - timedelta(minutes=5),
+        EndTime=now + timedelta(minutes=5),
+        Period=3600,
+        Statistics=["Sum"],
+    )
+    assert [point["Sum"] for point in answer["Datapoints"]] == [2.0]

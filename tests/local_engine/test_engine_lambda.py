@@ -1,0 +1,77 @@
+"""Lambda: what a function's error looks like to its caller, what a call costs, where its log lines go."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+from typing import Any
+
+RAISES = """
+class ImageTooLargeError(Exception):
+    pass
+
+calls = 0
+
+def handler(event, context):
+    global calls
+    calls += 1
+    if event.get("ok"):
+        return calls
+    raise ImageTooLargeError("17 MB")
+"""
+
+
+def invoke(engine: Any, name: str, event: dict[str, Any] | None = None) -> Any:
+    answer = engine.client("lambda").invoke(FunctionName=name, Payload=json.dumps(event or {}), LogType="Tail")
+    log = base64.b64decode(answer.get("LogResult", "")).decode()
+    return answer.get("FunctionError"), json.loads(answer["Payload"].read()), log
+
+
+def test_error_type_is_the_name_of_the_exception_class(gap_engine: Any) -> None:
+    name = gap_engine.create_function(RAISES)
+
+    failed, payload, log = invoke(gap_engine, name)
+
+    assert failed == "Unhandled"
+    assert payload["errorMessage"] == "17 MB"
+    assert payload["errorType"] == "ImageTooLargeError"
+    assert "raise ImageTooLargeError" in "".join(payload["stackTrace"])
+    assert "Traceback" in log
+
+
+def test_a_function_that_raised_stays_warm(gap_engine: Any) -> None:
+    name = gap_engine.create_function(RAISES)
+    invoke(gap_engine, name)
+
+    _, calls, _ = invoke(gap_engine, name, {"ok": True})
+
+    assert calls == 2
+
+
+def test_a_silent_function_is_not_kept_waiting_for_log_lines(gap_engine: Any) -> None:
+    name = gap_engine.create_function("def handler(event, context):\n    return 1")
+    invoke(gap_engine, name)
+
+    seconds = []
+    for _ in range(10):
+        start = time.perf_counter()
+        invoke(gap_engine, name)
+        seconds.append(time.perf_counter() - start)
+
+    assert min(seconds) < 0.045
+
+
+def test_each_call_gets_its_own_log_lines_and_all_of_them(gap_engine: Any) -> None:
+    name = gap_engine.create_function(
+        "def handler(event, context):\n    for i in range(300):\n        print('line', event['n'], i)"
+        "\n    print('no newline', event['n'], end='')"
+    )
+
+    for call in range(3):
+        _, _, log = invoke(gap_engine, name, {"n": call})
+
+        lines = [line for line in log.splitlines() if line.startswith("line ")]
+        assert {line.split()[1] for line in lines} == {str(call)}
+        assert lines[-1] == f"line {call} 299"
+        assert f"no newline {call}" in log

@@ -1,0 +1,103 @@
+"""Step Functions: the parts of the Amazon States Language that the image workflow leans on."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import uuid
+from typing import Any
+
+from .conftest import ROLE, WAIT_SCALE, eventually
+
+UNKNOWN_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:there-is-none"
+
+
+def start(engine: Any, definition: dict[str, Any], name: str = "", suffix: str = "") -> str:
+    machine = engine.client("stepfunctions").create_state_machine(
+        name=name or f"m-{uuid.uuid4().hex[:8]}", definition=json.dumps(definition), roleArn=ROLE
+    )
+    execution = engine.client("stepfunctions").start_execution(
+        stateMachineArn=machine["stateMachineArn"] + suffix, input="{}"
+    )
+    return str(execution["executionArn"])
+
+
+def finish(engine: Any, execution: str, seconds: float = 10) -> dict[str, Any]:
+    def ended() -> Any:
+        description = engine.client("stepfunctions").describe_execution(executionArn=execution)
+        return description if description["status"] != "RUNNING" else None
+
+    result: dict[str, Any] = eventually(ended, "the execution ends", seconds)
+    return result
+
+
+def failing_task(retry: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "StartAt": "Work",
+        "QueryLanguage": "JSONata",
+        "States": {
+            "Work": {"Type": "Task", "Resource": UNKNOWN_FUNCTION, "Retry": [retry], "End": True},
+        },
+    }
+
+
+def retry_delays(engine: Any, execution: str) -> list[float]:
+    """Seconds between a failure and the next attempt, at full length (not scaled)."""
+    events = engine.client("stepfunctions").get_execution_history(executionArn=execution)["events"]
+    moments = [e["timestamp"] for e in events if e["type"] == "TaskScheduled"]
+    return [(b - a).total_seconds() / WAIT_SCALE for a, b in itertools.pairwise(moments)]
+
+
+def test_retry_never_waits_longer_than_max_delay_seconds(gap_engine: Any) -> None:
+    retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 10, "MaxDelaySeconds": 2}
+
+    result = finish(gap_engine, start(gap_engine, failing_task({**retry, "MaxAttempts": 3})), seconds=4)
+
+    assert result["status"] == "FAILED"
+
+
+def test_retry_with_full_jitter_waits_a_random_part_of_the_delay(gap_engine: Any) -> None:
+    retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 1, "BackoffRate": 1, "JitterStrategy": "FULL"}
+
+    execution = start(gap_engine, failing_task({**retry, "MaxAttempts": 16}))
+    finish(gap_engine, execution)
+
+    # 16 delays drawn between 0 and 1 s: all above 0.6 s once in two million runs.
+    assert min(retry_delays(gap_engine, execution)) < 0.6
+
+
+def test_a_slow_machine_does_not_fail_a_jsonata_expression(gap_engine: Any) -> None:
+    slow = "{% $count($map([1..200000], function($i) { $string($i) & 'x' })) %}"
+    definition = {
+        "StartAt": "Think",
+        "QueryLanguage": "JSONata",
+        "States": {"Think": {"Type": "Pass", "Output": {"n": slow}, "End": True}},
+    }
+
+    result = finish(gap_engine, start(gap_engine, definition), seconds=30)
+
+    assert result["status"] == "SUCCEEDED"
+
+
+def test_timeout_of_the_machine_ends_the_execution(gap_engine: Any) -> None:
+    definition = {
+        "StartAt": "Wait",
+        "TimeoutSeconds": 1,
+        "States": {"Wait": {"Type": "Wait", "Seconds": 30, "Next": "Boom"}, "Boom": {"Type": "Fail", "Error": "Late"}},
+    }
+
+    execution = start(gap_engine, definition)
+    result = finish(gap_engine, execution)
+
+    assert result["status"] == "TIMED_OUT"
+    assert result["error"] == "States.Timeout"
+
+
+def test_a_mocked_task_that_throws_once_succeeds_on_its_retry(gap_engine: Any) -> None:
+    retry = {"ErrorEquals": ["Throttled"], "IntervalSeconds": 1, "MaxAttempts": 2}
+
+    execution = start(gap_engine, failing_task(retry), name="mocked", suffix="#ThrottledOnce")
+    result = finish(gap_engine, execution)
+
+    assert result["status"] == "SUCCEEDED"
+    assert json.loads(result["output"]) == {"answer": 42}

@@ -1,0 +1,80 @@
+"""The decision, from labels to cat, dog or other."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pet_detector.errors import PolicyInvalidError
+from pet_detector.models import Animal, Label
+from pet_detector.policy import Policy, decide
+
+percent = st.floats(0, 100, allow_nan=False)
+
+
+def decide_for(cat: float, dog: float) -> tuple[Animal, bool, float]:
+    decision = decide([Label("Cat", cat), Label("Dog", dog)], Policy())
+    return decision.animal, decision.certain, decision.confidence
+
+
+@pytest.mark.parametrize(
+    ("cat", "dog", "expected"),
+    [
+        (98.5, 0.0, (Animal.CAT, True, 98.5)),
+        (0.0, 80.0, (Animal.DOG, True, 80.0)),
+        (79.99, 0.0, (Animal.OTHER, False, pytest.approx(20.01))),
+        (95.0, 85.0, (Animal.OTHER, False, 5.0)),
+        (49.9, 10.0, (Animal.OTHER, True, pytest.approx(50.1))),
+        (50.0, 0.0, (Animal.OTHER, False, 50.0)),
+        (0.0, 0.0, (Animal.OTHER, True, 100.0)),
+    ],
+)
+def test_decides_by_minimum_margin_and_floor(cat: float, dog: float, expected: tuple[Animal, bool, float]) -> None:
+    assert decide_for(cat, dog) == expected
+
+
+@given(percent, percent)
+def test_an_uncertain_image_is_always_filed_as_other(cat: float, dog: float) -> None:
+    animal, certain, confidence = decide_for(cat, dog)
+    assert certain or animal is Animal.OTHER
+    assert 0 <= confidence <= 100
+
+
+@given(percent, percent)
+def test_cat_and_dog_are_treated_alike(cat: float, dog: float) -> None:
+    swapped = {Animal.CAT: Animal.DOG, Animal.DOG: Animal.CAT, Animal.OTHER: Animal.OTHER}
+    animal, certain, confidence = decide_for(cat, dog)
+    assert decide_for(dog, cat) == (swapped[animal], certain, confidence)
+
+
+@given(percent, percent, percent)
+def test_more_confidence_in_the_winner_never_makes_it_less_certain(cat: float, dog: float, more: float) -> None:
+    if decide_for(cat, dog)[0] is Animal.CAT:
+        assert decide_for(max(cat, more), dog)[0] is Animal.CAT
+
+
+@given(st.lists(st.builds(Label, st.sampled_from(["Cat", "Dog", "Animal", "Kitten", ""]), percent)))
+def test_the_order_of_labels_does_not_matter(labels: list[Label]) -> None:
+    assert decide(labels, Policy()) == decide(list(reversed(labels)), Policy())
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        {"minimum": 101},
+        {"floor": 10},
+        {"floor": 80, "minimum": 80},
+        {"margin": -1},
+        {"minimum": "80"},
+        {"minimum": True},
+        {"floor": float("nan")},
+    ],
+)
+def test_refuses_numbers_out_of_range(numbers: dict[str, float]) -> None:
+    with pytest.raises(PolicyInvalidError, match="detection policy"):
+        Policy(**numbers)
+
+
+def test_version_names_the_numbers() -> None:
+    assert Policy(minimum=90, margin=12.5, floor=40).version == "1:90/12.5/40"
