@@ -72,12 +72,17 @@ def deploy(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
     common = ["--config-file", str(directory / "samconfig.toml"), "--config-env", CONFIG_ENVIRONMENT]
     common += ["--parameter-overrides", *parameters]
     places = ["--build-dir", str(build), "--cached", "--cache-dir", str(engine.home / "build-cache")]
+    commands = {
+        "build": ["build", "--template-file", str(directory / "template.yaml"), *places, *common],
+        "deploy": ["deploy", "--template-file", str(build / "template.yaml"), *common],
+    }
     environment = _environment(engine)
-    template = ["--template-file", str(build / "template.yaml")]
     start = datetime.now(UTC)
     try:
-        for name, command in (("build", ["build", *places, *common]), ("deploy", ["deploy", *template, *common])):
-            _run(f"sam {name}", [str(SAM), *command], directory, environment, engine.logs / f"sam-{name}.log")
+        for name, command in commands.items():
+            # In the engine's directory: SAM keeps the installed requirements in `.aws-sam/deps` of where it is run,
+            # and removes there what another build kept.
+            _run(f"sam {name}", [str(SAM), *command], engine.home, environment, engine.logs / f"sam-{name}.log")
     except _SamFailedError as failure:
         failed = _failed_resources(engine, config["deploy"]["stack_name"], start)
         raise UserError(failure.explained_by(failed)) from None
