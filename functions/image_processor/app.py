@@ -10,6 +10,7 @@ from aws_lambda_powertools.utilities.parameters import GetParameterError, get_pa
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import image_format, images, recognizer, settings
+from pet_detector.aws_errors import translate
 from pet_detector.errors import PolicyInvalidError
 from pet_detector.models import Rejection
 from pet_detector.observability import count, logger
@@ -50,7 +51,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if isinstance(recognition, Rejection):
         return _rejected(facts, recognition)
     policy = current_policy()
-    decision = decide(recognition.labels, policy)
+    labels = recognizer.trimmed(recognition.labels)
+    decision = decide(labels, policy)  # from what the record keeps, so that the record alone gives the same answer
     count("ImageClassified", Animal=decision.animal.value)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
     return facts | {
@@ -60,9 +62,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         "certain": decision.certain,
         "reason": decision.reason,
         "scores": {"cat": round(decision.scores.cat, 2), "dog": round(decision.scores.dog, 2)},
-        "labels": [
-            {"name": label.name, "confidence": label.confidence} for label in recognizer.trimmed(recognition.labels)
-        ],
+        "labels": [{"name": label.name, "confidence": label.confidence} for label in labels],
         "policyVersion": policy.version,
         "modelVersion": recognition.model_version,
     }
@@ -79,14 +79,15 @@ def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
 def current_policy() -> Policy:
     """The policy in the SSM parameter, `{"minimum": 80, "margin": 15, "floor": 50}`, cached for a minute.
 
-    Raises PolicyInvalidError when the parameter cannot be read or used: better no decision than a wrong one.
+    Raises PolicyInvalidError when the parameter is missing or cannot be used: better no decision than a wrong one;
+    and ThrottledError, ServiceError or AccessDeniedError when it cannot be read.
     """
     name = settings.required("POLICY_PARAMETER_NAME")
     try:
         numbers = json.loads(get_parameter(name, max_age=POLICY_CACHED_SECONDS))
         return Policy(**numbers)
-    except GetParameterError as error:
-        raise PolicyInvalidError(f"The policy parameter {name} cannot be read.") from error
+    except GetParameterError as error:  # Powertools' name for whatever went wrong
+        raise translate(error.__context__, f"ssm:GetParameter {name}") from error
     except (TypeError, ValueError) as error:
         raise PolicyInvalidError(
             f'The policy parameter {name} must hold JSON like {{"minimum": 80, "margin": 15, "floor": 50}}.'

@@ -84,6 +84,8 @@ def all_images() -> Response[str]:
         since=moment("from", parameters.get("from")),
         until=moment("to", parameters.get("to")),
     )
+    if query.since and query.until and query.since > query.until:
+        raise RequestError(400, "INVALID_FILTER", "from must not be later than to.")
     token = parameters.get("nextToken")
     if token is not None and len(token) > MAX_TOKEN_LENGTH:
         raise RequestError(400, "INVALID_TOKEN", "nextToken is not of this listing: send it unchanged.")
@@ -114,11 +116,11 @@ def moment(name: str, text: str | None) -> str | None:
         return None
     try:
         time = datetime.fromisoformat(text)
-    except ValueError:
+        time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
+    except (ValueError, OverflowError):  # the latter for a year that its offset moves out of the calendar
         raise RequestError(
             400, "INVALID_FILTER", f"{name} must be a day or a time, such as 2026-11-21 or 2026-11-21T09:30:00Z."
         ) from None
-    time = time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
     return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 

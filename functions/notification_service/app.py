@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Literal, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -12,6 +13,8 @@ from pet_detector.errors import PetDetectorError
 from pet_detector.models import Scores
 from pet_detector.notices import Notice
 from pet_detector.observability import count, logger
+
+_ERROR_MESSAGE = re.compile(r'"errorMessage"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 
 class ScoresEvent(TypedDict):
@@ -92,8 +95,12 @@ def compose(event: Event, stage: str) -> Notice:
 
 
 def message_of(cause: str) -> str:
-    """The sentence in a Lambda function's error output, which Step Functions hands on as JSON; else the text itself."""
+    """The sentence in a Lambda function's error output, which Step Functions hands on as JSON; else the text itself.
+
+    The state machine cuts the text, mostly in the stack trace, so it is no whole document.
+    """
+    found = _ERROR_MESSAGE.search(cause)
     try:
-        return str(json.loads(cause)["errorMessage"])
-    except (ValueError, KeyError, TypeError):
+        return str(json.loads(found[1])) if found else cause
+    except ValueError:
         return cause

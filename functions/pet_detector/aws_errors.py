@@ -10,12 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
+from botocore.parsers import ResponseParserError
 
 from pet_detector.errors import (
     AccessDeniedError,
     ImageChangedError,
     ImageNotFoundError,
     PetDetectorError,
+    PolicyInvalidError,
     ServiceError,
     ThrottledError,
 )
@@ -24,6 +26,7 @@ THROTTLES = frozenset(
     [
         "Throttling",
         "ThrottlingException",
+        "Throttled",  # Amazon SNS
         "ThrottledException",
         "RequestThrottled",
         "RequestThrottledException",
@@ -34,6 +37,7 @@ THROTTLES = frozenset(
         "SlowDown",
         "ReduceYourRateOfRequests",
         "BandwidthLimitExceeded",
+        "KMSThrottling",  # Amazon SNS, for the key of an encrypted topic
         "429",
     ]
 )
@@ -54,6 +58,7 @@ DENIALS = frozenset(
         "MissingAuthenticationToken",
         "SignatureDoesNotMatch",
         "UnrecognizedClientException",
+        "KMSAccessDenied",
         "KMSAccessDeniedException",
         "Forbidden",
         "401",
@@ -65,6 +70,8 @@ ABSENCES = frozenset(
     ["NoSuchKey", "NoSuchVersion", "NotFound", "InvalidS3ObjectException", "MethodNotAllowed", "404", "405"]
 )
 CHANGES = frozenset(["PreconditionFailed", "412"])
+# The detection policy is the only parameter that is read.
+POLICY_ABSENCES = frozenset(["ParameterNotFound"])
 
 
 def code_of(error: ClientError) -> str:
@@ -72,7 +79,7 @@ def code_of(error: ClientError) -> str:
     return str(error.response.get("Error", {}).get("Code", ""))
 
 
-def translate(error: ClientError | BotoCoreError, call: str) -> PetDetectorError:
+def translate(error: BaseException | None, call: str) -> PetDetectorError:
     """The domain's error for what `call` (for example `s3:CopyObject`) ran into."""
     if isinstance(error, NoCredentialsError):
         return AccessDeniedError(f"{call}: no credentials")
@@ -84,6 +91,7 @@ def translate(error: ClientError | BotoCoreError, call: str) -> PetDetectorError
         (DENIALS, AccessDeniedError),
         (ABSENCES, ImageNotFoundError),
         (CHANGES, ImageChangedError),
+        (POLICY_ABSENCES, PolicyInvalidError),
     ):
         if code in codes:
             return kind(f"{call}: {code}")
@@ -95,5 +103,5 @@ def translated(call: str) -> Iterator[None]:
     """Run a block of AWS calls so that its errors come out as the domain's own."""
     try:
         yield
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, ResponseParserError) as error:
         raise translate(error, call) from error

@@ -11,10 +11,11 @@ import binascii
 import heapq
 import json
 import time
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
@@ -91,10 +92,11 @@ def announce(table: str, image_id: str, *, file_name: str, uploaded_by: str, fin
 
 
 def find(table: str, image_id: str) -> Record | None:
-    """The record of an image, as of now, or None."""
+    """The record of an image, as of now, or None. What only remembers a notice (`claim_notice`) is no record."""
     with translated("dynamodb:GetItem"):
         answer = _client().get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
-    return _plain(answer["Item"]) if "Item" in answer else None
+    item = answer.get("Item", {})
+    return _plain(item) if "ProcessingStatus" in item else None
 
 
 def _plain(item: dict[str, Any]) -> Record:
@@ -112,7 +114,8 @@ class Query:
 
     def spread(self) -> tuple[str, str, str]:
         """-> (index, its partition key attribute, prefix of the partition key's values)."""
-        if self.animal:
+        # With both, the index that holds fewer records of no interest: a cat that waits for a review is rare.
+        if self.animal and self.status in (None, Status.COMPLETED):
             return "AnimalIndex", "AnimalShard", f"{self.animal.value}#"
         if self.status:
             return "StatusIndex", "StatusShard", f"{self.status.value}#"
@@ -146,8 +149,10 @@ def list_images(table: str, query: Query, limit: int, token: str | None = None) 
 def _query_shard(table: str, query: Query, shard: str, limit: int, before: str | None) -> list[Record]:
     index, attribute, prefix = query.spread()
     # "\x7f" sorts behind every character of a time and an id; ListedAt is "<CreatedAt>#<ImageID>".
-    upper = before or query.until or "\x7f"
-    values = {":shard": prefix + shard, ":upper": upper, ":lower": query.since or "0"}
+    upper, lower = before or query.until or "\x7f", query.since or "0"
+    if lower > upper:  # DynamoDB refuses to look between the two
+        return []
+    values = {":shard": prefix + shard, ":upper": upper, ":lower": lower}
     arguments: dict[str, Any] = {
         "TableName": table,
         "IndexName": index,
@@ -156,8 +161,9 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
         "ScanIndexForward": False,
     }
     if query.animal and query.status:
-        arguments["FilterExpression"] = "ProcessingStatus = :status"
-        values[":status"] = query.status.value
+        by_animal = index == "AnimalIndex"
+        arguments["FilterExpression"] = f"{'ProcessingStatus' if by_animal else 'DetectedAnimal'} = :other"
+        values[":other"] = query.status.value if by_animal else query.animal.value
     arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
     records: list[Record] = []
     for page in _client().get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": limit + 1}):
@@ -193,31 +199,39 @@ def claim_notice(table: str, image_id: str, attribute: str, fact: str) -> bool:
 
     `attribute` is the record's attribute that remembers the fact.
     """
+    claim = uuid.uuid4().hex
     with translated("dynamodb:UpdateItem"):
         try:
             _client().update_item(
                 TableName=table,
                 Key={"ImageID": {"S": image_id}},
-                UpdateExpression="SET #notice = :fact",
+                UpdateExpression="SET #notice = :fact, #claim = :claim",
                 ConditionExpression="attribute_not_exists(#notice) OR #notice <> :fact",
-                ExpressionAttributeNames={"#notice": attribute},
-                ExpressionAttributeValues={":fact": {"S": fact}},
+                ExpressionAttributeNames={"#notice": attribute, "#claim": f"{attribute}Claim"},
+                ExpressionAttributeValues={":fact": {"S": fact}, ":claim": {"S": claim}},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             if code_of(error) != "ConditionalCheckFailedException":
                 raise
-            return False
+            # When an answer is lost on its way the SDK asks again, and finds the claim of this very call.
+            item = cast(dict[str, Any], error.response).get("Item", {})
+            return bool(item.get(f"{attribute}Claim") == {"S": claim})
     return True
 
 
 def release_notice(table: str, image_id: str, attribute: str, fact: str) -> None:
     """Take back a reservation, because the notice was certainly not sent."""
     with translated("dynamodb:UpdateItem"):
-        _client().update_item(
-            TableName=table,
-            Key={"ImageID": {"S": image_id}},
-            UpdateExpression="REMOVE #notice",
-            ConditionExpression="#notice = :fact",
-            ExpressionAttributeNames={"#notice": attribute},
-            ExpressionAttributeValues={":fact": {"S": fact}},
-        )
+        try:
+            _client().update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="REMOVE #notice, #claim",
+                ConditionExpression="#notice = :fact",
+                ExpressionAttributeNames={"#notice": attribute, "#claim": f"{attribute}Claim"},
+                ExpressionAttributeValues={":fact": {"S": fact}},
+            )
+        except ClientError as error:  # nothing to take back: the SDK asked again after an answer that was lost
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise

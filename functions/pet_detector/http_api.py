@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
@@ -23,6 +24,8 @@ def resolver() -> APIGatewayRestResolver:
     )
 
     def failed(status: int, code: str, message: str) -> Response[str]:
+        if status >= 500:
+            logger.exception("Request failed", code=code)
         body = {"code": code, "message": message, "requestId": app.current_event.request_context.request_id}
         return answer(status, body)
 
@@ -31,21 +34,24 @@ def resolver() -> APIGatewayRestResolver:
         NotFoundError: lambda _: failed(404, "NOT_FOUND", "There is nothing here; the README lists the endpoints."),
         ThrottledError: lambda _: failed(503, "BUSY", "The service is busy; try again in a few seconds."),
         ServiceError: lambda _: failed(503, "UNAVAILABLE", "A part of the service does not answer; try again shortly."),
+        Exception: lambda _: failed(
+            500, "INTERNAL_ERROR", "Something went wrong on our side; try again, and quote the requestId."
+        ),
     }
     for kind, handler in handled.items():
         app.exception_handler(kind)(handler)
-
-    def unexpected(_: Exception) -> Response[str]:
-        logger.exception("Unexpected error")
-        return failed(500, "INTERNAL_ERROR", "Something went wrong on our side; try again, and quote the requestId.")
-
-    app.exception_handler(Exception)(unexpected)
     return app
 
 
 def answer(status: int, body: dict[str, Any]) -> Response[str]:
     """A JSON response that no cache keeps: it may hold a link."""
-    return Response(status, "application/json", json.dumps(body, default=float), headers={"Cache-Control": "no-store"})
+    text = json.dumps(body, default=_number)
+    return Response(status, "application/json", text, headers={"Cache-Control": "no-store"})
+
+
+def _number(value: Decimal) -> int | float:
+    """DynamoDB's numbers as JSON's: a size in bytes stays whole."""
+    return int(value) if value == int(value) else float(value)
 
 
 def caller_of(app: APIGatewayRestResolver) -> str:

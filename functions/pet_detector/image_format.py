@@ -6,6 +6,8 @@ first would cost hundreds of megabytes for a 20 KB file (a "decompression bomb")
 
 from __future__ import annotations
 
+import re
+
 from pet_detector.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 
 # Limits of Amazon Rekognition DetectLabels for objects in S3 (guidelines and quotas in its developer guide).
@@ -38,8 +40,10 @@ _OTHER_FORMATS = (
 )
 
 # JPEG markers, ITU-T T.81 table B.1.
-_SOI, _EOI, _SOS, _TEM = 0xD8, 0xD9, 0xDA, 0x01
-_RESTARTS = range(0xD0, 0xD8)
+_EOI, _SOS = 0xD9, 0xDA
+# A marker that matters: no stuffed or fill byte, and not TEM, RST0 to RST7 or SOI, which have no length. A regular
+# expression, as a hostile file can hold millions of the others.
+_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # SOF0 to SOF15 without DHT, JPG and DAC
 
 
@@ -109,22 +113,15 @@ def _walk_jpeg(data: bytes) -> tuple[tuple[int, int] | None, bool]:
     """
     size: tuple[int, int] | None = None
     at, scanned = 2, False
-    while True:
-        at = data.find(b"\xff", at)
-        if at < 0 or at + 1 >= len(data):
-            return size, False
-        marker = data[at + 1]
-        if marker == 0xFF:  # fill byte
-            at += 1
-        elif marker in (0x00, _TEM, _SOI) or marker in _RESTARTS:  # stuffed byte or marker without a length
-            at += 2
-        elif marker == _EOI:
+    while found := _MARKER.search(data, at):
+        at, marker = found.start(), data[found.start(1)]
+        if marker == _EOI:
             return size, scanned and size is not None
-        else:
-            length = int.from_bytes(data[at + 2 : at + 4], "big")
-            if at + 4 > len(data) or length < 2:
-                return size, False
-            if marker in _FRAMES and at + 9 <= len(data):
-                size = int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-            scanned = scanned or marker == _SOS
-            at += 2 + length
+        length = int.from_bytes(data[at + 2 : at + 4], "big")
+        if at + 4 > len(data) or length < 2:
+            return size, False
+        if marker in _FRAMES and at + 9 <= len(data):
+            size = int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
+        scanned = scanned or marker == _SOS
+        at += 2 + length
+    return size, False

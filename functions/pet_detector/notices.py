@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import boto3
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError, ClientError, ConnectTimeoutError, EndpointConnectionError
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
 
 from pet_detector.aws_errors import translate
 from pet_detector.models import Scores
@@ -107,11 +108,11 @@ def publish(topic_arn: str, notice: Notice) -> bool:
         else {"DataType": "Number", "StringValue": f"{value:.2f}"}
         for name, value in notice.attributes.items()
     }
-    subject = notice.subject.encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
+    subject = printable(notice.subject).encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
     try:
         _client().publish(TopicArn=topic_arn, Subject=subject, Message=notice.message, MessageAttributes=attributes)
-    except (ClientError, ConnectTimeoutError, EndpointConnectionError) as error:  # SNS said no, or was never reached
-        raise translate(error, "sns:Publish") from error
-    except BotoCoreError:
+    except (HTTPClientError, ResponseParserError):  # timed out, hung up, or unreadable: SNS may well have sent it
         return False
+    except (ClientError, BotoCoreError) as error:  # SNS said no, or was never reached
+        raise translate(error, "sns:Publish") from error
     return True

@@ -75,8 +75,8 @@ def upload() -> Response[str]:
         return http_api.answer(201, body | {"upload": form, "expiresInSeconds": images.UPLOAD_LINK_SECONDS})
     if record["ProcessingStatus"] == "uploading":  # a repeated request finds the picture stored, perhaps even filed
         images.store(bucket, key, request.data, request.content_type)
-    count("ImageReceived")
-    logger.info("Image stored")
+        count("ImageReceived")
+        logger.info("Image stored")
     return http_api.answer(202, body)
 
 
@@ -98,25 +98,26 @@ def parse(body: str | None) -> Upload:
     """Check the request again, whatever the gateway let pass. Raises RequestError."""
     try:
         fields = json.loads(body or "")
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter for brackets, thousands deep
         fields = None
     if not isinstance(fields, dict):
         raise RequestError(400, "INVALID_BODY", "Send a JSON object with fileName and contentType.")
     file_name, content_type = fields.get("fileName"), fields.get("contentType")
     if not isinstance(file_name, str) or not 1 <= len(file_name) <= FILE_NAME_LENGTH:
         raise RequestError(400, "INVALID_FILE_NAME", f"fileName needs 1 to {FILE_NAME_LENGTH} characters.")
-    if content_type not in EXTENSIONS:
+    if not isinstance(content_type, str) or content_type not in EXTENSIONS:
         raise RequestError(400, "UNSUPPORTED_CONTENT_TYPE", "contentType must be image/jpeg or image/png.")
     return Upload(clean_name(file_name), content_type, picture_in(fields))
 
 
 def clean_name(file_name: str) -> str:
-    """The last part of a path, without control, direction and other invisible characters; `image` if none is left.
+    """The last part of a path, without control, direction, line and other invisible characters; else `image`.
 
     The name is shown to people and never used as a path.
     """
     last = file_name.replace("\\", "/").rstrip("/").rpartition("/")[2]
-    visible = "".join(character for character in last if unicodedata.category(character)[0] != "C").strip()
+    kinds = ((character, unicodedata.category(character)) for character in last)
+    visible = "".join(character for character, kind in kinds if kind[0] != "C" and kind not in ("Zl", "Zp")).strip()
     return visible if visible.strip(".") else "image"
 
 
