@@ -10,7 +10,7 @@ PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-deps --require
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test lint clean
+.PHONY: help install run up down test lint bench clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -56,16 +56,23 @@ down: ## Stop the embedded AWS
 
 # --- Test ------------------------------------------------------------------------------------------------------------
 
+# Branches of functions/ that the whole suite must run, in percent; a part of the suite (PYTEST=...) need not.
+COVERAGE = --cov --cov-report=term --cov-fail-under=90
+
 test: lint ## Check and test everything, offline
-	@.venv/bin/python -m pytest -q $(PYTEST)
+	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(COVERAGE))
 
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
 	@.venv/bin/mypy functions
 	@.venv/bin/cfn-lint template.yaml
+	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
 
-# --- Measure: bench ... -----------------------------------------------------------------------------------------------
+# --- Measure ---------------------------------------------------------------------------------------------------------
+
+bench: install ## Measure images a second, imports and transitions on this machine
+	@.venv/bin/python -m tests.benchmarks
 
 # --- Clean up --------------------------------------------------------------------------------------------------------
 

@@ -137,6 +137,23 @@ def _parameters(engine: Engine, config: dict[str, dict[str, Any]]) -> list[str]:
     ]
 
 
+def machine_parameters(engine: Engine, directory: Path = REPOSITORY) -> list[str]:
+    """The template's parameters as they are deployed to this engine, each `Name=value`."""
+    return _parameters(engine, _configuration(directory))
+
+
+def stack_resources(engine: Engine, kind: str, directory: Path = REPOSITORY) -> dict[str, str]:
+    """Physical by logical id of the deployed stack's resources of one type, such as `AWS::Lambda::Function`."""
+    pages = engine.client("cloudformation").get_paginator("list_stack_resources")
+    found = pages.paginate(StackName=_configuration(directory)["deploy"]["stack_name"])
+    return {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for page in found
+        for resource in page["StackResourceSummaries"]
+        if resource["ResourceType"] == kind
+    }
+
+
 def _python_version(engine: Engine) -> str:
     """The version of the Python that runs Lambda code, such as `3.13`."""
     program = "import sys; print('%d.%d' % sys.version_info[:2])"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, NotRequired, TypedDict
@@ -62,7 +63,7 @@ def read(bucket: str, key: str, version_id: str | None) -> StoredImage:
     """Read one version of an object, by default its newest. Raises ImageNotFoundError and the errors of AWS."""
     with translated("s3:GetObject"):
         answer = _client().get_object(**_version(bucket, key, version_id))
-        with answer["Body"] as body:
+        with closing(answer["Body"]) as body:  # its own `with` hands out the raw stream, without checks and errors
             size = answer["ContentLength"]
             data = body.read() if size <= MAX_BYTES else None
     return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data)
@@ -93,7 +94,8 @@ def move(bucket: str, key: str, version_id: str, etag: str, destination: str) ->
             )
         except ClientError as error:
             if code_of(error) in CHANGES:
-                raise ImageChangedError(f"{key} is no longer the object that was analysed.") from error
+                # No key: Lambda logs the message, and a key may be a name that its uploader chose.
+                raise ImageChangedError("The object is no longer the one that was analysed.") from error
             if code_of(error) not in ABSENCES:
                 raise
             _verify(bucket, destination, version_id)  # an earlier run moved it, or it is lost

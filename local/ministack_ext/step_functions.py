@@ -12,8 +12,8 @@ from typing import Any
 import jsonata
 from ministack.services import stepfunctions
 
-# Ten times what a loaded laptop was seen to need; AWS gives an expression 1 s on its own machines.
-_JSONATA_TIMEOUT_MS = 20_000
+# Several times what a loaded laptop was seen to need; AWS gives an expression 1 s on its own machines.
+_JSONATA_TIMEOUT_MS = 80_000
 
 # The mocked answer to the attempt that this thread is making, if its state is mocked.
 _mocked_answer: contextvars.ContextVar[Callable[[], Any] | None] = contextvars.ContextVar("mocked_answer", default=None)

@@ -50,16 +50,16 @@ def test_a_function_that_raised_stays_warm(gap_engine: Any) -> None:
 
 
 def test_a_silent_function_is_not_kept_waiting_for_log_lines(gap_engine: Any) -> None:
-    name = gap_engine.create_function("def handler(event, context):\n    return 1")
-    invoke(gap_engine, name)
+    silent = gap_engine.create_function("def handler(event, context):\n    return 1")
+    talking = gap_engine.create_function("def handler(event, context):\n    print('line')\n    return 1")
+    seconds: dict[str, list[float]] = {silent: [], talking: []}
+    for _ in range(20):
+        for name in seconds:  # side by side, so that a busy machine slows both
+            start = time.perf_counter()
+            invoke(gap_engine, name)
+            seconds[name].append(time.perf_counter() - start)
 
-    seconds = []
-    for _ in range(10):
-        start = time.perf_counter()
-        invoke(gap_engine, name)
-        seconds.append(time.perf_counter() - start)
-
-    assert min(seconds) < 0.045
+    assert min(seconds[silent]) < 1.4 * min(seconds[talking])
 
 
 def test_each_call_gets_its_own_log_lines_and_all_of_them(gap_engine: Any) -> None:

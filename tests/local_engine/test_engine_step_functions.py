@@ -74,7 +74,7 @@ def test_a_slow_machine_does_not_fail_a_jsonata_expression(gap_engine: Any) -> N
         "States": {"Think": {"Type": "Pass", "Output": {"n": slow}, "End": True}},
     }
 
-    result = finish(gap_engine, start(gap_engine, definition), seconds=30)
+    result = finish(gap_engine, start(gap_engine, definition), seconds=90)
 
     assert result["status"] == "SUCCEEDED"
 

@@ -1,0 +1,51 @@
+"""`make bench`: measure the application on this machine, print one table, and fail when a target is missed.
+
+Absolute numbers are this machine's. What carries over to others is a ratio to a baseline, measured in the same run and
+in turns with what it is compared to, so that both meet the same load.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from local.engine import run_command
+from tests.benchmarks import import_time, throughput, transitions
+from tests.benchmarks.measure import Measure
+from tests.integration.deployment import deployed_application
+
+TABLE_COLUMNS = 120  # rich takes 80 when the output is no terminal, and folds every line
+
+
+def main() -> int:
+    """Exit code 0 when every target is met, else 1."""
+    with tempfile.TemporaryDirectory(prefix="pet-detector-bench-") as scratch:
+        home = Path(scratch) / "engine"
+        with deployed_application(home) as application:
+            measures = [*throughput.measure(application), *transitions.measure(application)]
+            handlers = import_time.handlers_of(application)
+        # Without the engine, which would compete for the processor.
+        measures += import_time.measure(handlers, home / "build", Path(scratch))
+    Console(width=max(Console().width, TABLE_COLUMNS)).print(_table(measures))
+    missed = [measure.name for measure in measures if not measure.is_met]
+    if missed:
+        print(f"Target missed: {', '.join(missed)}.", file=sys.stderr)
+    return 1 if missed else 0
+
+
+def _table(measures: list[Measure]) -> Table:
+    table = Table("measure", "result", "baseline")
+    for name in ("ratio", "target"):
+        table.add_column(name, justify="right")
+    table.add_column("met")
+    for measure in measures:
+        table.add_row(*measure.cells)
+    return table
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(main))

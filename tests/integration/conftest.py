@@ -1,0 +1,43 @@
+"""One deployment, and one round of images on their way through it, for all tests of this folder."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from local.engine import UserError
+
+from .application import Application
+from .deployment import deployed_application
+from .gallery import Gallery
+
+
+@pytest.fixture(scope="session")
+def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """The deployed application, and someone who listens to its notices."""
+    try:
+        with deployed_application(tmp_path_factory.mktemp("integration") / "engine") as deployed:
+            yield deployed
+    except UserError as error:
+        pytest.fail(str(error))
+
+
+@pytest.fixture(scope="session")
+def gallery(application: Application) -> Iterator[Gallery]:
+    """Pictures of every kind, all on their way at once; asking for one waits for its end."""
+    images = Gallery(application)
+    yield images
+    images.close()
+
+
+@pytest.fixture
+def quiet_gallery(gallery: Gallery) -> Gallery:
+    """The same, when all are at their ends: for tests that change what every image meets."""
+    gallery.settle()
+    return gallery
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What must be true at the end is asked at the end."""
+    items.sort(key=lambda item: item.path.name == "test_at_the_end.py")  # stable: the rest keeps its order

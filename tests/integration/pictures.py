@@ -1,0 +1,56 @@
+"""Files that are no usable pictures, each as small as it can be, and real ones of a given size."""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+
+from PIL import Image
+
+from pet_detector.image_format import MAX_BYTES
+
+from .application import CERTAIN_CAT
+
+# The largest pictures, in bytes, that a form and that POST /upload itself take.
+LARGEST = MAX_BYTES
+LARGEST_INLINE = 4 * 1024 * 1024
+
+TEXT = b"Dear cat, this is a letter and not a picture.\n"
+
+
+def png(width: int, height: int) -> bytes:
+    """A whole black PNG, one bit a pixel: 13,300 x 13,300 of them are 22 KB, and 500 MB once decoded to RGB."""
+    row = b"\0" + bytes((width + 7) // 8)
+    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * height)), (b"IEND", b""))
+    body = b"".join(
+        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
+    )
+    return b"\x89PNG\r\n\x1a\n" + body
+
+
+def webp() -> bytes:
+    """A whole WebP picture."""
+    file = io.BytesIO()
+    Image.new("RGB", (200, 200), "orange").save(file, "WEBP")
+    return file.getvalue()
+
+
+def truncated_jpeg() -> bytes:
+    """The first half of a photo."""
+    content = CERTAIN_CAT.read_bytes()
+    return content[: len(content) // 2]
+
+
+def cat_of(size: int) -> bytes:
+    """The photo of a cat, `size` bytes long: what follows a JPEG's end belongs to no picture and is allowed."""
+    return CERTAIN_CAT.read_bytes().ljust(size, b"\0")
+
+
+def cat_as_png() -> bytes:
+    """The photo of a cat as PNG."""
+    file = io.BytesIO()
+    with Image.open(CERTAIN_CAT) as photo:
+        photo.save(file, "PNG")
+    return file.getvalue()

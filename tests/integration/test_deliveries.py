@@ -1,0 +1,149 @@
+"""An image is processed once, however often and however its workflow is started; a failed one can be restarted."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from local.engine import REPOSITORY
+
+from .application import CERTAIN_CAT, UNCERTAIN_CAT, Application, eventually
+from .gallery import Gallery
+
+DELIVERIES = 5
+
+
+def test_the_same_event_five_times_at_once_is_one_image(application: Application, quiet_gallery: Gallery) -> None:
+    event = application.input_of(application.item(quiet_gallery["uncertain"].id)["ExecutionArn"]["S"])
+    with application.deaf_to_uploads():
+        image_id = application.upload(UNCERTAIN_CAT)
+        ((key, version),) = eventually(lambda: application.versions(image_id), "the upload is stored")
+        event["detail"]["object"] |= {"key": key, "version-id": version}
+
+        executions = application.deliver(event, DELIVERIES)
+        ends = Counter(application.ended(execution) for execution in executions)
+
+    assert ends == {"Image Classified": 1, "Already Claimed": DELIVERIES - 1}
+    analyses = [application.attempts(execution)["Analyze Image"] for execution in executions]
+    assert sum(analyses) == 1  # Amazon Rekognition is paid once
+    assert application.status(image_id) == "needs_review"
+    assert [key for key, _ in application.versions(image_id)] == [f"others/{image_id}.jpg"]
+    assert len(application.executions(image_id)) == DELIVERIES
+    assert len(application.notices(image_id)) == 1
+
+
+def test_an_event_that_comes_again_later_changes_nothing(application: Application, quiet_gallery: Gallery) -> None:
+    image = quiet_gallery["uncertain"]
+    before, versions = application.item(image.id), application.versions(image.id)
+
+    again = application.deliver(application.input_of(before["ExecutionArn"]["S"]), DELIVERIES - 1)
+
+    assert {application.ended(execution) for execution in again} == {"Already Claimed"}
+    assert application.item(image.id) == before
+    assert application.versions(image.id) == versions
+    assert len(application.notices(image.id)) == 1
+
+
+def test_an_object_with_a_strange_key_is_one_image_too(application: Application, quiet_gallery: Gallery) -> None:
+    image = quiet_gallery["spaces and plus"]
+    before, versions = application.item(image.id), application.versions(image.id)
+
+    again = application.deliver(application.input_of(before["ExecutionArn"]["S"]), DELIVERIES - 1)
+
+    assert {application.ended(execution) for execution in again} == {"Already Claimed"}
+    assert application.item(image.id) == before
+    assert application.versions(image.id) == versions
+
+
+def test_a_person_may_start_it_from_the_console_and_again(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    request = json.loads((REPOSITORY / "events" / "console_execution.json").read_text())
+    key = request["detail"]["object"]["key"]
+    image_id = request["imageId"]
+    with application.deaf_to_uploads():
+        application.put(key, UNCERTAIN_CAT.read_bytes())
+        assert application.ended(application.start(request)) == "Image Classified"
+        before, versions = application.item(image_id), application.versions(image_id)
+
+        assert application.ended(application.start(request)) == "Already Claimed"
+        assert application.ended(application.start(request | {"restart": True})) == "Already Claimed"
+
+    assert application.item(image_id) == before
+    assert application.versions(image_id) == versions
+    assert [key for key, _ in versions] == [f"others/{image_id}.jpg"]
+    assert len(application.notices(image_id)) == 1
+
+
+def test_an_image_that_was_missing_is_finished_by_a_restart(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    image_id = uuid.uuid4().hex
+    request: dict[str, Any] = {"detail": {"object": {"key": f"input/{image_id}.jpg"}}}
+    failed = application.start(request)
+    assert application.ended(failed) == "Processing Failed"
+    assert application.sfn.describe_execution(executionArn=failed)["error"] == "ImageNotFoundError"
+    assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ImageNotFoundError"
+    with application.deaf_to_uploads():
+        application.put(f"input/{image_id}.jpg", CERTAIN_CAT.read_bytes())
+
+        assert application.ended(application.start(request)) == "Already Claimed"  # not without being asked
+        assert application.status(image_id) == "failed"
+        assert application.ended(application.start(request | {"restart": True})) == "Image Classified"
+
+    assert application.client.image(image_id)["status"] == "completed"
+    assert "Error" not in application.item(image_id)
+    assert [key for key, _ in application.versions(image_id)] == [f"cats/{image_id}.jpg"]
+    assert _kinds(application, image_id) == ["ImageProcessingFailed"]
+
+
+@pytest.fixture
+def repair_policy(application: Application, quiet_gallery: Gallery) -> Iterator[Callable[[], None]]:
+    """Repairs the policy parameter, which holds nonsense until this is called."""
+    assert quiet_gallery
+    ssm, name = application.engine.client("ssm"), application.outputs["PolicyParameterName"]
+    good = ssm.get_parameter(Name=name)["Parameter"]["Value"]
+
+    def put(value: str) -> None:
+        ssm.put_parameter(Name=name, Value=value, Overwrite=True)
+        application.forget_warm_environments("ImageProcessorFunctionName")  # they remember the policy for a minute
+
+    put('{"minimum": "high"')
+    try:
+        yield lambda: put(good)
+    finally:
+        put(good)
+
+
+def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
+    application: Application, repair_policy: Callable[[], None]
+) -> None:
+    image_id = application.upload(UNCERTAIN_CAT)
+    assert application.finished(image_id)["status"] == "failed"
+
+    item = application.item(image_id)
+    assert item["Error"]["M"]["Error"]["S"] == "PolicyInvalidError"
+    assert [key for key, _ in application.versions(image_id)] == [f"input/{image_id}.jpg"]
+    (notice,) = application.notices(image_id)
+    assert notice["MessageAttributes"]["Kind"]["Value"] == "ImageProcessingFailed"
+    assert notice["MessageAttributes"]["Error"]["Value"] == "PolicyInvalidError"
+    assert item["ExecutionArn"]["S"] in notice["Message"]
+    assert '"restart": true' in notice["Message"]
+    assert "Traceback" not in notice["Message"]
+
+    repair_policy()
+    again = application.input_of(item["ExecutionArn"]["S"]) | {"restart": True}
+    assert application.ended(application.start(again)) == "Image Classified"
+    assert application.ended(application.start(again)) == "Already Claimed"
+
+    assert application.client.image(image_id)["status"] == "needs_review"
+    assert "Error" not in application.item(image_id)
+    assert [key for key, _ in application.versions(image_id)] == [f"others/{image_id}.jpg"]
+    assert _kinds(application, image_id) == ["ImageProcessingFailed", "ImageUncertain"]
+
+
+def _kinds(application: Application, image_id: str) -> list[str]:
+    return sorted(notice["MessageAttributes"]["Kind"]["Value"] for notice in application.notices(image_id))

@@ -1,0 +1,102 @@
+"""Who may ask, and how: API keys, request bodies, routes and browsers of other origins."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .application import ORIGIN, Answer, Application
+
+FORM = {"fileName": "cat.jpg", "contentType": "image/jpeg"}
+
+
+def assert_says(answer: Answer, status: int, code: str) -> None:
+    """The answer is an error of ours, and a browser's script may read it."""
+    assert (answer.status, answer.json["code"]) == (status, code)
+    assert answer.json.keys() == {"code", "message", "requestId"}
+    assert answer.json["message"]
+    assert answer.json["requestId"]
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+@pytest.mark.parametrize("key", ["wrong", None], ids=["wrong", "none"])
+@pytest.mark.parametrize(("verb", "path"), [("POST", "/upload"), ("GET", "/images"), ("GET", "/images/" + "0" * 32)])
+def test_without_the_right_key_nothing_is_told(application: Application, verb: str, path: str, key: str | None) -> None:
+    answer = application.call(verb, path, FORM if verb == "POST" else None, key=key)
+
+    assert_says(answer, 403, "INVALID_API_KEY")
+
+
+def test_health_needs_no_key(application: Application) -> None:
+    answer = application.call("GET", "/health", key=None)
+
+    assert (answer.status, answer.json) == (200, {"status": "ok"})
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"no JSON",
+        b"[]",
+        b"{}",
+        {"fileName": "cat.jpg"},
+        {"fileName": "", "contentType": "image/jpeg"},
+        {"fileName": "c" * 256, "contentType": "image/jpeg"},
+        {"fileName": "cat.gif", "contentType": "image/gif"},
+        {"fileName": 1, "contentType": "image/jpeg"},
+        FORM | {"key": "cats/mine.jpg"},
+    ],
+    ids=lambda body: str(body)[:50],
+)
+def test_the_gateway_refuses_a_wrong_body(application: Application, body: Any) -> None:
+    assert_says(application.call("POST", "/upload", body), 400, "INVALID_BODY")
+
+
+@pytest.mark.parametrize(
+    ("document", "headers", "code"),
+    [
+        (FORM | {"image": "not base64!"}, {}, "INVALID_IMAGE"),
+        (FORM, {"Idempotency-Key": "k" * 256}, "INVALID_IDEMPOTENCY_KEY"),
+    ],
+)
+def test_the_function_refuses_what_the_gateway_cannot_see(
+    application: Application, document: dict[str, str], headers: dict[str, str], code: str
+) -> None:
+    assert_says(application.call("POST", "/upload", document, headers=headers), 400, code)
+
+
+def test_a_record_that_is_not_there_can_be_read_by_a_browser_too(application: Application) -> None:
+    assert_says(application.call("GET", "/images/" + "0" * 32), 404, "IMAGE_NOT_FOUND")
+
+
+@pytest.mark.parametrize(("verb", "path"), [("GET", "/nowhere"), ("GET", "/upload"), ("DELETE", "/images")])
+def test_there_is_no_other_route(application: Application, verb: str, path: str) -> None:
+    assert_says(application.call(verb, path), 403, "MISSING_AUTHENTICATION_TOKEN")  # API Gateway's word for it
+
+
+@pytest.mark.parametrize("path", ["/upload", "/images", "/images/" + "0" * 32, "/health"])
+def test_a_browser_may_ask_before_it_asks(application: Application, path: str) -> None:
+    headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
+
+    answer = application.call("OPTIONS", path, key=None, headers=headers)
+
+    assert answer.status == 200
+    assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+    assert {"GET", "POST", "OPTIONS"} <= set(answer.headers["Access-Control-Allow-Methods"].split(","))
+    allowed = {name.lower() for name in answer.headers["Access-Control-Allow-Headers"].split(",")}
+    assert {"content-type", "x-api-key", "idempotency-key"} <= allowed
+
+
+def test_a_browser_may_read_what_went_well(application: Application) -> None:
+    for answer in (application.call("GET", "/images"), application.call("POST", "/upload", FORM)):
+        assert answer.status in (200, 201)
+        assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
+
+
+def test_a_browser_may_send_the_form_to_the_bucket(application: Application) -> None:
+    (rule,) = application.s3.get_bucket_cors(Bucket=application.bucket)["CORSRules"]
+
+    assert rule["AllowedOrigins"] == [ORIGIN]
+    assert {"POST", "GET"} <= set(rule["AllowedMethods"])

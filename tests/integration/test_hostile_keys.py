@@ -1,0 +1,23 @@
+"""Objects put straight into the bucket under names that mean harm: each is one image like any other."""
+
+from __future__ import annotations
+
+import pytest
+
+from .application import Application
+from .gallery import HOSTILE_KEYS, Gallery
+
+
+@pytest.mark.parametrize("name", HOSTILE_KEYS)
+def test_a_hostile_key_is_a_name_and_never_a_path(application: Application, gallery: Gallery, name: str) -> None:
+    image, key = gallery[name], HOSTILE_KEYS[name]
+
+    assert image.record["status"] == "completed"
+    assert image.record["animal"] == "cat"
+    assert image.record["fileName"] == key.removeprefix("input/")
+    assert image.record["location"] == f"s3://{application.bucket}/cats/{image.id}.jpg"
+    assert application.stored(image.record["location"]) == image.content
+    item = application.item(image.id)
+    assert item["SourceKey"]["S"] == key
+    assert item["UploadedBy"]["S"] == "s3"
+    assert not application.has_version(key, item["SourceVersion"]["S"])

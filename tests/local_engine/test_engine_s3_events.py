@@ -1,0 +1,26 @@
+"""S3 events: EventBridge learns which version of an object was created."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from typing import Any
+
+from .conftest import eventually
+
+
+def test_an_event_of_a_versioned_bucket_names_the_version(gap_engine: Any) -> None:
+    name = f"b-{uuid.uuid4().hex}"
+    s3, sqs, events = (gap_engine.client(service) for service in ("s3", "sqs", "events"))
+    s3.create_bucket(Bucket=name)
+    s3.put_bucket_versioning(Bucket=name, VersioningConfiguration={"Status": "Enabled"})
+    s3.put_bucket_notification_configuration(Bucket=name, NotificationConfiguration={"EventBridgeConfiguration": {}})
+    queue = sqs.create_queue(QueueName=name)["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": ["aws.s3"], "detail": {"bucket": {"name": [name]}}}))
+    events.put_targets(Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+
+    version = s3.put_object(Bucket=name, Key="input/1.jpg", Body=b"1")["VersionId"]
+
+    message = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), "the event arrives")[0]
+    assert json.loads(message["Body"])["detail"]["object"].get("version-id") == version

@@ -1,0 +1,176 @@
+"""What is shipped, as the tests of this folder see it: the template, as written and as SAM translates it, and the
+state machines that it names.
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import boto3
+import yaml
+
+with warnings.catch_warnings():  # of the tools themselves, which these tests do not judge
+    warnings.simplefilter("ignore")
+    from samtranslator.parser.parser import Parser
+    from samtranslator.sdk.parameter import SamParameterValues
+    from samtranslator.translator.translator import Translator
+    from samtranslator.yaml_helper import yaml_parse
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+TEMPLATE = REPOSITORY / "template.yaml"
+FUNCTIONS = REPOSITORY / "functions"
+EVENTS = REPOSITORY / "events"
+
+# What SAM asks of AWS to translate a template: the managed policies that it attaches by name.
+MANAGED_POLICIES = {
+    name: f"arn:aws:iam::aws:policy/{path}{name}"
+    for name, path in {"AWSLambdaBasicExecutionRole": "service-role/", "AWSXrayWriteOnlyAccess": ""}.items()
+}
+
+_REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
+
+
+@cache
+def _source() -> dict[str, Any]:
+    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
+    return template
+
+
+def source() -> dict[str, Any]:
+    """template.yaml as it is written, without comments."""
+    return copy.deepcopy(_source())
+
+
+@cache
+def _translated() -> dict[str, Any]:
+    template = source()
+    # Its only use here, conditions in a DeletionPolicy, means the same after the translation.
+    template["Transform"] = "AWS::Serverless-2016-10-31"
+    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"  # `sam package` uploads them
+    for resource in template["Resources"].values():
+        if "DefinitionUri" in resource.get("Properties", {}):
+            resource["Properties"]["DefinitionUri"] = "s3://artifacts/definition.yaml"
+    session = boto3.session.Session(region_name="us-east-1")
+    parameters = SamParameterValues({})
+    parameters.add_default_parameter_values(template)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        result: dict[str, Any] = Translator(MANAGED_POLICIES, Parser(), boto_session=session).translate(
+            template, parameter_values={}
+        )
+    return result
+
+
+def translated() -> dict[str, Any]:
+    """template.yaml as CloudFormation sees it, with the default parameters' Refs left in place."""
+    return copy.deepcopy(_translated())
+
+
+def resources(*types: str) -> dict[str, dict[str, Any]]:
+    """Properties by logical id of the translated resources of these types."""
+    found = translated()["Resources"].items()
+    return {name: resource.get("Properties", {}) for name, resource in found if resource["Type"] in types}
+
+
+def references(value: Any) -> set[str]:
+    """The logical ids (and parameters) that a value of the template names by Ref, GetAtt or Sub."""
+    if isinstance(value, dict):
+        if set(value) == {"Ref"}:
+            return {value["Ref"]}
+        if set(value) == {"Fn::GetAtt"}:
+            target = value["Fn::GetAtt"]
+            return {target.partition(".")[0] if isinstance(target, str) else target[0]}
+        if set(value) == {"Fn::Sub"}:
+            text = value["Fn::Sub"]
+            return {name.partition(".")[0] for name in _REFERENCE.findall(text)} if isinstance(text, str) else set()
+        return set().union(*map(references, value.values())) if value else set()
+    if isinstance(value, list):
+        return set().union(*map(references, value)) if value else set()
+    return set()
+
+
+def words(value: str | list[str]) -> list[str]:
+    """Where CloudFormation takes one string or a list of them: the list."""
+    return [value] if isinstance(value, str) else value
+
+
+@dataclass(frozen=True)
+class Machine:
+    """A state machine of the template."""
+
+    name: str  # its logical id
+    file: Path
+    substitutions: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """Its definition as it is written."""
+        return self.file.read_text()
+
+    @property
+    def definition(self) -> dict[str, Any]:
+        """Its definition, parsed; substitutions stand as they are written."""
+        definition: dict[str, Any] = yaml.safe_load(self.text)
+        return definition
+
+    def graphs(self) -> list[dict[str, Any]]:
+        """Everything with States and a StartAt: the machine itself, and what its Maps and Parallels run."""
+        found = [self.definition]
+        for graph in found:
+            for state in graph["States"].values():
+                found += [*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])]
+        return found
+
+    def states(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Name and body of every state."""
+        for graph in self.graphs():
+            yield from graph["States"].items()
+
+    def tasks(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Name and body of every task."""
+        return ((name, state) for name, state in self.states() if state["Type"] == "Task")
+
+    def budget_comments(self) -> dict[str, int]:
+        """Seconds that the comment `# Budget: 121 s` beside a state's Retry promises, by the state's name."""
+        lines = self.text.splitlines()
+        found: dict[str, int] = {}
+        waiting = [("", yaml.compose(self.text))]
+        while waiting:
+            name, node = waiting.pop()
+            if isinstance(node, yaml.SequenceNode):
+                waiting += [(name, child) for child in node.value]
+            if isinstance(node, yaml.MappingNode):
+                for key, child in node.value:
+                    comment = re.search(r"# Budget: (\d+) s", lines[key.start_mark.line])
+                    if key.value == "Retry" and comment:
+                        found[name] = int(comment[1])
+                    waiting.append((key.value, child))
+        return found
+
+
+def machines() -> list[Machine]:
+    """The state machines of the template."""
+    return [
+        Machine(
+            name,
+            REPOSITORY / resource["Properties"]["DefinitionUri"],
+            resource["Properties"].get("DefinitionSubstitutions", {}),
+        )
+        for name, resource in source()["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::StateMachine"
+    ]
+
+
+def invoked_function(task: dict[str, Any]) -> str | None:
+    """The logical id of the function that a task runs, or None when it does something else."""
+    arguments = task.get("Arguments", {})
+    name = arguments.get("FunctionName", "") if isinstance(arguments, dict) else ""
+    found = re.fullmatch(r"\$\{(\w+)\}", name)
+    return found[1] if found else None

@@ -1,0 +1,109 @@
+"""The functions as the template gives them to Lambda: a handler that imports, and just the settings that it reads."""
+
+from __future__ import annotations
+
+import ast
+import os
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+from .shipped import FUNCTIONS, REPOSITORY, references, resources, source
+
+LAMBDA_FUNCTIONS = resources("AWS::Lambda::Function")
+each_function = pytest.mark.parametrize("function", LAMBDA_FUNCTIONS)
+
+# Read by libraries, not by us: Powertools, and the AWS SDK.
+LIBRARY_PREFIXES = ("POWERTOOLS_", "AWS_")
+
+
+def settings_of(function: str) -> set[str]:
+    """Names of the environment variables that the template gives a function."""
+    return set(LAMBDA_FUNCTIONS[function]["Environment"]["Variables"])
+
+
+def required_by(module: str) -> set[str]:
+    """The settings that a module and the modules of ours that it imports ask for: `settings.required("NAME")`."""
+    asked, seen, waiting = set(), set(), {module}
+    while waiting:
+        name = waiting.pop()
+        seen.add(name)
+        file = FUNCTIONS / f"{name.replace('.', '/')}.py"
+        if not file.exists():
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                waiting |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} - seen
+            if isinstance(node, ast.Import):
+                waiting |= {alias.name for alias in node.names} - seen
+            if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.required":
+                (argument,) = node.args
+                assert isinstance(argument, ast.Constant), f"{file}: {ast.unparse(node)} cannot be checked"
+                asked.add(argument.value)
+    return asked
+
+
+@each_function
+def test_handler_imports_with_nothing_but_the_settings_of_the_template(function: str) -> None:
+    module, _, handler = LAMBDA_FUNCTIONS[function]["Handler"].rpartition(".")
+    program = f"import {module}; assert callable({module}.{handler})"
+    environment = dict.fromkeys(settings_of(function) - {"AWS_ENDPOINT_URL"}, "value") | {
+        "PYTHONPATH": str(FUNCTIONS),
+        "POWERTOOLS_LOG_LEVEL": "INFO",
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "PATH": os.environ["PATH"],
+    }
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, cwd=REPOSITORY / "tests", capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr
+
+
+@each_function
+def test_function_gets_just_the_settings_that_its_code_asks_for(function: str) -> None:
+    given = {name for name in settings_of(function) if not name.startswith(LIBRARY_PREFIXES)}
+    assert given == required_by(LAMBDA_FUNCTIONS[function]["Handler"].rpartition(".")[0])
+
+
+def test_only_the_settings_module_reads_the_environment() -> None:
+    readers = {
+        str(file.relative_to(FUNCTIONS))
+        for file in FUNCTIONS.rglob("*.py")
+        if any(word in file.read_text() for word in ("os.environ", "getenv"))
+    }
+    assert readers == {"pet_detector/settings.py"}
+
+
+def test_every_folder_with_a_handler_is_a_function_of_the_same_name() -> None:
+    folders = {file.parent.name for file in FUNCTIONS.glob("*/app.py")}
+    expected = {"".join(word.capitalize() for word in folder.split("_")) + "Function": folder for folder in folders}
+    handlers = {name: function["Handler"] for name, function in LAMBDA_FUNCTIONS.items()}
+    assert handlers == {name: f"{folder}.app.lambda_handler" for name, folder in expected.items()}
+
+
+@each_function
+def test_function_logs_json_to_a_group_that_forgets(function: str) -> None:
+    logging: dict[str, Any] = LAMBDA_FUNCTIONS[function]["LoggingConfig"]
+    assert logging["LogFormat"] == "JSON"
+    (group,) = references(logging["LogGroup"])
+    assert "RetentionInDays" in resources("AWS::Logs::LogGroup")[group]
+
+
+@each_function
+def test_function_is_traced_and_explained(function: str) -> None:
+    assert LAMBDA_FUNCTIONS[function]["TracingConfig"] == {"Mode": "Active"}
+    assert len(LAMBDA_FUNCTIONS[function]["Description"]) > 20
+
+
+def test_endpoints_of_the_aws_sdk_are_changed_on_a_laptop_only() -> None:
+    for name, resource in source()["Resources"].items():
+        variables = resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
+        for variable, value in variables.items():
+            if variable.startswith("AWS_ENDPOINT_URL"):
+                assert value["Fn::If"][0] == "IsLocal", name
+                assert value["Fn::If"][2] == {"Ref": "AWS::NoValue"}, name
+    shared = source()["Globals"]["Function"]["Environment"]["Variables"]
+    assert {value for name, value in shared.items() if name.startswith("POWERTOOLS_")} == {"pet-detector", "INFO"}
+    assert shared.get("AWS_ENDPOINT_URL") == {"Ref": "AWS::NoValue"}

@@ -1,0 +1,117 @@
+"""Who may do what: roles with named actions on named resources, and resource policies for named services."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .shipped import resources, translated, words
+
+# Actions that AWS offers no resource for, or only "*" (Service Authorization Reference).
+WITHOUT_RESOURCES = {
+    "logs:CreateLogDelivery",
+    "logs:DeleteLogDelivery",
+    "logs:DescribeLogGroups",
+    "logs:DescribeResourcePolicies",
+    "logs:GetLogDelivery",
+    "logs:ListLogDeliveries",
+    "logs:PutResourcePolicy",
+    "logs:UpdateLogDelivery",
+    "rekognition:DetectLabels",
+}
+# Policies of AWS that SAM (the first two) or API Gateway want by name.
+AWS_POLICIES = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AmazonAPIGatewayPushToCloudWatchLogs"}
+
+RESOURCE_POLICIES = (
+    "AWS::S3::BucketPolicy",
+    "AWS::SQS::QueuePolicy",
+    "AWS::SNS::TopicPolicy",
+    "AWS::KMS::Key",
+    "AWS::SecretsManager::ResourcePolicy",
+)
+
+Statement = dict[str, Any]
+
+
+def role_statements() -> list[tuple[str, Statement]]:
+    """Role's logical id and statement, for all that roles of the template may do."""
+    found = []
+    for name, role in resources("AWS::IAM::Role").items():
+        found += [(name, s) for policy in role.get("Policies", []) for s in statements(policy["PolicyDocument"])]
+    for name, policy in resources("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy").items():
+        found += [(name, statement) for statement in statements(policy["PolicyDocument"])]
+    return found
+
+
+def resource_statements() -> list[tuple[str, Statement]]:
+    """Logical id and statement, for all resource policies of the template."""
+    return [
+        (name, statement)
+        for name, policy in resources(*RESOURCE_POLICIES).items()
+        for statement in statements(policy.get("PolicyDocument") or policy["KeyPolicy"])
+    ]
+
+
+def statements(document: dict[str, Any]) -> list[Statement]:
+    """The statements of a policy document, which may hold one without a list."""
+    found = document["Statement"]
+    return found if isinstance(found, list) else [found]
+
+
+def test_every_statement_says_what_it_is_for() -> None:
+    for name, statement in [*role_statements(), *resource_statements()]:
+        assert statement.get("Sid", "").isalnum(), f"{name}: {statement}"
+
+
+def test_roles_are_allowed_named_actions() -> None:
+    for name, statement in role_statements():
+        assert "NotAction" not in statement, name
+        assert "NotResource" not in statement, name
+        for action in words(statement["Action"]):
+            assert "*" not in action, f"{name}: {action}"
+
+
+def test_roles_reach_everything_only_where_aws_knows_no_less() -> None:
+    for name, statement in role_statements():
+        if "*" in words(statement["Resource"]):
+            assert set(words(statement["Action"])) <= WITHOUT_RESOURCES, f"{name}: {statement['Sid']}"
+
+
+def test_roles_have_no_managed_policies_but_the_known_ones() -> None:
+    for name, role in resources("AWS::IAM::Role").items():
+        for arn in role.get("ManagedPolicyArns", []):
+            text = arn["Fn::Sub"] if isinstance(arn, dict) else arn
+            assert text.rpartition("/")[2] in AWS_POLICIES, f"{name}: {text}"
+
+
+def test_roles_are_for_one_service_each() -> None:
+    for name, role in resources("AWS::IAM::Role").items():
+        for statement in statements(role["AssumeRolePolicyDocument"]):
+            assert statement["Effect"] == "Allow"
+            assert set(statement["Principal"]) == {"Service"}, name
+            assert len(words(statement["Principal"]["Service"])) == 1, name
+
+
+def test_resource_policies_let_in_services_that_say_for_whom_they_come() -> None:
+    for name, statement in resource_statements():
+        if statement["Effect"] == "Deny":
+            continue
+        assert "*" not in words(statement["Action"]) or translated()["Resources"][name]["Type"] == "AWS::KMS::Key"
+        if "Service" in statement["Principal"]:
+            keys = {key for condition in statement["Condition"].values() for key in condition}
+            assert keys & {"aws:SourceArn", "aws:SourceAccount"}, f"{name}: anyone's {statement['Principal']}"
+
+
+@pytest.mark.parametrize("function", resources("AWS::Lambda::Permission"))
+def test_functions_may_be_called_by_this_stack_only(function: str) -> None:
+    permission = resources("AWS::Lambda::Permission")[function]
+    assert "SourceArn" in permission or "SourceAccount" in permission
+
+
+def test_events_start_the_machine_whose_arn_step_functions_authorises() -> None:
+    """`states:StartExecution` is checked against the machine's own ARN, never against the one of an alias."""
+    machines = resources("AWS::StepFunctions::StateMachine")
+    allowed = [s["Resource"] for _, s in role_statements() if "states:StartExecution" in words(s["Action"])]
+    assert allowed
+    assert all(isinstance(arn, dict) and arn.get("Ref") in machines for arn in allowed)

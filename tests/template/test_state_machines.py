@@ -1,0 +1,221 @@
+"""The definitions of the state machines: whole graphs, bounded attempts, errors that exist, and written budgets."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Any
+
+import pytest
+from statelint.config import Config
+from statelint.linter import Linter
+from statelint.problem import ProblemType
+
+from pet_detector import errors
+
+from .shipped import Machine, invoked_function, machines, resources
+
+# What AWS itself throws into a state machine, beside what the functions raise. From the developer guide of AWS Step
+# Functions ("Handling errors", "Lambda service integration") and from botocore's model of DynamoDB; Step Functions
+# puts the service before the code, and has been seen with and without the "Exception" that DynamoDB's docs leave out.
+AWS_ERRORS = {
+    "States.ALL",
+    "States.BranchFailed",
+    "States.DataLimitExceeded",
+    "States.ExceedToleratedFailureThreshold",
+    "States.HeartbeatTimeout",
+    "States.Http.Socket",
+    "States.ItemReaderFailed",
+    "States.Permissions",
+    "States.QueryEvaluationError",
+    "States.ResultWriterFailed",
+    "States.TaskFailed",
+    "States.Timeout",
+    "Lambda.AWSLambdaException",
+    "Lambda.ClientExecutionTimeoutException",
+    "Lambda.SdkClientException",
+    "Lambda.ServiceException",
+    "Lambda.TooManyRequestsException",
+    "Lambda.Unknown",
+    "Sandbox.Timedout",
+    "DynamoDB.ConditionalCheckFailedException",
+    "DynamoDB.InternalServerError",
+    "DynamoDB.InternalServerErrorException",
+    "DynamoDB.ProvisionedThroughputExceededException",
+    "DynamoDB.RequestLimitExceeded",
+    "DynamoDB.RequestLimitExceededException",
+    "DynamoDB.SdkClientException",
+    "DynamoDB.ServiceUnavailableException",
+    "DynamoDB.ThrottlingException",
+}
+DOMAIN_ERRORS = {
+    name
+    for name, kind in vars(errors).items()
+    if isinstance(kind, type) and issubclass(kind, errors.PetDetectorError) and kind is not errors.PetDetectorError
+}
+# The others need a person: no wait mends them.
+RETRIED_DOMAIN_ERRORS = {"ThrottledError", "ServiceError"}
+
+ENDS = {"Succeed", "Fail"}
+
+MACHINES = machines()
+each_machine = pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.name)
+each_task = pytest.mark.parametrize(
+    ("machine", "name", "task"),
+    [pytest.param(machine, name, task, id=name) for machine in MACHINES for name, task in machine.tasks()],
+)
+
+
+def successors(state: dict[str, Any]) -> list[str]:
+    """Where a state may lead, errors included."""
+    leads = [state, *state.get("Choices", []), *state.get("Catch", [])]
+    return [lead["Next"] for lead in leads if "Next" in lead] + ([state["Default"]] if "Default" in state else [])
+
+
+def waits(retrier: dict[str, Any]) -> list[float]:
+    """Longest wait in seconds before each attempt of a retrier; full jitter waits between zero and this."""
+    return [
+        min(retrier["IntervalSeconds"] * retrier["BackoffRate"] ** attempt, retrier["MaxDelaySeconds"])
+        for attempt in range(retrier["MaxAttempts"])
+    ]
+
+
+def budget(task: dict[str, Any]) -> float:
+    """The most seconds that a task may take.
+
+    Each retrier counts its own attempts, so that in the worst case all of them are used up, whatever their order:
+    TimeoutSeconds x (1 + sum of MaxAttempts) + sum of all waits.
+    """
+    retriers = task.get("Retry", [])
+    attempts = 1 + sum(retrier["MaxAttempts"] for retrier in retriers)
+    return float(task["TimeoutSeconds"] * attempts + sum(sum(waits(retrier)) for retrier in retriers))
+
+
+def longest(graph: dict[str, Any]) -> float:
+    """Seconds of the slowest way through a graph. Fails the test when there is a way round in circles."""
+    states = graph["States"]
+    on_the_way: set[str] = set()
+
+    @cache
+    def from_here(name: str) -> float:
+        assert name not in on_the_way, f"{name} leads back to itself"
+        on_the_way.add(name)
+        state = states[name]
+        own: float = state.get("Seconds", 0)
+        if state["Type"] == "Task":
+            own = budget(state)
+        inner = [*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])]
+        own += max(map(longest, inner), default=0)
+        total = own + max(map(from_here, successors(state)), default=0)
+        on_the_way.remove(name)
+        return total
+
+    return from_here(graph["StartAt"])
+
+
+def on_one_line(value: Any) -> Any:
+    """statelint knows JSONata only within one line."""
+    if isinstance(value, dict):
+        return {key: on_one_line(child) for key, child in value.items()}
+    if isinstance(value, list):
+        return [on_one_line(child) for child in value]
+    return value.replace("\n", " ") if isinstance(value, str) else value
+
+
+@each_machine
+def test_statelint_finds_nothing(machine: Machine) -> None:
+    # It takes an integer for no number: BackoffRate 2.
+    problems = Linter.validate(on_one_line(machine.definition), Config(ignored_problem_types={ProblemType.FLOAT}))
+    assert problems == []
+
+
+@each_machine
+def test_every_state_can_be_reached_and_every_path_ends(machine: Machine) -> None:
+    for graph in machine.graphs():
+        states = graph["States"]
+        reached, frontier = set(), {graph["StartAt"]}
+        while frontier:
+            reached |= frontier
+            frontier = {follower for name in frontier for follower in successors(states[name])} - reached
+        assert reached == set(states)
+        ending = {name for name, state in states.items() if state["Type"] in ENDS or state.get("End")}
+        while grown := {name for name in states.keys() - ending if ending.intersection(successors(states[name]))}:
+            ending |= grown
+        assert ending == set(states)
+        for name, state in states.items():
+            assert state["Type"] != "Choice" or "Default" in state, f"{name} has no Default"
+
+
+@each_machine
+def test_every_state_says_what_it_is_for(machine: Machine) -> None:
+    for name, state in [("the machine", machine.definition), *machine.states()]:
+        assert len(state.get("Comment", "").strip()) > 20, name
+
+
+@each_task
+def test_task_has_a_timeout_bounded_retries_and_a_last_catch(machine: Machine, name: str, task: dict[str, Any]) -> None:
+    assert isinstance(task["TimeoutSeconds"], int)
+    assert task["Retry"], "no Retry"
+    for retrier in task["Retry"]:
+        assert retrier["JitterStrategy"] == "FULL"
+        assert {"IntervalSeconds", "BackoffRate", "MaxAttempts", "MaxDelaySeconds"} <= retrier.keys()
+        assert retrier["MaxAttempts"] > 0
+        assert retrier["IntervalSeconds"] <= retrier["MaxDelaySeconds"]
+    assert task["Catch"][-1]["ErrorEquals"] == ["States.ALL"]
+
+
+@each_task
+def test_task_retries_named_errors_that_exist_each_once(machine: Machine, name: str, task: dict[str, Any]) -> None:
+    retried = [error for retrier in task["Retry"] for error in retrier["ErrorEquals"]]
+    caught = [error for catcher in task["Catch"] for error in catcher["ErrorEquals"]]
+    assert len(retried) == len(set(retried))
+    assert len(caught) == len(set(caught))
+    assert {*retried, *caught} <= AWS_ERRORS | DOMAIN_ERRORS
+    assert not {"States.ALL", "States.TaskFailed"}.intersection(retried), "retries what no wait can mend"
+
+
+@each_task
+def test_task_retries_just_the_domain_errors_that_a_wait_can_mend(
+    machine: Machine, name: str, task: dict[str, Any]
+) -> None:
+    retried = {error for retrier in task["Retry"] for error in retrier["ErrorEquals"]}
+    expected = RETRIED_DOMAIN_ERRORS if invoked_function(task) else set()
+    assert retried & DOMAIN_ERRORS == expected
+
+
+@each_task
+def test_task_outlives_the_function_that_it_runs(machine: Machine, name: str, task: dict[str, Any]) -> None:
+    function = invoked_function(task)
+    if function is None:
+        pytest.skip("runs no function")
+    # Else a second attempt could begin while the first still works.
+    assert resources("AWS::Lambda::Function")[function]["Timeout"] < task["TimeoutSeconds"]
+
+
+@each_task
+def test_budget_beside_the_retries_is_what_they_may_take(machine: Machine, name: str, task: dict[str, Any]) -> None:
+    assert machine.budget_comments()[name] == budget(task)
+
+
+@each_machine
+def test_machine_may_run_as_long_as_its_slowest_path(machine: Machine) -> None:
+    assert machine.definition["TimeoutSeconds"] >= longest(machine.definition)
+
+
+@each_machine
+def test_a_claim_is_abandoned_when_no_execution_can_still_hold_it(machine: Machine) -> None:
+    ages = re.findall(r"':abandoned': \{'S': \$fromMillis\(\$toMillis\(\$now\) - (\d+) \* 1000\)\}", machine.text)
+    if ":abandoned" not in machine.text:
+        pytest.skip("claims nothing")
+    assert [int(age) for age in ages] == [machine.definition["TimeoutSeconds"]] * machine.text.count("':abandoned'")
+
+
+@each_machine
+def test_substitutions_are_those_that_the_definition_uses(machine: Machine) -> None:
+    assert set(re.findall(r"\$\{(\w+)\}", machine.text)) == set(machine.substitutions)
+
+
+def test_every_function_that_a_machine_may_run_is_run_by_it() -> None:
+    for machine in MACHINES:
+        run = {invoked_function(task) for _, task in machine.tasks()} - {None}
+        assert run == {name for name in machine.substitutions if name.endswith("Function")}

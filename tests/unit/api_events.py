@@ -1,0 +1,78 @@
+"""Requests to the API, as API Gateway hands them to a function."""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from .cloud import ORIGIN
+
+API_KEY = "the-value-of-the-api-key"
+API_KEY_ID = "key-id"
+REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+
+
+def request(
+    method: str,
+    path: str,
+    *,
+    body: object = None,
+    query: dict[str, str] | None = None,
+    headers: dict[str, str] | None = None,
+    api_key_id: str | None = API_KEY_ID,
+) -> dict[str, Any]:
+    """A REST API proxy event, as of a web page of our origin. A `body` that is no text is sent as JSON."""
+    sent = {"Content-Type": "application/json", "x-api-key": API_KEY, "Origin": ORIGIN} | (headers or {})
+    return {
+        "resource": path,
+        "path": path,
+        "httpMethod": method,
+        "headers": sent,
+        "multiValueHeaders": {name: [value] for name, value in sent.items()},
+        "queryStringParameters": query,
+        "multiValueQueryStringParameters": {name: [value] for name, value in query.items()} if query else None,
+        "pathParameters": None,
+        "stageVariables": None,
+        "requestContext": {
+            "requestId": REQUEST_ID,
+            "stage": "dev",
+            "path": f"/dev{path}",
+            "httpMethod": method,
+            "identity": {"apiKey": API_KEY, "apiKeyId": api_key_id, "sourceIp": "192.0.2.1"},
+        },
+        "body": body if body is None or isinstance(body, str) else json.dumps(body),
+        "isBase64Encoded": False,
+    }
+
+
+def upload(
+    data: bytes | None = None,
+    *,
+    file_name: str = "tom.jpg",
+    content_type: str = "image/jpeg",
+    idempotency_key: str | None = None,
+    api_key_id: str | None = API_KEY_ID,
+) -> dict[str, Any]:
+    """POST /upload, with the picture's bytes or for a form."""
+    body = {"fileName": file_name, "contentType": content_type}
+    if data is not None:
+        body["image"] = base64.b64encode(data).decode()
+    headers = {} if idempotency_key is None else {"Idempotency-Key": idempotency_key}
+    return request("POST", "/upload", body=body, headers=headers, api_key_id=api_key_id)
+
+
+def body_of(answer: dict[str, Any]) -> dict[str, Any]:
+    """The JSON that the client gets."""
+    body = json.loads(answer["body"])
+    assert isinstance(body, dict)
+    return body
+
+
+def refused(answer: dict[str, Any]) -> tuple[int, str]:
+    """Status and code of an error; its message is a sentence, and it names the request."""
+    body = body_of(answer)
+    assert set(body) == {"code", "message", "requestId"}
+    assert body["message"].endswith(".")
+    assert body["requestId"] == REQUEST_ID
+    return answer["statusCode"], body["code"]

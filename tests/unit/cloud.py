@@ -1,0 +1,185 @@
+"""AWS as the unit tests see it: moto's services with this application's resources, and faults on demand."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import boto3
+import yaml
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
+    from mypy_boto3_ssm import SSMClient
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+REGION = "us-east-1"
+BUCKET = "pictures-of-pets"
+TABLE = "detection-logs"
+POLICY_PARAMETER = "detection-policy"
+TOPIC = f"arn:aws:sns:{REGION}:123456789012:notices"
+ORIGIN = "https://pets.example.com"
+
+IMAGE_ID = "0123456789abcdef0123456789abcdef"
+KEY = f"input/{IMAGE_ID}.jpg"
+EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
+
+ENVIRONMENT = {
+    "IMAGE_BUCKET_NAME": BUCKET,
+    "DETECTION_LOGS_TABLE_NAME": TABLE,
+    "POLICY_PARAMETER_NAME": POLICY_PARAMETER,
+    "NOTICES_TOPIC_ARN": TOPIC,
+    "STAGE": "dev",
+    "ALLOWED_ORIGIN": ORIGIN,
+}
+
+
+class _TemplateLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """Reads a template, with CloudFormation's short functions as plain values."""
+
+
+def _function(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
+    if isinstance(node, yaml.MappingNode):
+        return loader.construct_mapping(node, deep=True)
+    if isinstance(node, yaml.SequenceNode):
+        return loader.construct_sequence(node, deep=True)
+    return node.value
+
+
+_TemplateLoader.add_multi_constructor("!", _function)
+
+
+@cache
+def template() -> dict[str, Any]:
+    """template.yaml; what `!Ref Stage` stands for is the text `Stage`."""
+    loaded = yaml.load((REPOSITORY / "template.yaml").read_text(), Loader=_TemplateLoader)
+    assert isinstance(loaded, dict)
+    return loaded
+
+
+def handlers() -> dict[str, str]:
+    """Every function of the template: its logical id and its handler, `<folder>.app.lambda_handler`."""
+    return {
+        name: resource["Properties"]["Handler"]
+        for name, resource in template()["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def create_table(dynamodb: DynamoDBClient, name: str) -> None:
+    """A table with the keys and the indexes of the template's DetectionLogsTable."""
+    properties = template()["Resources"]["DetectionLogsTable"]["Properties"]
+    names = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+    dynamodb.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **{name: properties[name] for name in names})
+
+
+@cache
+def _client(service: str) -> Any:
+    """A client of the tests' own, for all tests: making one takes longer than most tests."""
+    make: Any = boto3.client
+    return make(service)
+
+
+class Cloud:
+    """Clients of the tests' own (faults never reach them), and the bucket and the table of the functions."""
+
+    def __init__(self) -> None:
+        self.s3: S3Client = _client("s3")
+        self.dynamodb: DynamoDBClient = _client("dynamodb")
+        self.sns: SNSClient = _client("sns")
+        self.sqs: SQSClient = _client("sqs")
+        self.ssm: SSMClient = _client("ssm")
+        self.s3.create_bucket(Bucket=BUCKET)
+        self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
+        create_table(self.dynamodb, TABLE)
+
+    def subscribe(self) -> None:
+        """Make the topic, and let a person subscribe to it."""
+        assert self.sns.create_topic(Name="notices")["TopicArn"] == TOPIC
+        queue = self.sqs.create_queue(QueueName="a-person")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        self.sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=arn)
+        self._queue = queue
+
+    def set_policy(self, value: object) -> None:
+        """Write the policy parameter: text as it is, anything else as JSON."""
+        text = value if isinstance(value, str) else json.dumps(value)
+        self.ssm.put_parameter(Name=POLICY_PARAMETER, Value=text, Type="String", Overwrite=True)
+
+    def put(self, key: str, data: bytes, **more: Any) -> tuple[str, str]:
+        """Store an object -> (version id, ETag)."""
+        answer = self.s3.put_object(Bucket=BUCKET, Key=key, Body=data, **more)
+        return answer["VersionId"], answer["ETag"]
+
+    def get(self, key: str) -> bytes:
+        """The newest version of an object."""
+        return self.s3.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+
+    def keys(self) -> list[str]:
+        """The keys of all objects that are there, in order."""
+        return [found["Key"] for found in self.s3.list_objects_v2(Bucket=BUCKET).get("Contents", [])]
+
+    def item(self, image_id: str = IMAGE_ID) -> dict[str, Any]:
+        """A record as DynamoDB holds it; empty when there is none."""
+        return dict(self.dynamodb.get_item(TableName=TABLE, Key={"ImageID": {"S": image_id}}).get("Item", {}))
+
+    def notices(self) -> list[dict[str, Any]]:
+        """What people were told since they were last asked."""
+        found: list[dict[str, Any]] = []
+        while messages := self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
+            found += [json.loads(message["Body"]) for message in messages]
+        return found
+
+
+@dataclass
+class Fault:
+    """One thing that goes wrong in one call; `happened` tells whether it did."""
+
+    happened: int = 0
+
+
+@contextmanager
+def refusal(client: Any, operation: str, code: str, status: int = 400) -> Iterator[Fault]:
+    """Answer every call of `operation` with an error code, without doing anything."""
+    fault = Fault()
+
+    def refuse(**_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        fault.happened += 1
+        error = {"Code": code, "Message": f"secret text of {code}"}
+        metadata = {"HTTPStatusCode": status, "RequestId": "request", "RetryAttempts": 0, "HTTPHeaders": {}}
+        return SimpleNamespace(status_code=status), {"Error": error, "ResponseMetadata": metadata}
+
+    event = f"before-call.{client.meta.service_model.service_id.hyphenize()}.{operation}"
+    client.meta.events.register(event, refuse)
+    try:
+        yield fault
+    finally:
+        client.meta.events.unregister(event, refuse)
+
+
+@contextmanager
+def breakdown(client: Any, operation: str, error: Exception, *, done: bool, times: int = 1) -> Iterator[Fault]:
+    """Let the connection fail `times` times: after AWS did what was asked (`done`: its answer is lost), or before."""
+    fault = Fault()
+
+    def fail(request: Any, event_name: str, **_: Any) -> None:
+        if event_name.endswith(f".{operation}") and fault.happened < times:
+            fault.happened += 1
+            raise error
+
+    # moto answers in `before-send` itself: handlers that stand first run before it, handlers that stand last after it.
+    register = client.meta.events.register_last if done else client.meta.events.register_first
+    register("before-send", fail)
+    try:
+        yield fault
+    finally:
+        client.meta.events.unregister("before-send", fail)

@@ -1,0 +1,396 @@
+"""The records of DetectionLogs: announced once, listed newest first, and the memory of what people were told."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import itertools
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.stub import Stubber
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pet_detector import catalogue
+from pet_detector.catalogue import Query, announce, claim_notice, find, list_images, release_notice, shard_of
+from pet_detector.errors import AccessDeniedError, PetDetectorError, RequestError, ServiceError, ThrottledError
+from pet_detector.models import Animal, Status
+
+from .cloud import IMAGE_ID, TABLE, Cloud, breakdown, create_table, refusal
+
+LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
+DAY = "2026-11-21T09:30:00.000Z"
+
+
+def announced(file_name: str = "tom.jpg", fingerprint: str = "f", image_id: str = IMAGE_ID) -> catalogue.Record:
+    return announce(TABLE, image_id, file_name=file_name, uploaded_by="key-id", fingerprint=fingerprint)
+
+
+# --- Announcing and finding -------------------------------------------------------------------------------------------
+
+
+def test_announces_an_upload_that_the_listing_finds(aws: Cloud) -> None:
+    record = announced()
+    assert find(TABLE, IMAGE_ID) == record
+    assert record["ProcessingStatus"] == "uploading"
+    assert record["CreatedAt"] == record["UpdatedAt"]
+    assert record["ListedAt"] == f"{record['CreatedAt']}#{IMAGE_ID}"
+    assert record["StatusShard"] == f"uploading#{record['Shard']}"
+    assert list_images(TABLE, Query(), 10).records == [record]
+    assert list_images(TABLE, Query(status=Status.UPLOADING), 10).records == [record]
+
+
+def test_an_upload_that_never_comes_is_forgotten_after_a_day(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pet_detector.catalogue.time.time", lambda: 1_000_000.9)
+    assert announced()["ExpiresAt"] == 1_000_000 + 24 * 60 * 60
+
+
+def test_announcing_again_finds_the_first_record_and_changes_nothing(aws: Cloud) -> None:
+    first = announced()
+    assert announced(file_name="other.jpg", fingerprint="g") == first
+    assert find(TABLE, IMAGE_ID) == first
+
+
+def test_announcing_again_tells_how_far_the_image_has_come(aws: Cloud) -> None:
+    announced()
+    aws.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"ImageID": {"S": IMAGE_ID}},
+        UpdateExpression="SET ProcessingStatus = :s",
+        ExpressionAttributeValues={":s": {"S": "completed"}},
+    )
+    assert announced()["ProcessingStatus"] == "completed"
+
+
+def test_a_lost_answer_to_an_announcement_is_asked_for_again(aws: Cloud) -> None:
+    with breakdown(catalogue._client(), "PutItem", LOST, done=True) as fault:
+        record = announced()
+    assert fault.happened == 1
+    assert find(TABLE, IMAGE_ID) == record
+
+
+def test_finds_nothing_where_nothing_is(aws: Cloud) -> None:
+    assert find(TABLE, IMAGE_ID) is None
+
+
+def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
+    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "execution")
+    assert find(TABLE, IMAGE_ID) is None
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ProvisionedThroughputExceededException", ThrottledError),
+        ("ThrottlingException", ThrottledError),
+        ("AccessDeniedException", AccessDeniedError),
+        ("ResourceNotFoundException", ServiceError),
+    ],
+)
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("PutItem", announced),
+        ("GetItem", lambda: find(TABLE, IMAGE_ID)),
+        ("Query", lambda: list_images(TABLE, Query(), 1)),
+        ("UpdateItem", lambda: claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x")),
+        ("UpdateItem", lambda: release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")),
+    ],
+    ids=["announce", "find", "list_images", "claim_notice", "release_notice"],
+)
+def test_every_call_raises_the_domains_errors(
+    aws: Cloud, operation: str, call: Callable[[], object], code: str, kind: type[PetDetectorError]
+) -> None:
+    with refusal(catalogue._client(), operation, code), pytest.raises(PetDetectorError) as found:
+        call()
+    assert type(found.value) is kind
+
+
+def test_the_time_is_written_as_step_functions_writes_it() -> None:
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", catalogue.now())
+
+
+def test_shards_are_spread_by_the_first_digit_of_the_id() -> None:
+    shards = [shard_of(digit + "f" * 31) for digit in "0123456789abcdef"]
+    assert shards == list("0123" * 4)
+
+
+# --- Listing ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Image:
+    """What of a record the listing looks at."""
+
+    image_id: str
+    created: str
+    animal: Animal | None
+    status: Status
+
+    @property
+    def listed_at(self) -> str:
+        return f"{self.created}#{self.image_id}"
+
+    def item(self) -> dict[str, Any]:
+        shard = shard_of(self.image_id)
+        texts = {
+            "ImageID": self.image_id,
+            "CreatedAt": self.created,
+            "ListedAt": self.listed_at,
+            "Shard": shard,
+            "ProcessingStatus": self.status.value,
+            "StatusShard": f"{self.status.value}#{shard}",
+        }
+        if self.animal:
+            texts |= {"DetectedAnimal": self.animal.value, "AnimalShard": f"{self.animal.value}#{shard}"}
+        return {name: {"S": text} for name, text in texts.items()}
+
+    def matches(self, query: Query) -> bool:
+        return (
+            query.animal in (None, self.animal)
+            and query.status in (None, self.status)
+            and (query.since is None or query.since <= self.created)
+            and (query.until is None or self.created < query.until)
+        )
+
+
+# Few moments and few words, so that records meet: at the same millisecond, at a border of the filter, in one shard.
+moments = st.sampled_from([f"2026-11-21T09:30:00.00{digit}Z" for digit in "01234"])
+animals = st.none() | st.sampled_from(list(Animal))
+statuses = st.sampled_from([Status.COMPLETED, Status.NEEDS_REVIEW, Status.UPLOADING])
+ids = st.integers(0, 2**128 - 1).map("{:032x}".format)
+pictures = st.lists(st.builds(Image, ids, moments, animals, statuses), max_size=25, unique_by=lambda i: i.image_id)
+queries = st.builds(Query, animals, st.none() | statuses, st.none() | moments, st.none() | moments)
+table_numbers = itertools.count()
+
+
+def filled(aws: Cloud, found: list[Image]) -> str:
+    """A new table with these records -> its name."""
+    name = f"listing-{next(table_numbers)}"
+    create_table(aws.dynamodb, name)
+    for image in found:
+        aws.dynamodb.put_item(TableName=name, Item=image.item())
+    return name
+
+
+def pages(table: str, query: Query, limit: int) -> list[list[str]]:
+    """All pages of a listing, as the ListedAt of their records."""
+    found, token = [], None
+    while True:
+        page = list_images(table, query, limit, token)
+        found.append([str(record["ListedAt"]) for record in page.records])
+        token = page.next_token
+        if token is None:
+            return found
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(found=pictures, query=queries, limit=st.integers(1, 9))
+def test_the_pages_of_a_listing_are_the_whole_listing_newest_first(
+    aws: Cloud, found: list[Image], query: Query, limit: int
+) -> None:
+    expected = sorted((image.listed_at for image in found if image.matches(query)), reverse=True)
+    listed = pages(filled(aws, found), query, limit)
+    assert [listed_at for page in listed for listed_at in page] == expected
+    assert all(len(page) == limit for page in listed[:-1])
+    assert len(listed[-1]) <= limit
+    assert listed[-1] or len(listed) == 1, "the last page is empty"
+
+
+def many(count: int, *, animal: Animal = Animal.CAT, status: Status = Status.COMPLETED) -> list[Image]:
+    return [Image(f"{n:x}".ljust(32, "0"), f"2026-11-21T09:30:00.{n:03}Z", animal, status) for n in range(1, count + 1)]
+
+
+def test_lists_newest_first_over_all_shards(aws: Cloud) -> None:
+    found = many(15)
+    table = filled(aws, found)
+    assert {shard_of(image.image_id) for image in found} == set("0123")
+    assert pages(table, Query(), 15) == [[image.listed_at for image in reversed(found)]]
+
+
+def test_asks_for_no_more_than_a_page_of_each_shard(aws: Cloud) -> None:
+    asked: list[int] = []
+    table = filled(aws, many(200))
+    catalogue._client().meta.events.register(
+        "before-parameter-build.dynamodb.Query", lambda params, **_: asked.append(params["Limit"])
+    )
+    assert len(list_images(table, Query(), 3).records) == 3
+    assert len(asked) == catalogue.SHARDS
+    assert max(asked) <= 5
+
+
+def test_records_of_no_interest_do_not_shorten_a_page() -> None:
+    # Amazon DynamoDB counts what it looks at and filters then, so a page may be empty; moto filters first.
+    dog = Image("0" * 32, "2026-11-21T08:00:00.000Z", Animal.DOG, Status.NEEDS_REVIEW)
+    with Stubber(catalogue._client()) as stubber:
+        stubber.add_response("query", {"Items": [], "LastEvaluatedKey": {"ImageID": {"S": "f" * 32}}})
+        stubber.add_response("query", {"Items": [dog.item()]})
+        for _ in range(catalogue.SHARDS - 1):
+            stubber.add_response("query", {"Items": []})
+        page = list_images(TABLE, Query(animal=Animal.DOG, status=Status.NEEDS_REVIEW), 2)
+        stubber.assert_no_pending_responses()
+    assert [record["ListedAt"] for record in page.records] == [dog.listed_at]
+
+
+def test_new_uploads_between_two_pages_repeat_and_hide_nothing(aws: Cloud) -> None:
+    found = many(9)
+    table = filled(aws, found)
+    first = list_images(table, Query(), 4)
+    aws.dynamodb.put_item(
+        TableName=table, Item=Image("e" * 32, "2026-11-22T00:00:00.000Z", None, Status.UPLOADING).item()
+    )
+    second = list_images(table, Query(), 10, first.next_token)
+    listed = [record["ListedAt"] for record in first.records + second.records]
+    assert listed == [image.listed_at for image in reversed(found)]
+
+
+def test_an_upper_bound_below_the_lower_one_finds_nothing(aws: Cloud) -> None:
+    query = Query(since="2026-11-22", until="2026-11-21")
+    with refusal(catalogue._client(), "Query", "ValidationException"):  # Amazon DynamoDB's answer; moto has another
+        assert list_images(filled(aws, many(3)), query, 5) == catalogue.Page([], None)
+
+
+@pytest.mark.parametrize(
+    ("query", "index"),
+    [
+        (Query(), "ListingIndex"),
+        (Query(animal=Animal.CAT), "AnimalIndex"),
+        (Query(status=Status.FAILED), "StatusIndex"),
+        (Query(animal=Animal.CAT, status=Status.COMPLETED), "AnimalIndex"),
+        (Query(animal=Animal.OTHER, status=Status.NEEDS_REVIEW), "StatusIndex"),
+    ],
+)
+def test_asks_the_index_with_the_fewest_records_of_no_interest(query: Query, index: str) -> None:
+    assert query.spread()[0] == index
+
+
+def sealed(content: object) -> str:
+    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
+
+
+NO_FILTERS: list[str | None] = [None] * 4
+
+
+@pytest.mark.parametrize(
+    "token",
+    [
+        "!",
+        "x",
+        "äöü",
+        "\x00",
+        "bm90IGpzb24",
+        "_w",
+        sealed(12),
+        sealed("ab"),
+        sealed({"a": 1, "b": 2}),
+        sealed(None),
+        sealed([]),
+        sealed([DAY]),
+        sealed([DAY, NO_FILTERS, 1]),
+        sealed([DAY, None]),
+        sealed([DAY, [*NO_FILTERS, None]]),
+        sealed([None, NO_FILTERS]),
+        sealed([5, NO_FILTERS]),
+        sealed([[DAY], NO_FILTERS]),
+        sealed(["x" * 101, NO_FILTERS]),
+        sealed([DAY, ["cat", None, None, None]]),
+        base64.urlsafe_b64encode(b"9" * 5000).decode(),
+        base64.urlsafe_b64encode(b"[" * 300).decode(),
+    ],
+)
+def test_a_token_that_was_tampered_with_is_refused(aws: Cloud, token: str) -> None:
+    with pytest.raises(RequestError, match="send it unchanged") as found:
+        list_images(TABLE, Query(), 5, token)
+    assert (found.value.status, found.value.code) == (400, "INVALID_TOKEN")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Query(animal=Animal.CAT),
+        Query(status=Status.COMPLETED),
+        Query(since=DAY),
+        Query(until=DAY),
+        Query(animal=Animal.OTHER, status=Status.COMPLETED),
+    ],
+)
+def test_a_token_belongs_to_its_filters(aws: Cloud, other: Query) -> None:
+    table = filled(aws, many(3))
+    token = list_images(table, Query(), 1).next_token
+    with pytest.raises(RequestError):
+        list_images(table, other, 1, token)
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    at=st.integers(0, 60),
+    character=st.characters(exclude_categories=["Cs"]),
+    text=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=120),
+)
+def test_any_token_is_a_page_or_a_request_error(aws: Cloud, at: int, character: str, text: str | None) -> None:
+    untouched = sealed([DAY, NO_FILTERS])
+    token = untouched[:at] + character + untouched[at + 1 :] if text is None else sealed([text, NO_FILTERS])
+    with contextlib.suppress(RequestError):
+        assert list_images(TABLE, Query(), 5, token).records == []
+
+
+# --- Notices ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_notice_can_be_claimed_once_for_each_fact(aws: Cloud) -> None:
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "first execution") is True
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "first execution") is False
+    assert claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "uncertain") is True
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "second execution") is True
+    assert claim_notice(TABLE, "f" * 32, "FailureNotice", "second execution") is True
+
+
+def test_a_claim_that_was_released_can_be_made_again(aws: Cloud) -> None:
+    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    assert aws.item().keys() <= {"ImageID"}
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is True
+
+
+def test_releasing_takes_back_nothing_but_the_same_fact(aws: Cloud) -> None:
+    release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "newer")
+    claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "x")
+    release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "newer") is False
+    assert claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "x") is False
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_lost_answer_to_a_claim_does_not_lose_the_notice(aws: Cloud, done: bool) -> None:
+    with breakdown(catalogue._client(), "UpdateItem", LOST, done=done) as fault:
+        assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is True
+    assert fault.happened == 1
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is False
+
+
+def test_a_lost_answer_to_a_release_is_a_release(aws: Cloud) -> None:
+    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    with breakdown(catalogue._client(), "UpdateItem", LOST, done=True):
+        release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is True
+
+
+def test_a_claim_leaves_the_record_as_it_is(aws: Cloud) -> None:
+    record = announced()
+    claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "uncertain")
+    found = find(TABLE, IMAGE_ID)
+    assert found is not None
+    assert record.items() <= found.items()
+
+
+def test_the_sdk_asks_three_times_and_then_gives_up(aws: Cloud) -> None:
+    with breakdown(catalogue._client(), "GetItem", LOST, done=False, times=9) as fault, pytest.raises(ServiceError):
+        find(TABLE, IMAGE_ID)
+    assert fault.happened == 3

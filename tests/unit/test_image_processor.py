@@ -1,0 +1,229 @@
+"""ImageProcessor: from an object to what Log Detection writes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.stub import Stubber
+
+from image_processor.app import current_policy, lambda_handler
+from pet_detector.errors import (
+    AccessDeniedError,
+    ImageNotFoundError,
+    PetDetectorError,
+    PolicyInvalidError,
+    ServiceError,
+    SettingMissingError,
+    ThrottledError,
+)
+from pet_detector.image_format import MAX_BYTES
+from pet_detector.models import Label
+from pet_detector.policy import Policy, decide
+
+from .cloud import BUCKET, EXECUTION, IMAGE_ID, KEY, POLICY_PARAMETER, Cloud, refusal
+from .pictures import jpeg, png
+
+pytestmark = pytest.mark.usefixtures("policy")
+
+
+def event(version_id: str | None = "", key: str = KEY) -> Any:
+    sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "key": key}
+    return sent if version_id is None else sent | {"versionId": version_id}
+
+
+def sees(rekognition: Stubber, version_id: str, **labels: float) -> None:
+    """Let Rekognition see these labels on this version of the picture."""
+    found: list[Any] = [{"Name": name, "Confidence": confidence} for name, confidence in labels.items()]
+    place = {"Bucket": BUCKET, "Name": KEY, "Version": version_id}
+    rekognition.add_response(
+        "detect_labels",
+        {"Labels": found, "LabelModelVersion": "3.0"},
+        {"Image": {"S3Object": place}, "MaxLabels": 50, "MinConfidence": 20.0},
+    )
+
+
+def test_a_cat_is_classified_with_all_that_the_record_keeps(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    data = jpeg()
+    version, etag = aws.put(KEY, data)
+    sees(rekognition, version, Animal=99.123456, Cat=98.765432)
+    assert lambda_handler(event(version), context) == {
+        "outcome": "classified",
+        "animal": "cat",
+        "confidence": 98.77,
+        "certain": True,
+        "reason": "Cat at 98.8 %, at or above the minimum of 80 %.",
+        "scores": {"cat": 98.77, "dog": 0.0},
+        "labels": [{"name": "Cat", "confidence": 98.77}, {"name": "Animal", "confidence": 99.12}],
+        "policyVersion": "1:80/15/50",
+        "modelVersion": "3.0",
+        "fileSize": len(data),
+        "etag": etag,
+        "versionId": version,
+        "contentHash": hashlib.sha256(data).hexdigest(),
+        "imageFormat": "JPEG",
+        "extension": "jpg",
+    }
+
+
+@pytest.mark.parametrize(
+    ("labels", "animal", "certain"),
+    [
+        ({"Dog": 80.0}, "dog", True),
+        ({"Cat": 79.99}, "other", False),
+        ({"Cat": 95.0, "Dog": 85.0}, "other", False),
+        ({"Mountain": 99.0}, "other", True),
+        ({}, "other", True),
+    ],
+)
+def test_the_policy_decides(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, labels: dict[str, float], animal: str, certain: bool
+) -> None:
+    version, _ = aws.put(KEY, png())
+    sees(rekognition, version, **labels)
+    answer = lambda_handler(event(version), context)
+    assert (answer["animal"], answer["certain"], answer["extension"]) == (animal, certain, "png")
+
+
+def test_the_record_alone_gives_the_same_decision(aws: Cloud, rekognition: Stubber, context: LambdaContext) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    sees(rekognition, version, Cat=79.996, **{f"Label{n}": 90.0 for n in range(40)})
+    answer = lambda_handler(event(version), context)
+    again = decide([Label(**label) for label in answer["labels"]], Policy())
+    assert (again.animal, again.certain) == (answer["animal"], answer["certain"])
+    assert again.confidence == answer["confidence"]
+
+
+def test_an_answer_is_small_enough_for_the_workflow(aws: Cloud, rekognition: Stubber, context: LambdaContext) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    sees(rekognition, version, **{f"{n}" + "L" * 5000: 90.0 for n in range(50)})
+    assert len(json.dumps(lambda_handler(event(version), context))) < 10_000
+
+
+@pytest.mark.parametrize("version_id", [None, ""])
+def test_without_a_version_the_newest_is_meant_and_named(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, version_id: str | None
+) -> None:
+    aws.put(KEY, b"old")
+    newest, _ = aws.put(KEY, jpeg())
+    sees(rekognition, newest, Cat=99.0)
+    assert lambda_handler(event(version_id), context)["versionId"] == newest
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"", "EMPTY"),
+        (b"a letter", "NOT_AN_IMAGE"),
+        (b"GIF89a" + bytes(20), "UNSUPPORTED_FORMAT"),
+        (jpeg(79, 79), "TOO_SMALL"),
+        (png(10_001, 80), "TOO_MANY_PIXELS"),
+        (jpeg()[:-2], "TRUNCATED"),
+    ],
+)
+def test_what_cannot_be_taken_is_rejected_without_asking_rekognition(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, data: bytes, code: str
+) -> None:
+    version, etag = aws.put(KEY, data)
+    answer = lambda_handler(event(version), context)
+    reason = answer.pop("reason")
+    assert reason.endswith(".")
+    assert answer == {
+        "outcome": "rejected",
+        "reasonCode": code,
+        "fileSize": len(data),
+        "etag": etag,
+        "versionId": version,
+        "contentHash": hashlib.sha256(data).hexdigest(),
+        "imageFormat": "unknown",
+        "extension": "bin",
+    }
+
+
+def test_a_file_of_more_than_15_mb_is_rejected_unread(aws: Cloud, rekognition: Stubber, context: LambdaContext) -> None:
+    version, _ = aws.put(KEY, jpeg().ljust(MAX_BYTES + 1, b"\0"))
+    answer = lambda_handler(event(version), context)
+    assert (answer["outcome"], answer["reasonCode"], answer["contentHash"]) == ("rejected", "TOO_LARGE", "")
+    assert answer["fileSize"] == MAX_BYTES + 1
+
+
+def test_what_rekognition_cannot_read_is_rejected_under_its_own_format(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    version, _ = aws.put(KEY, png())
+    rekognition.add_client_error("detect_labels", "InvalidImageFormatException")
+    answer = lambda_handler(event(version), context)
+    assert (answer["reasonCode"], answer["imageFormat"], answer["extension"]) == ("UNSUPPORTED_FORMAT", "PNG", "png")
+
+
+def test_a_missing_object_and_a_busy_rekognition_raise(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    with pytest.raises(ImageNotFoundError):
+        lambda_handler(event("v"), context)
+    aws.put(KEY, jpeg())
+    rekognition.add_client_error("detect_labels", "ProvisionedThroughputExceededException")
+    with pytest.raises(ThrottledError):
+        lambda_handler(event(), context)
+
+
+def test_a_function_without_its_settings_says_which(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("IMAGE_BUCKET_NAME", "")
+    with pytest.raises(SettingMissingError, match="IMAGE_BUCKET_NAME"):
+        lambda_handler(event(), context)
+
+
+# --- The policy parameter ---------------------------------------------------------------------------------------------
+
+
+def test_the_policy_comes_from_the_parameter(aws: Cloud) -> None:
+    aws.set_policy({"minimum": 90, "margin": 5.5, "floor": 40})
+    assert current_policy() == Policy(90, 5.5, 40)
+
+
+def test_the_policy_is_read_once_a_minute(aws: Cloud) -> None:
+    current_policy()
+    aws.set_policy({"minimum": 90})
+    assert current_policy() == Policy()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["no JSON", "[80, 15, 50]", '"80"', "null", "80", '{"minimum": "80"}', '{"maximum": 80}', '{"floor": 90}', "{,}"],
+)
+def test_a_parameter_that_cannot_be_used_is_no_decision(aws: Cloud, value: str) -> None:
+    aws.set_policy(value)
+    with pytest.raises(PolicyInvalidError) as found:
+        current_policy()
+    assert "policy" in str(found.value)
+
+
+def test_a_missing_parameter_is_no_decision(aws: Cloud) -> None:
+    aws.ssm.delete_parameter(Name=POLICY_PARAMETER)
+    with pytest.raises(PolicyInvalidError, match=POLICY_PARAMETER):
+        current_policy()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ThrottlingException", ThrottledError),
+        ("AccessDeniedException", AccessDeniedError),
+        ("InternalServerError", ServiceError),
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
+    aws: Cloud, code: str, kind: type[PetDetectorError]
+) -> None:
+    current_policy()
+    provider = DEFAULT_PROVIDERS["ssm"]
+    provider.clear_cache()
+    with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
+        current_policy()
+    assert type(found.value) is kind

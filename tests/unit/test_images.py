@@ -1,0 +1,277 @@
+"""Reading, filing and handing out pictures in S3: nothing is lost, whatever happens between two calls."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from botocore.exceptions import ReadTimeoutError
+from botocore.response import StreamingBody
+from botocore.stub import Stubber
+
+from pet_detector import images
+from pet_detector.errors import (
+    AccessDeniedError,
+    ImageChangedError,
+    ImageNotFoundError,
+    PetDetectorError,
+    ServiceError,
+    ThrottledError,
+)
+from pet_detector.image_format import MAX_BYTES
+
+from .cloud import BUCKET, IMAGE_ID, KEY, Cloud, breakdown, refusal
+
+FILED = f"cats/{IMAGE_ID}.jpg"
+TIMEOUT = ReadTimeoutError(endpoint_url="https://s3")
+
+
+def versions(aws: Cloud, key: str) -> list[str]:
+    """The version ids of a key, newest first."""
+    found = aws.s3.list_object_versions(Bucket=BUCKET, Prefix=key)
+    return [version["VersionId"] for version in found.get("Versions", [])]
+
+
+# --- Reading ----------------------------------------------------------------------------------------------------------
+
+
+def test_reads_the_version_that_is_asked_for_else_the_newest(aws: Cloud) -> None:
+    old, old_etag = aws.put(KEY, b"old")
+    new, new_etag = aws.put(KEY, b"newer")
+    assert images.read(BUCKET, KEY, old) == images.StoredImage(3, old_etag, old, b"old")
+    assert images.read(BUCKET, KEY, None) == images.StoredImage(5, new_etag, new, b"newer")
+    assert images.read(BUCKET, KEY, "").version_id == new
+
+
+def test_a_bucket_without_versions_has_the_version_null(aws: Cloud) -> None:
+    aws.s3.create_bucket(Bucket="without-versions")
+    aws.s3.put_object(Bucket="without-versions", Key=KEY, Body=b"x")
+    assert images.read("without-versions", KEY, None).version_id == "null"
+
+
+@pytest.mark.parametrize(("size", "is_read"), [(MAX_BYTES, True), (MAX_BYTES + 1, False)])
+def test_reads_up_to_15_mb_and_of_more_only_the_size(aws: Cloud, size: int, is_read: bool) -> None:
+    aws.put(KEY, bytes(size))
+    stored = images.read(BUCKET, KEY, None)
+    assert (stored.size, stored.data is not None) == (size, is_read)
+
+
+def test_reading_what_is_not_there_is_no_retry(aws: Cloud) -> None:
+    version, _ = aws.put(KEY, b"x")
+    for key, wanted in (("input/other.jpg", None), (KEY, "no-such-version")):
+        with pytest.raises(ImageNotFoundError):
+            images.read(BUCKET, key, wanted)
+    aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
+    with pytest.raises(ImageNotFoundError):
+        images.read(BUCKET, KEY, None)
+    assert images.read(BUCKET, KEY, version).data == b"x"
+
+
+def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
+    with Stubber(images._client()) as stubber:
+        body = StreamingBody(io.BytesIO(b"half"), content_length=8)
+        stubber.add_response("get_object", {"Body": body, "ContentLength": 8, "ETag": '"e"', "VersionId": "v"})
+        with pytest.raises(ServiceError):
+            images.read(BUCKET, KEY, "v")
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "kind"),
+    [("SlowDown", 503, ThrottledError), ("AccessDenied", 403, AccessDeniedError), ("InternalError", 500, ServiceError)],
+)
+@pytest.mark.parametrize(
+    ("operation", "call"),
+    [
+        ("GetObject", lambda version, _: images.read(BUCKET, KEY, version)),
+        ("CopyObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
+        ("HeadObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
+        ("DeleteObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
+        ("PutObject", lambda *_: images.store(BUCKET, "input/new.jpg", b"x", "image/jpeg")),
+    ],
+    ids=["read", "copy", "verify", "delete", "store"],
+)
+def test_every_call_raises_the_domains_errors(
+    aws: Cloud,
+    operation: str,
+    call: Callable[[str, str], object],
+    code: str,
+    status: int,
+    kind: type[PetDetectorError],
+) -> None:
+    version, etag = aws.put(KEY, b"x")
+    with refusal(images._client(), operation, code, status) as fault, pytest.raises(kind) as found:
+        call(version, etag)
+    assert fault.happened == 1
+    assert type(found.value) is kind
+    assert aws.get(KEY) == b"x"
+
+
+# --- Moving -----------------------------------------------------------------------------------------------------------
+
+
+def test_moves_an_object_and_leaves_nothing_behind(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"x")
+    images.move(BUCKET, KEY, version, etag, FILED)
+    assert aws.keys() == [FILED]
+    assert aws.get(FILED) == b"x"
+    assert versions(aws, KEY) == []
+
+
+def test_moving_twice_finds_nothing_left_to_do(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"x")
+    for _ in range(3):
+        images.move(BUCKET, KEY, version, etag, FILED)
+    assert aws.keys() == [FILED]
+    assert len(versions(aws, FILED)) == 1
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "HeadObject", "DeleteObject"])
+@pytest.mark.parametrize("done", [False, True])
+def test_a_crash_at_any_call_loses_nothing_and_the_next_run_finishes(aws: Cloud, operation: str, done: bool) -> None:
+    version, etag = aws.put(KEY, b"x")
+    with breakdown(images._client(), operation, TIMEOUT, done=done) as fault, pytest.raises(ServiceError):
+        images.move(BUCKET, KEY, version, etag, FILED)
+    assert fault.happened == 1
+    assert aws.keys(), "lost"
+    images.move(BUCKET, KEY, version, etag, FILED)
+    assert aws.keys() == [FILED]
+    assert aws.get(FILED) == b"x"
+    assert versions(aws, KEY) == []
+
+
+def test_deletes_nothing_before_the_copy_is_verified(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"x")
+    with refusal(images._client(), "HeadObject", "404", 404), pytest.raises(ImageNotFoundError):
+        images.move(BUCKET, KEY, version, etag, FILED)
+    assert versions(aws, KEY) == [version]
+
+
+def test_a_newer_version_under_the_same_key_stays(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"analysed")
+    newer, _ = aws.put(KEY, b"newer")
+    images.move(BUCKET, KEY, version, etag, FILED)
+    assert aws.get(FILED) == b"analysed"
+    assert aws.get(KEY) == b"newer"
+    assert versions(aws, KEY) == [newer]
+
+
+@pytest.mark.parametrize("code", ["PreconditionFailed", "412"])
+def test_an_object_with_another_etag_is_not_moved(aws: Cloud, code: str) -> None:
+    version, _ = aws.put(KEY, b"x")
+    with refusal(images._client(), "CopyObject", code, 412), pytest.raises(ImageChangedError) as found:
+        images.move(BUCKET, KEY, version, '"another"', FILED)
+    assert aws.keys() == [KEY]
+    assert KEY not in str(found.value)  # Lambda writes the message of an error to its log
+
+
+def test_asks_for_just_the_version_and_the_etag_that_were_analysed(aws: Cloud) -> None:
+    sent: list[dict[str, str]] = []
+    version, etag = aws.put(KEY, b"x")
+    aws.put(KEY, b"newer")
+    images._client().meta.events.register(
+        "before-call.s3.CopyObject", lambda params, **_: sent.append(dict(params["headers"]))
+    )
+    images.move(BUCKET, KEY, version, etag, FILED)
+    (headers,) = sent
+    assert headers["x-amz-copy-source"] == f"{BUCKET}/{KEY}?versionId={version}"
+    assert headers["x-amz-copy-source-if-match"] == etag
+
+
+def test_an_object_that_is_nowhere_is_not_found(aws: Cloud) -> None:
+    with pytest.raises(ImageNotFoundError):
+        images.move(BUCKET, KEY, "5c1d0d6c-0000-4000-8000-000000000000", '"e"', FILED)
+
+
+def test_a_copy_of_another_object_at_the_destination_does_not_pass_for_ours(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"ours")
+    other, other_etag = aws.put("input/other.jpg", b"other")
+    images.move(BUCKET, "input/other.jpg", other, other_etag, FILED)
+    aws.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=version)
+    with pytest.raises(ImageNotFoundError, match="copy of another object"):
+        images.move(BUCKET, KEY, version, etag, FILED)
+
+
+def test_an_object_that_is_filed_already_stays_where_it_is(aws: Cloud) -> None:
+    version, etag = aws.put(FILED, b"x")
+    images.move(BUCKET, FILED, version, etag, FILED)
+    assert versions(aws, FILED) == [version]
+    aws.s3.delete_object(Bucket=BUCKET, Key=FILED)
+    with pytest.raises(ImageNotFoundError):
+        images.move(BUCKET, FILED, version, etag, FILED)
+
+
+@pytest.mark.parametrize(
+    ("extension", "content_type"), [("jpg", "image/jpeg"), ("png", "image/png"), ("bin", "application/octet-stream")]
+)
+def test_the_copy_has_our_content_type_and_nothing_of_the_uploaders(
+    aws: Cloud, extension: str, content_type: str
+) -> None:
+    version, etag = aws.put(
+        KEY, b"x", ContentType="text/html", Metadata={"evil": "yes"}, Tagging="evil=yes", CacheControl="public"
+    )
+    filed = f"rejected/{IMAGE_ID}.{extension}"
+    images.move(BUCKET, KEY, version, etag, filed)
+    head = aws.s3.head_object(Bucket=BUCKET, Key=filed)
+    assert head["ContentType"] == content_type
+    assert head["Metadata"] == {"source-etag": etag.strip('"'), "source-version": version}
+    assert "CacheControl" not in head
+    assert aws.s3.get_object_tagging(Bucket=BUCKET, Key=filed)["TagSet"] == []
+
+
+@pytest.mark.parametrize("name", ["a b+c&d=e?.jpg", "../../etc/passwd", "ünï/\U0001f408.jpg", "%2e%2e.jpg", "\n.jpg"])
+def test_moves_from_keys_that_nobody_should_have_chosen(aws: Cloud, name: str) -> None:
+    version, etag = aws.put(f"input/{name}", b"x")
+    images.move(BUCKET, f"input/{name}", version, etag, FILED)
+    assert aws.keys() == [FILED]
+
+
+# --- Storing and handing out ------------------------------------------------------------------------------------------
+
+
+def test_storing_again_leaves_the_first_object_as_it_is(aws: Cloud) -> None:
+    images.store(BUCKET, KEY, b"first", "image/png")
+    images.store(BUCKET, KEY, b"second", "image/jpeg")
+    assert aws.get(KEY) == b"first"
+    assert len(versions(aws, KEY)) == 1
+    assert aws.s3.head_object(Bucket=BUCKET, Key=KEY)["ContentType"] == "image/png"
+
+
+def test_a_form_takes_one_key_one_type_and_1_byte_to_15_mb_for_five_minutes() -> None:
+    before = datetime.now(UTC)
+    form = images.upload_form(BUCKET, KEY, "image/png")
+    assert BUCKET in form["url"]
+    assert form["fields"]["key"] == KEY
+    assert form["fields"]["Content-Type"] == "image/png"
+    assert form["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
+    policy = json.loads(base64.b64decode(form["fields"]["policy"]))
+    for condition in (
+        {"bucket": BUCKET},
+        {"key": KEY},
+        {"Content-Type": "image/png"},
+        ["content-length-range", 1, MAX_BYTES],
+    ):
+        assert condition in policy["conditions"]
+    lives = datetime.fromisoformat(policy["expiration"]) - before
+    assert timedelta(seconds=298) < lives < timedelta(seconds=330)
+
+
+def test_a_link_shows_one_picture_for_five_minutes_as_the_type_that_we_gave_it() -> None:
+    link = urlsplit(images.view_link(BUCKET, f"dogs/{IMAGE_ID}.png"))
+    query = parse_qs(link.query)
+    assert link.path.endswith(f"/dogs/{IMAGE_ID}.png")
+    assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
+    assert query["X-Amz-Expires"] == ["300"]
+    assert query["response-content-type"] == ["image/png"]
+    assert query["response-content-disposition"] == ["inline"]
+
+
+def test_the_sdk_makes_one_attempt_as_the_state_machine_owns_the_retries(aws: Cloud) -> None:
+    aws.put(KEY, b"x")
+    with breakdown(images._client(), "GetObject", TIMEOUT, done=False, times=9) as fault, pytest.raises(ServiceError):
+        images.read(BUCKET, KEY, None)
+    assert fault.happened == 1

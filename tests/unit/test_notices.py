@@ -1,0 +1,170 @@
+"""What people are told, and that they are told at most once."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from botocore.exceptions import (
+    ConnectionClosedError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from botocore.parsers import ResponseParserError
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pet_detector import notices
+from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+from pet_detector.models import Scores
+from pet_detector.notices import Notice, printable
+
+from .cloud import EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
+
+
+def uncertain(*, file_name: str = "tom.jpg", scores: Scores = Scores(60.0, 10.0)) -> Notice:  # noqa: B008  # immutable
+    return notices.uncertain_image(
+        IMAGE_ID,
+        file_name=file_name,
+        location=f"s3://bucket/others/{IMAGE_ID}.jpg",
+        reason="Perhaps a cat.",
+        confidence=40.0,
+        scores=scores,
+        stage="dev",
+    )
+
+
+def failed(*, key: str = KEY, cause: str = "s3:GetObject: AccessDenied", execution: str = EXECUTION) -> Notice:
+    return notices.failed_image(
+        IMAGE_ID, key=key, error="AccessDeniedError", cause=cause, execution_arn=execution, stage="dev"
+    )
+
+
+def test_reviewers_learn_what_was_seen_why_it_is_uncertain_and_what_to_do() -> None:
+    notice = uncertain()
+    assert notice.subject == f"[dev] Please review image {IMAGE_ID}"
+    for part in (IMAGE_ID, "tom.jpg", "s3://bucket/others/", "Perhaps a cat.", "cat 60.0 %, dog 10.0 %", "40.0 %"):
+        assert part in notice.message
+    assert f"GET /images/{IMAGE_ID}" in notice.message
+
+
+def test_operators_learn_what_failed_why_and_what_to_do() -> None:
+    notice = failed()
+    assert notice.subject == f"[dev] Processing failed for image {IMAGE_ID}"
+    for part in (KEY, "AccessDeniedError: s3:GetObject: AccessDenied", EXECUTION, '"restart": true', "Nothing is lost"):
+        assert part in notice.message
+
+
+def test_a_fact_is_one_review_of_an_image_and_one_failure_of_an_execution() -> None:
+    assert (uncertain().attribute, uncertain().fact) == ("ReviewNotice", "uncertain")
+    assert (failed().attribute, failed().fact) == ("FailureNotice", EXECUTION)
+    assert failed(execution=EXECUTION + "2").fact != failed().fact
+
+
+@pytest.mark.parametrize(
+    ("scores", "lean"), [(Scores(60, 59), "cat"), (Scores(59, 60), "dog"), (Scores(50, 50), "cat")]
+)
+def test_subscribers_can_filter_by_what_the_machine_leaned_to(scores: Scores, lean: str) -> None:
+    attributes = uncertain(scores=scores).attributes
+    assert attributes["LeansTo"] == lean
+    assert attributes["HighestScore"] == max(scores.cat, scores.dog)
+
+
+@pytest.mark.usefixtures("people")
+def test_sns_delivers_the_notice_with_attributes_that_compare_as_numbers(aws: Cloud) -> None:
+    assert notices.publish(TOPIC, uncertain()) is True
+    (delivered,) = aws.notices()
+    assert delivered["Subject"] == uncertain().subject
+    assert delivered["Message"] == uncertain().message
+    assert delivered["MessageAttributes"]["HighestScore"] == {"Type": "Number", "Value": "60.00"}
+    assert delivered["MessageAttributes"]["Kind"] == {"Type": "String", "Value": "ImageUncertain"}
+
+
+@pytest.mark.parametrize("subject", ["x" * 300, "two\r\nBcc: lines", "\u202egnp.\U0001f408 ünï", "\x00\x1b[31m"])
+@pytest.mark.usefixtures("people")
+def test_a_subject_is_what_sns_takes(aws: Cloud, subject: str) -> None:
+    notices.publish(TOPIC, Notice(subject, "m", {}, "ReviewNotice", "uncertain"))
+    (delivered,) = aws.notices()
+    assert 1 <= len(delivered["Subject"]) <= 100
+    assert all(" " <= character <= "~" for character in delivered["Subject"])
+
+
+def test_names_from_outside_cannot_forge_a_line_of_the_message() -> None:
+    forged = "tom.jpg\nLocation:   s3://evil\u2028\u202e"
+    for notice, honest in ((uncertain(file_name=forged), uncertain()), (failed(key=forged), failed())):
+        assert len(notice.message.splitlines()) == len(honest.message.splitlines())
+        assert "\u202e" not in notice.message
+    assert len(failed(cause=forged).message.splitlines()) == len(failed().message.splitlines())
+
+
+@given(st.text(), st.integers(1, 50))
+def test_printable_text_is_short_and_holds_no_control_or_direction_character(text: str, length: int) -> None:
+    clean = printable(text, length)
+    assert len(clean) == min(len(text), length)
+    assert not {unicodedata.category(character) for character in clean} & {"Cc", "Cf", "Cs", "Co", "Zl", "Zp"}
+
+
+@given(st.text(st.characters(min_codepoint=32, max_codepoint=126)))
+def test_printable_leaves_plain_text_alone(text: str) -> None:
+    assert printable(text, 10_000) == text
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("Throttled", ThrottledError),
+        ("ThrottlingException", ThrottledError),
+        ("KMSThrottling", ThrottledError),
+        ("AuthorizationError", AccessDeniedError),
+        ("KMSAccessDenied", AccessDeniedError),
+        ("InternalError", ServiceError),
+        ("NotFound", PetDetectorError),
+        ("InvalidParameter", ServiceError),
+    ],
+)
+@pytest.mark.usefixtures("people")
+def test_a_no_of_sns_means_that_nothing_was_sent(aws: Cloud, code: str, kind: type[PetDetectorError]) -> None:
+    with refusal(notices._client(), "Publish", code) as fault, pytest.raises(kind):
+        notices.publish(TOPIC, uncertain())
+    assert fault.happened == 1
+    assert aws.notices() == []
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ReadTimeoutError(endpoint_url="https://sns"),
+        ConnectionClosedError(endpoint_url="https://sns"),
+        ResponseParserError("unreadable"),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.usefixtures("people")
+def test_a_lost_answer_is_no_failure_and_no_second_notice(aws: Cloud, error: Exception) -> None:
+    with breakdown(notices._client(), "Publish", error, done=True, times=9) as fault:
+        assert notices.publish(TOPIC, uncertain()) is False
+    assert fault.happened == 1, "the SDK sent it again"
+    assert len(aws.notices()) == 1
+
+
+@pytest.mark.parametrize(
+    "error",
+    [EndpointConnectionError(endpoint_url="https://sns"), ConnectTimeoutError(endpoint_url="https://sns")],
+    ids=lambda error: type(error).__name__,
+)
+@pytest.mark.usefixtures("people")
+def test_a_service_that_was_never_reached_has_sent_nothing(aws: Cloud, error: Exception) -> None:
+    with breakdown(notices._client(), "Publish", error, done=False), pytest.raises(ServiceError):
+        notices.publish(TOPIC, uncertain())
+    assert aws.notices() == []
+
+
+def test_missing_credentials_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(**_: object) -> None:
+        raise NoCredentialsError
+
+    monkeypatch.setattr(notices._client(), "publish", fail)
+    with pytest.raises(AccessDeniedError):
+        notices.publish(TOPIC, uncertain())

@@ -1,0 +1,157 @@
+"""NotificationService: people hear of a fact once, whatever goes wrong and however often the state runs."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+
+from notification_service.app import lambda_handler, message_of
+from pet_detector import catalogue, notices
+from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+
+from .cloud import EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+
+pytestmark = pytest.mark.usefixtures("people")
+
+LOST = ReadTimeoutError(endpoint_url="https://aws")
+
+
+def uncertain() -> Any:
+    return {
+        "kind": "uncertain",
+        "imageId": IMAGE_ID,
+        "executionArn": EXECUTION,
+        "fileName": "tom.jpg",
+        "location": f"s3://bucket/others/{IMAGE_ID}.jpg",
+        "reason": "Perhaps a cat.",
+        "confidence": 40.0,
+        "scores": {"cat": 60.0, "dog": 10},
+    }
+
+
+def failed(execution: str = EXECUTION, cause: str = "s3:GetObject: AccessDenied") -> Any:
+    return {
+        "kind": "failed",
+        "imageId": IMAGE_ID,
+        "executionArn": execution,
+        "key": KEY,
+        "error": "AccessDeniedError",
+        "cause": cause,
+    }
+
+
+EVENTS = pytest.mark.parametrize("event", [uncertain(), failed()], ids=["uncertain", "failed"])
+
+
+@EVENTS
+def test_tells_people_once_however_often_the_state_runs(aws: Cloud, context: LambdaContext, event: Any) -> None:
+    answers = [lambda_handler(event, context)["notice"] for _ in range(3)]
+    assert answers == ["sent", "already_sent", "already_sent"]
+    (notice,) = aws.notices()
+    assert IMAGE_ID in notice["Subject"]
+    assert notice["Subject"].startswith("[dev] ")
+
+
+def test_a_restart_that_fails_again_is_a_new_fact_and_a_review_is_not(aws: Cloud, context: LambdaContext) -> None:
+    assert lambda_handler(failed("first"), context) == {"notice": "sent"}
+    assert lambda_handler(failed("second"), context) == {"notice": "sent"}
+    assert lambda_handler(uncertain(), context) == {"notice": "sent"}
+    assert lambda_handler(uncertain() | {"executionArn": "second"}, context) == {"notice": "already_sent"}
+    assert len(aws.notices()) == 3
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("Throttled", ThrottledError), ("InternalError", ServiceError), ("AuthorizationError", AccessDeniedError)],
+)
+@EVENTS
+def test_a_refusal_of_sns_leaves_the_notice_to_the_next_attempt(
+    aws: Cloud, context: LambdaContext, event: Any, code: str, kind: type[PetDetectorError]
+) -> None:
+    with refusal(notices._client(), "Publish", code) as fault, pytest.raises(kind):
+        lambda_handler(event, context)
+    assert fault.happened == 1
+    assert aws.item().keys() <= {"ImageID"}, "the reservation was not released"
+    assert lambda_handler(event, context) == {"notice": "sent"}
+    assert len(aws.notices()) == 1
+
+
+@EVENTS
+def test_an_sns_that_was_never_reached_leaves_the_notice_to_the_next_attempt(
+    aws: Cloud, context: LambdaContext, event: Any
+) -> None:
+    never = ConnectTimeoutError(endpoint_url="https://sns")
+    with breakdown(notices._client(), "Publish", never, done=False), pytest.raises(ServiceError):
+        lambda_handler(event, context)
+    assert lambda_handler(event, context) == {"notice": "sent"}
+    assert len(aws.notices()) == 1
+
+
+@EVENTS
+def test_a_lost_answer_of_sns_is_unconfirmed_and_not_sent_twice(aws: Cloud, context: LambdaContext, event: Any) -> None:
+    with breakdown(notices._client(), "Publish", LOST, done=True):
+        assert lambda_handler(event, context) == {"notice": "unconfirmed"}
+    assert lambda_handler(event, context) == {"notice": "already_sent"}
+    assert len(aws.notices()) == 1
+
+
+@EVENTS
+def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_notice(
+    aws: Cloud, context: LambdaContext, event: Any
+) -> None:
+    with breakdown(catalogue._client(), "UpdateItem", LOST, done=True):
+        assert lambda_handler(event, context) == {"notice": "sent"}
+    assert lambda_handler(event, context) == {"notice": "already_sent"}
+    assert len(aws.notices()) == 1
+
+
+def test_nothing_is_sent_that_could_not_be_reserved(aws: Cloud, context: LambdaContext) -> None:
+    with refusal(catalogue._client(), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
+        lambda_handler(failed(), context)
+    assert aws.notices() == []
+
+
+def test_the_reservation_stands_before_the_notice_is_sent(aws: Cloud, context: LambdaContext) -> None:
+    reserved: list[bool] = []
+    notices._client().meta.events.register(
+        "before-call.sns.Publish", lambda **_: reserved.append("FailureNotice" in aws.item())
+    )
+    lambda_handler(failed(), context)
+    assert reserved == [True]
+
+
+def test_the_record_stays_as_it_is(aws: Cloud, context: LambdaContext) -> None:
+    record = catalogue.announce(TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="someone", fingerprint="f")
+    lambda_handler(uncertain(), context)
+    found = catalogue.find(TABLE, IMAGE_ID)
+    assert found is not None
+    assert record.items() <= found.items()
+
+
+CAUSE = json.dumps(
+    {"errorMessage": 'a "quoted" sentence \\ ünï', "errorType": "ServiceError", "stackTrace": ["x" * 2000]}
+)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (CAUSE, 'a "quoted" sentence \\ ünï'),
+        (CAUSE[:1000], 'a "quoted" sentence \\ ünï'),  # the state machine cuts it
+        (CAUSE[:20], CAUSE[:20]),  # even in the message
+        ("The state timed out.", "The state timed out."),
+        ('"errorMessage": "\\x"', '"errorMessage": "\\x"'),
+        ("", ""),
+    ],
+)
+def test_operators_read_the_sentence_and_not_the_stack_trace(cause: str, message: str) -> None:
+    assert message_of(cause) == message
+
+
+def test_a_hostile_cause_is_read_once() -> None:
+    cause = '"errorMessage":"' + "\\\\" * 50_000
+    assert message_of(cause) == cause

@@ -1,0 +1,108 @@
+"""What Amazon Rekognition is asked, and what its answers mean."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from botocore.stub import Stubber
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pet_detector import recognizer
+from pet_detector.errors import (
+    AccessDeniedError,
+    ImageNotFoundError,
+    PetDetectorError,
+    ServiceError,
+    ThrottledError,
+)
+from pet_detector.models import Label, ReasonCode, Rejection
+from pet_detector.policy import LOWEST_FLOOR, Policy, decide
+from pet_detector.recognizer import LABELS_KEPT, recognize, trimmed
+
+from .cloud import BUCKET, KEY
+
+QUESTION = {
+    "Image": {"S3Object": {"Bucket": BUCKET, "Name": KEY, "Version": "v1"}},
+    "MaxLabels": 50,
+    "MinConfidence": 20.0,
+}
+labels = st.lists(
+    st.builds(Label, st.sampled_from(["Cat", "Dog", "Animal", "x" * 90]) | st.text(max_size=5), st.floats(0, 100)),
+    max_size=60,
+    unique_by=lambda label: label.name,
+)
+
+
+def test_asks_for_one_version_of_the_object(rekognition: Stubber) -> None:
+    answer: dict[str, Any] = {
+        "Labels": [{"Name": "Pet", "Confidence": 50.5}, {"Name": "Cat", "Confidence": 98.25, "Parents": []}],
+        "LabelModelVersion": "3.0",
+    }
+    rekognition.add_response("detect_labels", answer, QUESTION)
+    expected = recognizer.Recognition((Label("Cat", 98.25), Label("Pet", 50.5)), "3.0")
+    assert recognize(BUCKET, KEY, "v1") == expected
+
+
+def test_a_picture_of_nothing_has_no_labels(rekognition: Stubber) -> None:
+    rekognition.add_response("detect_labels", {"Labels": []}, QUESTION)
+    assert recognize(BUCKET, KEY, "v1") == recognizer.Recognition((), "unknown")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        ("InvalidImageFormatException", ReasonCode.UNSUPPORTED_FORMAT),
+        ("ImageTooLargeException", ReasonCode.TOO_LARGE),
+    ],
+)
+def test_a_picture_that_cannot_be_read_is_rejected_with_what_to_do(
+    rekognition: Stubber, code: str, reason: ReasonCode
+) -> None:
+    rekognition.add_client_error("detect_labels", code)
+    verdict = recognize(BUCKET, KEY, "v1")
+    assert isinstance(verdict, Rejection)
+    assert verdict.code is reason
+    assert "upload" in verdict.reason
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ThrottlingException", ThrottledError),
+        ("ProvisionedThroughputExceededException", ThrottledError),
+        ("LimitExceededException", ThrottledError),
+        ("InternalServerError", ServiceError),
+        ("InvalidParameterException", ServiceError),
+        ("AccessDeniedException", AccessDeniedError),
+        ("InvalidS3ObjectException", ImageNotFoundError),
+    ],
+)
+def test_other_refusals_are_no_fault_of_the_picture(
+    rekognition: Stubber, code: str, kind: type[PetDetectorError]
+) -> None:
+    rekognition.add_client_error("detect_labels", code)
+    with pytest.raises(PetDetectorError) as found:
+        recognize(BUCKET, KEY, "v1")
+    assert type(found.value) is kind
+
+
+def test_asks_for_every_label_that_a_policy_may_judge() -> None:
+    assert recognizer.MIN_CONFIDENCE <= LOWEST_FLOOR
+
+
+@given(labels)
+def test_the_labels_that_are_kept_lead_to_the_decision_of_them_all(found: list[Label]) -> None:
+    rounded = [Label(label.name, round(label.confidence, 2)) for label in found]
+    assert decide(trimmed(found), Policy()) == decide(rounded, Policy())
+
+
+@given(labels)
+def test_the_labels_that_are_kept_are_few_short_and_the_most_confident(found: list[Label]) -> None:
+    kept = trimmed(found)
+    assert len(kept) == min(len(found), LABELS_KEPT)
+    assert all(len(label.name) <= recognizer.LABEL_NAME_LENGTH for label in kept)
+    assert all(label.confidence == round(label.confidence, 2) for label in kept)
+    others = [label.confidence for label in kept if label.name not in ("Cat", "Dog")]
+    assert others == sorted(others, reverse=True)

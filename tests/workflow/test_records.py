@@ -1,0 +1,330 @@
+"""What the workflow writes to DetectionLogs: whole records, under the names that the mission fixes, and when it may."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from .cases import CASES, FOREIGN_KEY, REJECTIONS
+from .detection_logs import DetectionLogs
+from .executions import IMAGE_ID, KEY, MOCK_CONFIG, RETENTION_DAYS, TABLE, VERSION_ID, Run, definition
+
+DYNAMODB_TASKS = {n for n, s in definition()["States"].items() if ":dynamodb:" in s.get("Resource", "")}
+
+MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
+
+
+def replay(table: DetectionLogs, run: Run) -> dict[str, Any]:
+    """The record after all that an execution wrote, its moments checked and left out."""
+    record: dict[str, Any] | None = None
+    for state in run.path:
+        if state in DYNAMODB_TASKS:
+            record = table.update(run.arguments[state])
+            assert record is not None, f"{state} was refused"
+    assert record is not None
+    moments = {"ClaimedAt", "UpdatedAt", "CreatedAt", "Timestamp"} & record.keys()
+    assert all(MOMENT.fullmatch(record.pop(name)) for name in moments)
+    return record
+
+
+def claim_of(run: Run) -> dict[str, Any]:
+    """What every record holds from its claim on, but for the moments."""
+    now = datetime.fromisoformat(values(run, "Claim Image")[":now"]["S"])
+    return {
+        "ImageID": IMAGE_ID,
+        "Shard": "0",
+        "ExecutionArn": run.recording,
+        "SourceKey": KEY,
+        "SourceVersion": VERSION_ID,
+        "OriginalFilename": f"{IMAGE_ID}.jpg",
+        "UploadedBy": "s3",
+        "ListedAt": f"{values(run, 'Claim Image')[':now']['S']}#{IMAGE_ID}",
+        "ExpiresAt": int((now + timedelta(days=RETENTION_DAYS)).timestamp()),
+    }
+
+
+def values(run: Run, state: str) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = run.arguments[state]["ExpressionAttributeValues"]
+    return found
+
+
+def mocked(name: str) -> dict[str, Any]:
+    """What a mocked function answers."""
+    answer: dict[str, Any] = json.loads(MOCK_CONFIG.read_text())["MockedResponses"][name]["0"]["Return"]["Payload"]
+    return answer
+
+
+def decimal(number: float) -> Decimal:
+    return Decimal(str(number))
+
+
+def facts_of(analysis: dict[str, Any], status: str, location: str) -> dict[str, Any]:
+    return {
+        "ProcessingStatus": status,
+        "StatusShard": f"{status}#0",
+        "S3Location": f"s3://images/{location}",
+        "SourceVersion": analysis["versionId"],
+        "FileSize": analysis["fileSize"],
+        "ImageFormat": analysis["imageFormat"],
+        "ContentHash": analysis["contentHash"],
+        "Reason": analysis["reason"],
+    }
+
+
+# --- Whole records ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "location"),
+    [
+        ("Cat", "completed", f"cats/{IMAGE_ID}.jpg"),
+        ("Dog", "completed", f"dogs/{IMAGE_ID}.png"),
+        ("Other", "completed", f"others/{IMAGE_ID}.jpg"),
+        ("Uncertain", "needs_review", f"others/{IMAGE_ID}.jpg"),
+    ],
+)
+def test_record_of_a_classified_image_is_whole(
+    runs: dict[str, Run], table: DetectionLogs, case: str, status: str, location: str
+) -> None:
+    analysis = mocked(f"{case}Seen")
+
+    assert replay(table, runs[case]) == {
+        **claim_of(runs[case]),
+        **facts_of(analysis, status, location),
+        "DetectedAnimal": analysis["animal"],
+        "AnimalShard": f"{analysis['animal']}#0",
+        "ConfidenceScore": decimal(analysis["confidence"]),
+        "Certain": analysis["certain"],
+        "Scores": {animal: decimal(score) for animal, score in analysis["scores"].items()},
+        "Labels": [{"Name": la["name"], "Confidence": decimal(la["confidence"])} for la in analysis["labels"]],
+        "PolicyVersion": analysis["policyVersion"],
+        "ModelVersion": analysis["modelVersion"],
+    }
+
+
+@pytest.mark.parametrize("reason", REJECTIONS)
+def test_record_of_a_rejected_image_has_its_reason_and_no_animal(
+    runs: dict[str, Run], table: DetectionLogs, reason: str
+) -> None:
+    analysis = mocked(f"{reason}Seen")
+
+    assert replay(table, runs[f"Rejected{reason}"]) == {
+        **claim_of(runs[f"Rejected{reason}"]),
+        **facts_of(analysis, "rejected", f"rejected/{IMAGE_ID}.bin"),
+        "ReasonCode": analysis["reasonCode"],
+    }
+
+
+def test_record_of_a_failure_says_what_failed(runs: dict[str, Run], table: DetectionLogs) -> None:
+    run = runs["AccessDenied"]
+
+    assert replay(table, run) == {
+        **claim_of(run),
+        "ProcessingStatus": "failed",
+        "StatusShard": "failed#0",
+        "Error": {"Error": "AccessDeniedError", "Cause": run.cause},
+    }
+
+
+def test_record_of_an_image_that_could_not_be_claimed_can_be_listed(runs: dict[str, Run], table: DetectionLogs) -> None:
+    record = table.update(runs["ClaimUnknownError"].arguments["Record Failure"])
+
+    assert record is not None
+    assert record.keys() == {
+        *("ImageID", "ProcessingStatus", "StatusShard", "Shard", "ListedAt", "CreatedAt", "UpdatedAt"),
+        *("Error", "ExecutionArn", "SourceKey"),
+    }
+    assert record["Error"]["Error"] == "DynamoDB.ResourceNotFoundException"
+
+
+def test_cause_in_the_record_and_in_the_notice_has_at_most_1000_characters(runs: dict[str, Run]) -> None:
+    run = runs["LongCause"]
+    assert run.cause is not None
+    assert len(run.cause) > 1000
+
+    assert values(run, "Record Failure")[":error"]["M"]["Cause"]["S"] == run.cause[:1000]
+    assert run.arguments["Notify Operators"]["Payload"]["cause"] == run.cause[:1000]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dynamodb_is_sent_no_value_that_is_undefined_or_of_a_wrong_type(runs: dict[str, Run], case: str) -> None:
+    for state in DYNAMODB_TASKS & runs[case].arguments.keys():
+        arguments = runs[case].arguments[state]
+        assert arguments["TableName"] == TABLE
+        for value in [*arguments["Key"].values(), *arguments["ExpressionAttributeValues"].values()]:
+            check_attribute(value)
+
+
+def check_attribute(value: Any) -> None:
+    assert isinstance(value, dict)
+    ((kind, content),) = value.items()
+    types = {"S": "str", "N": "str", "BOOL": "bool", "M": "dict", "L": "list"}
+    assert type(content).__name__ == types[kind], value
+    if kind == "N":
+        assert Decimal(content).is_finite()
+    parts: Iterable[Any] = content.values() if kind == "M" else content if kind == "L" else ()
+    for part in parts:
+        check_attribute(part)
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_dynamodb_expressions_use_exactly_the_names_and_values_that_they_define(
+    runs: dict[str, Run], case: str
+) -> None:
+    for state in DYNAMODB_TASKS & runs[case].arguments.keys():
+        arguments = runs[case].arguments[state]
+        used = set(re.findall(r"[:#]\w+", f"{arguments['UpdateExpression']} {arguments['ConditionExpression']}"))
+        defined = {*arguments["ExpressionAttributeNames"], *arguments["ExpressionAttributeValues"]}
+        assert used == defined, state
+
+
+# --- Who may write, and when ------------------------------------------------------------------------------------------
+
+
+def test_second_execution_cannot_claim_what_the_first_is_processing(runs: dict[str, Run], table: DetectionLogs) -> None:
+    assert table.update(runs["Cat"].arguments["Claim Image"])
+
+    assert table.update(runs["Dog"].arguments["Claim Image"]) is None
+
+
+def test_owner_whose_answer_was_lost_claims_again(runs: dict[str, Run], table: DetectionLogs) -> None:
+    assert table.update(runs["Cat"].arguments["Claim Image"]) == table.update(runs["Cat"].arguments["Claim Image"])
+
+
+def test_claim_older_than_the_machine_can_run_is_taken_over(runs: dict[str, Run], table: DetectionLogs) -> None:
+    claim = runs["Cat"].arguments["Claim Image"]
+    now = datetime.fromisoformat(values(runs["Cat"], "Claim Image")[":now"]["S"])
+    seconds = timedelta(seconds=definition()["TimeoutSeconds"])
+    instant = timedelta(milliseconds=1)
+    spelled = [(now - seconds + shift).isoformat(timespec="milliseconds")[:23] + "Z" for shift in (instant, -instant)]
+
+    table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=spelled[0])
+    assert table.update(claim) is None
+    table.change(ClaimedAt=spelled[1])
+    taken = table.update(claim)
+
+    assert taken is not None
+    assert taken["ExecutionArn"] == runs["Cat"].recording
+
+
+def test_claim_keeps_what_the_api_wrote_when_it_promised_a_place(runs: dict[str, Run], table: DetectionLogs) -> None:
+    promised = {
+        "CreatedAt": "2026-11-21T09:30:00.000Z",
+        "ListedAt": f"2026-11-21T09:30:00.000Z#{IMAGE_ID}",
+        "UploadedBy": "api",
+        "OriginalFilename": "Whiskers.jpg",
+    }
+    table.change(ProcessingStatus="uploading", **promised)
+
+    record = table.update(runs["Cat"].arguments["Claim Image"])
+
+    assert record is not None
+    assert record["ProcessingStatus"] == "processing"
+    assert {name: record[name] for name in promised} == promised
+
+
+@pytest.mark.parametrize("status", ["completed", "needs_review", "rejected"])
+@pytest.mark.parametrize("case", ["Cat", "input of a restart"])
+def test_finished_image_is_never_claimed_again(
+    runs: dict[str, Run], table: DetectionLogs, status: str, case: str
+) -> None:
+    table.change(ProcessingStatus=status, ClaimedAt="2000-01-01T00:00:00.000Z")
+
+    assert table.update(runs[case].arguments["Claim Image"]) is None
+
+
+@pytest.mark.parametrize("case", ["Cat", "input with restart as text"])
+def test_failed_image_is_not_claimed_without_a_restart(runs: dict[str, Run], table: DetectionLogs, case: str) -> None:
+    table.change(ProcessingStatus="failed")
+
+    assert table.update(runs[case].arguments["Claim Image"]) is None
+
+
+def test_restart_claims_a_failed_image_and_forgets_its_error(runs: dict[str, Run], table: DetectionLogs) -> None:
+    table.change(ProcessingStatus="failed", Error="ServiceError", ExecutionArn="another")
+
+    record = table.update(runs["input of a restart"].arguments["Claim Image"])
+
+    assert record is not None
+    assert record["ProcessingStatus"] == "processing"
+    assert "Error" not in record
+
+
+@pytest.mark.parametrize("case", ["Cat", "Uncertain", "RejectedEmpty"])
+def test_detection_is_logged_twice_by_its_owner_and_never_by_another(
+    runs: dict[str, Run], table: DetectionLogs, case: str
+) -> None:
+    log = runs[case].arguments["Log Detection"]
+    assert table.update(log) is None  # nobody claimed it
+    assert table.update(runs[case].arguments["Claim Image"])
+
+    assert table.update(log)
+    assert table.update(log)
+
+    table.change(ExecutionArn="another")
+    assert table.update(log) is None
+
+
+@pytest.mark.parametrize("status", ["failed", "rejected", "uploading"])
+def test_detection_never_turns_a_record_back(runs: dict[str, Run], table: DetectionLogs, status: str) -> None:
+    table.change(ProcessingStatus=status, ExecutionArn=runs["Cat"].recording)
+
+    assert table.update(runs["Cat"].arguments["Log Detection"]) is None
+
+
+def test_failure_is_recorded_by_the_owner_and_never_over_the_work_of_another(
+    runs: dict[str, Run], table: DetectionLogs
+) -> None:
+    failure = runs["AccessDenied"].arguments["Record Failure"]
+    table.change(ProcessingStatus="uploading")
+    assert table.update(failure)
+    assert table.update(failure)
+
+    for status in ("processing", "completed", "failed"):
+        table.change(ProcessingStatus=status, ExecutionArn="another")
+        assert table.update(failure) is None
+
+
+# --- Which record -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("case", "image_id", "version", "name"),
+    [
+        ("Cat", IMAGE_ID, VERSION_ID, f"{IMAGE_ID}.jpg"),
+        ("input without a version", IMAGE_ID, "newest", f"{IMAGE_ID}.jpg"),
+        ("input with an id", "f" * 32, VERSION_ID, f"{IMAGE_ID}.jpg"),
+        # printf %s 'input/holiday pictures/Mitzi & Rex+1.jpg@3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY' | sha256sum
+        ("input of a foreign key", "239dfe5ba231f99ad0d38a5ffefd2c82", VERSION_ID, FOREIGN_KEY.removeprefix("input/")),
+    ],
+)
+def test_claim_names_the_record(runs: dict[str, Run], case: str, image_id: str, version: str, name: str) -> None:
+    claim = runs[case].arguments["Claim Image"]
+    sent = values(runs[case], "Claim Image")
+
+    assert claim["Key"] == {"ImageID": {"S": image_id}}
+    assert sent[":shard"]["S"] == str(int(image_id[0], 16) % 4)
+    assert sent[":version"]["S"] == version
+    assert sent[":name"]["S"] == name
+    assert claim["ReturnValues"] == "ALL_NEW"
+
+
+def test_console_fixture_names_its_record_itself(runs: dict[str, Run]) -> None:
+    case = "input from the console"
+
+    assert runs[case].arguments["Claim Image"]["Key"]["ImageID"]["S"] == CASES[case].request.input["imageId"]
+
+
+@pytest.mark.parametrize("case", ["ClaimUnknownError", "foreign key, claim fails", "named id, claim fails"])
+def test_failure_of_a_claim_is_recorded_under_the_id_that_was_to_be_claimed(runs: dict[str, Run], case: str) -> None:
+    run = runs[case]
+
+    assert run.arguments["Record Failure"]["Key"] == run.arguments["Claim Image"]["Key"]
+    shards = [values(run, state)[":shard"] for state in ("Claim Image", "Record Failure")]
+    assert shards[0] == shards[1]
