@@ -9,7 +9,7 @@ from typing import Any, NotRequired, TypedDict
 from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import image_format, images, recognizer, settings
+from pet_detector import analyses, image_format, images, recognizer, settings
 from pet_detector.aws_errors import translate
 from pet_detector.errors import PolicyInvalidError
 from pet_detector.models import Rejection
@@ -33,13 +33,13 @@ class Event(TypedDict):
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     """Returns what Log Detection writes and Move Image needs; `outcome` is `classified` or `rejected`.
 
-    Raises ThrottledError and ServiceError (the state machine retries), and AccessDeniedError, ImageNotFoundError,
-    PolicyInvalidError (it does not).
+    Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
+    ImageNotFoundError, PolicyInvalidError (it does not).
     """
     logger.append_keys(image_id=event["imageId"], execution_id=event["executionArn"])
     bucket = settings.required("IMAGE_BUCKET_NAME")
     stored = images.read(bucket, event["key"], event.get("versionId") or None)
-    facts = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
+    facts: dict[str, Any] = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
     if stored.data is None:
         return _rejected(facts, image_format.too_large(stored.size))
     facts["contentHash"] = hashlib.sha256(stored.data).hexdigest()
@@ -47,12 +47,17 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if isinstance(header, Rejection):
         return _rejected(facts, header)
     facts |= {"imageFormat": header.format.value, "extension": header.format.extension}
-    recognition = recognizer.recognize(bucket, event["key"], stored.version_id)
-    if isinstance(recognition, Rejection):
-        return _rejected(facts, recognition)
+    analyses_table, content_hash = settings.required("ANALYSES_TABLE_NAME"), facts["contentHash"]
+    recognition = analyses.begin(analyses_table, content_hash, owner=event["executionArn"])
+    reused = recognition is not None
+    if recognition is None:
+        answer = recognizer.recognize(bucket, event["key"], stored.version_id)
+        if isinstance(answer, Rejection):
+            return _rejected(facts, answer)
+        recognition = answer
+        analyses.finish(analyses_table, content_hash, recognition)
     policy = current_policy()
-    labels = recognizer.trimmed(recognition.labels)
-    decision = decide(labels, policy)  # from what the record keeps, so that the record alone gives the same answer
+    decision = decide(recognition.labels, policy)
     count("ImageClassified", Animal=decision.animal.value)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
     return facts | {
@@ -62,7 +67,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         "certain": decision.certain,
         "reason": decision.reason,
         "scores": {"cat": round(decision.scores.cat, 2), "dog": round(decision.scores.dog, 2)},
-        "labels": [{"name": label.name, "confidence": label.confidence} for label in labels],
+        "labels": [{"name": label.name, "confidence": label.confidence} for label in recognition.labels],
+        "reused": reused,
         "policyVersion": policy.version,
         "modelVersion": recognition.model_version,
     }

@@ -38,6 +38,7 @@ _FIELDS = {
     "ImageFormat": "imageFormat",
     "S3Location": "location",
     "PolicyVersion": "policyVersion",
+    "AnalysisReused": "analysisReused",
     "Timestamp": "timestamp",
     "CreatedAt": "createdAt",
     "UpdatedAt": "updatedAt",

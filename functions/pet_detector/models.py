@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# The fact, in a record's Notices, that people were asked to review the image.
+REVIEW_FACT = "uncertain"
+
 
 class Animal(StrEnum):
     """What a picture shows, as far as anybody is interested; also the class of the folder that it is filed in."""
