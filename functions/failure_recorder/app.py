@@ -61,8 +61,16 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     if record is None or record["ProcessingStatus"] != "failed" or record["ExecutionArn"] != execution:
         logger.info("Not this execution's image, or finished", recorded=recorded)
         return {"recorded": recorded, "notice": "none"}
+    correlation = record["CorrelationId"]
+    logger.append_keys(correlation_id=correlation)
     notice = notices.failed_image(
-        image_id, key=key, error=error, cause=cause, execution_arn=execution, stage=settings.required("STAGE")
+        image_id,
+        key=key,
+        error=error,
+        cause=cause,
+        execution_arn=execution,
+        correlation_id=correlation,
+        stage=settings.required("STAGE"),
     )
     outcome = notifier.tell_once(table, settings.required("NOTICES_TOPIC_ARN"), image_id, notice)
     logger.warning("Failure is on record", error=error, recorded=recorded)

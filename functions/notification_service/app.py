@@ -9,7 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pet_detector import notices, notifier, settings
 from pet_detector.models import Scores
 from pet_detector.notices import Notice
-from pet_detector.observability import logger
+from pet_detector.observability import bind, logger
 
 
 class ScoresEvent(TypedDict):
@@ -25,6 +25,7 @@ class Event(TypedDict):
     kind: Literal["uncertain", "failed"]
     imageId: str
     executionArn: str
+    correlationId: str
     fileName: NotRequired[str]
     location: NotRequired[str]
     reason: NotRequired[str]
@@ -45,7 +46,7 @@ class Answer(TypedDict):
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     """Sends the notice unless the record says that it was sent. Raises what `notifier.tell_once` raises."""
     image_id = event["imageId"]
-    logger.append_keys(image_id=image_id, execution_id=event["executionArn"])
+    bind(event)
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
     topic = settings.required("NOTICES_TOPIC_ARN")
     notice = compose(event, settings.required("STAGE"))
@@ -62,6 +63,7 @@ def compose(event: Event, stage: str) -> Notice:
             reason=event["reason"],
             confidence=event["confidence"],
             scores=Scores(**event["scores"]),
+            correlation_id=event["correlationId"],
             stage=stage,
         )
     return notices.failed_image(
@@ -70,5 +72,6 @@ def compose(event: Event, stage: str) -> Notice:
         error=event["error"],
         cause=notices.message_of(event["cause"]),
         execution_arn=event["executionArn"],
+        correlation_id=event["correlationId"],
         stage=stage,
     )

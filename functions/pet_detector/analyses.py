@@ -1,12 +1,14 @@
 """The boundary to Amazon DynamoDB: the table Analyses, what Rekognition saw in which bytes, so that nobody pays twice.
 
 One item per content hash holds either a lease (an execution is asking Rekognition right now) or the labels. The item
-`newest-model` holds the model version of the latest answer: labels of another version are not used again.
+`newest-model` holds the model version of the latest answer: labels of another version are not used again. An item a day
+counts the analyses (the spend brake).
 """
 
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from typing import TYPE_CHECKING, Any, cast
@@ -16,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from pet_detector.aws_errors import code_of, translated
-from pet_detector.errors import AnalysisInProgressError
+from pet_detector.errors import AnalysisInProgressError, DailyLimitReachedError
 from pet_detector.models import Label
 from pet_detector.recognizer import Recognition
 
@@ -27,6 +29,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 30
 # The same picture comes again soon or never; in three months Rekognition's model will have changed anyway.
 KEPT_SECONDS = 90 * 24 * 60 * 60
+
+# A day's counter: long enough to look back at a bad week.
+COUNTER_KEPT_SECONDS = 7 * 24 * 60 * 60
 
 _NEWEST_MODEL = "newest-model"
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
@@ -96,3 +101,32 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
                 "ExpiresAt": {"N": str(int(time.time()) + KEPT_SECONDS)},
             },
         )
+
+
+def spend(table: str, limit: int) -> None:
+    """Count one image to be analysed today; `limit` 0 switches the brake off, and costs no call.
+
+    A retry counts again: the brake errs on the side of the purse. Raises DailyLimitReachedError.
+    """
+    if limit == 0:
+        return
+    now = datetime.now(UTC)
+    with translated("dynamodb:UpdateItem Analyses"):
+        try:
+            _client().update_item(
+                TableName=table,
+                Key={"ContentHash": {"S": f"analysed#{now:%Y-%m-%d}"}},
+                UpdateExpression="ADD Images :one SET ExpiresAt = :expires",
+                ConditionExpression="attribute_not_exists(Images) OR Images < :limit",
+                ExpressionAttributeValues={
+                    ":one": {"N": "1"},
+                    ":limit": {"N": str(limit)},
+                    ":expires": {"N": str(int(time.time()) + COUNTER_KEPT_SECONDS)},
+                },
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+            raise DailyLimitReachedError(
+                f"{limit} images were analysed today; the next day begins at 0:00 UTC."
+            ) from None

@@ -62,7 +62,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def announce(table: str, image_id: str, *, file_name: str, uploaded_by: str, fingerprint: str) -> Record:
+def announce(
+    table: str, image_id: str, *, file_name: str, uploaded_by: str, fingerprint: str, correlation_id: str
+) -> Record:
     """Write the record of an upload that is about to come, or find the one that the same request made before.
 
     Returns the record as it stands. Its `RequestFingerprint` equals `fingerprint` unless the id was used for another
@@ -75,6 +77,7 @@ def announce(table: str, image_id: str, *, file_name: str, uploaded_by: str, fin
         "OriginalFilename": file_name,
         "UploadedBy": uploaded_by,
         "RequestFingerprint": fingerprint,
+        "CorrelationId": correlation_id,
         "CreatedAt": created,
         "UpdatedAt": created,
         "ListedAt": f"{created}#{image_id}",
@@ -225,6 +228,7 @@ def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, e
         ":listedAt": f"{time_text}#{image_id}",
         ":execution": execution_arn,
         ":key": key,
+        ":correlation": execution_arn.rpartition(":")[2],
     }
     with translated("dynamodb:UpdateItem"):
         try:
@@ -234,7 +238,8 @@ def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, e
                 UpdateExpression=(
                     "SET ProcessingStatus = :failed, StatusShard = :statusShard, #shard = :shard, #error = :error,"
                     " UpdatedAt = :now, ExecutionArn = :execution, SourceKey = :key,"
-                    " CreatedAt = if_not_exists(CreatedAt, :now), ListedAt = if_not_exists(ListedAt, :listedAt)"
+                    " CreatedAt = if_not_exists(CreatedAt, :now), ListedAt = if_not_exists(ListedAt, :listedAt),"
+                    " CorrelationId = if_not_exists(CorrelationId, :correlation)"
                 ),
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"

@@ -25,18 +25,25 @@ def _client() -> SFNClient:
 
 
 def start(
-    workflow_arn: str, name: str, key: str, version_id: str, image_id: str | None, *, restart: bool = False
+    workflow_arn: str,
+    name: str,
+    key: str,
+    version_id: str,
+    image_id: str,
+    *,
+    received: str | None = None,
+    restart: bool = False,
+    release: bool = False,
 ) -> bool:
     """Start the workflow for an object version; False when an execution of this name was started before.
 
-    `image_id` names the record when it is not the one that follows from key and version. `restart` takes up a failed
-    image. A name can be used once in 90 days.
+    `image_id` names the record. `received` is when the object was stored, if the workflow has not heard of it yet.
+    `restart` takes up a failed or held image; `release` lets it pass the daily limit. A name can be used once in 90
+    days.
     """
-    document: dict[str, Any] = {"detail": {"object": {"key": key, "version-id": version_id}}}
-    if image_id is not None:
-        document["imageId"] = image_id
-    if restart:
-        document["restart"] = True
+    document: dict[str, Any] = {"detail": {"object": {"key": key, "version-id": version_id}}, "imageId": image_id}
+    document |= {"time": received} if received else {}
+    document |= {name: True for name, wanted in (("restart", restart), ("release", release)) if wanted}
     with translated("states:StartExecution"):
         try:
             _client().start_execution(stateMachineArn=workflow_arn, name=name, input=json.dumps(document))

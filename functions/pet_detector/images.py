@@ -25,6 +25,7 @@ INPUT_FOLDER = "input"
 FOLDERS = ("cats", "dogs", "others", "rejected")
 # What a record's SourceVersion says when a person started the execution without a version.
 NEWEST = "newest"
+CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
 
@@ -183,23 +184,34 @@ class UploadForm(TypedDict):
     fields: dict[str, str]
 
 
-def upload_form(bucket: str, key: str, content_type: str) -> UploadForm:
-    """A form that can put just this key, with just this type, of 1 byte to MAX_BYTES, for UPLOAD_LINK_SECONDS."""
+def upload_form(bucket: str, key: str, content_type: str, correlation_id: str) -> UploadForm:
+    """A form that can put just this key, with just this type, of 1 byte to MAX_BYTES, for UPLOAD_LINK_SECONDS.
+
+    The object's metadata will name the request that asked for the form.
+    """
+    fields = {"Content-Type": content_type, CORRELATION_FIELD: correlation_id}
     form = _client().generate_presigned_post(
         bucket,
         key,
-        Fields={"Content-Type": content_type},
-        Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, MAX_BYTES]],
+        Fields=fields,
+        Conditions=[*({name: value} for name, value in fields.items()), ["content-length-range", 1, MAX_BYTES]],
         ExpiresIn=UPLOAD_LINK_SECONDS,
     )
     return {"url": form["url"], "fields": form["fields"]}
 
 
-def store(bucket: str, key: str, data: bytes, content_type: str) -> None:
+def store(bucket: str, key: str, data: bytes, content_type: str, correlation_id: str) -> None:
     """Put a new object; when the key exists already (the same request, again) leave it as it is."""
     with translated("s3:PutObject"):
         try:
-            _client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, IfNoneMatch="*")
+            _client().put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                IfNoneMatch="*",
+                Metadata={CORRELATION_FIELD.removeprefix("x-amz-meta-"): correlation_id},
+            )
         except ClientError as error:
             if code_of(error) not in CHANGES:
                 raise

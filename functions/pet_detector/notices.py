@@ -47,7 +47,15 @@ class Notice:
 
 
 def uncertain_image(
-    image_id: str, *, file_name: str, location: str, reason: str, confidence: float, scores: Scores, stage: str
+    image_id: str,
+    *,
+    file_name: str,
+    location: str,
+    reason: str,
+    confidence: float,
+    scores: Scores,
+    correlation_id: str,
+    stage: str,
 ) -> Notice:
     """The notice for the people who review: the machine was not sure. One per image."""
     lean = "cat" if scores.cat >= scores.dog else "dog"
@@ -69,12 +77,15 @@ def uncertain_image(
             "Stage": stage,
             "LeansTo": lean,
             "HighestScore": max(scores.cat, scores.dog),
+            "CorrelationID": correlation_id,
         },
         fact=REVIEW_FACT,
     )
 
 
-def failed_image(image_id: str, *, key: str, error: str, cause: str, execution_arn: str, stage: str) -> Notice:
+def failed_image(
+    image_id: str, *, key: str, error: str, cause: str, execution_arn: str, correlation_id: str, stage: str
+) -> Notice:
     """The notice for operators: an image could not be processed. One per execution that failed."""
     return Notice(
         subject=f"[{stage}] Processing failed for image {image_id}",
@@ -87,7 +98,13 @@ def failed_image(image_id: str, *, key: str, error: str, cause: str, execution_a
             f"What to do: petdetect explain {image_id} tells the whole story. Remove the cause (docs/operations.md "
             f"has it by error name), then petdetect redrive {image_id}.\n"
         ),
-        attributes={"Kind": "ImageProcessingFailed", "ImageID": image_id, "Stage": stage, "Error": error},
+        attributes={
+            "Kind": "ImageProcessingFailed",
+            "ImageID": image_id,
+            "Stage": stage,
+            "Error": error,
+            "CorrelationID": correlation_id,
+        },
         fact=execution_arn,
     )
 

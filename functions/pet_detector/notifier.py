@@ -32,5 +32,5 @@ def tell_once(table: str, topic_arn: str, image_id: str, notice: Notice) -> Outc
         logger.info("Notice sent", kind=kind)
     else:
         logger.warning("Notice sent, but SNS's answer was lost", kind=kind)
-    count("NoticeSent", Kind=kind)
+    count("NoticeSent")
     return "sent" if confirmed else "unconfirmed"

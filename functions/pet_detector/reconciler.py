@@ -7,6 +7,8 @@ command `petdetect reconcile` share it.
     being worked on                                    processing, claim still valid       nothing
     its execution is dead                              processing, claim too old           started; the claim takes over
     waits for an operator                              failed                              nothing
+    waits for the next day                             held, since today                   nothing
+    the next day has come                              held, since yesterday or longer     started
     another upload under a key that was used before    final, of another version           started as another image
     filed, and the source is still there               final, of this version              nothing, but counted
 
@@ -35,7 +37,8 @@ class Action(StrEnum):
 
     START = "start"
     WAIT = "wait"  # an execution works on it
-    LEAVE = "leave"  # failed: an operator decides
+    RELEASE = "release"  # held since yesterday or longer
+    LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
     REPORT = "report"  # final, but the object is still there: nothing that this program may delete
     CLOSE = "close"  # the record says processing, nobody works on it, and there is no object to start with
 
@@ -59,6 +62,7 @@ class Finding:
     image_id: str
     key: str
     version_id: str
+    modified: str
 
 
 @dataclass
@@ -71,8 +75,8 @@ class Report:
 
     @property
     def gap(self) -> int:
-        """Uploads minus finished records: everything found but what waits for an operator."""
-        return sum(finding.action is not Action.LEAVE for finding in self.findings)
+        """Uploads minus finished records: everything found but what waits for an operator or for tomorrow."""
+        return sum(finding.action not in (Action.LEAVE, Action.RELEASE) for finding in self.findings)
 
 
 def reconcile(application: Application, older_than: timedelta, *, dry_run: bool = False) -> Report:
@@ -88,7 +92,7 @@ def reconcile(application: Application, older_than: timedelta, *, dry_run: bool 
         report.findings.append(finding)
         if dry_run:
             continue
-        if finding.action is Action.START and report.started < MAX_STARTS:
+        if finding.action in (Action.START, Action.RELEASE) and report.started < MAX_STARTS:
             report.started += _start(application, finding, now)
         elif finding.action is Action.CLOSE:
             report.closed += _close(application, finding)
@@ -106,11 +110,11 @@ def _findings(application: Application, now: datetime, older_than: timedelta) ->
             image_id = images.hashed_image_id(version.key, version.version_id)
             record = catalogue.find(application.table, image_id)
         seen.add(image_id)
-        yield Finding(_action(record, now), image_id, version.key, version.version_id)
+        yield Finding(_action(record, now), image_id, version.key, version.version_id, _text(version.modified))
     claimed_before = _text(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
     for record in catalogue.abandoned(application.table, claimed_before):
         if record["ImageID"] not in seen:
-            yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "")
+            yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
 
 
 def _is_of_another_version(record: Record, version: InputVersion) -> bool:
@@ -127,6 +131,8 @@ def _action(record: Record | None, now: datetime) -> Action:
     if record["ProcessingStatus"] == Status.PROCESSING:
         dead = record["ClaimedAt"] < _text(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
         return Action.START if dead else Action.WAIT
+    if record["ProcessingStatus"] == Status.HELD:
+        return Action.RELEASE if record["UpdatedAt"][:10] < _text(now)[:10] else Action.LEAVE
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
@@ -136,7 +142,15 @@ def _text(time: datetime) -> str:
 
 def _start(application: Application, finding: Finding, now: datetime) -> bool:
     name = f"reconcile-{finding.image_id}-{now:%Y%m%dT%H}"
-    started = executions.start(application.workflow_arn, name, finding.key, finding.version_id, finding.image_id)
+    started = executions.start(
+        application.workflow_arn,
+        name,
+        finding.key,
+        finding.version_id,
+        finding.image_id,
+        received=finding.modified,
+        restart=finding.action is Action.RELEASE,
+    )
     logger.info("Image started again", image_id=finding.image_id, started=started)
     return started
 
@@ -157,6 +171,7 @@ def _close(application: Application, finding: Finding) -> bool:
         error=error,
         cause=cause,
         execution_arn=execution,
+        correlation_id=record["CorrelationId"],
         stage=application.stage,
     )
     notifier.tell_once(application.table, application.topic_arn, finding.image_id, notice)
