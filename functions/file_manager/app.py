@@ -7,7 +7,7 @@ from typing import TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import images, settings
-from pet_detector.observability import logger
+from pet_detector.observability import bind, logger
 
 
 class Event(TypedDict):
@@ -15,6 +15,7 @@ class Event(TypedDict):
 
     imageId: str
     executionArn: str
+    correlationId: str
     key: str
     versionId: str
     etag: str
@@ -32,7 +33,7 @@ class Moved(TypedDict):
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Moved:
     """Moves the object; running it again finds nothing left to do. Raises the errors of `images.move`."""
-    logger.append_keys(image_id=event["imageId"], execution_id=event["executionArn"])
+    bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
     # Our own name: the uploader's never becomes a part of a path.
     destination = f"{event['folder']}/{event['imageId']}.{event['extension']}"

@@ -9,11 +9,11 @@ from typing import Any, NotRequired, TypedDict
 from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import image_format, images, recognizer, settings
+from pet_detector import analyses, image_format, images, recognizer, settings
 from pet_detector.aws_errors import translate
 from pet_detector.errors import PolicyInvalidError
 from pet_detector.models import Rejection
-from pet_detector.observability import count, logger
+from pet_detector.observability import bind, count, logger
 from pet_detector.policy import Policy, decide
 
 # How long a change of the policy parameter may take to be seen; saves an SSM call for every image of a busy minute.
@@ -21,25 +21,30 @@ POLICY_CACHED_SECONDS = 60
 
 
 class Event(TypedDict):
-    """`versionId` may be missing or empty when a person starts an execution: the newest version is meant."""
+    """`versionId` may be missing or empty when a person starts an execution: the newest version is meant.
+
+    `overLimit` lets an image pass the daily limit: an operator released it.
+    """
 
     imageId: str
     executionArn: str
+    correlationId: str
     key: str
     versionId: NotRequired[str]
+    overLimit: NotRequired[bool]
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     """Returns what Log Detection writes and Move Image needs; `outcome` is `classified` or `rejected`.
 
-    Raises ThrottledError and ServiceError (the state machine retries), and AccessDeniedError, ImageNotFoundError,
-    PolicyInvalidError (it does not).
+    Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), DailyLimitReachedError
+    (it holds the image), and AccessDeniedError, ImageNotFoundError, PolicyInvalidError (the image fails).
     """
-    logger.append_keys(image_id=event["imageId"], execution_id=event["executionArn"])
+    bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
     stored = images.read(bucket, event["key"], event.get("versionId") or None)
-    facts = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
+    facts: dict[str, Any] = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
     if stored.data is None:
         return _rejected(facts, image_format.too_large(stored.size))
     facts["contentHash"] = hashlib.sha256(stored.data).hexdigest()
@@ -47,13 +52,20 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if isinstance(header, Rejection):
         return _rejected(facts, header)
     facts |= {"imageFormat": header.format.value, "extension": header.format.extension}
-    recognition = recognizer.recognize(bucket, event["key"], stored.version_id)
-    if isinstance(recognition, Rejection):
-        return _rejected(facts, recognition)
+    analyses_table, content_hash = settings.required("ANALYSES_TABLE_NAME"), facts["contentHash"]
+    recognition = analyses.begin(analyses_table, content_hash, owner=event["executionArn"])
+    reused = recognition is not None
+    if recognition is None:
+        if not event.get("overLimit"):
+            analyses.spend(analyses_table, int(settings.required("DAILY_ANALYSIS_LIMIT")))
+        count("RekognitionCall")
+        answer = recognizer.recognize(bucket, event["key"], stored.version_id)
+        if isinstance(answer, Rejection):
+            return _rejected(facts, answer)
+        recognition = answer
+        analyses.finish(analyses_table, content_hash, recognition)
     policy = current_policy()
-    labels = recognizer.trimmed(recognition.labels)
-    decision = decide(labels, policy)  # from what the record keeps, so that the record alone gives the same answer
-    count("ImageClassified", Animal=decision.animal.value)
+    decision = decide(recognition.labels, policy)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
     return facts | {
         "outcome": "classified",
@@ -62,14 +74,14 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         "certain": decision.certain,
         "reason": decision.reason,
         "scores": {"cat": round(decision.scores.cat, 2), "dog": round(decision.scores.dog, 2)},
-        "labels": [{"name": label.name, "confidence": label.confidence} for label in labels],
+        "labels": [{"name": label.name, "confidence": label.confidence} for label in recognition.labels],
+        "reused": reused,
         "policyVersion": policy.version,
         "modelVersion": recognition.model_version,
     }
 
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
-    count("ImageRejected", ReasonCode=rejection.code.value)
     logger.info("Image rejected", reason_code=rejection.code)
     # What is not a JPEG or PNG is kept under a name that no browser will try to show.
     defaults = {"contentHash": "", "imageFormat": "unknown", "extension": "bin"}

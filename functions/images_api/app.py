@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue, http_api, images, settings
+from pet_detector import catalogue, dependencies, http_api, images, settings
 from pet_detector.catalogue import Query, Record
 from pet_detector.errors import RequestError
 from pet_detector.models import Animal, Status
@@ -38,6 +38,8 @@ _FIELDS = {
     "ImageFormat": "imageFormat",
     "S3Location": "location",
     "PolicyVersion": "policyVersion",
+    "AnalysisReused": "analysisReused",
+    "CorrelationId": "correlationId",
     "Timestamp": "timestamp",
     "CreatedAt": "createdAt",
     "UpdatedAt": "updatedAt",
@@ -54,8 +56,16 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 @app.get("/health")
 def health() -> Response[str]:
-    """200: the gateway and this function work."""
-    return http_api.answer(200, {"status": "ok"})
+    """200 when every part of the service answers, else 503. Needs no key, and so gives no details."""
+    parts = dependencies.check(
+        bucket=settings.required("IMAGE_BUCKET_NAME"),
+        table=settings.required("DETECTION_LOGS_TABLE_NAME"),
+        workflow_arn=settings.required("IMAGE_WORKFLOW_ARN"),
+        policy_parameter=settings.required("POLICY_PARAMETER_NAME"),
+    )
+    healthy = all(parts.values())
+    words = {part: "ok" if answers else "down" for part, answers in parts.items()}
+    return http_api.answer(200 if healthy else 503, {"status": "ok" if healthy else "down", "dependencies": words})
 
 
 @app.get("/images/<image_id>")

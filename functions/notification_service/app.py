@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import re
 from typing import Literal, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue, notices, settings
-from pet_detector.errors import PetDetectorError
+from pet_detector import notices, notifier, settings
 from pet_detector.models import Scores
 from pet_detector.notices import Notice
-from pet_detector.observability import count, logger
-
-_ERROR_MESSAGE = re.compile(r'"errorMessage"\s*:\s*("(?:[^"\\]|\\.)*")')
+from pet_detector.observability import bind, logger
 
 
 class ScoresEvent(TypedDict):
@@ -30,6 +25,7 @@ class Event(TypedDict):
     kind: Literal["uncertain", "failed"]
     imageId: str
     executionArn: str
+    correlationId: str
     fileName: NotRequired[str]
     location: NotRequired[str]
     reason: NotRequired[str]
@@ -41,35 +37,20 @@ class Event(TypedDict):
 
 
 class Answer(TypedDict):
-    """`notice` is sent, already_sent, or unconfirmed (sent, but SNS's answer was lost on its way)."""
+    """`notice` says what became of it."""
 
-    notice: Literal["sent", "already_sent", "unconfirmed"]
+    notice: notifier.Outcome
 
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
-    """Sends the notice unless the record says that it was sent. Raises what `notices.publish` raises."""
+    """Sends the notice unless the record says that it was sent. Raises what `notifier.tell_once` raises."""
     image_id = event["imageId"]
-    logger.append_keys(image_id=image_id, execution_id=event["executionArn"])
+    bind(event)
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
     topic = settings.required("NOTICES_TOPIC_ARN")
     notice = compose(event, settings.required("STAGE"))
-    # Reserve, then send: a crash between the two costs a notice (the record still says needs_review or failed), the
-    # other order would tell people twice.
-    if not catalogue.claim_notice(table, image_id, notice.attribute, notice.fact):
-        logger.info("Notice was sent before", kind=event["kind"])
-        return {"notice": "already_sent"}
-    try:
-        confirmed = notices.publish(topic, notice)
-    except PetDetectorError:
-        catalogue.release_notice(table, image_id, notice.attribute, notice.fact)
-        raise
-    if confirmed:
-        logger.info("Notice sent", kind=event["kind"])
-    else:
-        logger.warning("Notice sent, but SNS's answer was lost", kind=event["kind"])
-    count("NoticeSent", Kind=event["kind"])
-    return {"notice": "sent" if confirmed else "unconfirmed"}
+    return {"notice": notifier.tell_once(table, topic, image_id, notice)}
 
 
 def compose(event: Event, stage: str) -> Notice:
@@ -82,25 +63,15 @@ def compose(event: Event, stage: str) -> Notice:
             reason=event["reason"],
             confidence=event["confidence"],
             scores=Scores(**event["scores"]),
+            correlation_id=event["correlationId"],
             stage=stage,
         )
     return notices.failed_image(
         event["imageId"],
         key=event["key"],
         error=event["error"],
-        cause=message_of(event["cause"]),
+        cause=notices.message_of(event["cause"]),
         execution_arn=event["executionArn"],
+        correlation_id=event["correlationId"],
         stage=stage,
     )
-
-
-def message_of(cause: str) -> str:
-    """The sentence in a Lambda function's error output, which Step Functions hands on as JSON; else the text itself.
-
-    The state machine cuts the text, mostly in the stack trace, so it is no whole document.
-    """
-    found = _ERROR_MESSAGE.search(cause)
-    try:
-        return str(json.loads(found[1])) if found else cause
-    except ValueError:
-        return cause

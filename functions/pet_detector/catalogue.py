@@ -12,6 +12,7 @@ import heapq
 import json
 import time
 import uuid
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -24,7 +25,7 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws_errors import code_of, translated
 from pet_detector.errors import RequestError
-from pet_detector.models import Animal, Status
+from pet_detector.models import REVIEW_FACT, Animal, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -35,6 +36,11 @@ Record = dict[str, Any]
 SHARDS = 4
 # An upload that was announced and never came is forgotten after a day (DynamoDB deletes it within two more).
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
+
+# Age at which a claim belongs to nobody: TimeoutSeconds of image_workflow.asl.yaml.
+CLAIM_SECONDS = 3600
+# Of an error's cause, which may hold a stack trace; image_workflow.asl.yaml cuts at the same place.
+CAUSE_LENGTH = 1000
 
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 _serialize = TypeSerializer().serialize
@@ -56,7 +62,9 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def announce(table: str, image_id: str, *, file_name: str, uploaded_by: str, fingerprint: str) -> Record:
+def announce(
+    table: str, image_id: str, *, file_name: str, uploaded_by: str, fingerprint: str, correlation_id: str
+) -> Record:
     """Write the record of an upload that is about to come, or find the one that the same request made before.
 
     Returns the record as it stands. Its `RequestFingerprint` equals `fingerprint` unless the id was used for another
@@ -69,6 +77,7 @@ def announce(table: str, image_id: str, *, file_name: str, uploaded_by: str, fin
         "OriginalFilename": file_name,
         "UploadedBy": uploaded_by,
         "RequestFingerprint": fingerprint,
+        "CorrelationId": correlation_id,
         "CreatedAt": created,
         "UpdatedAt": created,
         "ListedAt": f"{created}#{image_id}",
@@ -96,7 +105,13 @@ def find(table: str, image_id: str) -> Record | None:
     with translated("dynamodb:GetItem"):
         answer = _client().get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
     item = answer.get("Item", {})
-    return _plain(item) if "ProcessingStatus" in item else None
+    return _plain(item) if "ProcessingStatus" in item and not _is_forgotten(item) else None
+
+
+def _is_forgotten(item: dict[str, Any]) -> bool:
+    """Whether an upload never came: DynamoDB deletes expired records some day, but they end when they expire."""
+    waits = item["ProcessingStatus"]["S"] == Status.UPLOADING
+    return waits and int(item["ExpiresAt"]["N"]) < time.time()
 
 
 def _plain(item: dict[str, Any]) -> Record:
@@ -194,21 +209,86 @@ def _identity(query: Query) -> list[str | None]:
     return [query.animal, query.status, query.since, query.until]
 
 
-def claim_notice(table: str, image_id: str, attribute: str, fact: str) -> bool:
-    """Reserve the sending of the notice of one fact about an image; False when it was reserved before.
+def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, error: str, cause: str) -> bool:
+    """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    `attribute` is the record's attribute that remembers the fact.
+    Unfinished is also an uncertain image that nobody was told of. `cause` is cut to CAUSE_LENGTH characters.
     """
+    time_text = now()
+    values = {
+        ":failed": Status.FAILED.value,
+        ":processing": Status.PROCESSING.value,
+        ":uploading": Status.UPLOADING.value,
+        ":review": Status.NEEDS_REVIEW.value,
+        ":told": REVIEW_FACT,
+        ":shard": shard_of(image_id),
+        ":statusShard": f"{Status.FAILED.value}#{shard_of(image_id)}",
+        ":error": {"Error": error, "Cause": cause[:CAUSE_LENGTH]},
+        ":now": time_text,
+        ":listedAt": f"{time_text}#{image_id}",
+        ":execution": execution_arn,
+        ":key": key,
+        ":correlation": execution_arn.rpartition(":")[2],
+    }
+    with translated("dynamodb:UpdateItem"):
+        try:
+            _client().update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression=(
+                    "SET ProcessingStatus = :failed, StatusShard = :statusShard, #shard = :shard, #error = :error,"
+                    " UpdatedAt = :now, ExecutionArn = :execution, SourceKey = :key,"
+                    " CreatedAt = if_not_exists(CreatedAt, :now), ListedAt = if_not_exists(ListedAt, :listedAt),"
+                    " CorrelationId = if_not_exists(CorrelationId, :correlation)"
+                ),
+                ConditionExpression=(
+                    "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
+                    " OR (ExecutionArn = :execution AND (ProcessingStatus = :processing"
+                    " OR (ProcessingStatus = :review AND NOT contains(Notices, :told))))"
+                ),
+                ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
+                ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
+            )
+        except ClientError as error_of_aws:
+            if code_of(error_of_aws) != "ConditionalCheckFailedException":
+                raise
+            return False
+    return True
+
+
+def abandoned(table: str, claimed_before: str) -> Iterator[Record]:
+    """Records that are processing since before that time (as `now` writes it)."""
+    for shard in range(SHARDS):
+        pages = (
+            _client()
+            .get_paginator("query")
+            .paginate(
+                TableName=table,
+                IndexName="StatusIndex",
+                KeyConditionExpression="StatusShard = :shard",
+                FilterExpression="ClaimedAt < :before",
+                ExpressionAttributeValues={
+                    ":shard": {"S": f"{Status.PROCESSING.value}#{shard}"},
+                    ":before": {"S": claimed_before},
+                },
+            )
+        )
+        with translated("dynamodb:Query"):
+            for page in pages:
+                yield from map(_plain, page["Items"])
+
+
+def claim_notice(table: str, image_id: str, fact: str) -> bool:
+    """Reserve the sending of the notice of one fact about an image; False when it was reserved before."""
     claim = uuid.uuid4().hex
     with translated("dynamodb:UpdateItem"):
         try:
             _client().update_item(
                 TableName=table,
                 Key={"ImageID": {"S": image_id}},
-                UpdateExpression="SET #notice = :fact, #claim = :claim",
-                ConditionExpression="attribute_not_exists(#notice) OR #notice <> :fact",
-                ExpressionAttributeNames={"#notice": attribute, "#claim": f"{attribute}Claim"},
-                ExpressionAttributeValues={":fact": {"S": fact}, ":claim": {"S": claim}},
+                UpdateExpression="ADD Notices :facts SET NoticeClaim = :claim",
+                ConditionExpression="NOT contains(Notices, :fact)",
+                ExpressionAttributeValues={":facts": {"SS": [fact]}, ":fact": {"S": fact}, ":claim": {"S": claim}},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
@@ -216,22 +296,16 @@ def claim_notice(table: str, image_id: str, attribute: str, fact: str) -> bool:
                 raise
             # When an answer is lost on its way the SDK asks again, and finds the claim of this very call.
             item = cast(dict[str, Any], error.response).get("Item", {})
-            return bool(item.get(f"{attribute}Claim") == {"S": claim})
+            return bool(item.get("NoticeClaim") == {"S": claim})
     return True
 
 
-def release_notice(table: str, image_id: str, attribute: str, fact: str) -> None:
+def release_notice(table: str, image_id: str, fact: str) -> None:
     """Take back a reservation, because the notice was certainly not sent."""
     with translated("dynamodb:UpdateItem"):
-        try:
-            _client().update_item(
-                TableName=table,
-                Key={"ImageID": {"S": image_id}},
-                UpdateExpression="REMOVE #notice, #claim",
-                ConditionExpression="#notice = :fact",
-                ExpressionAttributeNames={"#notice": attribute, "#claim": f"{attribute}Claim"},
-                ExpressionAttributeValues={":fact": {"S": fact}},
-            )
-        except ClientError as error:  # nothing to take back: the SDK asked again after an answer that was lost
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
+        _client().update_item(
+            TableName=table,
+            Key={"ImageID": {"S": image_id}},
+            UpdateExpression="DELETE Notices :facts REMOVE NoticeClaim",
+            ExpressionAttributeValues={":facts": {"SS": [fact]}},
+        )

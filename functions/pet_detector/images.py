@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
+from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
@@ -19,6 +23,10 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 INPUT_FOLDER = "input"
+FOLDERS = ("cats", "dogs", "others", "rejected")
+# What a record's SourceVersion says when a person started the execution without a version.
+NEWEST = "newest"
+CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
 
@@ -37,6 +45,64 @@ _CONFIG = Config(
 @cache
 def _client() -> S3Client:
     return boto3.client("s3", config=_CONFIG)
+
+
+_API_KEY_OF_IMAGE = re.compile(rf"{INPUT_FOLDER}/([0-9a-f]{{32}})\.[a-z]+")
+
+
+def image_id_of(key: str, version_id: str | None) -> str:
+    """The ImageID of an object version: the one in a key that the API made, else a hash of key and version.
+
+    `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
+    """
+    match = _API_KEY_OF_IMAGE.fullmatch(key)
+    if match:
+        return match[1]
+    if not version_id:
+        raise ValueError("A key that the API did not make needs a version.")
+    return hashed_image_id(key, version_id)
+
+
+def hashed_image_id(key: str, version_id: str) -> str:
+    """The ImageID of an object version whose key names none, or one that another version has taken."""
+    return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]
+
+
+@dataclass(frozen=True)
+class InputVersion:
+    """A version of an object under input/, and when it was written."""
+
+    key: str
+    version_id: str
+    modified: datetime
+
+
+def input_versions(bucket: str) -> Iterator[InputVersion]:
+    """Every object version under input/; marks of deletion are none."""
+    pages = _client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{INPUT_FOLDER}/")
+    with translated("s3:ListObjectVersions"):
+        for page in pages:
+            for version in page.get("Versions", []):
+                yield InputVersion(version["Key"], version["VersionId"], version["LastModified"])
+
+
+def locate(bucket: str, image_id: str, key: str, version_id: str) -> tuple[str, str] | None:
+    """(key, version) of an image that an execution left somewhere: at its source, else filed; None when it is gone.
+
+    `version_id` may be NEWEST.
+    """
+    places: list[tuple[str, str | None]] = [(key, None if version_id == NEWEST else version_id)]
+    places += [(f"{folder}/{image_id}.{extension}", None) for folder in FOLDERS for extension in CONTENT_TYPES]
+    for place, version in places:
+        with translated("s3:HeadObject"):
+            try:
+                answer = _client().head_object(**_version(bucket, place, version))
+            except ClientError as error:
+                if code_of(error) not in ABSENCES:
+                    raise
+                continue
+        return place, answer.get("VersionId", "null")
+    return None
 
 
 @dataclass(frozen=True)
@@ -120,23 +186,34 @@ class UploadForm(TypedDict):
     fields: dict[str, str]
 
 
-def upload_form(bucket: str, key: str, content_type: str) -> UploadForm:
-    """A form that can put just this key, with just this type, of 1 byte to MAX_BYTES, for UPLOAD_LINK_SECONDS."""
+def upload_form(bucket: str, key: str, content_type: str, correlation_id: str) -> UploadForm:
+    """A form that can put just this key, with just this type, of 1 byte to MAX_BYTES, for UPLOAD_LINK_SECONDS.
+
+    The object's metadata will name the request that asked for the form.
+    """
+    fields = {"Content-Type": content_type, CORRELATION_FIELD: correlation_id}
     form = _client().generate_presigned_post(
         bucket,
         key,
-        Fields={"Content-Type": content_type},
-        Conditions=[{"Content-Type": content_type}, ["content-length-range", 1, MAX_BYTES]],
+        Fields=fields,
+        Conditions=[*({name: value} for name, value in fields.items()), ["content-length-range", 1, MAX_BYTES]],
         ExpiresIn=UPLOAD_LINK_SECONDS,
     )
     return {"url": form["url"], "fields": form["fields"]}
 
 
-def store(bucket: str, key: str, data: bytes, content_type: str) -> None:
+def store(bucket: str, key: str, data: bytes, content_type: str, correlation_id: str) -> None:
     """Put a new object; when the key exists already (the same request, again) leave it as it is."""
     with translated("s3:PutObject"):
         try:
-            _client().put_object(Bucket=bucket, Key=key, Body=data, ContentType=content_type, IfNoneMatch="*")
+            _client().put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=data,
+                ContentType=content_type,
+                IfNoneMatch="*",
+                Metadata={CORRELATION_FIELD.removeprefix("x-amz-meta-"): correlation_id},
+            )
         except ClientError as error:
             if code_of(error) not in CHANGES:
                 raise

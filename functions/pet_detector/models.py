@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+# The fact, in a record's Notices, that people were asked to review the image.
+REVIEW_FACT = "uncertain"
+
 
 class Animal(StrEnum):
     """What a picture shows, as far as anybody is interested; also the class of the folder that it is filed in."""
@@ -22,12 +25,13 @@ class Status(StrEnum):
     COMPLETED = "completed"
     NEEDS_REVIEW = "needs_review"  # filed under others/, and a person was asked
     REJECTED = "rejected"  # not a picture that we can take
+    HELD = "held"  # the daily limit of analysed images is reached; it waits in input/ for the next day
     FAILED = "failed"  # our fault; the object still lies where it was
 
     @property
     def is_final(self) -> bool:
         """True when no execution will change the record any more (but for a restart of a failed one)."""
-        return self not in (Status.UPLOADING, Status.PROCESSING)
+        return self not in (Status.UPLOADING, Status.PROCESSING, Status.HELD)
 
 
 class ReasonCode(StrEnum):
@@ -100,3 +104,13 @@ class ImageHeader:
     format: ImageFormat
     width: int
     height: int
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """One value of a metric. `unit` is a CloudWatch unit; `dimension` a (name, value) of few values, never an id."""
+
+    metric: str
+    value: float = 1
+    unit: str = "Count"
+    dimension: tuple[str, str] | None = None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING
@@ -12,11 +14,13 @@ from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
 from botocore.parsers import ResponseParserError
 
 from pet_detector.aws_errors import translate
-from pet_detector.models import Scores
+from pet_detector.models import REVIEW_FACT, Scores
 
 if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
+
+_ERROR_MESSAGE = re.compile(r'"errorMessage"\s*:\s*("(?:[^"\\]|\\.)*")')
 
 SUBJECT_LENGTH = 100  # SNS refuses longer ones, and anything but printable ASCII
 
@@ -33,18 +37,25 @@ def _client() -> SNSClient:
 class Notice:
     """A message for people. `attributes` are for subscribers' filter policies; numbers are compared as numbers.
 
-    `attribute` and `fact` name what is announced, once: the record's attribute that remembers it, and its value.
+    `fact` names what is announced, once: the record remembers it in Notices.
     """
 
     subject: str
     message: str
     attributes: dict[str, str | float]
-    attribute: str
     fact: str
 
 
 def uncertain_image(
-    image_id: str, *, file_name: str, location: str, reason: str, confidence: float, scores: Scores, stage: str
+    image_id: str,
+    *,
+    file_name: str,
+    location: str,
+    reason: str,
+    confidence: float,
+    scores: Scores,
+    correlation_id: str,
+    stage: str,
 ) -> Notice:
     """The notice for the people who review: the machine was not sure. One per image."""
     lean = "cat" if scores.cat >= scores.dog else "dog"
@@ -66,13 +77,15 @@ def uncertain_image(
             "Stage": stage,
             "LeansTo": lean,
             "HighestScore": max(scores.cat, scores.dog),
+            "CorrelationID": correlation_id,
         },
-        attribute="ReviewNotice",
-        fact="uncertain",
+        fact=REVIEW_FACT,
     )
 
 
-def failed_image(image_id: str, *, key: str, error: str, cause: str, execution_arn: str, stage: str) -> Notice:
+def failed_image(
+    image_id: str, *, key: str, error: str, cause: str, execution_arn: str, correlation_id: str, stage: str
+) -> Notice:
     """The notice for operators: an image could not be processed. One per execution that failed."""
     return Notice(
         subject=f"[{stage}] Processing failed for image {image_id}",
@@ -82,13 +95,30 @@ def failed_image(image_id: str, *, key: str, error: str, cause: str, execution_a
             f"Object:    {printable(key)}\n"
             f"Why:       {error}: {printable(cause)}\n"
             f"Execution: {execution_arn}\n\n"
-            f"What to do: remove the cause (docs/operations.md has it by error name), then start the execution "
-            f'again with the same input and "restart": true.\n'
+            f"What to do: petdetect explain {image_id} tells the whole story. Remove the cause (docs/operations.md "
+            f"has it by error name), then petdetect redrive {image_id}.\n"
         ),
-        attributes={"Kind": "ImageProcessingFailed", "ImageID": image_id, "Stage": stage, "Error": error},
-        attribute="FailureNotice",
+        attributes={
+            "Kind": "ImageProcessingFailed",
+            "ImageID": image_id,
+            "Stage": stage,
+            "Error": error,
+            "CorrelationID": correlation_id,
+        },
         fact=execution_arn,
     )
+
+
+def message_of(cause: str) -> str:
+    """The sentence in a Lambda function's error output, which Step Functions hands on as JSON; else the text itself.
+
+    The state machine cuts the text, mostly in the stack trace, so it is no whole document.
+    """
+    found = _ERROR_MESSAGE.search(cause)
+    try:
+        return str(json.loads(found[1])) if found else cause
+    except ValueError:
+        return cause
 
 
 def printable(text: str, length: int = 300) -> str:

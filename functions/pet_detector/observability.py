@@ -4,8 +4,13 @@ CloudWatch metrics in EMF. Tracing is the platform's own (`Tracing: Active`), wh
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 from aws_lambda_powertools import Logger
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
+from aws_lambda_powertools.metrics import EphemeralMetrics
+
+from pet_detector.models import Measurement
 
 METRICS_NAMESPACE = "PetDetector"
 
@@ -14,11 +19,31 @@ METRICS_NAMESPACE = "PetDetector"
 logger = Logger()
 
 
-def count(metric: str, value: float = 1, unit: MetricUnit = MetricUnit.Count, **dimensions: str) -> None:
-    """Publish `value` for `metric` (a past-tense fact such as ImageClassified), in an EMF document of its own.
+def bind(event: Mapping[str, Any]) -> None:
+    """Put the ids of a workflow state's event into every log line from here on."""
+    logger.append_keys(
+        image_id=event["imageId"], execution_id=event["executionArn"], correlation_id=event["correlationId"]
+    )
 
-    `dimensions` are few and have few values (never an id): each combination is a metric that is paid for.
+
+def publish(measurements: Iterable[Measurement]) -> None:
+    """Publish measurements as metrics: one EMF document for those that share a dimension.
+
+    A dimension has few values (never an id): each combination is a metric that is paid for.
     """
-    with single_metric(metric, unit, value, namespace=METRICS_NAMESPACE) as document:
-        for name, word in dimensions.items():
-            document.add_dimension(name, word)
+    groups: dict[tuple[str, str] | None, list[Measurement]] = {}
+    for measurement in measurements:
+        groups.setdefault(measurement.dimension, []).append(measurement)
+    for dimension, group in groups.items():
+        document = EphemeralMetrics(namespace=METRICS_NAMESPACE)
+        if dimension:
+            document.add_dimension(*dimension)
+        for measurement in group:  # Powertools flushes by itself when a document is full
+            document.add_metric(measurement.metric, measurement.unit, measurement.value)
+        if document.metric_set:
+            document.flush_metrics()
+
+
+def count(metric: str, value: float = 1) -> None:
+    """Publish one metric that counts, such as RekognitionCall."""
+    publish([Measurement(metric, value)])

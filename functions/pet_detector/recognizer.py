@@ -36,7 +36,10 @@ def _client() -> RekognitionClient:
 
 @dataclass(frozen=True)
 class Recognition:
-    """The recognizer's labels, most confident first, and the version of the model that saw them."""
+    """The labels worth keeping (`trimmed`), and the version of the model that saw them.
+
+    A decision is made from nothing else, so that a record alone gives the same one again.
+    """
 
     labels: tuple[Label, ...]
     model_version: str
@@ -60,9 +63,7 @@ def recognize(bucket: str, key: str, version_id: str) -> Recognition | Rejection
                 raise
             return rejection
     labels = (Label(label["Name"], label["Confidence"]) for label in answer["Labels"])
-    return Recognition(
-        tuple(sorted(labels, key=lambda label: -label.confidence)), answer.get("LabelModelVersion", "unknown")
-    )
+    return Recognition(tuple(trimmed(labels)), answer.get("LabelModelVersion", "unknown"))
 
 
 def trimmed(labels: Iterable[Label]) -> list[Label]:

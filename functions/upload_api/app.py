@@ -16,7 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import catalogue, http_api, images, settings
 from pet_detector.errors import RequestError
-from pet_detector.observability import count, logger
+from pet_detector.observability import logger
 
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png"}
 FILE_NAME_LENGTH = 255
@@ -54,13 +54,15 @@ def upload() -> Response[str]:
     request = parse(app.current_event.body)
     caller = http_api.caller_of(app)
     image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), caller)
-    logger.append_keys(image_id=image_id)
+    correlation_id = app.current_event.request_context.request_id
+    logger.append_keys(image_id=image_id, correlation_id=correlation_id)
     record = catalogue.announce(
         settings.required("DETECTION_LOGS_TABLE_NAME"),
         image_id,
         file_name=request.file_name,
         uploaded_by=caller,
         fingerprint=request.fingerprint,
+        correlation_id=correlation_id,
     )
     if record.get("RequestFingerprint") != request.fingerprint:
         raise RequestError(
@@ -70,12 +72,11 @@ def upload() -> Response[str]:
     key = f"{images.INPUT_FOLDER}/{image_id}.{EXTENSIONS[request.content_type]}"
     body = {"imageId": image_id, "status": record["ProcessingStatus"]}
     if request.data is None:
-        form = images.upload_form(bucket, key, request.content_type)
+        form = images.upload_form(bucket, key, request.content_type, correlation_id)
         logger.info("Upload form handed out")
         return http_api.answer(201, body | {"upload": form, "expiresInSeconds": images.UPLOAD_LINK_SECONDS})
     if record["ProcessingStatus"] == "uploading":  # a repeated request finds the picture stored, perhaps even filed
-        images.store(bucket, key, request.data, request.content_type)
-        count("ImageReceived")
+        images.store(bucket, key, request.data, request.content_type, correlation_id)
         logger.info("Image stored")
     return http_api.answer(202, body)
 

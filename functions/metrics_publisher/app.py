@@ -1,0 +1,34 @@
+"""MetricsPublisher: reads the changes of the records (DynamoDB stream) and publishes what they mean as metrics.
+
+It also hears of executions that found their image claimed already, which no record shows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from boto3.dynamodb.types import TypeDeserializer
+
+from pet_detector.activity import measurements
+from pet_detector.models import Measurement
+from pet_detector.observability import logger, publish
+
+_deserialize = TypeDeserializer().deserialize
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
+    """Takes a batch of stream records, or one "Step Functions Execution Status Change" event of a duplicate."""
+    if "detail" in event:
+        publish([Measurement("DuplicateIgnored")])
+        return
+    changes = [record["dynamodb"] for record in event["Records"]]
+    found = [m for change in changes for m in measurements(_image(change, "OldImage"), _image(change, "NewImage"))]
+    publish(found)
+    logger.debug("Changes measured", changes=len(changes), measurements=len(found))
+
+
+def _image(change: dict[str, Any], name: str) -> dict[str, Any] | None:
+    item = change.get(name)
+    return {attribute: _deserialize(value) for attribute, value in item.items()} if item else None

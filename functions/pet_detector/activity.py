@@ -1,0 +1,54 @@
+"""What a change of a record means to those who watch: pure, and the only place where business metrics come from.
+
+They follow from the record, not from what functions believe they did: a retry counts nothing twice, and the metrics
+of a day equal what the table says of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from pet_detector import prices
+from pet_detector.models import Measurement, Status
+
+_NOT_RECEIVED = (None, Status.UPLOADING)
+
+
+def measurements(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iterator[Measurement]:
+    """What happened between two states of a record; nothing when its status is the same, or when it expired."""
+    was, status = _status(old), _status(new)
+    if new is None or status is None or status == was:
+        return
+    if was in _NOT_RECEIVED and status is not Status.UPLOADING:
+        yield Measurement("ImageReceived")
+    match status:
+        case Status.COMPLETED | Status.NEEDS_REVIEW:
+            yield Measurement("ImageClassified", dimension=("Animal", new["DetectedAnimal"]))
+            yield Measurement("ConfidenceScore", float(new["ConfidenceScore"]), "Percent")
+            if status is Status.NEEDS_REVIEW:
+                yield Measurement("ImageUncertain")
+            if new.get("AnalysisReused"):
+                yield Measurement("AnalysisReused")
+            yield from _finished(new, analysed=not new.get("AnalysisReused"))
+        case Status.REJECTED:
+            yield Measurement("ImageRejected", dimension=("ReasonCode", new["ReasonCode"]))
+            yield from _finished(new, analysed=False)
+        case Status.FAILED:
+            yield Measurement("ImageFailed")
+        case Status.HELD:
+            yield Measurement("ImageHeld")
+
+
+def _finished(record: dict[str, Any], *, analysed: bool) -> Iterator[Measurement]:
+    if "ReceivedAt" in record:
+        taken = datetime.fromisoformat(record["UpdatedAt"]) - datetime.fromisoformat(record["ReceivedAt"])
+        yield Measurement("ProcessingTime", max(0.0, taken.total_seconds() * 1000), "Milliseconds")
+    uncertain = record["ProcessingStatus"] == Status.NEEDS_REVIEW
+    yield Measurement("EstimatedCost", prices.image_cost(analysed=analysed, uncertain=uncertain), "None")
+
+
+def _status(record: dict[str, Any] | None) -> Status | None:
+    text = (record or {}).get("ProcessingStatus")  # a record that only remembers a notice has none
+    return Status(text) if text else None

@@ -1,0 +1,28 @@
+"""The price of an image as the metric EstimatedCost has it. `petdetect cost` computes the whole bill, line by line."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+
+PRICES_FILE = Path(__file__).with_name("prices.json")
+
+# Transitions of the workflow, its start included, for an image that is certain or rejected, and what a review adds;
+# tests/template counts them in image_workflow.asl.yaml.
+TRANSITIONS = 8
+REVIEW_TRANSITIONS = 1
+
+
+@cache
+def prices() -> dict[str, float]:
+    """US dollars per unit, by name."""
+    document = json.loads(PRICES_FILE.read_text())
+    return {name: price for name, price in document.items() if isinstance(price, int | float)}
+
+
+def image_cost(*, analysed: bool, uncertain: bool) -> float:
+    """US dollars for what nine tenths of an image's price are: Rekognition and the workflow's transitions."""
+    transitions = TRANSITIONS + (REVIEW_TRANSITIONS if uncertain else 0)
+    unit = prices()
+    return analysed * unit["rekognition_image"] + transitions * unit["states_standard_transition"]

@@ -1,0 +1,179 @@
+"""Compares what was uploaded with what was finished, and takes up what lies between. The schedule and the operator's
+command `petdetect reconcile` share it.
+
+    object version under input/, older than asked      its record                          what happens
+    -------------------------------------------------- ----------------------------------- ---------------------------
+    the event was lost                                 none, or uploading                  started
+    being worked on                                    processing, claim still valid       nothing
+    its execution is dead                              processing, claim too old           started; the claim takes over
+    waits for an operator                              failed                              nothing
+    waits for the next day                             held, since today                   nothing
+    the next day has come                              held, since yesterday or longer     started
+    another upload under a key that was used before    final, of another version           started as another image
+    filed, and the source is still there               final, of this version              nothing, but counted
+
+A record that is processing longer than the workflow can run and has no object under input/ is closed as failed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+
+from pet_detector import catalogue, executions, images, notices, notifier
+from pet_detector.catalogue import Record
+from pet_detector.images import InputVersion
+from pet_detector.models import Status
+from pet_detector.observability import logger
+
+# One run's share: the rest is found by the next run.
+MAX_STARTS = 1000
+
+
+class Action(StrEnum):
+    """What is done about one object version or record."""
+
+    START = "start"
+    WAIT = "wait"  # an execution works on it
+    RELEASE = "release"  # held since yesterday or longer
+    LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
+    REPORT = "report"  # final, but the object is still there: nothing that this program may delete
+    CLOSE = "close"  # the record says processing, nobody works on it, and there is no object to start with
+
+
+@dataclass(frozen=True)
+class Application:
+    """The deployed resources that reconciling needs."""
+
+    bucket: str
+    table: str
+    workflow_arn: str
+    topic_arn: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is not finished: the object version (key and version are empty for a record alone)."""
+
+    action: Action
+    image_id: str
+    key: str
+    version_id: str
+    modified: str
+
+
+@dataclass
+class Report:
+    """What a run found and did."""
+
+    findings: list[Finding] = field(default_factory=list)
+    started: int = 0
+    closed: int = 0
+
+    @property
+    def gap(self) -> int:
+        """Uploads minus finished records: everything found but what waits for an operator or for tomorrow."""
+        return sum(finding.action not in (Action.LEAVE, Action.RELEASE) for finding in self.findings)
+
+
+def reconcile(application: Application, older_than: timedelta, *, dry_run: bool = False) -> Report:
+    """Find what should be finished and is not, and start or close it (not in a `dry_run`).
+
+    `older_than` is the age from which an upload should be finished. Running it twice at the same time does no harm:
+    executions start under one name an hour, and the claim has one winner. Raises the errors of AWS; what was done by
+    then stays done.
+    """
+    now = datetime.now(UTC)
+    report = Report()
+    for finding in _findings(application, now, older_than):
+        report.findings.append(finding)
+        if dry_run:
+            continue
+        if finding.action in (Action.START, Action.RELEASE) and report.started < MAX_STARTS:
+            report.started += _start(application, finding, now)
+        elif finding.action is Action.CLOSE:
+            report.closed += _close(application, finding)
+    return report
+
+
+def _findings(application: Application, now: datetime, older_than: timedelta) -> Iterator[Finding]:
+    seen: set[str] = set()
+    for version in images.input_versions(application.bucket):
+        if version.modified > now - older_than:
+            continue
+        image_id = images.image_id_of(version.key, version.version_id)
+        record = catalogue.find(application.table, image_id)
+        if record and _is_of_another_version(record, version):
+            image_id = images.hashed_image_id(version.key, version.version_id)
+            record = catalogue.find(application.table, image_id)
+        seen.add(image_id)
+        yield Finding(_action(record, now), image_id, version.key, version.version_id, _text(version.modified))
+    claimed_before = _text(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
+    for record in catalogue.abandoned(application.table, claimed_before):
+        if record["ImageID"] not in seen:
+            yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
+
+
+def _is_of_another_version(record: Record, version: InputVersion) -> bool:
+    """Whether the record is about an upload before this one, under the same key."""
+    known = record.get("SourceVersion", images.NEWEST)
+    if record["ProcessingStatus"] == Status.UPLOADING or known == images.NEWEST:
+        return False
+    return bool(known != version.version_id)
+
+
+def _action(record: Record | None, now: datetime) -> Action:
+    if record is None or record["ProcessingStatus"] == Status.UPLOADING:
+        return Action.START
+    if record["ProcessingStatus"] == Status.PROCESSING:
+        dead = record["ClaimedAt"] < _text(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
+        return Action.START if dead else Action.WAIT
+    if record["ProcessingStatus"] == Status.HELD:
+        return Action.RELEASE if record["UpdatedAt"][:10] < _text(now)[:10] else Action.LEAVE
+    return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
+
+
+def _text(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _start(application: Application, finding: Finding, now: datetime) -> bool:
+    name = f"reconcile-{finding.image_id}-{now:%Y%m%dT%H}"
+    started = executions.start(
+        application.workflow_arn,
+        name,
+        finding.key,
+        finding.version_id,
+        finding.image_id,
+        received=finding.modified,
+        restart=finding.action is Action.RELEASE,
+    )
+    logger.info("Image started again", image_id=finding.image_id, started=started)
+    return started
+
+
+def _close(application: Application, finding: Finding) -> bool:
+    record = catalogue.find(application.table, finding.image_id)
+    if record is None or record["ProcessingStatus"] != Status.PROCESSING:
+        return False
+    execution = record["ExecutionArn"]
+    error, cause = "ExecutionLost", "The execution ended without a word, and the object is not under input/ any more."
+    if not catalogue.record_failure(
+        application.table, finding.image_id, execution_arn=execution, key=finding.key, error=error, cause=cause
+    ):
+        return False
+    notice = notices.failed_image(
+        finding.image_id,
+        key=finding.key,
+        error=error,
+        cause=cause,
+        execution_arn=execution,
+        correlation_id=record["CorrelationId"],
+        stage=application.stage,
+    )
+    notifier.tell_once(application.table, application.topic_arn, finding.image_id, notice)
+    logger.warning("Record closed", image_id=finding.image_id, execution_id=execution)
+    return True

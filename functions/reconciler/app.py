@@ -1,0 +1,35 @@
+"""Reconciler: runs on a schedule. Starts again what was uploaded and never finished, and publishes how much that is."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypedDict
+
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pet_detector import reconciler, settings
+from pet_detector.observability import count, logger
+
+
+class Answer(TypedDict):
+    """`gap`: uploads that should be finished and are not; `started` and `closed`: how many of them were taken up."""
+
+    gap: int
+    started: int
+    closed: int
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
+    """Takes any event; the schedule's says nothing. Raises the errors of AWS: the next run begins anew."""
+    application = reconciler.Application(
+        bucket=settings.required("IMAGE_BUCKET_NAME"),
+        table=settings.required("DETECTION_LOGS_TABLE_NAME"),
+        workflow_arn=settings.required("IMAGE_WORKFLOW_ARN"),
+        topic_arn=settings.required("NOTICES_TOPIC_ARN"),
+        stage=settings.required("STAGE"),
+    )
+    report = reconciler.reconcile(application, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
+    count("ReconcileGap", report.gap)
+    logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed)
+    return {"gap": report.gap, "started": report.started, "closed": report.closed}
