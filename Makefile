@@ -7,10 +7,12 @@ export PHOTOS PORT REKOGNITION_PORT
 
 # Twice quiet: errors are shown, warnings about a package index are not.
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
+# The command petdetect, from where it lies; setuptools is there by then.
+PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test lint bench clean
+.PHONY: help install run up down test lint faults bench clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -21,10 +23,11 @@ help: ## Show this list
 
 install: .venv/.installed .engine/venv/.installed ## Install the tools and the embedded AWS (needs Python 3.11 or newer)
 
-.venv/.installed: requirements-dev.txt | check-python
+.venv/.installed: requirements-dev.txt pyproject.toml | check-python
 	@echo "Installing the tools into .venv ..."
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python $(PIP_INSTALL) -r requirements-dev.txt
+	@.venv/bin/python $(PIP_INSTALL_SELF)
 	@touch $@
 
 .engine/venv/.installed: local/requirements.txt | check-python
@@ -65,9 +68,20 @@ test: lint ## Check and test everything, offline
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions
+	@.venv/bin/mypy functions ops
 	@.venv/bin/cfn-lint template.yaml
 	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
+
+# --- Faults: every call of the application broken in every way -------------------------------------------------------
+
+faults: install .engine/faults-venv/.installed ## Break every call in every way; ten minutes. ONLY=regex chooses cells
+	@PYTHONPATH=.:functions .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
+
+.engine/faults-venv/.installed: tests/faults/requirements.txt | check-python
+	@echo "Installing the faulty proxy into .engine/faults-venv ..."
+	@$(PYTHON) -m venv .engine/faults-venv
+	@.engine/faults-venv/bin/python $(PIP_INSTALL) -r tests/faults/requirements.txt
+	@touch $@
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 

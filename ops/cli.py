@@ -1,0 +1,228 @@
+"""The command line of `petdetect`."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import io
+import itertools
+import re
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from ops import output, records, redrive, status, story
+from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
+from ops.errors import KNOWN, OperatorError, sentence
+from ops.redrive import Outcome, Plan
+from pet_detector import reconciler
+from pet_detector.observability import logger
+
+ATTENTION = 3
+
+_ENVIRONMENT = click.Choice(ENVIRONMENTS)
+
+
+class ImageId(click.ParamType):
+    """32 hexadecimal digits, as records, notices and the API write them."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The ID, or a usage error."""
+        if not re.fullmatch(r"[0-9a-f]{32}", value):
+            self.fail(f"{value!r} is no image ID: it has 32 digits, 0 to 9 and a to f.", param, ctx)
+        return value
+
+
+def command(function: Callable[..., Any]) -> click.Command:
+    """Make a command of a function that takes the deployment first: with --env and --json, and errors in sentences.
+
+    Its name is the first word of the function's.
+    """
+
+    @functools.wraps(function)
+    def run(environment: str | None, **arguments: Any) -> None:
+        context = click.get_current_context()
+        try:
+            function(connect(environment or context.obj), **arguments)
+        except (OperatorError, *KNOWN) as error:
+            raise click.ClickException(sentence(error)) from error
+
+    run = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")(run)
+    run = click.option("--env", "environment", type=_ENVIRONMENT, help="The same as before the command.")(run)
+    return main.command(function.__name__.partition("_")[0])(run)
+
+
+@click.group(
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="""\b
+Exit codes:
+  0  fine
+  1  an error; a sentence on standard error says what to do
+  2  a wrong option or argument
+  3  something needs attention: `status` found failed images or dead letters,
+     or a redriven image did not finish
+
+\b
+On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
+Local: the embedded AWS of `make up` or `make run`; PORT and ENGINE_HOME as there.""",
+)
+@click.option(
+    "--env",
+    "environment",
+    type=_ENVIRONMENT,
+    default=LOCAL,
+    show_default=True,
+    envvar="PETDETECT_ENV",
+    show_envvar=True,
+    help="Environment. AWS is never touched unless it is named.",
+)
+@click.pass_context
+def main(context: click.Context, environment: str) -> None:
+    """Operate the pet detector: find out what failed and why, and start it again.
+
+    docs/operations.md has what to do for every failure.
+    """
+    context.obj = environment
+    logger.setLevel("CRITICAL")  # the functions' log lines are for CloudWatch
+
+
+@command
+@click.option("--reason", metavar="CODE", help="Only those with this error, for example PolicyInvalidError.")
+@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="List at most so many.")
+def failed(deployment: Deployment, reason: str | None, limit: int, as_json: bool) -> None:
+    """List the failed images: why, since when, and where their objects are."""
+    found = list(itertools.islice(records.failed_records(deployment, reason), limit + 1))
+    more = len(found) > limit
+    images = records.failed_images(deployment, found[:limit])
+    if as_json:
+        output.say_json(output.failed_document(images, more))
+    else:
+        output.show_failed(images, more)
+
+
+@command
+@click.argument("image_id", metavar="ID", type=ImageId())
+def explain(deployment: Deployment, image_id: str, as_json: bool) -> None:
+    """Tell the whole story of an image, in order, and what to do next."""
+    found = story.tell(deployment, image_id)
+    if as_json:
+        output.say_json(output.story_document(found))
+    else:
+        output.show_story(found)
+
+
+@command
+@click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())
+@click.option("--all", "everything", is_flag=True, help="All failed images.")
+@click.option("--reason", metavar="CODE", help="With --all: only those with this error.")
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+@click.option("--yes", is_flag=True, help="With --all: do not ask.")
+@click.option("--no-wait", is_flag=True, help="Start them all, and do not wait for their ends.")
+@click.option(
+    "--timeout",
+    type=click.IntRange(1),
+    default=600,
+    show_default=True,
+    metavar="SECONDS",
+    help="The longest to wait for one image.",
+)
+def redrive_images(
+    deployment: Deployment,
+    image_ids: tuple[str, ...],
+    everything: bool,
+    reason: str | None,
+    dry_run: bool,
+    yes: bool,
+    no_wait: bool,
+    timeout: int,
+    as_json: bool,
+) -> None:
+    """Start failed images again, once the cause is removed. Doing it twice does no harm."""
+    _check(image_ids, everything, reason, asks=everything and not (yes or dry_run), as_json=as_json)
+    if everything:
+        image_ids = tuple(record["ImageID"] for record in records.failed_records(deployment, reason))
+    plans = list(records.for_each(functools.partial(redrive.plan, deployment), dict.fromkeys(image_ids)))
+    if dry_run:
+        if as_json:
+            output.say_json({"dryRun": True, "images": output.plan_documents(plans)})
+        else:
+            output.show_plans(plans)
+        return
+    if not plans:
+        _show_results([], as_json)
+        return
+    if not everything and (refused := [plan for plan in plans if plan.refusal]):
+        raise OperatorError("\n".join(f"{plan.image_id}: {plan.refusal}" for plan in refused))
+    if everything and not yes:
+        possible = sum(not plan.refusal for plan in plans)
+        click.confirm(f"Restart {possible} failed images in {deployment.environment}?", abort=True, err=True)
+    _show_results(_redriven(deployment, plans, None if no_wait else timeout), as_json)
+
+
+def _check(image_ids: tuple[str, ...], everything: bool, reason: str | None, *, asks: bool, as_json: bool) -> None:
+    if bool(image_ids) == everything:
+        raise click.UsageError("Name the images to redrive, or give --all.")
+    if reason and not everything:
+        raise click.UsageError("--reason chooses among --all.")
+    if asks and as_json:
+        raise click.UsageError("A program cannot be asked: give --yes (or --dry-run) with --all --json.")
+
+
+def _redriven(deployment: Deployment, plans: list[Plan], seconds: float | None) -> list[redrive.Result]:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("Redriving", total=len(plans))
+        results = []
+        for result in redrive.run(deployment, plans, seconds):
+            results.append(result)
+            progress.advance(task)
+    return results
+
+
+def _show_results(results: list[redrive.Result], as_json: bool) -> None:
+    if as_json:
+        output.say_json({"dryRun": False, "images": output.result_documents(results)})
+    elif results:
+        output.show_results(results)
+    else:
+        output.say("There is nothing to redrive.")
+    if any(result.outcome not in (Outcome.FINISHED, Outcome.STARTED) for result in results):
+        raise click.exceptions.Exit(ATTENTION)
+
+
+@command
+@click.option(
+    "--older-than",
+    type=click.IntRange(0),
+    metavar="MINUTES",
+    help="The age from which an upload should be finished; by default what the schedule takes (OverdueMinutes).",
+)
+@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
+def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_json: bool) -> None:
+    """Take up what was uploaded and never finished, as the schedule does every 15 minutes."""
+    age = deployment.overdue if older_than is None else timedelta(minutes=older_than)
+    with contextlib.redirect_stdout(io.StringIO()):  # metrics, which nobody would collect here
+        report = reconciler.reconcile(deployment.application, age, dry_run=dry_run)
+    if as_json:
+        output.say_json(output.report_document(report, dry_run))
+    else:
+        output.show_report(report, dry_run)
+
+
+@command
+def status_of_all(deployment: Deployment, as_json: bool) -> None:
+    """Show how many images are in which state, and whether anything needs attention (exit code 3)."""
+    state = status.state_of(deployment)
+    if as_json:
+        output.say_json({"environment": deployment.environment, **output.state_document(state)})
+    else:
+        output.show_state(deployment.environment, state)
+    if state.needs_attention:
+        raise click.exceptions.Exit(ATTENTION)

@@ -1,0 +1,319 @@
+"""What a person reads, and the same as JSON for programs. Names and causes come from outside: they are shown as text,
+never as markup, and without control characters.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ops import advice
+from ops.records import FailedImage
+from ops.redrive import Outcome, Plan, Result
+from ops.status import State, Waiting
+from ops.story import Run, Story
+from pet_detector.notices import message_of, printable
+from pet_detector.reconciler import Action, Report
+
+_WIDTH_OF_A_PIPE = 160
+
+_STARTED_BY = {
+    "event": "the upload's event",
+    "redrive": "petdetect redrive (restart)",
+    "reconcile": "the reconciler",
+    "restart": "a person (restart)",
+    "manual": "a person",
+    "unreadable": "somebody, with an input that nobody can read",
+}
+_ACTIONS = {
+    Action.START: "start it",
+    Action.WAIT: "wait: an execution works on it",
+    Action.LEAVE: "leave it: it failed, see petdetect failed",
+    Action.REPORT: "look at it: it is finished, and its upload is still there",
+    Action.CLOSE: "close its record as failed: its execution and its object are gone",
+}
+
+
+def say(text: str) -> None:
+    """A line for a person."""
+    click.echo(text)
+
+
+def say_json(document: object) -> None:
+    """One JSON document, the only thing on standard output."""
+    click.echo(json.dumps(document, indent=2, default=_plain))
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return dataclasses.asdict(value)
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    if isinstance(value, set | frozenset):
+        return sorted(value)
+    return int(value) if value == int(value) else float(value)  # DynamoDB's decimals
+
+
+def age(since: datetime) -> str:
+    """How long ago, in the two largest units: `3 d 4 h`, `5 min`, `12 s`."""
+    seconds = max(0, int((datetime.now(UTC) - since).total_seconds()))
+    parts = [(seconds // 86400, "d"), (seconds // 3600 % 24, "h"), (seconds // 60 % 60, "min"), (seconds % 60, "s")]
+    first = next((index for index, (number, _) in enumerate(parts) if number), 3)
+    chosen = parts[first : first + 1] if first >= 2 else parts[first : first + 2]
+    return " ".join(f"{number} {unit}" for number, unit in chosen)
+
+
+def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    table = Table()
+    for number, heading in enumerate(headings):
+        table.add_column(heading, overflow="fold", no_wrap=number == 0)  # an ID that is cut in two cannot be copied
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console = Console() if sys.stdout.isatty() else Console(width=_WIDTH_OF_A_PIPE)
+    console.print(table)
+
+
+def show_failed(images: list[FailedImage], more: bool) -> None:
+    """The list of failed images."""
+    if not images:
+        say("No image has failed.")
+        return
+    _print_table(
+        ("image", "reason", "failed", "file name", "where"),
+        (
+            (image.image_id, image.reason, f"{age(image.failed_at)} ago", image.file_name, image.place or "gone")
+            for image in images
+        ),
+    )
+    say(
+        f"{len(images)} failed{'; there are more, see --limit' if more else ''}. The story of one: petdetect explain ID"
+    )
+
+
+def show_story(story: Story) -> None:
+    """The story of one image, top to bottom."""
+    record = story.record
+    status = story.status.replace("_", " ")
+    say(f"Image {record['ImageID']}: {status}{_verdict(story)}")
+    for title, value in (
+        ("file name", record.get("OriginalFilename")),
+        ("uploaded by", record.get("UploadedBy")),
+        ("created", record.get("CreatedAt")),
+        ("finished", record.get("Timestamp")),
+    ):
+        if value:
+            say(f"  {title:<12}{printable(str(value))}")
+    say(f"  {'object':<12}{printable(f'{story.place[0]} (version {story.place[1]})') if story.place else 'gone'}")
+    say("\nWhat happened (UTC)")
+    if not story.runs:
+        say("  No execution has worked on it.")
+    for number, run in enumerate(story.runs, 1):
+        _show_run(number, run)
+    for told in story.told:
+        say(f"  people told: {printable(told)}")
+    say(f"\nWhat to do\n  {story.advice}")
+    for command in story.commands:
+        say(f"  {command}")
+    if "Error" in record:
+        say(f"  runbook: {advice.runbook(str(record['Error'].get('Error')))}")
+
+
+def _verdict(story: Story) -> str:
+    record = story.record
+    if "Error" in record:
+        return f" ({printable(str(record['Error'].get('Error')))})"
+    if "ReasonCode" in record:
+        return f" ({record['ReasonCode']}: {printable(str(record.get('Reason')))})"
+    if "DetectedAnimal" in record:
+        reused = ", labels of an earlier analysis of the same bytes" if record.get("AnalysisReused") else ""
+        return f" ({record['DetectedAnimal']}, {record['ConfidenceScore']:.1f} %{reused})"
+    return ""
+
+
+def _show_run(number: int, run: Run) -> None:
+    name = run.arn.rpartition(":")[2]
+    if run.started is None:
+        say(f"  {number}. execution {name}: Step Functions does not know it any more (it forgets after 90 days)")
+        return
+    say(f"  {number}. {run.started:%Y-%m-%d %H:%M:%S}  execution {name}, started by {_STARTED_BY[run.kind]}")
+    for step in run.steps:
+        attempts = f"  ({step.attempts} attempts)" if step.attempts > 1 else ""
+        say(f"     {_clock(step.time)}  {step.state}{attempts}")
+        for problem in step.problems:
+            say(f"     {_clock(problem.time)}    {printable(problem.error)}: {printable(problem.cause) or 'no cause'}")
+    if run.ended is None:
+        say("     it still runs")
+    else:
+        error = f", {printable(run.error)}: {printable(run.cause)}" if run.error and not _said(run) else ""
+        say(f"     {_clock(run.ended)}  ended: {run.status}{error}")
+
+
+def _said(run: Run) -> bool:
+    """Whether the error that ended the execution stands beside one of its states."""
+    return any(problem.error == run.error for step in run.steps for problem in step.problems)
+
+
+def _clock(time: datetime) -> str:
+    return f"{time:%H:%M:%S}.{time.microsecond // 1000:03d}"
+
+
+def story_document(story: Story) -> dict[str, Any]:
+    """The story for programs."""
+    return {
+        "imageId": story.record["ImageID"],
+        "status": story.status,
+        "record": story.record,
+        "executions": story.runs,
+        "object": {"key": story.place[0], "versionId": story.place[1]} if story.place else None,
+        "told": story.told,
+        "advice": story.advice,
+        "commands": story.commands,
+    }
+
+
+def show_plans(plans: list[Plan]) -> None:
+    """What a redrive would do."""
+    _print_table(
+        ("image", "reason", "what would happen"),
+        (
+            (plan.image_id, plan.reason, plan.refusal or f"restart with {plan.key} (version {plan.version_id})")
+            for plan in plans
+        ),
+    )
+    possible = sum(not plan.refusal for plan in plans)
+    say(f"{possible} of {len(plans)} would be restarted. Nothing was changed.")
+
+
+def show_results(results: list[Result]) -> None:
+    """What became of a redrive."""
+    _print_table(
+        ("image", "outcome", "status", "remark"),
+        ((result.image_id, result.outcome, result.status, result.remark) for result in results),
+    )
+    counted = ((sum(result.outcome is outcome for result in results), outcome) for outcome in Outcome)
+    say(", ".join(f"{number} {outcome}" for number, outcome in counted if number) + ".")
+
+
+def show_report(report: Report, dry_run: bool) -> None:
+    """What the reconciler found."""
+    if not report.findings:
+        say("Everything that should be finished is.")
+        return
+    _print_table(
+        ("image", "object", "what would be done" if dry_run else "what is to be done"),
+        ((found.image_id, found.key, _ACTIONS[found.action]) for found in report.findings),
+    )
+    done = "Nothing was changed." if dry_run else f"{report.started} started, {report.closed} closed."
+    say(f"{report.gap} unfinished. {done}")
+
+
+def report_document(report: Report, dry_run: bool) -> dict[str, Any]:
+    """The same for programs."""
+    findings = [
+        {"action": found.action, "imageId": found.image_id, "key": found.key, "versionId": found.version_id}
+        for found in report.findings
+    ]
+    return {
+        "dryRun": dry_run,
+        "gap": report.gap,
+        "started": report.started,
+        "closed": report.closed,
+        "findings": findings,
+    }
+
+
+def show_state(environment: str, state: State) -> None:
+    """The state of the application."""
+    rows = [(status.replace("_", " "), str(number)) for status, number in state.images.items()]
+    _print_table(("images", "number"), rows)
+    queues = [(name, str(depth)) for name, depth in state.dead_letters.items()]
+    _print_table(("dead letters", "number"), queues)
+    say(f"Environment:              {environment}")
+    say(f"Running executions:       {state.running_executions}")
+    say(f"Oldest unfinished image:  {_waiting(state.oldest_unfinished)}")
+    oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
+    say(f"Objects under input/:     {state.objects_in_input}{oldest}")
+    if state.images["failed"]:
+        say("Needs attention: failed images; see petdetect failed.")
+    if any(state.dead_letters.values()):
+        say("Needs attention: dead letters; see docs/operations.md#dead-letters.")
+
+
+def _waiting(waiting: Waiting | None) -> str:
+    return f"{printable(waiting.name)}, {age(waiting.since)} old" if waiting else "none"
+
+
+def state_document(state: State) -> dict[str, Any]:
+    """The same for programs; ages in seconds."""
+
+    def document(waiting: Waiting | None) -> dict[str, Any] | None:
+        if waiting is None:
+            return None
+        seconds = (datetime.now(UTC) - waiting.since).total_seconds()
+        return {"name": waiting.name, "since": waiting.since, "ageSeconds": round(max(0.0, seconds))}
+
+    return {
+        "images": state.images,
+        "deadLetters": state.dead_letters,
+        "runningExecutions": state.running_executions,
+        "oldestUnfinished": document(state.oldest_unfinished),
+        "objectsInInput": state.objects_in_input,
+        "oldestObject": document(state.oldest_object),
+        "needsAttention": state.needs_attention,
+    }
+
+
+def failed_document(images: list[FailedImage], more: bool) -> dict[str, Any]:
+    """The list of failed images for programs."""
+    return {
+        "more": more,
+        "images": [
+            {
+                "imageId": image.image_id,
+                "reason": image.reason,
+                "cause": message_of(image.cause),
+                "failedAt": image.failed_at,
+                "fileName": image.file_name,
+                "object": image.place,
+            }
+            for image in images
+        ],
+    }
+
+
+def result_documents(results: list[Result]) -> list[dict[str, str]]:
+    """Results of a redrive for programs."""
+    return [
+        {
+            "imageId": result.image_id,
+            "outcome": result.outcome.value,
+            "status": result.status,
+            "remark": result.remark,
+            "executionArn": result.execution,
+        }
+        for result in results
+    ]
+
+
+def plan_documents(plans: list[Plan]) -> list[dict[str, Any]]:
+    """Plans of a redrive for programs."""
+    return [
+        {
+            "imageId": plan.image_id,
+            "status": plan.status,
+            "reason": plan.reason,
+            "key": plan.key,
+            "versionId": plan.version_id,
+            "refusal": plan.refusal or None,
+        }
+        for plan in plans
+    ]

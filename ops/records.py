@@ -1,0 +1,125 @@
+"""Reading the table DetectionLogs as an operator needs it: one image, or all that failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import boto3
+from boto3.dynamodb.types import TypeDeserializer
+
+from ops.environment import CLIENT_CONFIG, Deployment
+from ops.errors import OperatorError
+from pet_detector import catalogue, images
+from pet_detector.catalogue import Query, Record
+from pet_detector.models import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+PAGE = 100
+# Looking for an object takes up to 13 requests; several images at a time.
+WORKERS = 8
+
+
+@cache
+def _client() -> DynamoDBClient:
+    return boto3.client("dynamodb", config=CLIENT_CONFIG)
+
+
+def for_each(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """The results of a function that asks AWS, in order, several at a time."""
+    rest = iter(items)
+    for item in rest:  # the first one alone: boto3 must not make the same client in two threads at once
+        yield function(item)
+        break
+    with ThreadPoolExecutor(WORKERS) as pool:
+        yield from pool.map(function, rest)
+
+
+@dataclass(frozen=True)
+class FailedImage:
+    """A failed image: `reason` is the name of its error, `place` the key at which its object lies, None if nowhere."""
+
+    image_id: str
+    reason: str
+    cause: str
+    failed_at: datetime
+    file_name: str
+    place: str | None
+
+
+def moment(text: str) -> datetime:
+    """A time as records hold it (RFC 3339 in UTC)."""
+    return datetime.fromisoformat(text).astimezone(UTC)
+
+
+def read(deployment: Deployment, image_id: str) -> Record:
+    """All that the table knows of an image, also of an upload that never came, or of notices alone.
+
+    Raises OperatorError when it knows nothing.
+    """
+    answer = _client().get_item(TableName=deployment.table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
+    item: dict[str, Any] = answer.get("Item", {})
+    if not item:
+        raise OperatorError(
+            f"There is no image {image_id} in {deployment.environment}: look at the ID, or name another environment "
+            "with --env."
+        )
+    deserialize = TypeDeserializer().deserialize
+    return {name: deserialize(value) for name, value in item.items()}
+
+
+def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:
+    """(key, version) at which an image's object lies now, or None."""
+    image_id = record["ImageID"]
+    # An upload that nobody has claimed has no key in its record; the API makes them of this form.
+    keys = [record["SourceKey"]] if "SourceKey" in record else [f"input/{image_id}.{end}" for end in ("jpg", "png")]
+    version = record.get("SourceVersion", images.NEWEST)
+    places = (images.locate(deployment.bucket, image_id, key, version) for key in keys)
+    return next(filter(None, places), None)
+
+
+def failed_records(deployment: Deployment, reason: str | None = None) -> Iterator[Record]:
+    """Records of failed images, newest upload first; only those whose error is `reason`, if it is given.
+
+    The index lags behind the table by moments: what is about to act on an image reads its record again.
+    """
+    token = None
+    while True:
+        page = catalogue.list_images(deployment.table, Query(status=Status.FAILED), PAGE, token)
+        for record in page.records:
+            if reason is None or error_of(record)[0] == reason:
+                yield record
+        token = page.next_token
+        if token is None:
+            return
+
+
+def failed_images(deployment: Deployment, failed: Iterable[Record]) -> list[FailedImage]:
+    """The same, with the places of their objects."""
+
+    def image(record: Record) -> FailedImage:
+        place = place_of(deployment, record)
+        return FailedImage(
+            record["ImageID"],
+            *error_of(record),
+            moment(record["UpdatedAt"]),
+            record.get("OriginalFilename", ""),
+            place[0] if place else None,
+        )
+
+    return list(for_each(image, failed))
+
+
+def error_of(record: Record) -> tuple[str, str]:
+    """(name, cause) of a failed record's error."""
+    error = record.get("Error", {})
+    return str(error.get("Error", "unknown")), str(error.get("Cause", ""))

@@ -1,0 +1,178 @@
+"""Starts failed images again, once per failure: the execution's name says which failure it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cache
+from typing import TYPE_CHECKING
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ops import records
+from ops.environment import CLIENT_CONFIG, Deployment
+from ops.errors import OperatorError
+from pet_detector import catalogue, executions
+from pet_detector.aws_errors import code_of
+from pet_detector.models import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
+
+# Redrives of the same failure that came to nothing (the claim was not to be had) before somebody should look.
+MAX_ATTEMPTS = 20
+# Executions at a time: enough to be quick, few enough to leave Rekognition's quota (5 a second at least) to uploads.
+IN_FLIGHT = 10
+# DescribeExecution is throttled at 15 a second.
+_LOOKS_A_SECOND = 10
+_SHORTEST_PAUSE = 0.2  # seconds
+
+_WITHOUT_ERROR = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}
+
+
+@cache
+def _client() -> SFNClient:
+    return boto3.client("stepfunctions", config=CLIENT_CONFIG)
+
+
+class Outcome(StrEnum):
+    """What became of a redrive."""
+
+    FINISHED = "finished"
+    FAILED = "failed"  # again
+    RUNNING = "running"  # still, when the time was over
+    STARTED = "started"  # nobody waited
+    REFUSED = "refused"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a redrive of one image would do: start at this object version; or why it does nothing (`refusal`)."""
+
+    image_id: str
+    status: str
+    reason: str = ""
+    failed_execution: str = ""
+    key: str = ""
+    version_id: str = ""
+    refusal: str = ""
+
+    def execution_name(self, attempt: int) -> str:
+        """The same for the same failure, so that Step Functions starts it once."""
+        digest = hashlib.sha256(self.failed_execution.encode()).hexdigest()[:16]
+        suffix = f"-{attempt}" if attempt > 1 else ""
+        return f"redrive-{self.image_id}-{digest}{suffix}"
+
+
+@dataclass(frozen=True)
+class Result:
+    """What became of one image; `status` is its record's, `remark` a sentence or an error."""
+
+    image_id: str
+    outcome: Outcome
+    status: str
+    remark: str = ""
+    execution: str = ""
+
+
+def plan(deployment: Deployment, image_id: str) -> Plan:
+    """Decide about one image, by its record as of now. Raises OperatorError when there is no such image."""
+    record = records.read(deployment, image_id)
+    status = record.get("ProcessingStatus", "unrecorded")
+    if status != Status.FAILED:
+        return Plan(image_id, status, refusal=f"It is {status}, and only failed images are redriven.")
+    reason = records.error_of(record)[0]
+    place = records.place_of(deployment, record)
+    if place is None:
+        return Plan(
+            image_id, status, reason, refusal="Its object is gone: restore it first (docs/operations.md says how)."
+        )
+    return Plan(image_id, status, reason, record["ExecutionArn"], *place)
+
+
+def start(deployment: Deployment, chosen: Plan) -> Result:
+    """Start the execution that answers this failure, or find that it was started before.
+
+    An earlier one that has ended and left the same failure on record could not claim the image: then, and only then,
+    another one is started.
+    """
+    for attempt in range(1, MAX_ATTEMPTS + 1):
+        name = chosen.execution_name(attempt)
+        arn = deployment.execution_arn(name)
+        result = Result(chosen.image_id, Outcome.STARTED, Status.FAILED, execution=arn)
+        if executions.start(
+            deployment.workflow_arn, name, chosen.key, chosen.version_id, chosen.image_id, restart=True
+        ):
+            return result
+        if _describe(arn)["status"] == "RUNNING":
+            return result
+        record = catalogue.find(deployment.table, chosen.image_id)
+        if record is None or record["ExecutionArn"] != chosen.failed_execution:
+            return result  # it did its work; whoever waits for it sees how it ended
+    raise OperatorError(
+        f"Redriving {chosen.image_id} came to nothing {MAX_ATTEMPTS} times: look at `petdetect explain` and at the "
+        "state Claim Image of its executions."
+    )
+
+
+def run(deployment: Deployment, plans: Sequence[Plan], seconds: float | None) -> Iterator[Result]:
+    """Carry plans out and yield each result as it is known: IN_FLIGHT at a time, or all at once and waiting for none.
+
+    `seconds` is the longest that one image is waited for, None for not at all.
+    """
+    waiting, running = deque(plans), list[tuple[Result, float]]()
+    while waiting or running:
+        while waiting and len(running) < IN_FLIGHT:
+            chosen = waiting.popleft()
+            result = start(deployment, chosen) if not chosen.refusal else _refused(chosen)
+            if seconds is None or result.outcome is not Outcome.STARTED:
+                yield result
+            else:
+                running.append((result, time.monotonic() + seconds))
+        still = list[tuple[Result, float]]()
+        for started, deadline in running:
+            ended = _end(deployment, started, is_late=time.monotonic() > deadline)
+            if ended is None:
+                still.append((started, deadline))
+            else:
+                yield ended
+        running = still
+        if running:
+            time.sleep(max(_SHORTEST_PAUSE, len(running) / _LOOKS_A_SECOND))
+
+
+def _refused(chosen: Plan) -> Result:
+    return Result(chosen.image_id, Outcome.REFUSED, chosen.status, chosen.refusal)
+
+
+def _end(deployment: Deployment, started: Result, *, is_late: bool) -> Result | None:
+    """How a started redrive ended; None while it runs and is not late."""
+    image_id, arn = started.image_id, started.execution
+    description = _describe(arn)
+    if description["status"] == "RUNNING":
+        return Result(image_id, Outcome.RUNNING, Status.PROCESSING, "It still runs.", arn) if is_late else None
+    record = catalogue.find(deployment.table, image_id)
+    status = str(record["ProcessingStatus"]) if record else "unrecorded"
+    if description["status"] != "SUCCEEDED":
+        error = description.get("error") or _WITHOUT_ERROR.get(description["status"], description["status"])
+        return Result(image_id, Outcome.FAILED, status, error, arn)
+    if status == Status.FAILED:
+        return Result(image_id, Outcome.FAILED, status, "It was not claimed; redrive it again.", arn)
+    if status == Status.PROCESSING:
+        return Result(image_id, Outcome.RUNNING, status, "Another execution works on it.", arn)
+    return Result(image_id, Outcome.FINISHED, status, execution=arn)
+
+
+def _describe(arn: str) -> DescribeExecutionOutputTypeDef:
+    try:
+        return _client().describe_execution(executionArn=arn)
+    except ClientError as error:
+        if code_of(error) != "ExecutionDoesNotExist":
+            raise
+        raise OperatorError(f"The execution {arn} is not there, although it was started: try again.") from error

@@ -1,0 +1,110 @@
+"""The state of the whole application, in numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import boto3
+
+from ops import records
+from ops.environment import CLIENT_CONFIG, Deployment
+from pet_detector import catalogue, images
+from pet_detector.models import Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """Something unfinished: an image's ID or an object's key, and since when."""
+
+    name: str
+    since: datetime
+
+
+@dataclass(frozen=True)
+class State:
+    """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing."""
+
+    images: dict[str, int]
+    dead_letters: dict[str, int]
+    running_executions: int
+    oldest_unfinished: Waiting | None
+    objects_in_input: int
+    oldest_object: Waiting | None
+
+    @property
+    def needs_attention(self) -> bool:
+        """Failed images or dead letters wait for a person."""
+        return self.images[Status.FAILED] > 0 or any(self.dead_letters.values())
+
+
+def state_of(deployment: Deployment) -> State:
+    """Look at everything. The counts come from an index, which lags behind the table by moments."""
+    dynamodb = boto3.client("dynamodb", config=CLIENT_CONFIG)
+    number, oldest_object = 0, None
+    for version in images.input_versions(deployment.bucket):
+        number += 1
+        if oldest_object is None or version.modified < oldest_object.since:
+            oldest_object = Waiting(version.key, version.modified)
+    return State(
+        images={status.value: _count(dynamodb, deployment.table, status) for status in Status},
+        dead_letters=_dead_letters(deployment),
+        running_executions=_running(deployment),
+        oldest_unfinished=_oldest_unfinished(dynamodb, deployment.table),
+        objects_in_input=number,
+        oldest_object=oldest_object,
+    )
+
+
+def _count(dynamodb: DynamoDBClient, table: str, status: Status) -> int:
+    pages = (
+        page
+        for shard in range(catalogue.SHARDS)
+        for page in dynamodb.get_paginator("query").paginate(
+            TableName=table,
+            IndexName="StatusIndex",
+            Select="COUNT",
+            KeyConditionExpression="StatusShard = :shard",
+            ExpressionAttributeValues={":shard": {"S": f"{status.value}#{shard}"}},
+        )
+    )
+    return sum(page["Count"] for page in pages)
+
+
+def _oldest_unfinished(dynamodb: DynamoDBClient, table: str) -> Waiting | None:
+    """Of the images that an execution has claimed; uploads that were only announced may well never come."""
+    found = []
+    for shard in range(catalogue.SHARDS):
+        answer = dynamodb.query(
+            TableName=table,
+            IndexName="StatusIndex",
+            KeyConditionExpression="StatusShard = :shard",
+            ExpressionAttributeValues={":shard": {"S": f"{Status.PROCESSING.value}#{shard}"}},
+            ScanIndexForward=True,  # ListedAt begins with the time of creation
+            Limit=1,
+        )
+        found += [Waiting(item["ImageID"]["S"], records.moment(item["CreatedAt"]["S"])) for item in answer["Items"]]
+    return min(found, key=lambda waiting: waiting.since, default=None)
+
+
+def _dead_letters(deployment: Deployment) -> dict[str, int]:
+    sqs = boto3.client("sqs", config=CLIENT_CONFIG)
+    depths = {}
+    for name, url in deployment.dead_letter_queues.items():
+        attributes = sqs.get_queue_attributes(
+            QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
+        )["Attributes"]
+        depths[name] = sum(int(depth) for depth in attributes.values())
+    return depths
+
+
+def _running(deployment: Deployment) -> int:
+    sfn = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+    pages = sfn.get_paginator("list_executions").paginate(
+        stateMachineArn=deployment.workflow_arn, statusFilter="RUNNING"
+    )
+    return sum(len(page["executions"]) for page in pages)

@@ -1,0 +1,189 @@
+"""The whole story of one image: every execution that worked on it, state by state, and what to do next."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ops import advice, records
+from ops.environment import CLIENT_CONFIG, Deployment
+from pet_detector import catalogue, notices
+from pet_detector.aws_errors import code_of
+from pet_detector.catalogue import Record
+from pet_detector.models import REVIEW_FACT, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_stepfunctions import SFNClient
+
+_REDRIVE, _RECONCILE = "redrive-", "reconcile-"
+
+
+@dataclass(frozen=True)
+class Problem:
+    """An attempt of a state that went wrong."""
+
+    time: datetime
+    error: str
+    cause: str
+
+
+@dataclass
+class Step:
+    """A state that an execution entered. `attempts` counts the calls of its task; 0 for a state without one."""
+
+    time: datetime
+    state: str
+    attempts: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass
+class Run:
+    """An execution. `status` is AWS's word, or GONE when Step Functions has forgotten it (after 90 days)."""
+
+    arn: str
+    status: str
+    started: datetime | None = None
+    ended: datetime | None = None
+    kind: str = ""
+    error: str = ""
+    cause: str = ""
+    steps: list[Step] = field(default_factory=list)
+
+
+@dataclass
+class Story:
+    """An image's record, its executions in order, where it lies (key, version), what was told, what to do next."""
+
+    record: Record
+    runs: list[Run]
+    place: tuple[str, str] | None
+    told: list[str]
+    advice: str
+    commands: list[str]
+
+    @property
+    def status(self) -> str:
+        """The record's, or `unrecorded` when the table knows only of notices."""
+        return str(self.record.get("ProcessingStatus", "unrecorded"))
+
+
+def tell(deployment: Deployment, image_id: str) -> Story:
+    """Collect the story of an image. Raises OperatorError when nobody has heard of it."""
+    record = records.read(deployment, image_id)
+    sfn = boto3.client("stepfunctions", config=CLIENT_CONFIG)
+    runs = [_run(sfn, arn) for arn in _executions(record)]
+    runs.sort(key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
+    place = records.place_of(deployment, record)
+    told = _told(record)
+    return Story(record, runs, place, told, *_next(record, runs, place))
+
+
+def _executions(record: Record) -> set[str]:
+    """Those that claimed the image, and those that failed before they could: people were told of them."""
+    facts = {fact for fact in record.get("Notices", set()) if fact.startswith("arn:")}
+    owner = {record["ExecutionArn"]} if "ExecutionArn" in record else set()
+    return set(record.get("Executions", set())) | facts | owner
+
+
+def _told(record: Record) -> list[str]:
+    facts = record.get("Notices", set())
+    told = [
+        f"operators, of the failure of execution {fact.rpartition(':')[2]}" for fact in sorted(facts - {REVIEW_FACT})
+    ]
+    return told + ["reviewers, that the machine was not sure"] * (REVIEW_FACT in facts)
+
+
+def _run(sfn: SFNClient, arn: str) -> Run:
+    try:
+        description = sfn.describe_execution(executionArn=arn)
+    except ClientError as error:
+        if code_of(error) != "ExecutionDoesNotExist":
+            raise
+        return Run(arn, "GONE")
+    run = Run(
+        arn,
+        description["status"],
+        description["startDate"].astimezone(UTC),
+        description["stopDate"].astimezone(UTC) if "stopDate" in description else None,
+        kind_of(arn.rpartition(":")[2], description.get("input")),
+        description.get("error", ""),
+        notices.message_of(description.get("cause", "")),
+    )
+    for page in sfn.get_paginator("get_execution_history").paginate(executionArn=arn):
+        for event in page["events"]:
+            _add(run, event)
+    return run
+
+
+def kind_of(name: str, text: str | None) -> str:
+    """Who started an execution, by its name and its input: event, redrive, reconcile, restart, manual or unreadable."""
+    try:
+        document = json.loads(text or "")
+        asked, event = document.get("restart") is True, document.get("detail-type") == "Object Created"
+    except (ValueError, AttributeError):
+        return "unreadable"
+    if name.startswith(_REDRIVE):
+        return "redrive"
+    if name.startswith(_RECONCILE):
+        return "reconcile"
+    if asked:
+        return "restart"
+    return "event" if event else "manual"
+
+
+def _add(run: Run, event: Any) -> None:
+    """Take one event of the history into the execution's steps."""
+    kind, time = event["type"], event["timestamp"].astimezone(UTC)
+    if "stateEnteredEventDetails" in event:
+        run.steps.append(Step(time, event["stateEnteredEventDetails"]["name"]))
+        return
+    if kind.startswith("Execution") or not run.steps:
+        return
+    step = run.steps[-1]
+    step.attempts += kind in ("TaskScheduled", "LambdaFunctionScheduled")
+    if kind.endswith(("Failed", "TimedOut")):
+        details: dict[str, str] = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
+        error = details.get("error") or ("States.Timeout" if kind.endswith("TimedOut") else kind)
+        step.problems.append(Problem(time, error, notices.message_of(details.get("cause") or "")))
+
+
+def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tuple[str, list[str]]:
+    """(what to do, the commands for it)."""
+    image_id, status = record["ImageID"], record.get("ProcessingStatus")
+    reconcile = "petdetect reconcile --older-than 0"
+    if status is None:
+        return "No record could be written, people were told all the same. The reconciler takes it up.", [reconcile]
+    if status == Status.UPLOADING:
+        if place:
+            return "It was uploaded and nothing has started: the event is late or lost.", [reconcile]
+        return "Nobody has uploaded it yet. The promise ends a day after it was given; nothing to do.", []
+    if status == Status.PROCESSING:
+        return _next_of_processing(record, runs, reconcile)
+    if status == Status.FAILED:
+        error = records.error_of(record)[0]
+        told = advice.for_error(error)
+        if place is None:
+            return f"{told} Its object is gone: a redrive needs it back.", []
+        return told, [f"petdetect redrive {image_id}"]
+    if place is None:
+        return "It is finished, and its object is gone: deleted, or expired by the bucket's lifecycle.", []
+    if status == Status.NEEDS_REVIEW:
+        return "A person should look at it and decide.", []
+    return "Nothing: it is finished.", []
+
+
+def _next_of_processing(record: Record, runs: list[Run], reconcile: str) -> tuple[str, list[str]]:
+    if any(run.status == "RUNNING" for run in runs):
+        return "An execution works on it: wait.", []
+    free = records.moment(record["ClaimedAt"]) + timedelta(seconds=catalogue.CLAIM_SECONDS)
+    return (
+        f"No execution works on it any more. From {free:%Y-%m-%d %H:%M} UTC on its claim belongs to nobody, and the "
+        "reconciler takes it up.",
+        [reconcile],
+    )

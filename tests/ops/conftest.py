@@ -1,0 +1,67 @@
+"""One deployment of template.yaml on an embedded AWS of its own, for all tests of this folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import shutil
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+# The logger knows its name from when it is imported, and other suites look at it.
+os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
+
+from local.deploy import deploy
+from local.engine import REPOSITORY, Engine, UserError
+from ops import records, redrive
+from pet_detector import catalogue, executions, images, notices
+from tests.ops.application import Application
+
+
+@pytest.fixture(scope="session")
+def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+    """The deployed application, whatever the tests before have left in it."""
+    home = tmp_path_factory.mktemp("ops") / "engine"
+    home.mkdir()
+    # Spare `sam build` the installation of the functions' requirements, where `make run` has done it.
+    with contextlib.suppress(OSError):
+        shutil.copytree(REPOSITORY / ".engine" / "build-cache", home / "build-cache")
+        shutil.copy(REPOSITORY / ".engine" / "build.toml", home)
+    engine = Engine(_free_port(), _free_port(), home=home)
+    try:
+        engine.up()
+        deploy(engine)
+        yield Application(engine)
+    except UserError as error:
+        pytest.fail(str(error))
+    finally:
+        engine.down()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _no_clients_left() -> Iterator[None]:
+    """What the command keeps in this process belongs to this engine: other suites have their own AWS."""
+    boundaries: tuple[Any, ...] = (catalogue, executions, images, notices, records, redrive)
+    yield
+    for boundary in boundaries:
+        boundary._client.cache_clear()
+
+
+@pytest.fixture
+def application(deployed: Application) -> Application:
+    """The deployed application without any image in it."""
+    deployed.forget_all()
+    return deployed
+
+
+def _free_port() -> int:
+    """A TCP port nobody uses right now, outside the range that the system gives to outgoing connections."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port

@@ -1,0 +1,246 @@
+"""docs/operations.md: its petdetect commands are run, its aws commands are compared with AWS's own descriptions."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import shlex
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import botocore.session
+import pytest
+from botocore import xform_name
+from botocore.model import OperationModel, StringShape
+
+from local.engine import REPOSITORY
+from ops import advice
+from ops.cli import main
+from pet_detector import errors
+from tests.ops.application import CAT, Application
+
+DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()
+# Of the AWS CLI itself, beside the parameters of the operation.
+CLI_OPTIONS = {"query", "output", "region", "profile"}
+PAGING_OPTIONS = {"max-items", "page-size", "starting-token"}
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading of the second level, and what is below it."""
+
+    heading: str
+    text: str
+
+    def commands(self, program: str) -> list[str]:
+        """Its command lines, in order."""
+        blocks = re.findall(r"^ *```console\n(.*?)^ *```$", self.text, re.DOTALL | re.MULTILINE)
+        lines = [line.strip() for block in blocks for line in block.splitlines()]
+        assert all(line.partition(" ")[0] in ("aws", "petdetect") for line in lines), lines
+        return [line for line in lines if line.startswith(program + " ")]
+
+
+def _sections() -> list[Section]:
+    parts = re.split(r"^#{1,2} (.+)\n", DOCUMENT, flags=re.MULTILINE)
+    return [Section(heading, text) for heading, text in zip(parts[1::2], parts[2::2], strict=True)]
+
+
+SECTIONS = _sections()
+AWS_COMMANDS = sorted({command for section in SECTIONS for command in section.commands("aws")})
+
+
+def _anchor(heading: str) -> str:
+    """As GitHub makes it."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+# --- The words --------------------------------------------------------------------------------------------------------
+
+
+def test_every_error_that_a_record_can_hold_has_a_runbook() -> None:
+    domain = {
+        name
+        for name, kind in inspect.getmembers(errors, inspect.isclass)
+        if issubclass(kind, errors.PetDetectorError) and kind not in (errors.PetDetectorError, errors.RequestError)
+    }
+    headings = {section.heading for section in SECTIONS}
+
+    assert domain <= set(advice.BY_ERROR)
+    assert set(advice.BY_ERROR) <= headings
+
+
+def test_every_runbook_says_symptom_look_act_verify() -> None:
+    for section in SECTIONS:
+        steps = re.findall(r"^- \*\*(\w+)\*\*:", section.text, re.MULTILINE)
+        if section.heading in advice.BY_ERROR or steps:
+            expected = ["Look", "Act", "Verify"] if section.heading == "Dead letters" else None
+            assert steps == (expected or ["Symptom", "Look", "Act", "Verify"]), section.heading
+
+
+def test_every_error_ends_with_a_redrive() -> None:
+    for section in SECTIONS:
+        if section.heading in advice.BY_ERROR:
+            act = section.text.partition("- **Act**")[2].partition("- **Verify**")[0]
+            redrives = [line for line in Section("", act).commands("petdetect") if "redrive" in line]
+            assert any("--dry-run" not in line for line in redrives), section.heading
+
+
+def test_every_dead_letter_queue_is_explained() -> None:
+    template = (REPOSITORY / "template.yaml").read_text()
+    queues = set(re.findall(r"^  (\w+Queue):$", template, re.MULTILINE))
+    (section,) = (section for section in SECTIONS if section.heading == "Dead letters")
+
+    assert queues
+    assert queues <= set(re.findall(r"^\| (\w+Queue) \|", section.text, re.MULTILINE))
+
+
+def test_every_link_leads_somewhere() -> None:
+    anchors = {_anchor(section.heading) for section in SECTIONS}
+    links = set(re.findall(r"\]\(#([^)]+)\)", DOCUMENT))
+    printed = {advice.runbook(error).partition("#")[2] for error in [*advice.BY_ERROR, "Unheard.Of"]}
+
+    assert links | printed | {"dead-letters"} <= anchors
+
+
+def test_every_command_is_in_the_document() -> None:
+    used = {line.split()[1] for section in SECTIONS for line in section.commands("petdetect")}
+
+    assert used == set(main.commands)
+
+
+# --- petdetect --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def history(deployed: Application) -> Iterator[str]:
+    """The ARN of an execution that failed; while it is asked for, no upload starts the workflow."""
+    arn = deployed.item(deployed.missing())["ExecutionArn"]["S"]
+    with deployed.deaf_to_uploads():
+        yield str(arn)
+
+
+def _failed(application: Application, reason: str, execution: str) -> str:
+    """An image whose record says that it failed for this reason, and whose object is there."""
+    image_id = application.put(CAT, uuid.uuid4().hex)
+    now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    shard = str(int(image_id[0], 16) % 4)
+    record = {
+        "ImageID": image_id,
+        "ProcessingStatus": "failed",
+        "StatusShard": f"failed#{shard}",
+        "Shard": shard,
+        "CreatedAt": now,
+        "UpdatedAt": now,
+        "ListedAt": f"{now}#{image_id}",
+        "OriginalFilename": "cat.jpg",
+        "ExecutionArn": execution,
+        "SourceKey": f"input/{image_id}.jpg",
+        "SourceVersion": "newest",
+    }
+    item = {name: {"S": value} for name, value in record.items()}
+    error = {"M": {"Error": {"S": reason}, "Cause": {"S": "a test"}}}
+    application.dynamodb.put_item(TableName=application.table, Item=item | {"Error": error})
+    return image_id
+
+
+@pytest.mark.parametrize("section", [s for s in SECTIONS if s.commands("petdetect")], ids=lambda s: s.heading)
+def test_commands_do_what_the_runbook_says(application: Application, history: str, section: Section) -> None:
+    commands = section.commands("petdetect")
+    reasons = re.findall(r"--reason (\S+)", " ".join(commands))
+    assert len(set(reasons)) <= 1
+    reason = reasons[0] if reasons else section.heading
+    images = [_failed(application, reason, history)]
+    redrives = [command for command in commands if "redrive" in command and "--dry-run" not in command]
+    if any("--all" in command for command in redrives):
+        images.append(_failed(application, reason, history))
+
+    outputs = [application.petdetect(*shlex.split(command.replace("IMAGE_ID", images[0]))[1:]) for command in commands]
+
+    for command, output in zip(commands, outputs, strict=True):
+        failed_images_are_left = "status" in command and output.code == 3
+        assert output.code == 0 or failed_images_are_left, (command, output)
+    if redrives:
+        assert any("IMAGE_ID" in command or "--all" in command for command in redrives)
+        assert application.petdetect("failed", "--reason", reason).out == "No image has failed.\n"
+        assert [application.status(image_id) for image_id in images] == ["completed"] * len(images)
+        if commands[-1] == "petdetect status":
+            assert outputs[-1].code == 0
+
+
+# --- aws --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def aws() -> botocore.session.Session:
+    return botocore.session.Session()
+
+
+@pytest.mark.parametrize("command", AWS_COMMANDS)
+def test_aws_commands_exist_with_these_options(aws: botocore.session.Session, command: str) -> None:
+    _, service, operation, *rest = shlex.split(command)
+    service = {"s3api": "s3"}.get(service, service)
+    if operation == "wait":
+        operation = _waited_for(aws, service, rest.pop(0))
+    model = _operation(aws, service, operation)
+    assert model.input_shape is not None
+    members = {xform_name(name, "-"): shape for name, shape in model.input_shape.members.items()}
+    options = _options(rest)
+
+    paged = _can_page(aws, service, model.name)
+    assert set(options) - CLI_OPTIONS - (PAGING_OPTIONS if paged else set()) <= set(members)
+    assert {xform_name(name, "-") for name in model.input_shape.required_members} <= set(options)
+    for name, values in options.items():
+        shape = members.get(name)
+        if isinstance(shape, StringShape) and shape.enum:
+            assert set(values) <= set(shape.enum)
+        if shape is not None and shape.type_name == "boolean":
+            assert values == []
+
+
+def test_the_check_of_aws_commands_can_fail(aws: botocore.session.Session) -> None:
+    for wrong in (
+        "aws sqs purge-queues --queue-url URL",
+        "aws sqs purge-queue --queue URL",
+        "aws sqs purge-queue",
+        "aws stepfunctions list-executions --state-machine-arn ARN --status-filter LOST",
+        "aws ssm put-parameter --name N --value V --overwrite yes",
+        "aws sqs purge-queue --queue-url URL --max-items 3",
+    ):
+        with pytest.raises(AssertionError):
+            test_aws_commands_exist_with_these_options(aws, wrong)
+
+
+def _operation(aws: botocore.session.Session, service: str, operation: str) -> OperationModel:
+    model = aws.get_service_model(service)
+    names = {xform_name(name, "-"): name for name in model.operation_names}
+    assert operation in names, (service, operation)
+    return model.operation_model(names[operation])
+
+
+def _waited_for(aws: botocore.session.Session, service: str, waiter: str) -> str:
+    """The operation that a waiter repeats."""
+    waiters = aws.get_waiter_model(service)
+    names = {xform_name(name, "-"): name for name in waiters.waiter_names}
+    assert waiter in names
+    return xform_name(waiters.get_waiter(names[waiter]).operation, "-")
+
+
+def _can_page(aws: botocore.session.Session, service: str, operation: str) -> bool:
+    try:
+        aws.get_paginator_model(service).get_paginator(operation)
+    except ValueError:
+        return False
+    return True
+
+
+def _options(words: list[str]) -> dict[str, list[str]]:
+    options: dict[str, list[str]] = {}
+    for word in words:
+        if word.startswith("--"):
+            options[word.removeprefix("--")] = []
+        else:
+            assert options, f"{word} belongs to no option"
+            options[list(options)[-1]].append(word)
+    return options

@@ -1,0 +1,107 @@
+"""`petdetect reconcile` takes up what was lost; `petdetect status` says whether anything needs attention."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from tests.ops.application import Application, ended, start_petdetect
+
+
+def test_a_lost_event_is_found_and_its_image_finished(application: Application) -> None:
+    with application.deaf_to_uploads():
+        image_id = application.put()
+    before = application.snapshot()
+
+    young = application.petdetect("reconcile")
+    dry = application.petdetect("reconcile", "--older-than", "0", "--dry-run")
+    assert application.snapshot() == before
+    real = application.petdetect("reconcile", "--older-than", "0", "--json")
+
+    assert young.out == "Everything that should be finished is.\n"
+    assert dry.code == 0
+    assert image_id in dry.out
+    assert "start it" in dry.out
+    assert (real.json["gap"], real.json["started"], real.json["closed"]) == (1, 1, 0)
+    assert application.finished(image_id) == "completed"
+    story = application.petdetect("explain", image_id, "--json").json
+    assert [run["kind"] for run in story["executions"]] == ["reconcile"]
+
+
+def test_a_record_that_nobody_works_on_is_closed_and_nothing_but_json_is_printed(application: Application) -> None:
+    image_id = application.missing()
+    long_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    application.dynamodb.update_item(
+        TableName=application.table,
+        Key={"ImageID": {"S": image_id}},
+        UpdateExpression="SET ProcessingStatus = :status, StatusShard = :shard, ClaimedAt = :then REMOVE Notices",
+        ExpressionAttributeValues={
+            ":status": {"S": "processing"},
+            ":shard": {"S": f"processing#{int(image_id[0], 16) % 4}"},
+            ":then": {"S": long_ago},
+        },
+    )
+    assert "its claim belongs to nobody" in application.petdetect("explain", image_id).out
+    assert application.petdetect("status", "--json").json["oldestUnfinished"]["name"] == image_id
+
+    # In a process of its own: log lines and metrics would go to the real standard output.
+    closed = ended(start_petdetect("reconcile", "--json", **application.variables))
+
+    assert closed.json["closed"] == 1
+    assert closed.err == ""
+    assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ExecutionLost"
+
+
+def test_a_failed_image_is_left_to_the_operator(application: Application) -> None:
+    image_id = application.mended()
+    before = application.snapshot()
+
+    found = application.petdetect("reconcile", "--older-than", "0", "--json").json
+
+    assert [(one["action"], one["imageId"]) for one in found["findings"]] == [("leave", image_id)]
+    assert found["gap"] == 0
+    assert application.snapshot() == before
+
+
+def test_status_is_fine_when_nothing_failed(application: Application) -> None:
+    image_id = application.put()
+    application.finished(image_id)
+
+    status = application.petdetect("status", "--json")
+
+    assert status.code == application.petdetect("status").code == 0
+    assert status.json["images"] == {
+        "uploading": 0,
+        "processing": 0,
+        "completed": 1,
+        "needs_review": 0,
+        "rejected": 0,
+        "failed": 0,
+    }
+    assert status.json["runningExecutions"] == 0
+    assert status.json["objectsInInput"] == 0
+
+
+def test_status_needs_attention_when_an_image_failed(application: Application) -> None:
+    image_id = application.mended()
+
+    status = application.petdetect("status")
+    document = application.petdetect("status", "--json").json
+
+    assert status.code == 3
+    assert "failed images; see petdetect failed" in status.out
+    assert document["needsAttention"]
+    assert document["images"]["failed"] == document["objectsInInput"] == 1
+    assert document["oldestObject"]["name"] == f"input/{image_id}.jpg"
+
+
+def test_status_needs_attention_when_any_queue_holds_a_dead_letter(application: Application) -> None:
+    queues = {name.removesuffix("Url"): url for name, url in application.outputs.items() if name.endswith("QueueUrl")}
+    assert set(application.petdetect("status", "--json").json["deadLetters"]) == set(queues)
+    name, url = sorted(queues.items())[0]
+    application.sqs.send_message(QueueUrl=url, MessageBody="{}")
+
+    status = application.petdetect("status", "--json")
+
+    assert status.code == 3
+    assert status.json["deadLetters"] == {queue: int(queue == name) for queue in queues}
+    assert "docs/operations.md#dead-letters" in application.petdetect("status").out
