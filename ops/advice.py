@@ -22,6 +22,12 @@ BY_ERROR = {
 }
 OTHERWISE = f"Nobody expected this error: read the cause and the functions' logs, mend what they name, {_THEN_REDRIVE}."
 
+HELD = (
+    "The daily limit of analysed images was reached. The reconciler starts it after 0:00 UTC; to pay for it today, "
+    "release it."
+)
+RUNBOOK_OF_HELD = "docs/operations.md#dailylimitreached--held-images"
+
 
 def for_error(error: str) -> str:
     """One sentence about what to do, for an image that failed with `error`."""

@@ -8,7 +8,7 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -16,11 +16,12 @@ import click
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ops import output, records, redrive, status, story
+from ops import actual_cost, cost, cost_output, fixed_cost, output, records, redrive, shipped, status, story
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
-from ops.redrive import Outcome, Plan
+from ops.redrive import REDRIVE, RELEASE, Errand, Outcome, Plan
 from pet_detector import reconciler
+from pet_detector.catalogue import Record
 from pet_detector.observability import logger
 
 ATTENTION = 3
@@ -40,6 +41,21 @@ class ImageId(click.ParamType):
         return value
 
 
+class Percent(click.ParamType):
+    """A share: `5%`, or 5."""
+
+    name = "percent"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share between 0 and 1, or a usage error."""
+        if isinstance(value, float):  # a default, converted before
+            return value
+        number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", value)
+        if number is None or float(number[1]) > 100:
+            self.fail(f"{value!r} is no percentage from 0% to 100%.", param, ctx)
+        return float(number[1]) / 100
+
+
 def command(function: Callable[..., Any]) -> click.Command:
     """Make a command of a function that takes the deployment first: with --env and --json, and errors in sentences.
 
@@ -49,14 +65,24 @@ def command(function: Callable[..., Any]) -> click.Command:
     @functools.wraps(function)
     def run(environment: str | None, **arguments: Any) -> None:
         context = click.get_current_context()
-        try:
+        with _in_sentences():
             function(connect(environment or context.obj), **arguments)
-        except (OperatorError, *KNOWN) as error:
-            raise click.ClickException(sentence(error)) from error
 
+    return _added(run, function.__name__)
+
+
+@contextlib.contextmanager
+def _in_sentences() -> Iterator[None]:
+    try:
+        yield
+    except (OperatorError, *KNOWN) as error:
+        raise click.ClickException(sentence(error)) from error
+
+
+def _added(run: Callable[..., Any], name: str) -> click.Command:
     run = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")(run)
     run = click.option("--env", "environment", type=_ENVIRONMENT, help="The same as before the command.")(run)
-    return main.command(function.__name__.partition("_")[0])(run)
+    return main.command(name.partition("_")[0])(run)
 
 
 @click.group(
@@ -67,7 +93,7 @@ Exit codes:
   1  an error; a sentence on standard error says what to do
   2  a wrong option or argument
   3  something needs attention: `status` found failed images or dead letters,
-     or a redriven image did not finish
+     or an image that was started again did not finish
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
@@ -118,67 +144,91 @@ def explain(deployment: Deployment, image_id: str, as_json: bool) -> None:
         output.show_story(found)
 
 
+def starting_again(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Options of the commands that start images again."""
+    for option in (
+        click.option(
+            "--timeout",
+            type=click.IntRange(1),
+            default=600,
+            show_default=True,
+            metavar="SECONDS",
+            help="The longest to wait for one image.",
+        ),
+        click.option("--no-wait", is_flag=True, help="Start them all, and do not wait for their ends."),
+        click.option("--yes", is_flag=True, help="With --all: do not ask."),
+        click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
+    ):
+        function = option(function)
+    return click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())(function)
+
+
 @command
-@click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())
 @click.option("--all", "everything", is_flag=True, help="All failed images.")
 @click.option("--reason", metavar="CODE", help="With --all: only those with this error.")
-@click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-@click.option("--yes", is_flag=True, help="With --all: do not ask.")
-@click.option("--no-wait", is_flag=True, help="Start them all, and do not wait for their ends.")
-@click.option(
-    "--timeout",
-    type=click.IntRange(1),
-    default=600,
-    show_default=True,
-    metavar="SECONDS",
-    help="The longest to wait for one image.",
-)
+@starting_again
 def redrive_images(
+    deployment: Deployment, image_ids: tuple[str, ...], everything: bool, reason: str | None, **options: Any
+) -> None:
+    """Start failed images again, once the cause is removed. Doing it twice does no harm."""
+    if reason and not everything:
+        raise click.UsageError("--reason chooses among --all.")
+    found = records.failed_records(deployment, reason) if everything else None
+    _start_again(deployment, REDRIVE, image_ids, found, **options)
+
+
+@command
+@click.option("--all", "everything", is_flag=True, help="All held images.")
+@starting_again
+def release_images(deployment: Deployment, image_ids: tuple[str, ...], everything: bool, **options: Any) -> None:
+    """Start held images today, past the daily limit. Doing it twice does no harm."""
+    found = records.records_with(deployment, RELEASE.takes) if everything else None
+    _start_again(deployment, RELEASE, image_ids, found, **options)
+
+
+def _start_again(
     deployment: Deployment,
+    errand: Errand,
     image_ids: tuple[str, ...],
-    everything: bool,
-    reason: str | None,
+    found: Iterator[Record] | None,
+    *,
     dry_run: bool,
     yes: bool,
     no_wait: bool,
     timeout: int,
     as_json: bool,
 ) -> None:
-    """Start failed images again, once the cause is removed. Doing it twice does no harm."""
-    _check(image_ids, everything, reason, asks=everything and not (yes or dry_run), as_json=as_json)
-    if everything:
-        image_ids = tuple(record["ImageID"] for record in records.failed_records(deployment, reason))
-    plans = list(records.for_each(functools.partial(redrive.plan, deployment), dict.fromkeys(image_ids)))
+    """Start the images that were named or, if `found` is given, those."""
+    if bool(image_ids) == (found is not None):
+        raise click.UsageError(f"Name the images to {errand.verb}, or give --all.")
+    asks = found is not None and not (yes or dry_run)
+    if asks and as_json:
+        raise click.UsageError("A program cannot be asked: give --yes (or --dry-run) with --all --json.")
+    if found is not None:
+        image_ids = tuple(record["ImageID"] for record in found)
+    plans = list(records.for_each(functools.partial(redrive.plan, deployment, errand), dict.fromkeys(image_ids)))
     if dry_run:
         if as_json:
             output.say_json({"dryRun": True, "images": output.plan_documents(plans)})
         else:
             output.show_plans(plans)
         return
-    if not plans:
-        _show_results([], as_json)
-        return
-    if not everything and (refused := [plan for plan in plans if plan.refusal]):
+    if plans and found is None and (refused := [plan for plan in plans if plan.refusal]):
         raise OperatorError("\n".join(f"{plan.image_id}: {plan.refusal}" for plan in refused))
-    if everything and not yes:
+    if plans and asks:
         possible = sum(not plan.refusal for plan in plans)
-        click.confirm(f"Restart {possible} failed images in {deployment.environment}?", abort=True, err=True)
-    _show_results(_redriven(deployment, plans, None if no_wait else timeout), as_json)
+        question = f"Restart {possible} {errand.takes} images in {deployment.environment}?"
+        click.confirm(question, abort=True, err=True)
+    _show_results(errand, _started_again(deployment, errand, plans, None if no_wait else timeout), as_json)
 
 
-def _check(image_ids: tuple[str, ...], everything: bool, reason: str | None, *, asks: bool, as_json: bool) -> None:
-    if bool(image_ids) == everything:
-        raise click.UsageError("Name the images to redrive, or give --all.")
-    if reason and not everything:
-        raise click.UsageError("--reason chooses among --all.")
-    if asks and as_json:
-        raise click.UsageError("A program cannot be asked: give --yes (or --dry-run) with --all --json.")
-
-
-def _redriven(deployment: Deployment, plans: list[Plan], seconds: float | None) -> list[redrive.Result]:
+def _started_again(
+    deployment: Deployment, errand: Errand, plans: list[Plan], seconds: float | None
+) -> list[redrive.Result]:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), disable=not sys.stderr.isatty()) as progress:
-        task = progress.add_task("Redriving", total=len(plans))
+    is_hidden = not (plans and sys.stderr.isatty())
+    with Progress(*columns, console=Console(stderr=True), disable=is_hidden) as progress:
+        task = progress.add_task(errand.verb, total=len(plans))
         results = []
         for result in redrive.run(deployment, plans, seconds):
             results.append(result)
@@ -186,13 +236,13 @@ def _redriven(deployment: Deployment, plans: list[Plan], seconds: float | None) 
     return results
 
 
-def _show_results(results: list[redrive.Result], as_json: bool) -> None:
+def _show_results(errand: Errand, results: list[redrive.Result], as_json: bool) -> None:
     if as_json:
         output.say_json({"dryRun": False, "images": output.result_documents(results)})
     elif results:
         output.show_results(results)
     else:
-        output.say("There is nothing to redrive.")
+        output.say(f"There is nothing to {errand.verb}.")
     if any(result.outcome not in (Outcome.FINISHED, Outcome.STARTED) for result in results):
         raise click.exceptions.Exit(ATTENTION)
 
@@ -226,3 +276,69 @@ def status_of_all(deployment: Deployment, as_json: bool) -> None:
         output.show_state(deployment.environment, state)
     if state.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
+
+
+def cost_of_images(
+    environment: str | None,
+    images: int,
+    size: float,
+    uncertain: float,
+    kind: str,
+    markdown: bool,
+    actual: bool,
+    days: int,
+    as_json: bool,
+) -> None:
+    """Show what an image and a month cost, line by line.
+
+    The estimate comes from the workflow, the template, samconfig.toml and functions/pet_detector/prices.json, and
+    needs no deployment; it is about prod unless another environment on AWS is named. --actual asks the metrics of a
+    deployment what really ran.
+    """
+    chosen = environment or click.get_current_context().obj
+    if actual:
+        with _in_sentences():
+            found = actual_cost.actual(connect(chosen), days, size)
+        if as_json:
+            output.say_json(cost_output.actual_document(found))
+        else:
+            cost_output.show_actual(found)
+        return
+    chosen = "prod" if chosen == LOCAL else chosen
+    load = cost.Load(images=images, megabytes=size, uncertain=uncertain, kind=cost.Kind(kind))
+    lines = cost.bill(load, shipped.parameters(chosen))
+    monthly = {name: fixed_cost.fixed(name) for name in shipped.environments()}
+    if as_json:
+        output.say_json(cost_output.estimate_document(chosen, load, lines, monthly))
+    elif markdown:
+        output.say(cost_output.markdown(chosen, load, lines, monthly))
+    else:
+        cost_output.show_estimate(chosen, load, lines, monthly)
+
+
+_LOAD = cost.Load()
+for _option in (
+    click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: look back."),
+    click.option("--actual", is_flag=True, help="What really ran, by the metrics of a deployment."),
+    click.option("--markdown", is_flag=True, help="Print the tables of README.md."),
+    click.option(
+        "--type",
+        "kind",
+        type=click.Choice([kind.value for kind in cost.Kind], case_sensitive=False),
+        default=_LOAD.kind.value,
+        show_default=True,
+        help="Type of the state machine.",
+    ),
+    click.option("--uncertain", type=Percent(), default="5%", show_default=True, help="Share that people review."),
+    click.option(
+        "--size",
+        type=click.FloatRange(0),
+        default=_LOAD.megabytes,
+        show_default=True,
+        metavar="MB",
+        help="Of an image.",
+    ),
+    click.option("--images", type=click.IntRange(0), default=_LOAD.images, show_default=True, help="Images a month."),
+):
+    cost_of_images = _option(cost_of_images)
+_added(cost_of_images, "cost")

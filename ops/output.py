@@ -21,6 +21,7 @@ from ops.records import FailedImage
 from ops.redrive import Outcome, Plan, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
+from pet_detector.models import Status
 from pet_detector.notices import message_of, printable
 from pet_detector.reconciler import Action, Report
 
@@ -29,6 +30,7 @@ _WIDTH_OF_A_PIPE = 160
 _STARTED_BY = {
     "event": "the upload's event",
     "redrive": "petdetect redrive (restart)",
+    "release": "petdetect release (past the daily limit)",
     "reconcile": "the reconciler",
     "restart": "a person (restart)",
     "manual": "a person",
@@ -37,7 +39,8 @@ _STARTED_BY = {
 _ACTIONS = {
     Action.START: "start it",
     Action.WAIT: "wait: an execution works on it",
-    Action.LEAVE: "leave it: it failed, see petdetect failed",
+    Action.RELEASE: "start it: it was held, and another day has come",
+    Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
     Action.REPORT: "look at it: it is finished, and its upload is still there",
     Action.CLOSE: "close its record as failed: its execution and its object are gone",
 }
@@ -72,7 +75,8 @@ def age(since: datetime) -> str:
     return " ".join(f"{number} {unit}" for number, unit in chosen)
 
 
-def _print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table; cells are text, whatever they hold."""
     table = Table()
     for number, heading in enumerate(headings):
         table.add_column(heading, overflow="fold", no_wrap=number == 0)  # an ID that is cut in two cannot be copied
@@ -87,7 +91,7 @@ def show_failed(images: list[FailedImage], more: bool) -> None:
     if not images:
         say("No image has failed.")
         return
-    _print_table(
+    print_table(
         ("image", "reason", "failed", "file name", "where"),
         (
             (image.image_id, image.reason, f"{age(image.failed_at)} ago", image.file_name, image.place or "gone")
@@ -125,6 +129,8 @@ def show_story(story: Story) -> None:
         say(f"  {command}")
     if "Error" in record:
         say(f"  runbook: {advice.runbook(str(record['Error'].get('Error')))}")
+    elif story.status == Status.HELD:
+        say(f"  runbook: {advice.RUNBOOK_OF_HELD}")
 
 
 def _verdict(story: Story) -> str:
@@ -181,8 +187,8 @@ def story_document(story: Story) -> dict[str, Any]:
 
 
 def show_plans(plans: list[Plan]) -> None:
-    """What a redrive would do."""
-    _print_table(
+    """What a redrive or a release would do."""
+    print_table(
         ("image", "reason", "what would happen"),
         (
             (plan.image_id, plan.reason, plan.refusal or f"restart with {plan.key} (version {plan.version_id})")
@@ -194,8 +200,8 @@ def show_plans(plans: list[Plan]) -> None:
 
 
 def show_results(results: list[Result]) -> None:
-    """What became of a redrive."""
-    _print_table(
+    """What became of a redrive or a release."""
+    print_table(
         ("image", "outcome", "status", "remark"),
         ((result.image_id, result.outcome, result.status, result.remark) for result in results),
     )
@@ -208,7 +214,7 @@ def show_report(report: Report, dry_run: bool) -> None:
     if not report.findings:
         say("Everything that should be finished is.")
         return
-    _print_table(
+    print_table(
         ("image", "object", "what would be done" if dry_run else "what is to be done"),
         ((found.image_id, found.key, _ACTIONS[found.action]) for found in report.findings),
     )
@@ -234,14 +240,19 @@ def report_document(report: Report, dry_run: bool) -> dict[str, Any]:
 def show_state(environment: str, state: State) -> None:
     """The state of the application."""
     rows = [(status.replace("_", " "), str(number)) for status, number in state.images.items()]
-    _print_table(("images", "number"), rows)
+    print_table(("images", "number"), rows)
     queues = [(name, str(depth)) for name, depth in state.dead_letters.items()]
-    _print_table(("dead letters", "number"), queues)
+    print_table(("dead letters", "number"), queues)
     say(f"Environment:              {environment}")
     say(f"Running executions:       {state.running_executions}")
     say(f"Oldest unfinished image:  {_waiting(state.oldest_unfinished)}")
     oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
     say(f"Objects under input/:     {state.objects_in_input}{oldest}")
+    limit = f" of {state.daily_limit} (DailyAnalysisLimit)" if state.daily_limit else "; there is no daily limit"
+    if state.daily_limit or state.analysed_today:
+        say(f"Analysed today (UTC):     {state.analysed_today}{limit}")
+    if state.images["held"]:
+        say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release")
     if state.images["failed"]:
         say("Needs attention: failed images; see petdetect failed.")
     if any(state.dead_letters.values()):
@@ -268,6 +279,8 @@ def state_document(state: State) -> dict[str, Any]:
         "oldestUnfinished": document(state.oldest_unfinished),
         "objectsInInput": state.objects_in_input,
         "oldestObject": document(state.oldest_object),
+        "analysedToday": state.analysed_today,
+        "dailyAnalysisLimit": state.daily_limit,
         "needsAttention": state.needs_attention,
     }
 
@@ -291,7 +304,7 @@ def failed_document(images: list[FailedImage], more: bool) -> dict[str, Any]:
 
 
 def result_documents(results: list[Result]) -> list[dict[str, str]]:
-    """Results of a redrive for programs."""
+    """Results of a redrive or a release for programs."""
     return [
         {
             "imageId": result.image_id,
@@ -305,7 +318,7 @@ def result_documents(results: list[Result]) -> list[dict[str, str]]:
 
 
 def plan_documents(plans: list[Plan]) -> list[dict[str, Any]]:
-    """Plans of a redrive for programs."""
+    """Plans of a redrive or a release for programs."""
     return [
         {
             "imageId": plan.image_id,

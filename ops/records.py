@@ -1,4 +1,4 @@
-"""Reading the table DetectionLogs as an operator needs it: one image, or all that failed."""
+"""Reading the table DetectionLogs as an operator needs it: one image, or all that failed or are held."""
 
 from __future__ import annotations
 
@@ -88,16 +88,20 @@ def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:
 
 
 def failed_records(deployment: Deployment, reason: str | None = None) -> Iterator[Record]:
-    """Records of failed images, newest upload first; only those whose error is `reason`, if it is given.
+    """Records of failed images, newest upload first; only those whose error is `reason`, if it is given."""
+    failed = records_with(deployment, Status.FAILED)
+    return (record for record in failed if reason is None or error_of(record)[0] == reason)
+
+
+def records_with(deployment: Deployment, status: Status) -> Iterator[Record]:
+    """Records of this status, newest upload first.
 
     The index lags behind the table by moments: what is about to act on an image reads its record again.
     """
     token = None
     while True:
-        page = catalogue.list_images(deployment.table, Query(status=Status.FAILED), PAGE, token)
-        for record in page.records:
-            if reason is None or error_of(record)[0] == reason:
-                yield record
+        page = catalogue.list_images(deployment.table, Query(status=status), PAGE, token)
+        yield from page.records
         token = page.next_token
         if token is None:
             return

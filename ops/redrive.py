@@ -1,4 +1,6 @@
-"""Starts failed images again, once per failure: the execution's name says which failure it answers."""
+"""Starts images again: failed ones, once per failure, and held ones past the daily limit, once per hold. The
+execution's name says which execution it answers.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-# Redrives of the same failure that came to nothing (the claim was not to be had) before somebody should look.
+# Executions for the same failure that came to nothing (the claim was not to be had) before somebody should look.
 MAX_ATTEMPTS = 20
 # Executions at a time: enough to be quick, few enough to leave Rekognition's quota (5 a second at least) to uploads.
 IN_FLIGHT = 10
@@ -41,33 +43,52 @@ def _client() -> SFNClient:
     return boto3.client("stepfunctions", config=CLIENT_CONFIG)
 
 
+@dataclass(frozen=True)
+class Errand:
+    """A reason to start images again: those that have the status `takes`. Its `verb` is the command's name."""
+
+    verb: str
+    participle: str
+    takes: Status
+    past_limit: bool
+
+
+REDRIVE = Errand("redrive", "redriven", Status.FAILED, past_limit=False)
+RELEASE = Errand("release", "released", Status.HELD, past_limit=True)
+
+
 class Outcome(StrEnum):
-    """What became of a redrive."""
+    """What became of an image that was to be started again."""
 
     FINISHED = "finished"
     FAILED = "failed"  # again
     RUNNING = "running"  # still, when the time was over
     STARTED = "started"  # nobody waited
     REFUSED = "refused"
+    HELD = "held"  # by the daily limit
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a redrive of one image would do: start at this object version; or why it does nothing (`refusal`)."""
+    """What would be done about one image: start at this object version; or why nothing is done (`refusal`).
 
+    `last_execution` is the one that failed or held it.
+    """
+
+    errand: Errand
     image_id: str
     status: str
     reason: str = ""
-    failed_execution: str = ""
+    last_execution: str = ""
     key: str = ""
     version_id: str = ""
     refusal: str = ""
 
     def execution_name(self, attempt: int) -> str:
-        """The same for the same failure, so that Step Functions starts it once."""
-        digest = hashlib.sha256(self.failed_execution.encode()).hexdigest()[:16]
+        """The same for the same failure or hold, so that Step Functions starts it once."""
+        digest = hashlib.sha256(self.last_execution.encode()).hexdigest()[:16]
         suffix = f"-{attempt}" if attempt > 1 else ""
-        return f"redrive-{self.image_id}-{digest}{suffix}"
+        return f"{self.errand.verb}-{self.image_id}-{digest}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -81,43 +102,49 @@ class Result:
     execution: str = ""
 
 
-def plan(deployment: Deployment, image_id: str) -> Plan:
+def plan(deployment: Deployment, errand: Errand, image_id: str) -> Plan:
     """Decide about one image, by its record as of now. Raises OperatorError when there is no such image."""
     record = records.read(deployment, image_id)
     status = record.get("ProcessingStatus", "unrecorded")
-    if status != Status.FAILED:
-        return Plan(image_id, status, refusal=f"It is {status}, and only failed images are redriven.")
-    reason = records.error_of(record)[0]
+    if status != errand.takes:
+        refusal = f"It is {status}, and only {errand.takes} images are {errand.participle}."
+        return Plan(errand, image_id, status, refusal=refusal)
+    reason = records.error_of(record)[0] if status == Status.FAILED else "daily limit"
     place = records.place_of(deployment, record)
     if place is None:
-        return Plan(
-            image_id, status, reason, refusal="Its object is gone: restore it first (docs/operations.md says how)."
-        )
-    return Plan(image_id, status, reason, record["ExecutionArn"], *place)
+        refusal = "Its object is gone: restore it first (docs/operations.md says how)."
+        return Plan(errand, image_id, status, reason, refusal=refusal)
+    return Plan(errand, image_id, status, reason, record["ExecutionArn"], *place)
 
 
 def start(deployment: Deployment, chosen: Plan) -> Result:
-    """Start the execution that answers this failure, or find that it was started before.
+    """Start the execution that answers this failure or hold, or find that it was started before.
 
-    An earlier one that has ended and left the same failure on record could not claim the image: then, and only then,
+    An earlier one that has ended and left the record as it was could not claim the image: then, and only then,
     another one is started.
     """
     for attempt in range(1, MAX_ATTEMPTS + 1):
         name = chosen.execution_name(attempt)
         arn = deployment.execution_arn(name)
-        result = Result(chosen.image_id, Outcome.STARTED, Status.FAILED, execution=arn)
+        result = Result(chosen.image_id, Outcome.STARTED, chosen.status, execution=arn)
         if executions.start(
-            deployment.workflow_arn, name, chosen.key, chosen.version_id, chosen.image_id, restart=True
+            deployment.workflow_arn,
+            name,
+            chosen.key,
+            chosen.version_id,
+            chosen.image_id,
+            restart=True,
+            release=chosen.errand.past_limit,
         ):
             return result
         if _describe(arn)["status"] == "RUNNING":
             return result
         record = catalogue.find(deployment.table, chosen.image_id)
-        if record is None or record["ExecutionArn"] != chosen.failed_execution:
+        if record is None or record["ExecutionArn"] != chosen.last_execution:
             return result  # it did its work; whoever waits for it sees how it ended
     raise OperatorError(
-        f"Redriving {chosen.image_id} came to nothing {MAX_ATTEMPTS} times: look at `petdetect explain` and at the "
-        "state Claim Image of its executions."
+        f"To {chosen.errand.verb} {chosen.image_id} came to nothing {MAX_ATTEMPTS} times: look at `petdetect explain` "
+        "and at the state Claim Image of its executions."
     )
 
 
@@ -152,7 +179,7 @@ def _refused(chosen: Plan) -> Result:
 
 
 def _end(deployment: Deployment, started: Result, *, is_late: bool) -> Result | None:
-    """How a started redrive ended; None while it runs and is not late."""
+    """How a started execution ended; None while it runs and is not late."""
     image_id, arn = started.image_id, started.execution
     description = _describe(arn)
     if description["status"] == "RUNNING":
@@ -162,8 +189,10 @@ def _end(deployment: Deployment, started: Result, *, is_late: bool) -> Result | 
     if description["status"] != "SUCCEEDED":
         error = description.get("error") or _WITHOUT_ERROR.get(description["status"], description["status"])
         return Result(image_id, Outcome.FAILED, status, error, arn)
-    if status == Status.FAILED:
-        return Result(image_id, Outcome.FAILED, status, "It was not claimed; redrive it again.", arn)
+    if status == started.status:
+        return Result(image_id, Outcome.FAILED, status, "It was not claimed; run the command again.", arn)
+    if status == Status.HELD:
+        return Result(image_id, Outcome.HELD, status, "The daily limit is reached: petdetect release passes it.", arn)
     if status == Status.PROCESSING:
         return Result(image_id, Outcome.RUNNING, status, "Another execution works on it.", arn)
     return Result(image_id, Outcome.FINISHED, status, execution=arn)

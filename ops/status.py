@@ -10,7 +10,7 @@ import boto3
 
 from ops import records
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector import catalogue, images
+from pet_detector import analyses, catalogue, images
 from pet_detector.models import Status
 
 if TYPE_CHECKING:
@@ -27,7 +27,10 @@ class Waiting:
 
 @dataclass(frozen=True)
 class State:
-    """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing."""
+    """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
+
+    `analysed_today` is what counts against `daily_limit`, and is only counted when there is one (not 0).
+    """
 
     images: dict[str, int]
     dead_letters: dict[str, int]
@@ -35,6 +38,8 @@ class State:
     oldest_unfinished: Waiting | None
     objects_in_input: int
     oldest_object: Waiting | None
+    analysed_today: int
+    daily_limit: int
 
     @property
     def needs_attention(self) -> bool:
@@ -57,6 +62,8 @@ def state_of(deployment: Deployment) -> State:
         oldest_unfinished=_oldest_unfinished(dynamodb, deployment.table),
         objects_in_input=number,
         oldest_object=oldest_object,
+        analysed_today=analyses.spent(deployment.output("AnalysesTableName")),
+        daily_limit=int(deployment.parameters.get("DailyAnalysisLimit", 0)),
     )
 
 

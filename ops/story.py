@@ -20,7 +20,8 @@ from pet_detector.models import REVIEW_FACT, Status
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
-_REDRIVE, _RECONCILE = "redrive-", "reconcile-"
+# Kinds of executions whose names begin with them.
+_BY_NAME = ("redrive", "release", "reconcile")
 
 
 @dataclass(frozen=True)
@@ -122,16 +123,17 @@ def _run(sfn: SFNClient, arn: str) -> Run:
 
 
 def kind_of(name: str, text: str | None) -> str:
-    """Who started an execution, by its name and its input: event, redrive, reconcile, restart, manual or unreadable."""
+    """Who started an execution, by its name and its input: event, redrive, release, reconcile,
+    restart, manual or unreadable.
+    """
     try:
         document = json.loads(text or "")
         asked, event = document.get("restart") is True, document.get("detail-type") == "Object Created"
     except (ValueError, AttributeError):
         return "unreadable"
-    if name.startswith(_REDRIVE):
-        return "redrive"
-    if name.startswith(_RECONCILE):
-        return "reconcile"
+    for kind in _BY_NAME:
+        if name.startswith(f"{kind}-"):
+            return kind
     if asked:
         return "restart"
     return "event" if event else "manual"
@@ -171,6 +173,10 @@ def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tup
         if place is None:
             return f"{told} Its object is gone: a redrive needs it back.", []
         return told, [f"petdetect redrive {image_id}"]
+    if status == Status.HELD:
+        if place is None:
+            return "It was held by the daily limit, and its object is gone: a release needs it back.", []
+        return advice.HELD, [f"petdetect release {image_id}"]
     if place is None:
         return "It is finished, and its object is gone: deleted, or expired by the bucket's lifecycle.", []
     if status == Status.NEEDS_REVIEW:

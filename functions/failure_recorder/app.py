@@ -7,6 +7,7 @@ the whole machine, a stop by hand, data too large, an error of the runtime, ends
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -14,6 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pet_detector import catalogue, images, notices, notifier, settings
 from pet_detector.observability import logger
 
+_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 # What AWS leaves out of the event.
 _ERRORS = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}
 
@@ -86,4 +88,5 @@ def subject_of(text: str | None) -> tuple[str, str] | None:
         image_id = document.get("imageId") or images.image_id_of(key, version)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    return (image_id, key) if isinstance(image_id, str) and isinstance(key, str) else None
+    ours = isinstance(image_id, str) and _IMAGE_ID.fullmatch(image_id) and isinstance(key, str) and key
+    return (image_id, key) if ours else None

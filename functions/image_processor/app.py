@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import analyses, image_format, images, recognizer, settings
 from pet_detector.aws_errors import translate
-from pet_detector.errors import PolicyInvalidError
+from pet_detector.errors import DailyLimitReachedError, PolicyInvalidError
 from pet_detector.models import Rejection
 from pet_detector.observability import bind, count, logger
 from pet_detector.policy import Policy, decide
@@ -57,10 +57,11 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     reused = recognition is not None
     if recognition is None:
         if not event.get("overLimit"):
-            analyses.spend(analyses_table, int(settings.required("DAILY_ANALYSIS_LIMIT")))
+            spend(analyses_table, content_hash, owner=event["executionArn"])
         count("RekognitionCall")
         answer = recognizer.recognize(bucket, event["key"], stored.version_id)
         if isinstance(answer, Rejection):
+            analyses.give_up(analyses_table, content_hash, owner=event["executionArn"])
             return _rejected(facts, answer)
         recognition = answer
         analyses.finish(analyses_table, content_hash, recognition)
@@ -79,6 +80,15 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         "policyVersion": policy.version,
         "modelVersion": recognition.model_version,
     }
+
+
+def spend(table: str, content_hash: str, *, owner: str) -> None:
+    """Count the image against the daily limit. Raises DailyLimitReachedError; the bytes are then free for others."""
+    try:
+        analyses.spend(table, int(settings.required("DAILY_ANALYSIS_LIMIT")))
+    except DailyLimitReachedError:
+        analyses.give_up(table, content_hash, owner)
+        raise
 
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:

@@ -8,13 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from boto3.dynamodb.types import TypeDeserializer
 
+from pet_detector import catalogue
 from pet_detector.activity import measurements
 from pet_detector.models import Measurement
 from pet_detector.observability import logger, publish
-
-_deserialize = TypeDeserializer().deserialize
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -31,4 +29,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def _image(change: dict[str, Any], name: str) -> dict[str, Any] | None:
     item = change.get(name)
-    return {attribute: _deserialize(value) for attribute, value in item.items()} if item else None
+    return catalogue.plain(item) if item else None

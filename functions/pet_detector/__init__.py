@@ -1,6 +1,10 @@
 """The domain of the Pet Detector: what a picture is, what is on it, where it belongs and who must hear of it.
 
-`models`, `errors`, `policy` and `image_format` are pure. `recognizer` (Amazon Rekognition), `images` (Amazon S3),
-`catalogue` (Amazon DynamoDB) and `notices` (Amazon SNS) are the boundaries: only they call AWS, and they translate
-AWS's errors into the domain's own. `settings` and `observability` stand at the bottom.
+`models`, `errors`, `policy`, `image_format`, `prices` and `activity` (what a change of a record means) are pure.
+`recognizer` (Amazon Rekognition), `images` (Amazon S3), `catalogue` and `analyses` (Amazon DynamoDB), `executions` (AWS
+Step Functions) and `notices` (Amazon SNS) are the boundaries: they call AWS, each for itself, and translate AWS's
+errors into the domain's own. Only `dependencies` calls AWS besides them: it asks whether those services answer. What
+needs several of them stands above: `notifier` tells people of a fact once, `reconciler` finishes what was left
+unfinished. `aws_errors`, `settings` and `observability` stand at the bottom, `http_api` is what the API's functions
+share.
 """

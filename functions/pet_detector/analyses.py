@@ -103,6 +103,22 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
         )
 
 
+def give_up(table: str, content_hash: str, owner: str) -> None:
+    """End the lease without an answer: nobody needs to wait for one. Nothing when it is another's by now."""
+    with translated("dynamodb:UpdateItem Analyses"):
+        try:
+            _client().update_item(
+                TableName=table,
+                Key={"ContentHash": {"S": content_hash}},
+                UpdateExpression="REMOVE LeaseOwner, LeaseEnds",
+                ConditionExpression="LeaseOwner = :owner",
+                ExpressionAttributeValues={":owner": {"S": owner}},
+            )
+        except ClientError as error:
+            if code_of(error) != "ConditionalCheckFailedException":
+                raise
+
+
 def spend(table: str, limit: int) -> None:
     """Count one image to be analysed today; `limit` 0 switches the brake off, and costs no call.
 
@@ -110,12 +126,11 @@ def spend(table: str, limit: int) -> None:
     """
     if limit == 0:
         return
-    now = datetime.now(UTC)
     with translated("dynamodb:UpdateItem Analyses"):
         try:
             _client().update_item(
                 TableName=table,
-                Key={"ContentHash": {"S": f"analysed#{now:%Y-%m-%d}"}},
+                Key=_counter_of_today(),
                 UpdateExpression="ADD Images :one SET ExpiresAt = :expires",
                 ConditionExpression="attribute_not_exists(Images) OR Images < :limit",
                 ExpressionAttributeValues={
@@ -130,3 +145,14 @@ def spend(table: str, limit: int) -> None:
             raise DailyLimitReachedError(
                 f"{limit} images were analysed today; the next day begins at 0:00 UTC."
             ) from None
+
+
+def spent(table: str) -> int:
+    """Images that `spend` counted today; an operator wants to know."""
+    with translated("dynamodb:GetItem Analyses"):
+        item = _client().get_item(TableName=table, Key=_counter_of_today(), ConsistentRead=True).get("Item", {})
+    return int(item["Images"]["N"]) if item else 0
+
+
+def _counter_of_today() -> Any:
+    return {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}

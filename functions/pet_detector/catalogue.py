@@ -96,7 +96,7 @@ def announce(
         except ClientError as error:
             if code_of(error) != "ConditionalCheckFailedException":
                 raise
-            return _plain(error.response["Item"])  # type: ignore[typeddict-item]  # not in botocore's general error
+            return plain(error.response["Item"])  # type: ignore[typeddict-item]  # not in botocore's general error
     return record
 
 
@@ -105,7 +105,7 @@ def find(table: str, image_id: str) -> Record | None:
     with translated("dynamodb:GetItem"):
         answer = _client().get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
     item = answer.get("Item", {})
-    return _plain(item) if "ProcessingStatus" in item and not _is_forgotten(item) else None
+    return plain(item) if "ProcessingStatus" in item and not _is_forgotten(item) else None
 
 
 def _is_forgotten(item: dict[str, Any]) -> bool:
@@ -114,7 +114,8 @@ def _is_forgotten(item: dict[str, Any]) -> bool:
     return waits and int(item["ExpiresAt"]["N"]) < time.time()
 
 
-def _plain(item: dict[str, Any]) -> Record:
+def plain(item: dict[str, Any]) -> Record:
+    """A record as Python's own values; `item` is as DynamoDB and its streams write it. Numbers become Decimals."""
     return {name: _deserialize(value) for name, value in item.items()}
 
 
@@ -182,7 +183,7 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
     arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
     records: list[Record] = []
     for page in _client().get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": limit + 1}):
-        records += [_plain(item) for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
+        records += [plain(item) for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
         if len(records) >= limit:
             break
     return records[:limit]
@@ -248,11 +249,15 @@ def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, e
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
                 ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error_of_aws:
             if code_of(error_of_aws) != "ConditionalCheckFailedException":
                 raise
-            return False
+            # When an answer is lost on its way the SDK asks again, and finds what this very call wrote.
+            found = plain(cast(dict[str, Any], error_of_aws.response).get("Item", {}))
+            wanted = {"ProcessingStatus": Status.FAILED, "ExecutionArn": execution_arn, "UpdatedAt": time_text}
+            return wanted.items() <= found.items()
     return True
 
 
@@ -275,7 +280,7 @@ def abandoned(table: str, claimed_before: str) -> Iterator[Record]:
         )
         with translated("dynamodb:Query"):
             for page in pages:
-                yield from map(_plain, page["Items"])
+                yield from map(plain, page["Items"])
 
 
 def claim_notice(table: str, image_id: str, fact: str) -> bool:

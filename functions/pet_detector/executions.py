@@ -35,7 +35,9 @@ def start(
     restart: bool = False,
     release: bool = False,
 ) -> bool:
-    """Start the workflow for an object version; False when an execution of this name was started before.
+    """Start the workflow for an object version; False when an execution of this name has ended, or has another input.
+
+    Starting one again that still runs is a success, as for AWS.
 
     `image_id` names the record. `received` is when the object was stored, if the workflow has not heard of it yet.
     `restart` takes up a failed or held image; `release` lets it pass the daily limit. A name can be used once in 90

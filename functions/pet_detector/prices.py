@@ -8,17 +8,23 @@ from pathlib import Path
 
 PRICES_FILE = Path(__file__).with_name("prices.json")
 
-# Transitions of the workflow, its start included, for an image that is certain or rejected, and what a review adds;
-# tests/template counts them in image_workflow.asl.yaml.
-TRANSITIONS = 8
+# States entered for an image that is certain or rejected, which AWS bills as transitions, and what a review adds;
+# tests/cost counts them in image_workflow.asl.yaml.
+TRANSITIONS = 7
 REVIEW_TRANSITIONS = 1
+
+
+@cache
+def prices_document() -> dict[str, str | float]:
+    """The price file: US dollars per unit by name, and as text their `date`, `source` and what they are `about`."""
+    document: dict[str, str | float] = json.loads(PRICES_FILE.read_text())
+    return document
 
 
 @cache
 def prices() -> dict[str, float]:
     """US dollars per unit, by name."""
-    document = json.loads(PRICES_FILE.read_text())
-    return {name: price for name, price in document.items() if isinstance(price, int | float)}
+    return {name: price for name, price in prices_document().items() if not isinstance(price, str)}
 
 
 def image_cost(*, analysed: bool, uncertain: bool) -> float:

@@ -161,10 +161,6 @@ def _close(application: Application, finding: Finding) -> bool:
         return False
     execution = record["ExecutionArn"]
     error, cause = "ExecutionLost", "The execution ended without a word, and the object is not under input/ any more."
-    if not catalogue.record_failure(
-        application.table, finding.image_id, execution_arn=execution, key=finding.key, error=error, cause=cause
-    ):
-        return False
     notice = notices.failed_image(
         finding.image_id,
         key=finding.key,
@@ -174,6 +170,10 @@ def _close(application: Application, finding: Finding) -> bool:
         correlation_id=record["CorrelationId"],
         stage=application.stage,
     )
+    # First the notice: a run that ends in between leaves a record that the next run finds again.
     notifier.tell_once(application.table, application.topic_arn, finding.image_id, notice)
-    logger.warning("Record closed", image_id=finding.image_id, execution_id=execution)
-    return True
+    closed = catalogue.record_failure(
+        application.table, finding.image_id, execution_arn=execution, key=finding.key, error=error, cause=cause
+    )
+    logger.warning("Record closed", image_id=finding.image_id, execution_id=execution, closed=closed)
+    return closed

@@ -14,13 +14,14 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from email.message import Message
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from local.api_client import ApiClient
-from local.deploy import stack_outputs
+from local.deploy import stack_outputs, stack_resources
 from local.engine import REPOSITORY, Engine
 
 ORIGIN = "http://localhost:3000"  # AllowedOrigin's default in template.yaml
@@ -239,12 +240,41 @@ class Application:
             tried[state] += event["type"] == "TaskScheduled"
         return tried
 
-    def forget_warm_environments(self, output: str) -> None:
-        """Make the function that this output names start in fresh environments, as a deployment does."""
-        functions, name = self.engine.client("lambda"), self.outputs[output]
-        memory = functions.get_function_configuration(FunctionName=name)["MemorySize"]
-        functions.update_function_configuration(FunctionName=name, MemorySize=memory)
-        functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+    @cached_property
+    def functions(self) -> dict[str, str]:
+        """Name of each function by its logical id."""
+        return stack_resources(self.engine, "AWS::Lambda::Function")
+
+    def configure(self, function: str, **variables: str) -> dict[str, str]:
+        """Give a function these environment variables, and return what it had; it starts in fresh environments then,
+        as after a deployment.
+        """
+        client, name = self.engine.client("lambda"), self.functions[function]
+        before: dict[str, str] = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
+        client.get_waiter("function_updated_v2").wait(FunctionName=name)
+        return before
+
+    @contextlib.contextmanager
+    def configured(self, function: str, **variables: str) -> Iterator[None]:
+        """A function has these environment variables inside the block."""
+        before = self.configure(function, **variables)
+        try:
+            yield
+        finally:
+            self.configure(function, **before)
+
+    @cached_property
+    def _impatient_reconciler(self) -> str:
+        self.configure("ReconcilerFunction", OVERDUE_MINUTES="0")
+        return self.functions["ReconcilerFunction"]
+
+    def reconcile(self) -> dict[str, int]:
+        """Run the reconciler, to which every upload is overdue at once: what it says it did."""
+        answer = self.engine.client("lambda").invoke(FunctionName=self._impatient_reconciler)
+        assert "FunctionError" not in answer, answer["Payload"].read()
+        report: dict[str, int] = json.loads(answer["Payload"].read())
+        return report
 
     @contextlib.contextmanager
     def deaf_to_uploads(self) -> Iterator[None]:
@@ -257,6 +287,35 @@ class Application:
             yield
         finally:
             events.enable_rule(Name=rules[0])
+
+    # --- Logs and metrics ---------------------------------------------------------------------------------------------
+
+    def log_lines(self, image_id: str) -> list[dict[str, Any]]:
+        """What the functions logged about an image."""
+        logs = self.engine.client("logs")
+        groups = stack_resources(self.engine, "AWS::Logs::LogGroup")
+        pages = logs.get_paginator("filter_log_events").paginate(logGroupName=groups["FunctionsLogGroup"])
+        texts = [event["message"] for page in pages for event in page["events"] if image_id in event["message"]]
+        return [json.loads(text) for text in texts]
+
+    def metrics(self) -> dict[tuple[str, ...], tuple[float, int]]:
+        """Sum and number of all values by metric: its name, and the value of its dimension if it has one."""
+        cloudwatch, hour = self.engine.client("cloudwatch"), timedelta(hours=1)
+        now = datetime.now(UTC)
+        found = {}
+        for metric in cloudwatch.list_metrics(Namespace="PetDetector")["Metrics"]:
+            points = cloudwatch.get_metric_statistics(
+                **{name: metric[name] for name in ("Namespace", "MetricName", "Dimensions")},
+                **{"StartTime": now - 2 * hour, "EndTime": now + hour, "Period": 86400},
+                Statistics=["Sum", "SampleCount"],
+            )["Datapoints"]
+            own = [dimension["Value"] for dimension in metric["Dimensions"] if dimension["Name"] != "service"]
+            assert len(own) == len(metric["Dimensions"]) - 1, metric  # every metric says of which stack it is
+            found[metric["MetricName"], *own] = (
+                sum(point["Sum"] for point in points),
+                int(sum(point["SampleCount"] for point in points)),
+            )
+        return found
 
     # --- Notices ------------------------------------------------------------------------------------------------------
 
@@ -272,12 +331,17 @@ class Application:
         """Subscribe to the notices; those sent before are lost."""
         assert self._inbox
 
-    def notices(self, image_id: str) -> list[dict[str, Any]]:
-        """All notices about an image since `listen`, as SNS delivers them. Wait for its executions first."""
+    def notices(self, image_id: str = "") -> list[dict[str, Any]]:
+        """All notices about an image (by default: any) since `listen`, as SNS delivers them.
+
+        Wait for its executions first.
+        """
         sqs, queue = self._inbox
         with self._lock:
             while batch := sqs.receive_message(QueueUrl=queue, MaxNumberOfMessages=10).get("Messages", []):
                 for message in batch:
                     self._notices.append(json.loads(message["Body"]))
                     sqs.delete_message(QueueUrl=queue, ReceiptHandle=message["ReceiptHandle"])
-            return [notice for notice in self._notices if notice["MessageAttributes"]["ImageID"]["Value"] == image_id]
+            return [
+                notice for notice in self._notices if image_id in ("", notice["MessageAttributes"]["ImageID"]["Value"])
+            ]

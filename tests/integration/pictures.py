@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+import uuid
 import zlib
 
 from PIL import Image
@@ -46,6 +47,11 @@ def truncated_jpeg() -> bytes:
 def cat_of(size: int) -> bytes:
     """The photo of a cat, `size` bytes long: what follows a JPEG's end belongs to no picture and is allowed."""
     return CERTAIN_CAT.read_bytes().ljust(size, b"\0")
+
+
+def new_cat() -> bytes:
+    """The photo of a cat in bytes that nobody has seen before."""
+    return CERTAIN_CAT.read_bytes() + uuid.uuid4().bytes
 
 
 def cat_as_png() -> bytes:

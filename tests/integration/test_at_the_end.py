@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
+from typing import Any
 
-from .application import FINAL, Application
+import pytest
+
+from pet_detector import prices
+
+from .application import FINAL, Application, eventually
 from .gallery import Gallery
 
 
@@ -46,3 +52,71 @@ def test_every_name_in_the_bucket_is_our_own(application: Application, quiet_gal
     ]
 
     assert strange == []
+
+
+# --- Metrics: a day's numbers equal what the records say --------------------------------------------------------------
+
+
+def _items(application: Application) -> list[dict[str, Any]]:
+    scan = application.dynamodb.get_paginator("scan").paginate(TableName=application.table)
+    return [item for page in scan for item in page["Items"]]
+
+
+def _ends(application: Application) -> Counter[str]:
+    """How many executions ended in which state."""
+    pages = application.sfn.get_paginator("list_executions").paginate(stateMachineArn=application.workflow)
+    return Counter(application.ended(found["executionArn"]) for page in pages for found in page["executions"])
+
+
+def _expected(application: Application) -> dict[tuple[str, ...], float]:
+    """The metrics that count, as records, executions and notices have them."""
+    came = [item for item in _items(application) if item["ProcessingStatus"]["S"] != "uploading"]
+    status = Counter(item["ProcessingStatus"]["S"] for item in came)
+    animals = Counter(item["DetectedAnimal"]["S"] for item in came if "DetectedAnimal" in item)
+    reasons = Counter(item["ReasonCode"]["S"] for item in came if "ReasonCode" in item)
+    failures = [fact for item in came for fact in item.get("Notices", {}).get("SS", []) if fact != "uncertain"]
+    ends = _ends(application)
+    return {
+        ("ImageReceived",): len(came),
+        **{("ImageClassified", animal): count for animal, count in animals.items()},
+        **{("ImageRejected", reason): count for reason, count in reasons.items()},
+        ("ImageUncertain",): status["needs_review"],
+        ("ImageFailed",): len(failures),
+        ("ImageHeld",): ends["Image Held"],
+        ("DuplicateIgnored",): ends["Already Claimed"],
+        ("AnalysisReused",): sum(item.get("AnalysisReused") == {"BOOL": True} for item in came),
+        ("NoticeSent",): len(application.notices()),
+    }
+
+
+def test_metrics_equal_the_records(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    expected = _expected(application)
+
+    def published() -> dict[tuple[str, ...], float]:
+        return {name: total for name, (total, _) in application.metrics().items() if name in expected}
+
+    wanted = {name: count for name, count in expected.items() if count}
+    assert {"ImageClassified", "ImageRejected", "DuplicateIgnored"} <= {name for name, *_ in wanted}
+    try:  # the stream is read a little later
+        eventually(lambda: published() == wanted, "the metrics equal the records", 15)
+    except AssertionError:
+        assert published() == wanted
+
+
+def test_cost_and_time_are_measured_once_an_image(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    ended = [item for item in _items(application) if item["ProcessingStatus"]["S"] != "uploading"]
+    cost = sum(
+        prices.image_cost(
+            analysed=item.get("AnalysisReused") == {"BOOL": False},
+            uncertain=item["ProcessingStatus"]["S"] == "needs_review",
+        )
+        for item in ended
+    )
+    metrics = application.metrics()
+
+    assert metrics["EstimatedCost",] == (pytest.approx(cost), len(ended))
+    assert metrics["ProcessingTime",][1] == len(ended)
+    confidences = [float(item["ConfidenceScore"]["N"]) for item in ended if "ConfidenceScore" in item]
+    assert metrics["ConfidenceScore",] == (pytest.approx(sum(confidences)), len(confidences))

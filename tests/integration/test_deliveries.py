@@ -109,7 +109,7 @@ def repair_policy(application: Application, quiet_gallery: Gallery) -> Iterator[
 
     def put(value: str) -> None:
         ssm.put_parameter(Name=name, Value=value, Overwrite=True)
-        application.forget_warm_environments("ImageProcessorFunctionName")  # they remember the policy for a minute
+        application.configure("ImageProcessorFunction")  # warm environments remember the policy for a minute
 
     put('{"minimum": "high"')
     try:
@@ -131,7 +131,7 @@ def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
     assert notice["MessageAttributes"]["Kind"]["Value"] == "ImageProcessingFailed"
     assert notice["MessageAttributes"]["Error"]["Value"] == "PolicyInvalidError"
     assert item["ExecutionArn"]["S"] in notice["Message"]
-    assert '"restart": true' in notice["Message"]
+    assert f"petdetect redrive {image_id}" in notice["Message"]
     assert "Traceback" not in notice["Message"]
 
     repair_policy()

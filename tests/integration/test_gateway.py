@@ -28,12 +28,6 @@ def test_without_the_right_key_nothing_is_told(application: Application, verb: s
     assert_says(answer, 403, "INVALID_API_KEY")
 
 
-def test_health_needs_no_key(application: Application) -> None:
-    answer = application.call("GET", "/health", key=None)
-
-    assert (answer.status, answer.json) == (200, {"status": "ok"})
-
-
 @pytest.mark.parametrize(
     "body",
     [

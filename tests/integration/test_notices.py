@@ -20,6 +20,7 @@ def test_people_are_told_once_of_an_uncertain_image(application: Application, ga
         "Stage": "local",
         "LeansTo": "cat",
         "HighestScore": f"{image.record['scores']['cat']:.2f}",
+        "CorrelationID": image.record["correlationId"],
     }
     assert notice["MessageAttributes"]["HighestScore"]["Type"] == "Number"
     assert notice["Subject"] == f"[local] Please review image {image.id}"

@@ -16,6 +16,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -117,9 +118,44 @@ class Application:
 
     def put(self, picture: Path = CAT, image_id: str = "") -> str:
         """Put a picture under input/, which starts the workflow, and return its id."""
+        return self.put_bytes(picture.read_bytes(), image_id)
+
+    def put_bytes(self, data: bytes, image_id: str = "") -> str:
+        """The same with any bytes."""
         image_id = image_id or uuid.uuid4().hex
-        self.s3.put_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg", Body=picture.read_bytes())
+        self.s3.put_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg", Body=data)
         return image_id
+
+    def fresh(self, picture: Path) -> bytes:
+        """A JPEG's bytes with a comment that nobody has seen: Rekognition must be asked."""
+        data, comment = picture.read_bytes(), uuid.uuid4().bytes
+        return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+
+    def held(self, picture: Path = DOG) -> str:
+        """An image that the daily limit holds; by now there is no limit any more."""
+        with self.daily_limit_reached():
+            return self.put_held(picture)
+
+    def put_held(self, picture: Path = DOG) -> str:
+        """Put a picture that Rekognition must be asked about, and wait until it is held."""
+        image_id = self.put_bytes(self.fresh(picture))
+        eventually(lambda: self.status(image_id) == "held", f"image {image_id} is held")
+        return image_id
+
+    def hold_since_yesterday(self, image_id: str) -> None:
+        """Let a held image's record be from the day before."""
+        self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"ImageID": {"S": image_id}},
+            UpdateExpression="SET UpdatedAt = :then",
+            ExpressionAttributeValues={":then": {"S": "2026-01-01T00:00:00.000Z"}},
+        )
+
+    def analysed_today(self) -> int:
+        """What the brake has counted."""
+        key = {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}
+        item = self.dynamodb.get_item(TableName=self.outputs["AnalysesTableName"], Key=key).get("Item")
+        return int(item["Images"]["N"]) if item else 0
 
     def announce(self) -> str:
         """Ask the API for an upload form, and do not use it: the image's id."""
@@ -201,12 +237,16 @@ class Application:
         """No record, no object, no dead letter, as after the first deployment."""
         for item in self._items():
             self.dynamodb.delete_item(TableName=self.table, Key={"ImageID": item["ImageID"]})
-        for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket):
-            for entry in page.get("Versions", []) + page.get("DeleteMarkers", []):
-                self.s3.delete_object(Bucket=self.bucket, Key=entry["Key"], VersionId=entry["VersionId"])
+        self.forget_objects()
         for name, url in self.outputs.items():
             if name.endswith("QueueUrl"):
                 self.sqs.purge_queue(QueueUrl=url)
+
+    def forget_objects(self) -> None:
+        """Delete every version of every object."""
+        for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket):
+            for entry in page.get("Versions", []) + page.get("DeleteMarkers", []):
+                self.s3.delete_object(Bucket=self.bucket, Key=entry["Key"], VersionId=entry["VersionId"])
 
     # --- What goes wrong ----------------------------------------------------------------------------------------------
 
@@ -230,6 +270,30 @@ class Application:
         functions, name = self.engine.client("lambda"), self.outputs[output]
         memory = functions.get_function_configuration(FunctionName=name)["MemorySize"]
         functions.update_function_configuration(FunctionName=name, MemorySize=memory)
+        functions.get_waiter("function_updated_v2").wait(FunctionName=name)
+
+    @contextlib.contextmanager
+    def daily_limit_reached(self) -> Iterator[None]:
+        """One image a day may be analysed inside the block, and it was."""
+        key = {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}
+        values = {":one": {"N": "1"}}
+        self.dynamodb.update_item(
+            TableName=self.outputs["AnalysesTableName"],
+            Key=key,
+            UpdateExpression="SET Images = :one",
+            ExpressionAttributeValues=values,
+        )
+        self._set_daily_limit(1)
+        try:
+            yield
+        finally:
+            self._set_daily_limit(0)
+
+    def _set_daily_limit(self, images: int) -> None:
+        functions, name = self.engine.client("lambda"), self.outputs["ImageProcessorFunctionName"]
+        variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        variables["DAILY_ANALYSIS_LIMIT"] = str(images)
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
         functions.get_waiter("function_updated_v2").wait(FunctionName=name)
 
     @contextlib.contextmanager

@@ -18,7 +18,7 @@ os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 from local.deploy import deploy
 from local.engine import REPOSITORY, Engine, UserError
 from ops import records, redrive
-from pet_detector import catalogue, executions, images, notices
+from pet_detector import analyses, catalogue, executions, images, notices
 from tests.ops.application import Application
 
 
@@ -45,7 +45,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
 @pytest.fixture(scope="module", autouse=True)
 def _no_clients_left() -> Iterator[None]:
     """What the command keeps in this process belongs to this engine: other suites have their own AWS."""
-    boundaries: tuple[Any, ...] = (catalogue, executions, images, notices, records, redrive)
+    boundaries: tuple[Any, ...] = (analyses, catalogue, executions, images, notices, records, redrive)
     yield
     for boundary in boundaries:
         boundary._client.cache_clear()

@@ -75,6 +75,7 @@ def test_status_is_fine_when_nothing_failed(application: Application) -> None:
         "completed": 1,
         "needs_review": 0,
         "rejected": 0,
+        "held": 0,
         "failed": 0,
     }
     assert status.json["runningExecutions"] == 0

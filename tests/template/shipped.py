@@ -4,6 +4,7 @@ state machines that it names.
 
 from __future__ import annotations
 
+import ast
 import copy
 import re
 import warnings
@@ -27,6 +28,9 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 TEMPLATE = REPOSITORY / "template.yaml"
 FUNCTIONS = REPOSITORY / "functions"
 EVENTS = REPOSITORY / "events"
+
+# What takes messages and holds those that found no way.
+TWO_WEEKS = 14 * 24 * 60 * 60  # in seconds; SQS keeps nothing longer
 
 # What SAM asks of AWS to translate a template: the managed policies that it attaches by name.
 MANAGED_POLICIES = {
@@ -166,6 +170,30 @@ def machines() -> list[Machine]:
         for name, resource in source()["Resources"].items()
         if resource["Type"] == "AWS::Serverless::StateMachine"
     ]
+
+
+def modules_of(module: str) -> dict[str, ast.Module]:
+    """A module of functions/ and all of ours that it imports, parsed, by name."""
+    found: dict[str, ast.Module] = {}
+    waiting = {module}
+    while waiting:
+        name = waiting.pop()
+        file = FUNCTIONS / f"{name.replace('.', '/')}.py"
+        if name in found or not file.exists():
+            continue
+        found[name] = ast.parse(file.read_text())
+        for node in ast.walk(found[name]):
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                waiting |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+            if isinstance(node, ast.Import):
+                waiting |= {alias.name for alias in node.names}
+    return found
+
+
+def code_of(function: str) -> dict[str, ast.Module]:
+    """The modules that run in a function of the template, parsed, by name."""
+    handler: str = resources("AWS::Lambda::Function")[function]["Handler"]
+    return modules_of(handler.rpartition(".")[0])
 
 
 def invoked_function(task: dict[str, Any]) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import importlib
 import json
 import warnings
@@ -20,12 +21,12 @@ with warnings.catch_warnings():
     from moto import mock_aws
 
 from local.samples import SAMPLES
-from pet_detector import catalogue, images, notices, recognizer
+from pet_detector import analyses, catalogue, dependencies, executions, images, notices, prices, recognizer
 from pet_detector.models import Label
 
-from .shipped import EVENTS, invoked_function, machines, resources, source
+from .shipped import EVENTS, invoked_function, machines, references, resources, source
 
-BUCKET, TABLE, POLICY = "images", "DetectionLogs", "detection-policy"
+BUCKET, TABLE, ANALYSES, POLICY = "images", "DetectionLogs", "Analyses", "detection-policy"
 ANIMALS = {"samples/cat.jpg": "Cat", "samples/dog.jpg": "Dog"}
 CAT = "c0ffee00000000000000000000000001"
 
@@ -47,18 +48,26 @@ class Context:
 
 
 class Aws:
-    """Moto's AWS, with what the template makes and the events name."""
+    """Moto's AWS, with what the template makes and the events name; `printed` is what functions wrote since asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, printed: Callable[[], str]) -> None:
+        self.printed = printed
         self.s3 = boto3.client("s3")
         self.dynamodb = boto3.client("dynamodb")
         self.sns = boto3.client("sns")
         self.s3.create_bucket(Bucket=BUCKET)
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         self.stored = {key: self.s3.put_object(Bucket=BUCKET, Key=key, Body=data) for key, data in SAMPLES.items()}
-        table = resources("AWS::DynamoDB::Table")["DetectionLogsTable"]
         shape = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-        self.dynamodb.create_table(TableName=TABLE, **{name: table[name] for name in shape})
+        for name, logical_id in ((TABLE, "DetectionLogsTable"), (ANALYSES, "AnalysesTable")):
+            table = resources("AWS::DynamoDB::Table")[logical_id]
+            self.dynamodb.create_table(TableName=name, **{part: table[part] for part in shape if part in table})
+        self.sfn = boto3.client("stepfunctions")
+        self.workflow = self.sfn.create_state_machine(
+            name="ImageWorkflow",
+            definition='{"StartAt": "End", "States": {"End": {"Type": "Succeed"}}}',
+            roleArn="arn:aws:iam::000000000000:role/ImageWorkflow",
+        )["stateMachineArn"]
         self.topic = self.sns.create_topic(Name="notices")["TopicArn"]
         value = '{"minimum": 80, "margin": 15, "floor": 50}'
         boto3.client("ssm").put_parameter(Name=POLICY, Value=value, Type="String")
@@ -74,14 +83,15 @@ class Aws:
 
 def forget_clients() -> None:
     """Clients are kept by the functions, and belong to the AWS that was there when they were made."""
-    for module in (catalogue, images, notices, recognizer):
+    for module in (analyses, catalogue, executions, images, notices, recognizer):
         module._client.cache_clear()
+    dependencies._last = None
     clear_caches()
     DEFAULT_PROVIDERS.clear()
 
 
 @pytest.fixture
-def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Iterator[Aws]:
     """An AWS of its own for each test, and a recognizer that knows the samples."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, "testing")
@@ -96,10 +106,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     with warnings.catch_warnings(), mock_aws():
         warnings.simplefilter("ignore", DeprecationWarning)  # of moto
         forget_clients()
-        running = Aws()
+        running = Aws(lambda: capsys.readouterr().out)
         values = {
             "IMAGE_BUCKET_NAME": BUCKET,
             "DETECTION_LOGS_TABLE_NAME": TABLE,
+            "ANALYSES_TABLE_NAME": ANALYSES,
+            "DAILY_ANALYSIS_LIMIT": "0",
+            "IMAGE_WORKFLOW_ARN": running.workflow,
+            "OVERDUE_MINUTES": "0",
             "NOTICES_TOPIC_ARN": running.topic,
             "POLICY_PARAMETER_NAME": POLICY,
             "STAGE": "local",
@@ -158,13 +172,65 @@ def notification_service_uncertain(aws: Aws) -> None:
     happened = event("notification_service_uncertain")
     assert run("notification_service", happened) == {"notice": "sent"}
     assert run("notification_service", happened) == {"notice": "already_sent"}
-    assert aws.record(happened["imageId"])["ReviewNotice"] == {"S": "uncertain"}
+    assert aws.record(happened["imageId"])["Notices"] == {"SS": ["uncertain"]}
 
 
 def notification_service_failed(aws: Aws) -> None:
     happened = event("notification_service_failed")
     assert run("notification_service", happened) == {"notice": "sent"}
-    assert aws.record(happened["imageId"])["FailureNotice"] == {"S": happened["executionArn"]}
+    assert aws.record(happened["imageId"])["Notices"] == {"SS": [happened["executionArn"]]}
+
+
+def record_failure(aws: Aws, name: str, error: str) -> None:
+    happened = event(name)
+    assert run("failure_recorder", happened) == {"recorded": True, "notice": "sent"}
+    assert run("failure_recorder", happened) == {"recorded": False, "notice": "already_sent"}
+    found = json.loads(happened["detail"]["input"])["detail"]["object"]["key"]
+    record = aws.record(found.removeprefix("input/").removesuffix(".jpg"))
+    assert (record["ProcessingStatus"], record["Error"]["M"]["Error"]) == ({"S": "failed"}, {"S": error})
+    assert record["ExecutionArn"] == {"S": happened["detail"]["executionArn"]}
+
+
+def failure_recorder_timed_out(aws: Aws) -> None:
+    record_failure(aws, "failure_recorder_timed_out", "States.Timeout")
+
+
+def failure_recorder_stopped(aws: Aws) -> None:
+    record_failure(aws, "failure_recorder_stopped", "Maintenance")
+
+
+def reconciler_schedule(aws: Aws) -> None:
+    aws.s3.put_object(Bucket=BUCKET, Key=f"input/{CAT}.jpg", Body=b"a lost upload")
+    assert run("reconciler", event("reconciler_schedule")) == {"gap": 1, "started": 1, "closed": 0}
+    (execution,) = aws.sfn.list_executions(stateMachineArn=aws.workflow)["executions"]
+    assert CAT in execution["name"]
+
+
+def metrics_in(text: str) -> dict[str, float]:
+    """Sum by name of the metrics that functions printed, in CloudWatch's embedded format."""
+    found: dict[str, float] = {}
+    for line in filter(lambda line: '"_aws"' in line, text.splitlines()):
+        document = json.loads(line)
+        for directive in document["_aws"]["CloudWatchMetrics"]:
+            for metric in directive["Metrics"]:
+                found[metric["Name"]] = found.get(metric["Name"], 0) + sum(document[metric["Name"]])
+    return found
+
+
+def metrics_publisher_stream(aws: Aws) -> None:
+    run("metrics_publisher", event("metrics_publisher_stream"))
+    assert metrics_in(aws.printed()) == {
+        "ImageReceived": 1,
+        "ImageClassified": 1,
+        "ConfidenceScore": 97.31,
+        "ProcessingTime": 2500,
+        "EstimatedCost": pytest.approx(prices.image_cost(analysed=True, uncertain=False)),
+    }
+
+
+def metrics_publisher_duplicate(aws: Aws) -> None:
+    run("metrics_publisher", event("metrics_publisher_duplicate"))
+    assert metrics_in(aws.printed()) == {"DuplicateIgnored": 1}
 
 
 def upload_api_form(aws: Aws) -> None:
@@ -213,7 +279,9 @@ def images_api_list(aws: Aws) -> None:
 
 
 def images_api_health(aws: Aws) -> None:
-    assert json.loads(run("images_api", event("images_api_health"))["body"]) == {"status": "ok"}
+    answer = run("images_api", event("images_api_health"))
+    parts = dict.fromkeys(["storage", "records", "workflow", "policy"], "ok")
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"status": "ok", "dependencies": parts})
 
 
 FUNCTION_EVENTS: list[Callable[[Aws], None]] = [
@@ -224,6 +292,11 @@ FUNCTION_EVENTS: list[Callable[[Aws], None]] = [
     file_manager_rejected,
     notification_service_uncertain,
     notification_service_failed,
+    failure_recorder_timed_out,
+    failure_recorder_stopped,
+    reconciler_schedule,
+    metrics_publisher_stream,
+    metrics_publisher_duplicate,
     upload_api_form,
     upload_api_inline,
     images_api_one,
@@ -259,9 +332,40 @@ def folder_of(function: str) -> str:
     return words.strip("_").removesuffix("_function")
 
 
+def receives(properties: dict[str, Any], file: Path) -> bool:
+    """Whether a rule, a schedule or a stream of the template leads to the function that an event's file is for."""
+    named = references([properties.get("Targets"), properties.get("Target"), properties.get("FunctionName")])
+    return any(file.stem.startswith(folder_of(name)) for name in named & set(resources("AWS::Lambda::Function")))
+
+
+def is_selected(pattern: Any, value: Any) -> bool:
+    """Whether a rule's pattern takes an event; what the pattern names of this stack (a Ref) may be anything."""
+    if isinstance(pattern, dict):
+        return isinstance(value, dict) and all(is_selected(part, value.get(name)) for name, part in pattern.items())
+    return any(
+        value == choice
+        if isinstance(choice, str)
+        else isinstance(value, str)
+        and (
+            "Ref" in choice
+            or value.startswith(choice.get("prefix", "\0"))
+            or fnmatch.fnmatchcase(value, choice.get("wildcard", "\0"))
+        )
+        for choice in pattern
+    )
+
+
+def rules_that_take(happened: dict[str, Any]) -> set[str]:
+    """Logical ids of the rules that hear of an event."""
+    rules = resources("AWS::Events::Rule").items()
+    return {name for name, rule in rules if is_selected(rule["EventPattern"], happened)}
+
+
 @pytest.mark.parametrize("file", sorted(EVENTS.iterdir()), ids=lambda file: file.stem)
 def test_event_is_what_its_sender_sends(file: Path) -> None:
-    """A state of the workflow sends just these keys; the gateway sends what the template routes to the function."""
+    """A state of the workflow sends just these keys; the gateway sends what the template routes to the function; and
+    rules, schedules and streams lead to the function that the file is named after.
+    """
     happened = json.loads(file.read_text())
     sent = payloads(file.stem)
     if "httpMethod" in happened:
@@ -272,6 +376,14 @@ def test_event_is_what_its_sender_sends(file: Path) -> None:
             for route in resource["Properties"].get("Events", {}).values()
         }
         assert (happened["resource"], happened["httpMethod"]) in routes
+    elif happened.get("source") == "aws.scheduler":
+        assert any(receives(schedule, file) for schedule in resources("AWS::Scheduler::Schedule").values())
+    elif happened.get("source") == "aws.states":
+        (rule,) = rules_that_take(happened)
+        assert receives(resources("AWS::Events::Rule")[rule], file)
+    elif "Records" in happened:
+        assert {record["eventSource"] for record in happened["Records"]} == {"aws:dynamodb"}
+        assert any(receives(mapping, file) for mapping in resources("AWS::Lambda::EventSourceMapping").values())
     elif sent:
         same = [payload for payload in sent if payload.get("kind") == happened.get("kind")]
         assert [set(payload) for payload in same] == [set(happened)]
@@ -282,12 +394,24 @@ def test_event_is_what_its_sender_sends(file: Path) -> None:
 
 def test_s3_event_is_one_that_starts_the_workflow() -> None:
     happened = event("s3_object_created")
-    pattern = resources("AWS::Events::Rule")["ImageUploadedRule"]["EventPattern"]
-    assert [happened["source"]] == pattern["source"]
-    assert [happened["detail-type"]] == pattern["detail-type"]
-    (key,) = pattern["detail"]["object"]["key"]
-    assert happened["detail"]["object"]["key"].startswith(key["prefix"])
+    assert rules_that_take(happened) == {"ImageUploadedRule"}
     assert happened["detail"]["object"]["version-id"]
+
+
+def test_an_execution_that_ended_well_is_heard_of_by_nobody() -> None:
+    happened = event("metrics_publisher_duplicate")
+    assert rules_that_take(happened)
+    for output in ('{"notice":"sent"}', "{}", None):
+        assert not rules_that_take(happened | {"detail": happened["detail"] | {"output": output}})
+
+
+@pytest.mark.parametrize(
+    ("status", "heard"), [("RUNNING", False), ("FAILED", True), ("TIMED_OUT", True), ("ABORTED", True)]
+)
+def test_every_way_to_fail_is_heard_of(status: str, heard: bool) -> None:
+    happened = event("failure_recorder_timed_out")
+    happened["detail"]["status"] = status
+    assert rules_that_take(happened) == ({"ExecutionFailedRule"} if heard else set())
 
 
 def test_samples_start_nothing_by_themselves() -> None:

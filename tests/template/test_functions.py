@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .shipped import FUNCTIONS, REPOSITORY, references, resources, source
+from .shipped import FUNCTIONS, REPOSITORY, modules_of, references, resources, source
 
 LAMBDA_FUNCTIONS = resources("AWS::Lambda::Function")
 each_function = pytest.mark.parametrize("function", LAMBDA_FUNCTIONS)
@@ -26,21 +26,12 @@ def settings_of(function: str) -> set[str]:
 
 def required_by(module: str) -> set[str]:
     """The settings that a module and the modules of ours that it imports ask for: `settings.required("NAME")`."""
-    asked, seen, waiting = set(), set(), {module}
-    while waiting:
-        name = waiting.pop()
-        seen.add(name)
-        file = FUNCTIONS / f"{name.replace('.', '/')}.py"
-        if not file.exists():
-            continue
-        for node in ast.walk(ast.parse(file.read_text())):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                waiting |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)} - seen
-            if isinstance(node, ast.Import):
-                waiting |= {alias.name for alias in node.names} - seen
+    asked = set()
+    for name, tree in modules_of(module).items():
+        for node in ast.walk(tree):
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.required":
                 (argument,) = node.args
-                assert isinstance(argument, ast.Constant), f"{file}: {ast.unparse(node)} cannot be checked"
+                assert isinstance(argument, ast.Constant), f"{name}: {ast.unparse(node)} cannot be checked"
                 asked.add(argument.value)
     return asked
 
@@ -97,6 +88,12 @@ def test_function_is_traced_and_explained(function: str) -> None:
     assert len(LAMBDA_FUNCTIONS[function]["Description"]) > 20
 
 
+def test_metrics_and_logs_carry_the_name_of_the_stack() -> None:
+    """It is a dimension of every metric: the environments of one account must not add up."""
+    shared = source()["Globals"]["Function"]["Environment"]["Variables"]
+    assert shared["POWERTOOLS_SERVICE_NAME"] == {"Ref": "AWS::StackName"}
+
+
 def test_endpoints_of_the_aws_sdk_are_changed_on_a_laptop_only() -> None:
     for name, resource in source()["Resources"].items():
         variables = resource.get("Properties", {}).get("Environment", {}).get("Variables", {})
@@ -105,5 +102,4 @@ def test_endpoints_of_the_aws_sdk_are_changed_on_a_laptop_only() -> None:
                 assert value["Fn::If"][0] == "IsLocal", name
                 assert value["Fn::If"][2] == {"Ref": "AWS::NoValue"}, name
     shared = source()["Globals"]["Function"]["Environment"]["Variables"]
-    assert {value for name, value in shared.items() if name.startswith("POWERTOOLS_")} == {"pet-detector", "INFO"}
     assert shared.get("AWS_ENDPOINT_URL") == {"Ref": "AWS::NoValue"}

@@ -10,6 +10,7 @@ from .shipped import resources, translated, words
 
 # Actions that AWS offers no resource for, or only "*" (Service Authorization Reference).
 WITHOUT_RESOURCES = {
+    "dynamodb:ListStreams",
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",
     "logs:DescribeLogGroups",
@@ -34,11 +35,17 @@ RESOURCE_POLICIES = (
 Statement = dict[str, Any]
 
 
+# Policies that SAM writes of a function's EventInvokeConfig, without a Sid.
+POLICIES_OF_SAM = "EventInvokeConfigOnFailure"
+
+
 def role_statements() -> list[tuple[str, Statement]]:
     """Role's logical id and statement, for all that roles of the template may do."""
     found = []
     for name, role in resources("AWS::IAM::Role").items():
-        found += [(name, s) for policy in role.get("Policies", []) for s in statements(policy["PolicyDocument"])]
+        for policy in role.get("Policies", []):
+            known = {"Sid": "OfSam"} if POLICIES_OF_SAM in str(policy["PolicyName"]) else {}
+            found += [(name, known | statement) for statement in statements(policy["PolicyDocument"])]
     for name, policy in resources("AWS::IAM::Policy", "AWS::IAM::ManagedPolicy").items():
         found += [(name, statement) for statement in statements(policy["PolicyDocument"])]
     return found

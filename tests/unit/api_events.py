@@ -6,11 +6,11 @@ import base64
 import json
 from typing import Any
 
-from .cloud import ORIGIN
+from .cloud import CORRELATION, ORIGIN
 
 API_KEY = "the-value-of-the-api-key"
 API_KEY_ID = "key-id"
-REQUEST_ID = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
+REQUEST_ID = CORRELATION  # what the API is asked first names the image's story
 
 
 def request(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 import yaml
+from boto3.dynamodb.types import TypeSerializer
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -20,27 +21,38 @@ if TYPE_CHECKING:
     from mypy_boto3_sns import SNSClient
     from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 BUCKET = "pictures-of-pets"
 TABLE = "detection-logs"
+ANALYSES = "analyses"
 POLICY_PARAMETER = "detection-policy"
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:notices"
 ORIGIN = "https://pets.example.com"
 
 IMAGE_ID = "0123456789abcdef0123456789abcdef"
 KEY = f"input/{IMAGE_ID}.jpg"
+WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ImageWorkflow"
 EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
+CORRELATION = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
 ENVIRONMENT = {
     "IMAGE_BUCKET_NAME": BUCKET,
     "DETECTION_LOGS_TABLE_NAME": TABLE,
+    "ANALYSES_TABLE_NAME": ANALYSES,
+    "DAILY_ANALYSIS_LIMIT": "0",
     "POLICY_PARAMETER_NAME": POLICY_PARAMETER,
+    "IMAGE_WORKFLOW_ARN": WORKFLOW,
+    "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
     "STAGE": "dev",
     "ALLOWED_ORIGIN": ORIGIN,
 }
+
+
+_serialize = TypeSerializer().serialize
 
 
 class _TemplateLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
@@ -75,10 +87,10 @@ def handlers() -> dict[str, str]:
     }
 
 
-def create_table(dynamodb: DynamoDBClient, name: str) -> None:
-    """A table with the keys and the indexes of the template's DetectionLogsTable."""
-    properties = template()["Resources"]["DetectionLogsTable"]["Properties"]
-    names = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
+def create_table(dynamodb: DynamoDBClient, name: str, like: str = "DetectionLogsTable") -> None:
+    """A table with the keys and the indexes of one of the template's."""
+    properties = template()["Resources"][like]["Properties"]
+    names = {"AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes"} & properties.keys()
     dynamodb.create_table(TableName=name, BillingMode="PAY_PER_REQUEST", **{name: properties[name] for name in names})
 
 
@@ -90,7 +102,7 @@ def _client(service: str) -> Any:
 
 
 class Cloud:
-    """Clients of the tests' own (faults never reach them), and the bucket and the table of the functions."""
+    """Clients of the tests' own (faults never reach them), and the bucket and the tables of the functions."""
 
     def __init__(self) -> None:
         self.s3: S3Client = _client("s3")
@@ -98,9 +110,11 @@ class Cloud:
         self.sns: SNSClient = _client("sns")
         self.sqs: SQSClient = _client("sqs")
         self.ssm: SSMClient = _client("ssm")
+        self.states: SFNClient = _client("stepfunctions")
         self.s3.create_bucket(Bucket=BUCKET)
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         create_table(self.dynamodb, TABLE)
+        create_table(self.dynamodb, ANALYSES, like="AnalysesTable")
 
     def subscribe(self) -> None:
         """Make the topic, and let a person subscribe to it."""
@@ -109,6 +123,19 @@ class Cloud:
         arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=arn)
         self._queue = queue
+
+    def deploy_workflow(self) -> None:
+        """Make the state machine. Its executions start, and stay as they are."""
+        definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
+        role = "arn:aws:iam::123456789012:role/workflow"
+        made = self.states.create_state_machine(name="ImageWorkflow", definition=definition, roleArn=role)
+        assert made["stateMachineArn"] == WORKFLOW
+
+    def started(self) -> dict[str, dict[str, Any]]:
+        """The input of every execution that was started, by its name."""
+        executions = self.states.list_executions(stateMachineArn=WORKFLOW)["executions"]
+        arns = {execution["name"]: execution["executionArn"] for execution in executions}
+        return {name: json.loads(self.states.describe_execution(executionArn=arns[name])["input"]) for name in arns}
 
     def set_policy(self, value: object) -> None:
         """Write the policy parameter: text as it is, anything else as JSON."""
@@ -131,6 +158,14 @@ class Cloud:
     def item(self, image_id: str = IMAGE_ID) -> dict[str, Any]:
         """A record as DynamoDB holds it; empty when there is none."""
         return dict(self.dynamodb.get_item(TableName=TABLE, Key={"ImageID": {"S": image_id}}).get("Item", {}))
+
+    def write(self, image_id: str = IMAGE_ID, **attributes: Any) -> dict[str, Any]:
+        """Put a record, with the keys of the listing indexes -> the record."""
+        shard = str(int(image_id[0], 16) % 4)
+        record = {"ImageID": image_id, "Shard": shard, "StatusShard": f"{attributes['ProcessingStatus']}#{shard}"}
+        record |= attributes
+        self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})
+        return record
 
     def notices(self) -> list[dict[str, Any]]:
         """What people were told since they were last asked."""

@@ -21,10 +21,10 @@ from . import cloud
 os.environ.setdefault("ALLOWED_ORIGIN", cloud.ORIGIN)
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 
-from pet_detector import catalogue, images, notices, recognizer
+from pet_detector import analyses, catalogue, dependencies, executions, images, notices, recognizer
 from pet_detector.observability import logger
 
-BOUNDARIES: tuple[Any, ...] = (catalogue, images, notices, recognizer)
+BOUNDARIES: tuple[Any, ...] = (analyses, catalogue, executions, images, notices, recognizer)
 
 # One session for all tests: it reads botocore's service descriptions once.
 _SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)
@@ -63,6 +63,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 def _forget() -> None:
     for boundary in BOUNDARIES:
         boundary._client.cache_clear()
+    dependencies._last = None
     clear_caches()  # type: ignore[no-untyped-call]
 
 
@@ -82,7 +83,7 @@ def context() -> LambdaContext:
 
 @pytest.fixture
 def aws() -> Iterator[cloud.Cloud]:
-    """moto's AWS, with the application's bucket and table."""
+    """moto's AWS, with the application's bucket and tables."""
     with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
         yield cloud.Cloud()
 
@@ -97,6 +98,12 @@ def people(aws: cloud.Cloud) -> None:
 def policy(aws: cloud.Cloud) -> None:
     """The parameter with the detection policy, as the template fills it."""
     aws.set_policy({"minimum": 80, "margin": 15, "floor": 50})
+
+
+@pytest.fixture
+def workflow(aws: cloud.Cloud) -> None:
+    """The state machine, without its states: executions are started and nothing else."""
+    aws.deploy_workflow()
 
 
 @pytest.fixture

@@ -18,18 +18,35 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from pet_detector import catalogue
-from pet_detector.catalogue import Query, announce, claim_notice, find, list_images, release_notice, shard_of
+from pet_detector.catalogue import (
+    Query,
+    abandoned,
+    announce,
+    claim_notice,
+    find,
+    list_images,
+    record_failure,
+    release_notice,
+    shard_of,
+)
 from pet_detector.errors import AccessDeniedError, PetDetectorError, RequestError, ServiceError, ThrottledError
-from pet_detector.models import Animal, Status
+from pet_detector.models import REVIEW_FACT, Animal, Status
 
-from .cloud import IMAGE_ID, TABLE, Cloud, breakdown, create_table, refusal
+from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, create_table, refusal
 
 LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 DAY = "2026-11-21T09:30:00.000Z"
 
 
 def announced(file_name: str = "tom.jpg", fingerprint: str = "f", image_id: str = IMAGE_ID) -> catalogue.Record:
-    return announce(TABLE, image_id, file_name=file_name, uploaded_by="key-id", fingerprint=fingerprint)
+    return announce(
+        TABLE,
+        image_id,
+        file_name=file_name,
+        uploaded_by="key-id",
+        fingerprint=fingerprint,
+        correlation_id=CORRELATION,
+    )
 
 
 # --- Announcing and finding -------------------------------------------------------------------------------------------
@@ -49,6 +66,18 @@ def test_announces_an_upload_that_the_listing_finds(aws: Cloud) -> None:
 def test_an_upload_that_never_comes_is_forgotten_after_a_day(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pet_detector.catalogue.time.time", lambda: 1_000_000.9)
     assert announced()["ExpiresAt"] == 1_000_000 + 24 * 60 * 60
+
+
+def test_an_upload_that_never_came_ends_when_it_expires_and_nothing_else_does(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = announced()
+    end = float(record["ExpiresAt"])
+    for status in Status:
+        aws.write(**record | {"ProcessingStatus": status.value})
+        for time, is_there in ((end, True), (end + 1, status is not Status.UPLOADING)):
+            monkeypatch.setattr("pet_detector.catalogue.time.time", lambda time=time: time)
+            assert (find(TABLE, IMAGE_ID) is not None) is is_there
 
 
 def test_announcing_again_finds_the_first_record_and_changes_nothing(aws: Cloud) -> None:
@@ -80,7 +109,7 @@ def test_finds_nothing_where_nothing_is(aws: Cloud) -> None:
 
 
 def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
-    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "execution")
+    claim_notice(TABLE, IMAGE_ID, EXECUTION)
     assert find(TABLE, IMAGE_ID) is None
 
 
@@ -99,10 +128,12 @@ def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
         ("PutItem", announced),
         ("GetItem", lambda: find(TABLE, IMAGE_ID)),
         ("Query", lambda: list_images(TABLE, Query(), 1)),
-        ("UpdateItem", lambda: claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x")),
-        ("UpdateItem", lambda: release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")),
+        ("UpdateItem", lambda: claim_notice(TABLE, IMAGE_ID, "x")),
+        ("UpdateItem", lambda: release_notice(TABLE, IMAGE_ID, "x")),
+        ("UpdateItem", lambda: failing()),
+        ("Query", lambda: list(abandoned(TABLE, DAY))),
     ],
-    ids=["announce", "find", "list_images", "claim_notice", "release_notice"],
+    ids=["announce", "find", "list_images", "claim_notice", "release_notice", "record_failure", "abandoned"],
 )
 def test_every_call_raises_the_domains_errors(
     aws: Cloud, operation: str, call: Callable[[], object], code: str, kind: type[PetDetectorError]
@@ -340,51 +371,134 @@ def test_any_token_is_a_page_or_a_request_error(aws: Cloud, at: int, character: 
         assert list_images(TABLE, Query(), 5, token).records == []
 
 
+# --- Failures ---------------------------------------------------------------------------------------------------------
+
+PROCESSING = {"ProcessingStatus": "processing", "ExecutionArn": EXECUTION, "ClaimedAt": DAY, "ListedAt": DAY}
+UNTOLD = PROCESSING | {"ProcessingStatus": "needs_review"}
+
+
+def failing(execution: str = EXECUTION, cause: str = "It took too long.") -> bool:
+    return record_failure(TABLE, IMAGE_ID, execution_arn=execution, key=KEY, error="States.Timeout", cause=cause)
+
+
+def test_a_failure_before_the_claim_makes_a_record_that_the_listing_finds(aws: Cloud) -> None:
+    assert failing() is True
+    (record,) = list_images(TABLE, Query(status=Status.FAILED), 10).records
+    assert record == find(TABLE, IMAGE_ID)
+    assert record["Error"] == {"Error": "States.Timeout", "Cause": "It took too long."}
+    assert (record["ExecutionArn"], record["SourceKey"], record["CorrelationId"]) == (EXECUTION, KEY, "one")
+    assert record["ListedAt"] == f"{record['CreatedAt']}#{IMAGE_ID}"
+    assert list_images(TABLE, Query(), 10).records == [record]
+
+
+def test_a_failure_leaves_what_the_upload_wrote(aws: Cloud) -> None:
+    announcement = announced()
+    assert failing() is True
+    record = find(TABLE, IMAGE_ID)
+    assert record is not None
+    changed = {"ProcessingStatus", "StatusShard", "UpdatedAt"}
+    assert {name: value for name, value in announcement.items() if name not in changed}.items() <= record.items()
+    assert (record["ProcessingStatus"], record["StatusShard"]) == ("failed", f"failed#{record['Shard']}")
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [PROCESSING, UNTOLD, UNTOLD | {"Notices": {"another fact"}}],
+    ids=["processing", "nobody was told", "of something else"],
+)
+def test_what_this_execution_left_unfinished_failed(aws: Cloud, attributes: dict[str, Any]) -> None:
+    aws.write(**attributes)
+    assert failing(EXECUTION + "2") is False
+    assert aws.item()["ProcessingStatus"]["S"] == attributes["ProcessingStatus"]
+    assert failing() is True
+    assert aws.item()["ProcessingStatus"]["S"] == "failed"
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        UNTOLD | {"Notices": {REVIEW_FACT}},
+        *({**PROCESSING, "ProcessingStatus": status} for status in ("completed", "rejected", "held", "failed")),
+    ],
+    ids=lambda attributes: attributes["ProcessingStatus"],
+)
+@pytest.mark.parametrize("execution", [EXECUTION, EXECUTION + "2"])
+def test_what_is_finished_is_not_touched(aws: Cloud, attributes: dict[str, Any], execution: str) -> None:
+    aws.write(**attributes)
+    before = aws.item()
+    assert failing(execution) is False
+    assert aws.item() == before
+
+
+def test_only_the_beginning_of_a_cause_is_kept(aws: Cloud) -> None:
+    failing(cause="x" * 5000)
+    assert len(aws.item()["Error"]["M"]["Cause"]["S"]) == catalogue.CAUSE_LENGTH == 1000
+
+
+@pytest.mark.parametrize("done", [True, False])
+def test_a_lost_answer_to_a_failure_does_not_hide_it(aws: Cloud, done: bool) -> None:
+    aws.write(**PROCESSING)
+    with breakdown(catalogue._client(), "UpdateItem", LOST, done=done) as fault:
+        assert failing() is True
+    assert fault.happened == 1
+    assert aws.item()["ProcessingStatus"]["S"] == "failed"
+
+
+def test_finds_in_all_shards_what_is_processing_since_before_a_time(aws: Cloud) -> None:
+    for digit in "0123456789":
+        aws.write(digit * 32, **PROCESSING)
+    aws.write("a" * 32, **PROCESSING | {"ClaimedAt": "2026-11-21T09:30:00.001Z"})
+    aws.write("b" * 32, **PROCESSING | {"ProcessingStatus": "completed"})
+    found = [record["ImageID"][0] for record in abandoned(TABLE, "2026-11-21T09:30:00.001Z")]
+    assert sorted(found) == list("0123456789")
+    assert list(abandoned(TABLE, DAY)) == []
+
+
 # --- Notices ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_notice_can_be_claimed_once_for_each_fact(aws: Cloud) -> None:
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "first execution") is True
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "first execution") is False
-    assert claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "uncertain") is True
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "second execution") is True
-    assert claim_notice(TABLE, "f" * 32, "FailureNotice", "second execution") is True
+    assert claim_notice(TABLE, IMAGE_ID, "first execution") is True
+    assert claim_notice(TABLE, IMAGE_ID, "first execution") is False
+    assert claim_notice(TABLE, IMAGE_ID, "uncertain") is True
+    assert claim_notice(TABLE, IMAGE_ID, "second execution") is True
+    assert claim_notice(TABLE, "f" * 32, "second execution") is True
 
 
 def test_a_claim_that_was_released_can_be_made_again(aws: Cloud) -> None:
-    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
-    release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    claim_notice(TABLE, IMAGE_ID, "x")
+    release_notice(TABLE, IMAGE_ID, "x")
     assert aws.item().keys() <= {"ImageID"}
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is True
+    assert claim_notice(TABLE, IMAGE_ID, "x") is True
 
 
 def test_releasing_takes_back_nothing_but_the_same_fact(aws: Cloud) -> None:
-    release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
-    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "newer")
-    claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "x")
-    release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "newer") is False
-    assert claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "x") is False
+    release_notice(TABLE, IMAGE_ID, "x")
+    claim_notice(TABLE, IMAGE_ID, "newer")
+    claim_notice(TABLE, IMAGE_ID, "uncertain")
+    release_notice(TABLE, IMAGE_ID, "x")
+    assert claim_notice(TABLE, IMAGE_ID, "newer") is False
+    assert claim_notice(TABLE, IMAGE_ID, "uncertain") is False
 
 
 @pytest.mark.parametrize("done", [True, False])
 def test_a_lost_answer_to_a_claim_does_not_lose_the_notice(aws: Cloud, done: bool) -> None:
     with breakdown(catalogue._client(), "UpdateItem", LOST, done=done) as fault:
-        assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is True
+        assert claim_notice(TABLE, IMAGE_ID, "x") is True
     assert fault.happened == 1
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is False
+    assert claim_notice(TABLE, IMAGE_ID, "x") is False
 
 
 def test_a_lost_answer_to_a_release_is_a_release(aws: Cloud) -> None:
-    claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
+    claim_notice(TABLE, IMAGE_ID, "x")
     with breakdown(catalogue._client(), "UpdateItem", LOST, done=True):
-        release_notice(TABLE, IMAGE_ID, "FailureNotice", "x")
-    assert claim_notice(TABLE, IMAGE_ID, "FailureNotice", "x") is True
+        release_notice(TABLE, IMAGE_ID, "x")
+    assert claim_notice(TABLE, IMAGE_ID, "x") is True
 
 
 def test_a_claim_leaves_the_record_as_it_is(aws: Cloud) -> None:
     record = announced()
-    claim_notice(TABLE, IMAGE_ID, "ReviewNotice", "uncertain")
+    claim_notice(TABLE, IMAGE_ID, "uncertain")
     found = find(TABLE, IMAGE_ID)
     assert found is not None
     assert record.items() <= found.items()

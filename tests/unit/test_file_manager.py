@@ -10,7 +10,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from file_manager.app import lambda_handler
 from pet_detector.errors import ImageNotFoundError
 
-from .cloud import BUCKET, EXECUTION, IMAGE_ID, KEY, Cloud
+from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
 
 
 def event(aws: Cloud, key: str = KEY, folder: str = "cats", extension: str = "jpg") -> Any:
@@ -18,6 +18,7 @@ def event(aws: Cloud, key: str = KEY, folder: str = "cats", extension: str = "jp
     return {
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
         "key": key,
         "versionId": version,
         "etag": etag,

@@ -14,6 +14,8 @@ from botocore.stub import Stubber
 from image_processor.app import current_policy, lambda_handler
 from pet_detector.errors import (
     AccessDeniedError,
+    AnalysisInProgressError,
+    DailyLimitReachedError,
     ImageNotFoundError,
     PetDetectorError,
     PolicyInvalidError,
@@ -25,15 +27,21 @@ from pet_detector.image_format import MAX_BYTES
 from pet_detector.models import Label
 from pet_detector.policy import Policy, decide
 
-from .cloud import BUCKET, EXECUTION, IMAGE_ID, KEY, POLICY_PARAMETER, Cloud, refusal
+from .cloud import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, POLICY_PARAMETER, Cloud, refusal
 from .pictures import jpeg, png
 
 pytestmark = pytest.mark.usefixtures("policy")
 
 
-def event(version_id: str | None = "", key: str = KEY) -> Any:
-    sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "key": key}
+def event(version_id: str | None = "", key: str = KEY, execution: str = EXECUTION) -> Any:
+    sent = {"imageId": IMAGE_ID, "executionArn": execution, "correlationId": CORRELATION, "key": key}
     return sent if version_id is None else sent | {"versionId": version_id}
+
+
+def asked(capsys: pytest.CaptureFixture[str]) -> float:
+    """How many calls of Rekognition were counted since the last time."""
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return sum(sum(document.get("RekognitionCall", [])) for document in documents)
 
 
 def sees(rekognition: Stubber, version_id: str, **labels: float) -> None:
@@ -61,6 +69,7 @@ def test_a_cat_is_classified_with_all_that_the_record_keeps(
         "reason": "Cat at 98.8 %, at or above the minimum of 80 %.",
         "scores": {"cat": 98.77, "dog": 0.0},
         "labels": [{"name": "Cat", "confidence": 98.77}, {"name": "Animal", "confidence": 99.12}],
+        "reused": False,
         "policyVersion": "1:80/15/50",
         "modelVersion": "3.0",
         "fileSize": len(data),
@@ -177,6 +186,97 @@ def test_a_function_without_its_settings_says_which(context: LambdaContext, monk
     monkeypatch.setenv("IMAGE_BUCKET_NAME", "")
     with pytest.raises(SettingMissingError, match="IMAGE_BUCKET_NAME"):
         lambda_handler(event(), context)
+
+
+# --- Pictures that came before ---------------------------------------------------------------------------------------
+
+
+def test_the_same_bytes_are_not_paid_for_twice(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, _ = aws.put(KEY, jpeg())
+    sees(rekognition, first, Cat=98.765)
+    answer = lambda_handler(event(first), context)
+    assert asked(capsys) == 1
+    second, etag = aws.put("input/again.jpg", jpeg())
+    again = lambda_handler(event(second, key="input/again.jpg", execution=EXECUTION + "2"), context)
+    assert asked(capsys) == 0
+    assert again == answer | {"reused": True, "versionId": second, "etag": etag}
+
+
+def test_a_stored_answer_is_judged_by_the_policy_of_today(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    sees(rekognition, version, Cat=85.0)
+    assert lambda_handler(event(version), context)["animal"] == "cat"
+    aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
+    DEFAULT_PROVIDERS["ssm"].clear_cache()
+    again = lambda_handler(event(version), context)
+    assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
+
+
+def test_of_two_executions_with_the_same_bytes_one_asks_and_the_other_waits(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    rekognition.add_client_error("detect_labels", "ThrottlingException")
+    with pytest.raises(ThrottledError):
+        lambda_handler(event(version), context)
+    with pytest.raises(AnalysisInProgressError):
+        lambda_handler(event(version, execution=EXECUTION + "2"), context)
+    assert asked(capsys) == 1
+    sees(rekognition, version, Dog=99.0)
+    assert lambda_handler(event(version), context)["reused"] is False  # the owner's next attempt
+    assert lambda_handler(event(version, execution=EXECUTION + "2"), context)["reused"] is True
+    assert asked(capsys) == 1
+
+
+def test_what_rekognition_cannot_read_is_no_stored_answer(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version, _ = aws.put(KEY, png())
+    for _ in range(2):
+        rekognition.add_client_error("detect_labels", "InvalidImageFormatException")
+        assert lambda_handler(event(version), context)["outcome"] == "rejected"
+    assert asked(capsys) == 2
+
+
+# --- The daily limit --------------------------------------------------------------------------------------------------
+
+
+def counters(aws: Cloud) -> list[str]:
+    """What the items that count a day's analyses say."""
+    items = aws.dynamodb.scan(TableName=ANALYSES)["Items"]
+    return [item["Images"]["N"] for item in items if item["ContentHash"]["S"].startswith("analysed#")]
+
+
+def test_the_image_after_the_daily_limit_is_not_analysed_unless_an_operator_released_it(
+    aws: Cloud,
+    rekognition: Stubber,
+    context: LambdaContext,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("DAILY_ANALYSIS_LIMIT", "1")
+    first, _ = aws.put(KEY, jpeg())
+    sees(rekognition, first, Cat=99.0)
+    lambda_handler(event(first), context)
+    second, _ = aws.put(KEY, png())
+    with pytest.raises(DailyLimitReachedError):
+        lambda_handler(event(second), context)
+    assert lambda_handler(event(first), context)["reused"] is True, "what costs nothing is not limited"
+    assert (asked(capsys), counters(aws)) == (1, ["1"])
+    sees(rekognition, second, Dog=99.0)
+    assert lambda_handler(event(second) | {"overLimit": True}, context)["animal"] == "dog"
+    assert (asked(capsys), counters(aws)) == (1, ["1"])
+
+
+def test_without_a_limit_nothing_is_counted(aws: Cloud, rekognition: Stubber, context: LambdaContext) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    sees(rekognition, version, Cat=99.0)
+    lambda_handler(event(version), context)
+    assert counters(aws) == []
 
 
 # --- The policy parameter ---------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 import json
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from pet_detector.errors import (
 )
 from pet_detector.image_format import MAX_BYTES
 
-from .cloud import BUCKET, IMAGE_ID, KEY, Cloud, breakdown, refusal
+from .cloud import BUCKET, CORRELATION, IMAGE_ID, KEY, Cloud, breakdown, refusal
 
 FILED = f"cats/{IMAGE_ID}.jpg"
 TIMEOUT = ReadTimeoutError(endpoint_url="https://s3")
@@ -35,6 +36,67 @@ def versions(aws: Cloud, key: str) -> list[str]:
     """The version ids of a key, newest first."""
     found = aws.s3.list_object_versions(Bucket=BUCKET, Prefix=key)
     return [version["VersionId"] for version in found.get("Versions", [])]
+
+
+# --- Ids and places ---------------------------------------------------------------------------------------------------
+
+
+def test_the_id_is_in_a_key_that_the_api_made(aws: Cloud) -> None:
+    for version in ("v1", "", None):
+        assert images.image_id_of(KEY, version) == IMAGE_ID
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "input/tom.jpg",
+        f"input/{IMAGE_ID}",
+        f"input/{IMAGE_ID}.JPG",
+        f"input/{IMAGE_ID}.jpg/x",
+        f"input/{IMAGE_ID}.jpg\n",
+        f"input/{IMAGE_ID.upper()}.jpg",
+        f"input/more/{IMAGE_ID}.jpg",
+        f"cats/{IMAGE_ID}.jpg",
+        "input/ünï \U0001f408.jpg",
+    ],
+)
+def test_the_id_of_any_other_key_is_a_hash_of_key_and_version(key: str) -> None:
+    expected = hashlib.sha256(f"{key}@v1".encode()).hexdigest()[:32]
+    assert images.image_id_of(key, "v1") == images.hashed_image_id(key, "v1") == expected
+    assert images.image_id_of(key, "v2") != expected
+    for version in (None, ""):
+        with pytest.raises(ValueError, match="needs a version"):
+            images.image_id_of(key, version)
+
+
+def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> None:
+    expected = {(KEY, aws.put(KEY, b"x")[0]), (KEY, aws.put(KEY, b"y")[0]), ("input/a b", aws.put("input/a b", b"")[0])}
+    aws.put("inputs/x.jpg", b"x")
+    aws.put(FILED, b"x")
+    aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
+    found = list(images.input_versions(BUCKET))
+    assert {(version.key, version.version_id) for version in found} == expected
+    assert len(found) == len(expected)
+    assert all(abs(datetime.now(UTC) - version.modified) < timedelta(minutes=1) for version in found)
+
+
+def test_locates_an_image_at_its_source_or_where_it_was_filed(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"x")
+    newer, _ = aws.put(KEY, b"newer")
+    assert images.locate(BUCKET, IMAGE_ID, KEY, version) == (KEY, version)
+    assert images.locate(BUCKET, IMAGE_ID, KEY, images.NEWEST) == (KEY, newer)
+    images.move(BUCKET, KEY, version, etag, FILED)
+    assert images.locate(BUCKET, IMAGE_ID, KEY, version) == (FILED, versions(aws, FILED)[0])
+    aws.s3.delete_object(Bucket=BUCKET, Key=FILED)
+    assert images.locate(BUCKET, IMAGE_ID, KEY, version) is None
+
+
+@pytest.mark.parametrize(
+    "place", [f"{folder}/{IMAGE_ID}.{extension}" for folder in images.FOLDERS for extension in images.CONTENT_TYPES]
+)
+def test_locates_an_image_in_every_folder(aws: Cloud, place: str) -> None:
+    version, _ = aws.put(place, b"x")
+    assert images.locate(BUCKET, IMAGE_ID, KEY, images.NEWEST) == (place, version)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -91,9 +153,11 @@ def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
         ("CopyObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
         ("HeadObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
         ("DeleteObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
-        ("PutObject", lambda *_: images.store(BUCKET, "input/new.jpg", b"x", "image/jpeg")),
+        ("PutObject", lambda *_: images.store(BUCKET, "input/new.jpg", b"x", "image/jpeg", CORRELATION)),
+        ("ListObjectVersions", lambda *_: list(images.input_versions(BUCKET))),
+        ("HeadObject", lambda version, _: images.locate(BUCKET, IMAGE_ID, KEY, version)),
     ],
-    ids=["read", "copy", "verify", "delete", "store"],
+    ids=["read", "copy", "verify", "delete", "store", "list", "locate"],
 )
 def test_every_call_raises_the_domains_errors(
     aws: Cloud,
@@ -234,25 +298,28 @@ def test_moves_from_keys_that_nobody_should_have_chosen(aws: Cloud, name: str) -
 
 
 def test_storing_again_leaves_the_first_object_as_it_is(aws: Cloud) -> None:
-    images.store(BUCKET, KEY, b"first", "image/png")
-    images.store(BUCKET, KEY, b"second", "image/jpeg")
+    images.store(BUCKET, KEY, b"first", "image/png", CORRELATION)
+    images.store(BUCKET, KEY, b"second", "image/jpeg", "another")
     assert aws.get(KEY) == b"first"
     assert len(versions(aws, KEY)) == 1
-    assert aws.s3.head_object(Bucket=BUCKET, Key=KEY)["ContentType"] == "image/png"
+    head = aws.s3.head_object(Bucket=BUCKET, Key=KEY)
+    assert (head["ContentType"], head["Metadata"]) == ("image/png", {"correlation-id": CORRELATION})
 
 
 def test_a_form_takes_one_key_one_type_and_1_byte_to_15_mb_for_five_minutes() -> None:
     before = datetime.now(UTC)
-    form = images.upload_form(BUCKET, KEY, "image/png")
+    form = images.upload_form(BUCKET, KEY, "image/png", CORRELATION)
     assert BUCKET in form["url"]
     assert form["fields"]["key"] == KEY
     assert form["fields"]["Content-Type"] == "image/png"
+    assert form["fields"]["x-amz-meta-correlation-id"] == CORRELATION
     assert form["fields"]["x-amz-algorithm"] == "AWS4-HMAC-SHA256"
     policy = json.loads(base64.b64decode(form["fields"]["policy"]))
     for condition in (
         {"bucket": BUCKET},
         {"key": KEY},
         {"Content-Type": "image/png"},
+        {"x-amz-meta-correlation-id": CORRELATION},
         ["content-length-range", 1, MAX_BYTES],
     ):
         assert condition in policy["conditions"]

@@ -19,7 +19,7 @@ from pet_detector.errors import RequestError
 from pet_detector.models import Animal, Status
 
 from .api_events import body_of, refused, request
-from .cloud import BUCKET, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
+from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
 
 INSIDE = {  # what no client needs to know
     "UploadedBy": "key-id",
@@ -28,10 +28,11 @@ INSIDE = {  # what no client needs to know
     "ExecutionArn": EXECUTION,
     "SourceKey": "input/secret name.jpg",
     "SourceVersion": "v1",
-    "ReviewNotice": "uncertain",
+    "Notices": ["uncertain"],
+    "Executions": [EXECUTION],
     "Error": {"Error": "AccessDeniedError", "Cause": "s3:GetObject"},
     "Labels": [{"Name": "Cat", "Confidence": 98}],
-    "ExpiresAt": 1_800_000_000,
+    "ExpiresAt": 4_000_000_000,
 }
 
 
@@ -50,12 +51,14 @@ def put(aws: Cloud, number: int = 0, *, status: Status = Status.COMPLETED, anima
         "UpdatedAt": created,
         "OriginalFilename": "tom.jpg",
         "FileSize": 12_345,
+        "CorrelationId": CORRELATION,
     }
     if animal:
         texts |= {
             "DetectedAnimal": animal.value,
             "AnimalShard": f"{animal.value}#{shard}",
             "Certain": True,
+            "AnalysisReused": True,
             "S3Location": f"s3://{BUCKET}/cats/{image_id}.jpg",
         }
     item = {name: TypeSerializer().serialize(value) for name, value in texts.items()}
@@ -90,6 +93,8 @@ def test_shows_an_image_with_a_link_to_look_at_it(aws: Cloud, context: LambdaCon
         "scores": {"cat": 98.77, "dog": 0},
         "fileName": "tom.jpg",
         "fileSize": 12_345,
+        "correlationId": CORRELATION,
+        "analysisReused": True,
         "location": f"s3://{BUCKET}/cats/{image_id}.jpg",
         "createdAt": "2026-11-21T09:30:00.000Z",
         "updatedAt": "2026-11-21T09:30:00.000Z",
@@ -108,9 +113,11 @@ def test_only_what_was_filed_under_an_animal_has_a_link(aws: Cloud, context: Lam
 
 
 def test_an_image_that_has_just_been_announced_shows_what_is_known(aws: Cloud, context: LambdaContext) -> None:
-    catalogue.announce(TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="key-id", fingerprint="f")
+    catalogue.announce(
+        TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="key-id", fingerprint="f", correlation_id=CORRELATION
+    )
     body = body_of(get(f"/images/{IMAGE_ID}", context))
-    assert body.keys() == {"imageId", "status", "fileName", "createdAt", "updatedAt"}
+    assert body.keys() == {"imageId", "status", "fileName", "correlationId", "createdAt", "updatedAt"}
 
 
 def test_what_is_inside_stays_inside(aws: Cloud, context: LambdaContext) -> None:
@@ -148,7 +155,7 @@ def test_an_unknown_id_says_where_ids_come_from(aws: Cloud, context: LambdaConte
 
 
 def test_the_memory_of_a_notice_is_no_image(aws: Cloud, context: LambdaContext) -> None:
-    catalogue.claim_notice(TABLE, IMAGE_ID, "FailureNotice", EXECUTION)
+    catalogue.claim_notice(TABLE, IMAGE_ID, EXECUTION)
     assert refused(get(f"/images/{IMAGE_ID}", context)) == (404, "IMAGE_NOT_FOUND")
 
 
@@ -263,11 +270,25 @@ def test_any_limit_is_from_1_to_100_or_a_request_error(text: str) -> None:
 # --- The rest ---------------------------------------------------------------------------------------------------------
 
 
-def test_health_needs_nothing_but_the_function(context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("DETECTION_LOGS_TABLE_NAME")
-    answer = get("/health", context)
-    assert (answer["statusCode"], body_of(answer)) == (200, {"status": "ok"})
+PARTS = ("storage", "records", "workflow", "policy")
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+def test_healthy_is_a_service_whose_parts_all_answer(aws: Cloud, context: LambdaContext) -> None:
+    answer = lambda_handler(request("GET", "/health", api_key_id=None), context)
+    assert (answer["statusCode"], body_of(answer)) == (
+        200,
+        {"status": "ok", "dependencies": dict.fromkeys(PARTS, "ok")},
+    )
     assert answer["multiValueHeaders"]["Access-Control-Allow-Origin"] == [ORIGIN]
+    assert answer["multiValueHeaders"]["Cache-Control"] == ["no-store"]
+
+
+@pytest.mark.usefixtures("workflow")
+def test_one_part_that_does_not_answer_is_named_and_nothing_more_is_told(aws: Cloud, context: LambdaContext) -> None:
+    answer = get("/health", context)  # there is no policy parameter
+    down = dict.fromkeys(PARTS, "ok") | {"policy": "down"}
+    assert (answer["statusCode"], body_of(answer)) == (503, {"status": "down", "dependencies": down})
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 
 import pytest
@@ -18,10 +19,10 @@ from hypothesis import strategies as st
 
 from pet_detector import notices
 from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-from pet_detector.models import Scores
-from pet_detector.notices import Notice, printable
+from pet_detector.models import REVIEW_FACT, Scores
+from pet_detector.notices import Notice, message_of, printable
 
-from .cloud import EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
+from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
 
 
 def uncertain(*, file_name: str = "tom.jpg", scores: Scores = Scores(60.0, 10.0)) -> Notice:  # noqa: B008  # immutable
@@ -32,13 +33,20 @@ def uncertain(*, file_name: str = "tom.jpg", scores: Scores = Scores(60.0, 10.0)
         reason="Perhaps a cat.",
         confidence=40.0,
         scores=scores,
+        correlation_id=CORRELATION,
         stage="dev",
     )
 
 
 def failed(*, key: str = KEY, cause: str = "s3:GetObject: AccessDenied", execution: str = EXECUTION) -> Notice:
     return notices.failed_image(
-        IMAGE_ID, key=key, error="AccessDeniedError", cause=cause, execution_arn=execution, stage="dev"
+        IMAGE_ID,
+        key=key,
+        error="AccessDeniedError",
+        cause=cause,
+        execution_arn=execution,
+        correlation_id=CORRELATION,
+        stage="dev",
     )
 
 
@@ -53,13 +61,19 @@ def test_reviewers_learn_what_was_seen_why_it_is_uncertain_and_what_to_do() -> N
 def test_operators_learn_what_failed_why_and_what_to_do() -> None:
     notice = failed()
     assert notice.subject == f"[dev] Processing failed for image {IMAGE_ID}"
-    for part in (KEY, "AccessDeniedError: s3:GetObject: AccessDenied", EXECUTION, '"restart": true', "Nothing is lost"):
+    for part in (
+        KEY,
+        "AccessDeniedError: s3:GetObject: AccessDenied",
+        EXECUTION,
+        f"petdetect redrive {IMAGE_ID}",
+        "Nothing is lost",
+    ):
         assert part in notice.message
 
 
 def test_a_fact_is_one_review_of_an_image_and_one_failure_of_an_execution() -> None:
-    assert (uncertain().attribute, uncertain().fact) == ("ReviewNotice", "uncertain")
-    assert (failed().attribute, failed().fact) == ("FailureNotice", EXECUTION)
+    assert uncertain().fact == REVIEW_FACT == "uncertain"
+    assert failed().fact == EXECUTION
     assert failed(execution=EXECUTION + "2").fact != failed().fact
 
 
@@ -79,13 +93,14 @@ def test_sns_delivers_the_notice_with_attributes_that_compare_as_numbers(aws: Cl
     assert delivered["Subject"] == uncertain().subject
     assert delivered["Message"] == uncertain().message
     assert delivered["MessageAttributes"]["HighestScore"] == {"Type": "Number", "Value": "60.00"}
+    assert delivered["MessageAttributes"]["CorrelationID"] == {"Type": "String", "Value": CORRELATION}
     assert delivered["MessageAttributes"]["Kind"] == {"Type": "String", "Value": "ImageUncertain"}
 
 
 @pytest.mark.parametrize("subject", ["x" * 300, "two\r\nBcc: lines", "\u202egnp.\U0001f408 ünï", "\x00\x1b[31m"])
 @pytest.mark.usefixtures("people")
 def test_a_subject_is_what_sns_takes(aws: Cloud, subject: str) -> None:
-    notices.publish(TOPIC, Notice(subject, "m", {}, "ReviewNotice", "uncertain"))
+    notices.publish(TOPIC, Notice(subject, "m", {}, "a fact"))
     (delivered,) = aws.notices()
     assert 1 <= len(delivered["Subject"]) <= 100
     assert all(" " <= character <= "~" for character in delivered["Subject"])
@@ -168,3 +183,28 @@ def test_missing_credentials_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(notices._client(), "publish", fail)
     with pytest.raises(AccessDeniedError):
         notices.publish(TOPIC, uncertain())
+
+
+CAUSE = json.dumps(
+    {"errorMessage": 'a "quoted" sentence \\ ünï', "errorType": "ServiceError", "stackTrace": ["x" * 2000]}
+)
+
+
+@pytest.mark.parametrize(
+    ("cause", "message"),
+    [
+        (CAUSE, 'a "quoted" sentence \\ ünï'),
+        (CAUSE[:1000], 'a "quoted" sentence \\ ünï'),  # the state machine cuts it
+        (CAUSE[:20], CAUSE[:20]),  # even in the message
+        ("The state timed out.", "The state timed out."),
+        ('"errorMessage": "\\x"', '"errorMessage": "\\x"'),
+        ("", ""),
+    ],
+)
+def test_operators_read_the_sentence_and_not_the_stack_trace(cause: str, message: str) -> None:
+    assert message_of(cause) == message
+
+
+def test_a_hostile_cause_is_read_once() -> None:
+    cause = '"errorMessage":"' + "\\\\" * 50_000
+    assert message_of(cause) == cause

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
-from notification_service.app import lambda_handler, message_of
+from notification_service.app import lambda_handler
 from pet_detector import catalogue, notices
 from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 
-from .cloud import EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -25,6 +24,7 @@ def uncertain() -> Any:
         "kind": "uncertain",
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
         "fileName": "tom.jpg",
         "location": f"s3://bucket/others/{IMAGE_ID}.jpg",
         "reason": "Perhaps a cat.",
@@ -38,6 +38,7 @@ def failed(execution: str = EXECUTION, cause: str = "s3:GetObject: AccessDenied"
         "kind": "failed",
         "imageId": IMAGE_ID,
         "executionArn": execution,
+        "correlationId": CORRELATION,
         "key": KEY,
         "error": "AccessDeniedError",
         "cause": cause,
@@ -118,40 +119,17 @@ def test_nothing_is_sent_that_could_not_be_reserved(aws: Cloud, context: LambdaC
 def test_the_reservation_stands_before_the_notice_is_sent(aws: Cloud, context: LambdaContext) -> None:
     reserved: list[bool] = []
     notices._client().meta.events.register(
-        "before-call.sns.Publish", lambda **_: reserved.append("FailureNotice" in aws.item())
+        "before-call.sns.Publish", lambda **_: reserved.append(aws.item().get("Notices") == {"SS": [EXECUTION]})
     )
     lambda_handler(failed(), context)
     assert reserved == [True]
 
 
 def test_the_record_stays_as_it_is(aws: Cloud, context: LambdaContext) -> None:
-    record = catalogue.announce(TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="someone", fingerprint="f")
+    record = catalogue.announce(
+        TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="someone", fingerprint="f", correlation_id=CORRELATION
+    )
     lambda_handler(uncertain(), context)
     found = catalogue.find(TABLE, IMAGE_ID)
     assert found is not None
     assert record.items() <= found.items()
-
-
-CAUSE = json.dumps(
-    {"errorMessage": 'a "quoted" sentence \\ ünï', "errorType": "ServiceError", "stackTrace": ["x" * 2000]}
-)
-
-
-@pytest.mark.parametrize(
-    ("cause", "message"),
-    [
-        (CAUSE, 'a "quoted" sentence \\ ünï'),
-        (CAUSE[:1000], 'a "quoted" sentence \\ ünï'),  # the state machine cuts it
-        (CAUSE[:20], CAUSE[:20]),  # even in the message
-        ("The state timed out.", "The state timed out."),
-        ('"errorMessage": "\\x"', '"errorMessage": "\\x"'),
-        ("", ""),
-    ],
-)
-def test_operators_read_the_sentence_and_not_the_stack_trace(cause: str, message: str) -> None:
-    assert message_of(cause) == message
-
-
-def test_a_hostile_cause_is_read_once() -> None:
-    cause = '"errorMessage":"' + "\\\\" * 50_000
-    assert message_of(cause) == cause

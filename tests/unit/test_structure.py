@@ -18,14 +18,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ReadTimeoutError
 
 import pet_detector
-from pet_detector import catalogue, images, notices, recognizer, settings
+from pet_detector import analyses, catalogue, executions, images, notices, recognizer, settings
 from pet_detector.errors import SettingMissingError
-from pet_detector.models import Status
-from pet_detector.observability import METRICS_NAMESPACE, count
+from pet_detector.models import Measurement, Status
+from pet_detector.observability import METRICS_NAMESPACE, count, publish
 
 from .api_events import API_KEY, request, upload
 from .cloud import (
     BUCKET,
+    CORRELATION,
     EXECUTION,
     IMAGE_ID,
     KEY,
@@ -74,7 +75,7 @@ def siblings(path: Path) -> set[str]:
 
 
 def named(role: str) -> set[str]:
-    """The modules that the package's docstring gives a role: `pure`, `boundaries` or `bottom`."""
+    """The modules that the package's docstring gives a role: `pure`, `boundaries`, `besides`, `above` or `bottom`."""
     sentences = re.split(r"(?<=\.)\s+", pet_detector.__doc__ or "")
     (sentence,) = [sentence for sentence in sentences if re.search(rf"\b{role}\b", sentence)]
     return set(re.findall(r"`(\w+)`", sentence))
@@ -83,15 +84,17 @@ def named(role: str) -> set[str]:
 PURE, AT_THE_BOUNDARY = named("pure"), named("boundaries")
 
 
-def test_the_packages_docstring_names_modules_that_exist() -> None:
-    assert {"models", "errors", "policy", "image_format"} <= PURE
-    assert {"recognizer", "images", "catalogue", "notices"} <= AT_THE_BOUNDARY
-    assert PURE | AT_THE_BOUNDARY | named("bottom") <= set(MODULES)
+def test_the_packages_docstring_names_every_module_there_is() -> None:
+    assert {"models", "errors", "policy", "image_format", "activity"} <= PURE
+    assert {"recognizer", "images", "catalogue", "analyses", "executions", "notices"} <= AT_THE_BOUNDARY
+    assert named("besides") == {"dependencies"}
+    assert named("above") == {"notifier", "reconciler"}
+    assert set(re.findall(r"`(\w+)`", pet_detector.__doc__ or "")) == set(MODULES), "a module without a role"
 
 
 @pytest.mark.parametrize("module", MODULES)
-def test_only_boundaries_import_boto3(module: str) -> None:
-    assert ("boto3" in roots(DOMAIN / f"{module}.py")) is (module in AT_THE_BOUNDARY)
+def test_only_boundaries_and_the_check_of_health_import_boto3(module: str) -> None:
+    assert ("boto3" in roots(DOMAIN / f"{module}.py")) is (module in AT_THE_BOUNDARY | named("besides"))
 
 
 @pytest.mark.parametrize("module", sorted(PURE))
@@ -99,7 +102,9 @@ def test_pure_modules_know_nothing_of_aws_the_environment_or_the_clock(module: s
     path = DOMAIN / f"{module}.py"
     outside = roots(path, when_run=False) - {"pet_detector"}
     assert outside <= sys.stdlib_module_names, "a library"
-    assert not outside & {"os", "time", "datetime", "random", "socket", "urllib", "http", "subprocess", "logging"}
+    assert not outside & {"os", "time", "random", "socket", "urllib", "http", "subprocess", "logging"}
+    names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
+    assert not names & {"now", "utcnow", "today"}, "times are compared, never asked for"
     assert siblings(path) <= PURE
 
 
@@ -107,11 +112,13 @@ def test_pure_modules_know_nothing_of_aws_the_environment_or_the_clock(module: s
 def test_boundaries_translate_errors_and_make_their_client_once_when_it_is_needed(module: str) -> None:
     path = DOMAIN / f"{module}.py"
     assert "aws_errors" in siblings(path)
-    assert not siblings(path) & AT_THE_BOUNDARY, "one boundary calls another"
+    of_others = {name.split(".", 1)[1] for name in imports(path) if name.startswith("pet_detector.")}
+    called = {name.partition(".")[0] for name in of_others if name.rpartition(".")[2][0].islower()}  # types are not
+    assert not called & AT_THE_BOUNDARY, "one boundary calls another"
     (client,) = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef) and n.name == "_client"]
     assert [ast.unparse(decorator) for decorator in client.decorator_list] == ["cache"]
-    calls = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute) and n.attr == "client"]
-    assert len(calls) == 1, "a client beside the one"
+    clients = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute) and n.attr == "client"]
+    assert len(clients) == 1, "a client beside the one"
 
 
 def test_no_test_meets_the_client_of_another_test() -> None:
@@ -155,6 +162,7 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, val
     [
         (Status.UPLOADING, False),
         (Status.PROCESSING, False),
+        (Status.HELD, False),
         (Status.COMPLETED, True),
         (Status.NEEDS_REVIEW, True),
         (Status.REJECTED, True),
@@ -169,7 +177,9 @@ def test_a_status_is_final_when_no_execution_changes_it(status: Status, final: b
 
 
 def test_a_metric_is_a_document_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
-    count("ImageClassified", Animal="cat")
+    count("ReconcileGap", 0)
+    assert json.loads(capsys.readouterr().out)["ReconcileGap"] == [0]
+    publish([Measurement("ImageClassified", dimension=("Animal", "cat"))])
     document = json.loads(capsys.readouterr().out)
     (described,) = document["_aws"]["CloudWatchMetrics"]
     assert described["Namespace"] == METRICS_NAMESPACE == "PetDetector"
@@ -203,9 +213,17 @@ LOST_BY_ID = ReadTimeoutError(endpoint_url=f"https://{BUCKET}.s3.amazonaws.com/{
 def analyse(aws: Cloud, run: Callable[[Any], object]) -> None:
     """Every end that ImageProcessor has."""
     detect: Any = recognizer._client()
-    for data, labels in ((PICTURE, ["Cat"]), (PICTURE, [NAME]), (b"SECRET-BYTES", []), (bytes(1 << 24), []), (b"", [])):
+    sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
+    for data, labels in (
+        (PICTURE, ["Cat"]),
+        (PICTURE, []),  # again
+        (PICTURE + b"2", [NAME]),
+        (b"SECRET-BYTES", []),
+        (bytes(1 << 24), []),
+        (b"", []),
+    ):
         version, _ = aws.put(HOSTILE_KEY, data)
-        event = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "key": HOSTILE_KEY, "versionId": version}
+        event = sent | {"versionId": version}
         detect.detect_labels = lambda labels=labels, **_: {"Labels": [{"Name": n, "Confidence": 60.0} for n in labels]}
         run(event)
     refused: Any = {"Error": {"Code": "InvalidImageFormatException", "Message": f"secret text of {NAME}"}}
@@ -213,10 +231,13 @@ def analyse(aws: Cloud, run: Callable[[Any], object]) -> None:
     def refuse(**_: object) -> None:
         raise ClientError(refused, "DetectLabels")
 
-    version, _ = aws.put(HOSTILE_KEY, PICTURE)
-    event = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "key": HOSTILE_KEY, "versionId": version}
+    version, _ = aws.put(HOSTILE_KEY, PICTURE + b"3")
+    event = sent | {"versionId": version}
     detect.detect_labels = refuse
+    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException"):
+        run(event)
     run(event)
+    run(event | {"executionArn": EXECUTION + "2"})  # the same bytes are being analysed
     refused["Error"]["Code"] = "AccessDeniedException"
     run(event)
     run(event | {"versionId": "v"})
@@ -231,6 +252,7 @@ def move(aws: Cloud, run: Callable[[Any], object]) -> None:
     event = {
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
         "key": HOSTILE_KEY,
         "versionId": version,
         "etag": etag,
@@ -253,6 +275,7 @@ def notify(aws: Cloud, run: Callable[[Any], object]) -> None:
         "kind": "failed",
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
         "key": HOSTILE_KEY,
         "error": "ServiceError",
         "cause": f"secret text of {NAME}",
@@ -276,6 +299,46 @@ def notify(aws: Cloud, run: Callable[[Any], object]) -> None:
         run(failed)
 
 
+def record_failures(aws: Cloud, run: Callable[[Any], object]) -> None:
+    """Every end that FailureRecorder has."""
+    sent = json.dumps({"detail": {"object": {"key": HOSTILE_KEY, "version-id": "v"}}})
+    detail = {"executionArn": EXECUTION, "status": "FAILED", "input": sent, "error": "E", "cause": f"text of {NAME}"}
+    for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
+        run({"detail": detail | part})
+    for client, operation in ((catalogue._client(), "UpdateItem"), (notices._client(), "Publish")):
+        with refusal(client, operation, "AccessDenied"):
+            run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
+
+
+def reconcile(aws: Cloud, run: Callable[[Any], object]) -> None:
+    """Every end that Reconciler has."""
+    aws.deploy_workflow()
+    long_ago = "2026-01-01T00:00:00.000Z"
+    lost = {"ExecutionArn": EXECUTION, "SourceKey": HOSTILE_KEY, "CorrelationId": "c", "ClaimedAt": long_ago}
+    for name in ("ImageID", "2"):
+        aws.write(name.encode().hex().ljust(32, "0"), ProcessingStatus="processing", ListedAt=name, **lost)
+    aws.put(HOSTILE_KEY, PICTURE)
+    with refusal(notices._client(), "Publish", "Throttled"):
+        run({"source": "aws.scheduler"})
+    with refusal(executions._client(), "StartExecution", "AccessDeniedException"):
+        run({})
+    with refusal(images._client(), "ListObjectVersions", "AccessDenied"):
+        run({})
+    run({})
+
+
+def measure(aws: Cloud, run: Callable[[Any], object]) -> None:
+    """Every end that MetricsPublisher has."""
+    before = {"ImageID": {"S": IMAGE_ID}, "OriginalFilename": {"S": NAME}, "ProcessingStatus": {"S": "processing"}}
+    after = before | {"SourceKey": {"S": HOSTILE_KEY}, "Error": {"M": {"Cause": {"S": NAME}}}}
+    for status in Status:
+        filed = after | {"ProcessingStatus": {"S": status.value}, "ConfidenceScore": {"N": "98.5"}}
+        filed |= {"DetectedAnimal": {"S": "cat"}, "ReasonCode": {"S": "EMPTY"}}
+        run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
+    run({"Records": [{"dynamodb": {"OldImage": after}}]})
+    run({"detail": {"executionArn": EXECUTION, "input": NAME}})
+
+
 def post(aws: Cloud, run: Callable[[Any], object]) -> None:
     """Every end that UploadApi has."""
     name = f"{NAME}\u202e.jpg"
@@ -295,7 +358,9 @@ def post(aws: Cloud, run: Callable[[Any], object]) -> None:
 
 def look(aws: Cloud, run: Callable[[Any], object]) -> None:
     """Every end that ImagesApi has."""
-    record = catalogue.announce(TABLE, IMAGE_ID, file_name=NAME, uploaded_by=NAME, fingerprint="f")
+    record = catalogue.announce(
+        TABLE, IMAGE_ID, file_name=NAME, uploaded_by=NAME, fingerprint="f", correlation_id=CORRELATION
+    )
     filed: dict[str, Any] = {name: {"S": str(value)} for name, value in record.items() if name != "ExpiresAt"}
     filed |= {"ProcessingStatus": {"S": "completed"}, "S3Location": {"S": f"s3://{BUCKET}/cats/{IMAGE_ID}.jpg"}}
     aws.dynamodb.put_item(TableName=TABLE, Item=filed)
@@ -314,6 +379,9 @@ STORIES: dict[str, Callable[[Cloud, Callable[[Any], object]], None]] = {
     "image_processor.app.lambda_handler": analyse,
     "file_manager.app.lambda_handler": move,
     "notification_service.app.lambda_handler": notify,
+    "failure_recorder.app.lambda_handler": record_failures,
+    "reconciler.app.lambda_handler": reconcile,
+    "metrics_publisher.app.lambda_handler": measure,
     "upload_api.app.lambda_handler": post,
     "images_api.app.lambda_handler": look,
 }
@@ -355,11 +423,19 @@ def test_a_log_line_tells_whose_image_and_which_execution(
     aws: Cloud, context: LambdaContext, logs: io.StringIO
 ) -> None:
     version, etag = aws.put(KEY, b"x")
-    event = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "key": KEY, "versionId": version, "etag": etag}
+    event = {
+        "imageId": IMAGE_ID,
+        "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
+        "key": KEY,
+        "versionId": version,
+        "etag": etag,
+    }
     handler = importlib.import_module("file_manager.app").lambda_handler
     handler(event | {"folder": "cats", "extension": "jpg"}, context)
     (line,) = [json.loads(line) for line in logs.getvalue().splitlines()]
     assert (line["image_id"], line["execution_id"]) == (IMAGE_ID, EXECUTION)
+    assert line["correlation_id"] == CORRELATION
     assert line["function_request_id"] == context.aws_request_id
     assert line["service"] == "pet-detector"
 
@@ -373,6 +449,7 @@ def test_an_image_leaves_nothing_in_the_log_lines_of_the_next_request(
         handler(upload(), context)
     first, second = [json.loads(line) for line in logs.getvalue().splitlines()]
     assert first["image_id"] != second["image_id"]
+    assert first["correlation_id"] == CORRELATION
     logs.truncate(0)
     importlib.import_module("images_api.app").lambda_handler(request("GET", "/images", query={}), context)
     assert "image_id" not in logs.getvalue()

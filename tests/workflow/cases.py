@@ -10,6 +10,7 @@ from typing import Any
 from .executions import IMAGE_ID, REPOSITORY, Request, s3_event
 
 _CLAIM, _ANALYZE, _MOVE, _LOG = "Claim Image", "Analyze Image", "Move Image", "Log Detection"
+_HOLD = "Hold Image"
 _REVIEWERS, _RECORD, _OPERATORS = "Notify Reviewers", "Record Failure", "Notify Operators"
 
 _LOGGED = [_CLAIM, _ANALYZE, "Cat, Dog or Other?", _MOVE, _LOG, "Certain Enough?"]
@@ -18,6 +19,7 @@ _FAILS = [_RECORD, _OPERATORS, "Processing Failed"]
 CLASSIFIED = [*_LOGGED, "Image Classified"]
 REVIEWED = [*_LOGGED, _REVIEWERS, "Image Classified"]
 REJECTED = [*_LOGGED, "Image Rejected"]
+HELD = [_CLAIM, _ANALYZE, _HOLD, "Image Held"]
 
 REJECTIONS = ("NotAnImage", "UnsupportedFormat", "TooSmall", "TooLarge", "TooManyPixels", "Truncated", "Empty")
 
@@ -50,7 +52,7 @@ def _failing_at(state: str, path: list[str] | None = None) -> list[str]:
 
 def _case(mocked: str, path: list[str], error: str | None = None, **attempts: int) -> tuple[str, Case]:
     names = {"claim": _CLAIM, "analyze": _ANALYZE, "move": _MOVE, "log": _LOG, "reviewers": _REVIEWERS}
-    names |= {"record": _RECORD, "operators": _OPERATORS}
+    names |= {"record": _RECORD, "operators": _OPERATORS, "hold": _HOLD}
     return mocked, Case(Request(mocked), path, error, {names[task]: count for task, count in attempts.items()})
 
 
@@ -65,9 +67,13 @@ _MOCKED = dict(
         _case("Other", CLASSIFIED),
         _case("Uncertain", REVIEWED),
         *(_case(f"Rejected{reason}", REJECTED) for reason in REJECTIONS),
+        _case("Reused", CLASSIFIED),
+        # Enough for today.
+        _case("Held", HELD),
         # Somebody else's image.
         _case("Duplicate", [_CLAIM, "Already Claimed"]),
         _case("OwnershipLostAtLogDetection", [*CLASSIFIED[:5], "Already Claimed"]),
+        _case("OwnershipLostAtHold", [*HELD[:3], "Already Claimed"]),
         _case("OwnershipLostAtRecordFailure", [_CLAIM, _ANALYZE, _RECORD, "Already Claimed"]),
         # Errors that pass: each retrier, with every error that it names.
         _case("ClaimThrottled", CLASSIFIED, claim=6),
@@ -76,6 +82,9 @@ _MOCKED = dict(
         _case("AnalyzeServerError", CLASSIFIED, analyze=5),
         _case("AnalyzeLambdaFails", CLASSIFIED, analyze=5),
         _case("AnalyzeThrottledAndBroken", CLASSIFIED, analyze=7),  # each retrier has attempts of its own
+        _case("AnalysisInProgress", CLASSIFIED, analyze=3),
+        _case("HoldThrottled", HELD, hold=6),
+        _case("HoldBroken", HELD, hold=5),
         _case("MoveThrottled", CLASSIFIED, move=3),
         _case("MoveServerError", CLASSIFIED, move=5),
         _case("MoveLambdaFails", CLASSIFIED, move=5),
@@ -93,6 +102,8 @@ _MOCKED = dict(
         _case("ClaimRetriesExhausted", _failing_at(_CLAIM), _DYNAMODB_THROTTLE, claim=6),
         _case("AnalyzeThrottlesExhausted", _failing_at(_ANALYZE), "ThrottledError", analyze=10),
         _case("AnalyzeRetriesExhausted", _failing_at(_ANALYZE), "ServiceError", analyze=5),
+        _case("AnalysisInProgressExhausted", _failing_at(_ANALYZE), "AnalysisInProgressError", analyze=13),
+        _case("HoldRetriesExhausted", _failing_at(_HOLD, HELD), _DYNAMODB_THROTTLE, hold=6),
         _case("MoveThrottlesExhausted", _failing_at(_MOVE), "ThrottledError", move=6),
         _case("MoveRetriesExhausted", _failing_at(_MOVE), "ServiceError", move=5),
         _case("LogRetriesExhausted", _failing_at(_LOG), _DYNAMODB_THROTTLE, log=6),
@@ -109,6 +120,7 @@ _MOCKED = dict(
         _case("LongCause", _DENIED, "KeyError"),
         _case("ClaimUnknownError", _failing_at(_CLAIM), _DYNAMODB_MISSING),
         _case("AnalyzeUnknownError", _failing_at(_ANALYZE), "KeyError"),
+        _case("HoldUnknownError", _failing_at(_HOLD, HELD), _DYNAMODB_MISSING),
         _case("MoveUnknownError", _failing_at(_MOVE), "KeyError"),
         _case("LogUnknownError", _failing_at(_LOG), _DYNAMODB_MISSING),
         _case("NotifyReviewersUnknownError", _failing_at(_REVIEWERS), "KeyError"),
@@ -135,6 +147,10 @@ _GOOD_INPUTS = {
     "input with an id": {**s3_event(), "imageId": "f" * 32},
     "input of a restart": {**s3_event(), "restart": True},
     "input with restart as text": {**s3_event(), "restart": "true"},
+    "input of a release": {**s3_event(), "restart": True, "release": True},
+    "input with release as text": {**s3_event(), "release": "true"},
+    "input with a time of another zone": {**s3_event(), "time": "2026-11-21T10:30:00.5+01:00"},
+    "input with a number as event's id": {**s3_event(), "id": 7},
 }
 
 _BAD_INPUTS: dict[str, Any] = {
@@ -161,6 +177,9 @@ _BAD_INPUTS: dict[str, Any] = {
     "version empty": s3_event(version_id=""),
     "id too long": {**s3_event(), "imageId": "0" * 33},
     "id no hex": {**s3_event(), "imageId": "../../etc"},
+    "time no time": {**s3_event(), "time": "yesterday"},
+    "time a number": {**s3_event(), "time": 1795253400},
+    "time null": {**s3_event(), "time": None},
 }
 
 CASES: dict[str, Case] = {

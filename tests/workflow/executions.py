@@ -30,6 +30,7 @@ ROLE = "arn:aws:iam::000000000000:role/ImageWorkflow"
 
 IMAGE_ID = "0123456789abcdef0123456789abcdef"
 VERSION_ID = "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
+CORRELATION_ID = "17793124-05d4-b198-2fde-7ededc63b103"  # in the mocked answers to Claim Image
 KEY = f"input/{IMAGE_ID}.jpg"
 RETENTION_DAYS = 400
 
@@ -56,6 +57,7 @@ class Request:
 class Run:
     """How an execution of the shipped definition went, and what its recording sent.
 
+    `output` is the JSON text that an execution which succeeded ends with, and that its event on EventBridge carries.
     `path` names the states entered; `attempts` counts a task's, without those that could not make their Arguments.
     `arguments` is what each task was last called with; a task that could not make them is missing. `caught` is the
     index of the catcher that a failed task left by, `chosen` that of the rule that a Choice left by (None: Default).
@@ -66,6 +68,7 @@ class Run:
     status: str
     error: str | None
     cause: str | None
+    output: str | None
     attempts: Counter[str]
     arguments: dict[str, Any]
     caught: dict[str, int]
@@ -74,8 +77,8 @@ class Run:
 
     @property
     def transitions(self) -> int:
-        """What AWS bills: every state that was entered, every further attempt, and the start."""
-        return 1 + len(self.path) + sum(count - 1 for count in self.attempts.values())
+        """What AWS bills: every state that was entered, and every further attempt."""
+        return len(self.path) + sum(count - 1 for count in self.attempts.values())
 
 
 def definition() -> dict[str, Any]:
@@ -176,6 +179,7 @@ class Engine:
             status=end["status"],
             error=end.get("error"),
             cause=end.get("cause"),
+            output=end.get("output"),
             attempts=attempts,
             arguments=_recorded(events, "sent"),
             caught=_recorded(events, "caught"),

@@ -13,7 +13,7 @@ import pytest
 from pet_detector.models import ReasonCode
 
 from .cases import CASES, FOREIGN_KEY, REJECTIONS
-from .executions import FUNCTION, IMAGE_ID, KEY, MOCK_CONFIG, VERSION_ID, Run, definition
+from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, MOCK_CONFIG, VERSION_ID, Run, definition
 
 STATES = definition()["States"]
 LAMBDA_TASKS = {n for n, s in STATES.items() if s.get("Resource", "").endswith(":lambda:invoke")}
@@ -67,9 +67,28 @@ def test_processor_is_asked_about_the_claimed_object(runs: dict[str, Run]) -> No
     assert payload(runs["Cat"], "Analyze Image") == {
         "imageId": IMAGE_ID,
         "executionArn": runs["Cat"].recording,
+        "correlationId": CORRELATION_ID,
         "key": KEY,
         "versionId": VERSION_ID,
+        "overLimit": False,
     }
+
+
+@pytest.mark.parametrize(
+    ("case", "over"),
+    [("input of a restart", False), ("input with release as text", False), ("input of a release", True)],
+)
+def test_only_a_release_passes_the_daily_limit(runs: dict[str, Run], case: str, over: bool) -> None:
+    assert payload(runs[case], "Analyze Image")["overLimit"] is over
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_functions_are_sent_the_correlation_id_of_the_claim(runs: dict[str, Run], case: str) -> None:
+    """A claim that failed has not learnt the record's: then it is the execution's name."""
+    names = {runs[case].recording.rpartition(":")[2]} if "Analyze Image" not in runs[case].path else {CORRELATION_ID}
+    sent = {payload(runs[case], state)["correlationId"] for state in LAMBDA_TASKS & runs[case].arguments.keys()}
+
+    assert sent <= names
 
 
 def test_processor_is_asked_about_the_newest_version_when_the_input_names_none(runs: dict[str, Run]) -> None:
@@ -92,6 +111,7 @@ def test_the_version_that_was_analysed_is_moved_to_its_folder(
     assert payload(runs[case], "Move Image") == {
         "imageId": IMAGE_ID,
         "executionArn": runs[case].recording,
+        "correlationId": CORRELATION_ID,
         "key": KEY,
         "versionId": VERSION_ID,
         "etag": "9b2cf535f27731c974343645a3985328",
@@ -105,6 +125,7 @@ def test_reviewers_hear_what_the_machine_leaned_to(runs: dict[str, Run]) -> None
         "kind": "uncertain",
         "imageId": IMAGE_ID,
         "executionArn": runs["Uncertain"].recording,
+        "correlationId": CORRELATION_ID,
         "fileName": "Whiskers.jpg",
         "location": f"s3://images/others/{IMAGE_ID}.jpg",
         "reason": "Cat 72.4 % is below 80 %, but above 50 %.",
@@ -120,6 +141,7 @@ def test_operators_hear_what_failed_on_which_image(runs: dict[str, Run]) -> None
         "kind": "failed",
         "imageId": IMAGE_ID,
         "executionArn": run.recording,
+        "correlationId": CORRELATION_ID,
         "key": KEY,
         "error": "ImageChangedError",
         "cause": run.cause,
@@ -147,6 +169,7 @@ def test_operators_hear_of_an_image_that_could_not_be_claimed(runs: dict[str, Ru
         ("empty", "detail.object.key must be"),
         ("key a number", "detail.object.key must be"),
         ("id no hex", "imageId must be 32 characters"),
+        ("time no time", "yesterday"),
     ],
 )
 def test_bad_input_is_answered_with_what_to_change(runs: dict[str, Run], case: str, words: str) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .cases import CASES
+from pet_detector import prices
+
+from .cases import CASES, REJECTIONS
 from .executions import Run, definition
 
 TASKS = {name for name, state in definition()["States"].items() if state["Type"] == "Task"}
@@ -27,6 +29,18 @@ def test_each_task_is_tried_as_often_as_it_should(runs: dict[str, Run], name: st
     assert runs[name].attempts == CASES[name].expected_attempts(TASKS)
 
 
-@pytest.mark.parametrize("name", ["Cat", "Dog", "Other"])
-def test_a_certain_image_takes_at_most_eight_transitions(runs: dict[str, Run], name: str) -> None:
-    assert runs[name].transitions <= 8
+@pytest.mark.parametrize("name", ["Cat", "Dog", "Other", "Reused", *(f"Rejected{reason}" for reason in REJECTIONS)])
+def test_an_image_takes_as_many_transitions_as_its_price_counts(runs: dict[str, Run], name: str) -> None:
+    assert runs[name].transitions == prices.TRANSITIONS <= 8
+
+
+def test_a_review_adds_as_many_transitions_as_its_price_counts(runs: dict[str, Run]) -> None:
+    assert runs["Uncertain"].transitions == prices.TRANSITIONS + prices.REVIEW_TRANSITIONS
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_execution_says_in_its_output_when_the_image_was_claimed_already(runs: dict[str, Run], name: str) -> None:
+    """The rule that counts duplicates looks for that word, in no other execution's output."""
+    run = runs[name]
+
+    assert ("already_claimed" in (run.output or "")) is (run.path[-1] == "Already Claimed")

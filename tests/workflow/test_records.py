@@ -28,7 +28,7 @@ def replay(table: DetectionLogs, run: Run) -> dict[str, Any]:
             record = table.update(run.arguments[state])
             assert record is not None, f"{state} was refused"
     assert record is not None
-    moments = {"ClaimedAt", "UpdatedAt", "CreatedAt", "Timestamp"} & record.keys()
+    moments = {"ClaimedAt", "ReceivedAt", "UpdatedAt", "CreatedAt", "Timestamp"} & record.keys()
     assert all(MOMENT.fullmatch(record.pop(name)) for name in moments)
     return record
 
@@ -40,6 +40,8 @@ def claim_of(run: Run) -> dict[str, Any]:
         "ImageID": IMAGE_ID,
         "Shard": "0",
         "ExecutionArn": run.recording,
+        "Executions": {run.recording},
+        "CorrelationId": name_of(run),
         "SourceKey": KEY,
         "SourceVersion": VERSION_ID,
         "OriginalFilename": f"{IMAGE_ID}.jpg",
@@ -47,6 +49,11 @@ def claim_of(run: Run) -> dict[str, Any]:
         "ListedAt": f"{values(run, 'Claim Image')[':now']['S']}#{IMAGE_ID}",
         "ExpiresAt": int((now + timedelta(days=RETENTION_DAYS)).timestamp()),
     }
+
+
+def name_of(run: Run) -> str:
+    """The execution's name: what an input without an id of its own is traced by."""
+    return run.recording.rpartition(":")[2]
 
 
 def values(run: Run, state: str) -> dict[str, dict[str, Any]]:
@@ -87,12 +94,13 @@ def facts_of(analysis: dict[str, Any], status: str, location: str) -> dict[str, 
         ("Dog", "completed", f"dogs/{IMAGE_ID}.png"),
         ("Other", "completed", f"others/{IMAGE_ID}.jpg"),
         ("Uncertain", "needs_review", f"others/{IMAGE_ID}.jpg"),
+        ("Reused", "completed", f"cats/{IMAGE_ID}.jpg"),
     ],
 )
 def test_record_of_a_classified_image_is_whole(
     runs: dict[str, Run], table: DetectionLogs, case: str, status: str, location: str
 ) -> None:
-    analysis = mocked(f"{case}Seen")
+    analysis = mocked("CatSeenBefore" if case == "Reused" else f"{case}Seen")
 
     assert replay(table, runs[case]) == {
         **claim_of(runs[case]),
@@ -105,6 +113,7 @@ def test_record_of_a_classified_image_is_whole(
         "Labels": [{"Name": la["name"], "Confidence": decimal(la["confidence"])} for la in analysis["labels"]],
         "PolicyVersion": analysis["policyVersion"],
         "ModelVersion": analysis["modelVersion"],
+        "AnalysisReused": case == "Reused",
     }
 
 
@@ -132,13 +141,21 @@ def test_record_of_a_failure_says_what_failed(runs: dict[str, Run], table: Detec
     }
 
 
+def test_record_of_a_held_image_waits(runs: dict[str, Run], table: DetectionLogs) -> None:
+    assert replay(table, runs["Held"]) == {
+        **claim_of(runs["Held"]),
+        "ProcessingStatus": "held",
+        "StatusShard": "held#0",
+    }
+
+
 def test_record_of_an_image_that_could_not_be_claimed_can_be_listed(runs: dict[str, Run], table: DetectionLogs) -> None:
     record = table.update(runs["ClaimUnknownError"].arguments["Record Failure"])
 
     assert record is not None
     assert record.keys() == {
         *("ImageID", "ProcessingStatus", "StatusShard", "Shard", "ListedAt", "CreatedAt", "UpdatedAt"),
-        *("Error", "ExecutionArn", "SourceKey"),
+        *("Error", "ExecutionArn", "SourceKey", "CorrelationId"),
     }
     assert record["Error"]["Error"] == "DynamoDB.ResourceNotFoundException"
 
@@ -164,10 +181,13 @@ def test_dynamodb_is_sent_no_value_that_is_undefined_or_of_a_wrong_type(runs: di
 def check_attribute(value: Any) -> None:
     assert isinstance(value, dict)
     ((kind, content),) = value.items()
-    types = {"S": "str", "N": "str", "BOOL": "bool", "M": "dict", "L": "list"}
+    types = {"S": "str", "N": "str", "BOOL": "bool", "M": "dict", "L": "list", "SS": "list"}
     assert type(content).__name__ == types[kind], value
     if kind == "N":
         assert Decimal(content).is_finite()
+    if kind == "SS":
+        assert content
+        assert all(isinstance(text, str) for text in content)
     parts: Iterable[Any] = content.values() if kind == "M" else content if kind == "L" else ()
     for part in parts:
         check_attribute(part)
@@ -180,7 +200,7 @@ def test_dynamodb_expressions_use_exactly_the_names_and_values_that_they_define(
     for state in DYNAMODB_TASKS & runs[case].arguments.keys():
         arguments = runs[case].arguments[state]
         used = set(re.findall(r"[:#]\w+", f"{arguments['UpdateExpression']} {arguments['ConditionExpression']}"))
-        defined = {*arguments["ExpressionAttributeNames"], *arguments["ExpressionAttributeValues"]}
+        defined = {*arguments.get("ExpressionAttributeNames", {}), *arguments["ExpressionAttributeValues"]}
         assert used == defined, state
 
 
@@ -240,8 +260,11 @@ def test_finished_image_is_never_claimed_again(
 
 
 @pytest.mark.parametrize("case", ["Cat", "input with restart as text"])
-def test_failed_image_is_not_claimed_without_a_restart(runs: dict[str, Run], table: DetectionLogs, case: str) -> None:
-    table.change(ProcessingStatus="failed")
+@pytest.mark.parametrize("status", ["failed", "held"])
+def test_failed_or_held_image_is_not_claimed_without_a_restart(
+    runs: dict[str, Run], table: DetectionLogs, status: str, case: str
+) -> None:
+    table.change(ProcessingStatus=status)
 
     assert table.update(runs[case].arguments["Claim Image"]) is None
 
@@ -254,6 +277,32 @@ def test_restart_claims_a_failed_image_and_forgets_its_error(runs: dict[str, Run
     assert record is not None
     assert record["ProcessingStatus"] == "processing"
     assert "Error" not in record
+
+
+@pytest.mark.parametrize("case", ["input of a restart", "input of a release"])
+def test_restart_claims_a_held_image(runs: dict[str, Run], table: DetectionLogs, case: str) -> None:
+    table.change(ProcessingStatus="held", ExecutionArn="another")
+
+    record = table.update(runs[case].arguments["Claim Image"])
+
+    assert record is not None
+    assert record["ProcessingStatus"] == "processing"
+
+
+def test_restart_keeps_the_images_story(runs: dict[str, Run], table: DetectionLogs) -> None:
+    first, second = runs["input from S3"], runs["input of a restart"]
+    key = {"Key": {"ImageID": {"S": IMAGE_ID}}}  # the fixture's image has another
+    before = table.update(first.arguments["Claim Image"] | key)
+    assert before is not None
+    table.change(ProcessingStatus="failed")
+
+    after = table.update(second.arguments["Claim Image"])
+
+    assert after is not None
+    assert after["Executions"] == {first.recording, second.recording}
+    assert [after[name] for name in ("ReceivedAt", "CorrelationId", "CreatedAt")] == [
+        before[name] for name in ("ReceivedAt", "CorrelationId", "CreatedAt")
+    ]
 
 
 @pytest.mark.parametrize("case", ["Cat", "Uncertain", "RejectedEmpty"])
@@ -271,7 +320,26 @@ def test_detection_is_logged_twice_by_its_owner_and_never_by_another(
     assert table.update(log) is None
 
 
-@pytest.mark.parametrize("status", ["failed", "rejected", "uploading"])
+def test_image_is_held_twice_by_its_owner_and_never_by_another(runs: dict[str, Run], table: DetectionLogs) -> None:
+    hold = runs["Held"].arguments["Hold Image"]
+    assert table.update(hold) is None  # nobody claimed it
+    assert table.update(runs["Held"].arguments["Claim Image"])
+
+    assert table.update(hold)
+    assert table.update(hold)
+
+    table.change(ExecutionArn="another")
+    assert table.update(hold) is None
+
+
+@pytest.mark.parametrize("status", ["completed", "needs_review", "failed", "rejected", "uploading"])
+def test_hold_never_turns_a_record_back(runs: dict[str, Run], table: DetectionLogs, status: str) -> None:
+    table.change(ProcessingStatus=status, ExecutionArn=runs["Held"].recording)
+
+    assert table.update(runs["Held"].arguments["Hold Image"]) is None
+
+
+@pytest.mark.parametrize("status", ["failed", "held", "rejected", "uploading"])
 def test_detection_never_turns_a_record_back(runs: dict[str, Run], table: DetectionLogs, status: str) -> None:
     table.change(ProcessingStatus=status, ExecutionArn=runs["Cat"].recording)
 
@@ -313,6 +381,30 @@ def test_claim_names_the_record(runs: dict[str, Run], case: str, image_id: str, 
     assert sent[":version"]["S"] == version
     assert sent[":name"]["S"] == name
     assert claim["ReturnValues"] == "ALL_NEW"
+
+
+@pytest.mark.parametrize(
+    ("case", "received"),
+    [
+        ("input from S3", "2026-11-21T09:30:00.000Z"),
+        ("input with a time of another zone", "2026-11-21T09:30:00.500Z"),
+        ("Cat", None),
+        ("input from the console", None),
+    ],
+)
+def test_claim_says_when_the_object_was_stored(runs: dict[str, Run], case: str, received: str | None) -> None:
+    """Not said, it is now."""
+    sent = values(runs[case], "Claim Image")
+
+    assert sent[":received"]["S"] == (received or sent[":now"]["S"])
+
+
+@pytest.mark.parametrize("case", ["input from S3", "Cat", "input with a number as event's id"])
+def test_claim_is_traced_by_the_events_id_or_the_executions_name(runs: dict[str, Run], case: str) -> None:
+    named = CASES[case].request.input.get("id")
+
+    expected = named if isinstance(named, str) else name_of(runs[case])
+    assert values(runs[case], "Claim Image")[":correlation"]["S"] == expected
 
 
 def test_console_fixture_names_its_record_itself(runs: dict[str, Run]) -> None:

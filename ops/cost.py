@@ -1,0 +1,193 @@
+"""The price of an image and of a month, line by line, from the shipped workflow, the template and the price file.
+
+What the files cannot know (how long a function runs, how large a record is) stands here as named assumptions. Not in
+it: taxes, free tiers, and data that leaves AWS (people who look at pictures).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ops import shipped
+from ops.shipped import CERTAIN, UNCERTAIN
+from pet_detector.prices import prices
+
+# Billed milliseconds of a warm call: what the call waits for (S3, Rekognition, DynamoDB), not what it computes. They
+# count because a waiting function is paid for. ImageProcessor waits for Rekognition, half a second and more.
+MILLISECONDS = {
+    "ImageProcessorFunction": 900,
+    "FileManagerFunction": 250,
+    "NotificationServiceFunction": 120,
+    "UploadApiFunction": 60,
+    "ImagesApiFunction": 40,
+    "MetricsPublisherFunction": 100,
+}
+# Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
+CHANGES_A_CALL, CHANGES = 20, 3
+
+# Write units of 1 KB. A write pays for the table and for each index that it changes, for StatusIndex twice: the record
+# leaves one partition and enters another. Records have under 1, 2 and 3 KB; Labels make the last one the largest.
+ANNOUNCE = 1 * 3  # the table, ListingIndex, StatusIndex
+CLAIM = 2 * 4  # the same, StatusIndex twice
+LOG = 3 * 5  # and AnimalIndex
+ANALYSIS = 3  # the lease, the newest model, the labels
+COUNT = 1  # of the day; only with a DailyAnalysisLimit
+NOTICE = 3 * 4  # remembered in the record, which all indexes hold
+# Read units of 4 KB.
+LOOKUP = 1
+REUSE = 0.5  # the newest model, eventually consistent
+
+RECORD_KB = 3 * 4  # in the table and three indexes
+ANALYSIS_KB = 1
+ANALYSIS_DAYS = 90  # analyses.KEPT_SECONDS
+
+LOOKUPS = 2  # GET /images/{id} that a client makes for one image
+LOG_KB = 3.0  # lines of all functions, the access log and EMF documents
+S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
+TRACED = 0.10  # the sampling rules of stacks/observability.yaml; without it X-Ray takes 5 %
+EXPRESS_MEGABYTES = 64
+DYNAMODB_MILLISECONDS = 20  # of a task that calls DynamoDB
+
+_KB, _MB = 1024**2, 1024  # in a GB
+
+
+class Kind(StrEnum):
+    """Type of the state machine."""
+
+    STANDARD = "STANDARD"
+    EXPRESS = "EXPRESS"
+
+
+@dataclass(frozen=True)
+class Load:
+    """What a month brings. Shares are between 0 and 1; `retried` is the share of tasks that ran a second time.
+
+    `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
+    has seen before.
+    """
+
+    images: int = 100_000
+    megabytes: float = 2.0
+    uncertain: float = 0.05
+    analysed: float = 1.0
+    retried: float = 0.01
+    kind: Kind = Kind.STANDARD
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of the bill, in US dollars an image. `how` is its arithmetic in words."""
+
+    name: str
+    per_image: float
+    how: str
+
+
+REKOGNITION, WORKFLOW, WORKFLOW_FUNCTIONS = "Rekognition", "Step Functions", "Lambda (workflow)"
+STORAGE = ("S3 storage", "DynamoDB storage")
+
+
+def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
+    """The lines of an image's price, dearest first. `parameters` are the template's.
+
+    Storage is that of an image's whole life, which is a month's share too once as many images expire as arrive.
+    """
+    lines = [
+        Line(REKOGNITION, load.analysed * prices()["rekognition_image"], f"DetectLabels for {load.analysed:.0%}"),
+        _workflow(load),
+        *_functions(load, parameters),
+        *_requests(load, parameters),
+        *_storage(load, parameters),
+    ]
+    return sorted(lines, key=lambda line: -line.per_image)
+
+
+def total(lines: list[Line]) -> float:
+    """US dollars an image."""
+    return sum(line.per_image for line in lines)
+
+
+def line(lines: list[Line], name: str) -> float:
+    """US dollars an image of one line."""
+    return next(line.per_image for line in lines if line.name == name)
+
+
+def orchestration(lines: list[Line]) -> float:
+    """US dollars an image for being orchestrated: the workflow and its functions."""
+    return sum(line.per_image for line in lines if line.name in (WORKFLOW, WORKFLOW_FUNCTIONS))
+
+
+def _workflow(load: Load) -> Line:
+    unit = prices()
+    if load.kind is Kind.EXPRESS:
+        seconds = _seconds()
+        price = unit["states_express_request"]
+        price += seconds * EXPRESS_MEGABYTES / _MB * unit["states_express_gb_second"]
+        how = f"EXPRESS: 1 request, {seconds:.2f} s of {EXPRESS_MEGABYTES} MB; no retry is billed"
+        return Line(WORKFLOW, price, how)
+    certain, uncertain = shipped.transitions(CERTAIN), shipped.transitions(UNCERTAIN)
+    retries = load.retried * len(shipped.tasks(CERTAIN))
+    count = certain + load.uncertain * (uncertain - certain) + retries
+    how = (
+        f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {load.retried:.0%} of tasks retried"
+    )
+    return Line(WORKFLOW, count * unit["states_standard_transition"], how)
+
+
+def _seconds() -> float:
+    """How long an execution takes, as Express bills it."""
+    called = shipped.functions(CERTAIN)
+    others = len(shipped.tasks(CERTAIN)) - len(called)
+    return (sum(MILLISECONDS[name] for name in called) + others * DYNAMODB_MILLISECONDS) / 1000
+
+
+def _call(function: str, parameters: Mapping[str, str]) -> float:
+    """US dollars for one call of a function."""
+    gigabyte_seconds = MILLISECONDS[function] / 1000 * shipped.memory_megabytes(function) / _MB
+    unit = prices()
+    return unit["lambda_request"] + gigabyte_seconds * unit[f"lambda_gb_second_{parameters['Architecture']}"]
+
+
+def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
+    always, when_uncertain = shipped.functions(CERTAIN), shipped.functions(UNCERTAIN)
+    workflow = sum(_call(name, parameters) for name in always)
+    workflow += load.uncertain * sum(_call(name, parameters) for name in when_uncertain if name not in always)
+    names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
+    how = f"{names}; {parameters['Architecture']}, {load.retried:.0%} retried"
+    yield Line(WORKFLOW_FUNCTIONS, workflow * (1 + load.retried), how)
+    api = _call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters)
+    metrics = CHANGES / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
+    how = f"1 upload, {LOOKUPS} look-ups, {CHANGES} changes at {CHANGES_A_CALL} a call"
+    yield Line("Lambda (API, metrics)", api + metrics, how)
+
+
+def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
+    unit = prices()
+    counted = COUNT if int(parameters["DailyAnalysisLimit"]) else 0
+    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + counted) + load.uncertain * NOTICE
+    reads = LOOKUPS * LOOKUP + load.analysed * REUSE
+    dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
+    yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
+    yield Line("S3 requests", 2 * unit["s3_put"] + 4 * unit["s3_get"], "1 upload, 1 copy; read 3 times, viewed once")
+    yield Line("API Gateway", (1 + LOOKUPS) * unit["api_request"], f"1 upload, {LOOKUPS} look-ups")
+    yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")
+    yield Line("SNS", load.uncertain * unit["sns_publish"], f"a notice for {load.uncertain:.0%}")
+    traces = 2 + LOOKUPS  # the upload, the execution
+    yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces} traces")
+
+
+def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
+    unit = prices()
+    months = int(parameters["ImageRetentionDays"]) / 30
+    price = load.megabytes / _MB * months * unit["s3_storage_gb_month"]
+    yield Line("S3 storage", price, f"{load.megabytes:g} MB for {months:.1f} months (ImageRetentionDays)")
+    months = int(parameters["RecordRetentionDays"]) / 30
+    price = RECORD_KB / _KB * months * unit["dynamodb_storage_gb_month"]
+    price += RECORD_KB / 4 / _KB * months * unit["dynamodb_pitr_gb_month"]  # the backup leaves the indexes out
+    price += ANALYSIS_KB / _KB * ANALYSIS_DAYS / 30 * unit["dynamodb_storage_gb_month"]
+    yield Line("DynamoDB storage", price, f"{RECORD_KB} KB and backup for {months:.1f} months (RecordRetentionDays)")
+    months = int(parameters["LogRetentionDays"]) / 30
+    price = LOG_KB / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])
+    yield Line("CloudWatch Logs", price, f"{LOG_KB:g} KB of lines, kept {months:.1f} months (LogRetentionDays)")

@@ -1,0 +1,152 @@
+"""What a person reads of costs, the same as JSON for programs, and the tables of README.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ops import cost, shipped
+from ops.actual_cost import Actual
+from ops.cost import Line, Load
+from ops.fixed_cost import Fixed
+from ops.output import print_table, say
+from pet_detector.prices import prices_document
+
+Monthly = Mapping[str, Sequence[Fixed]]
+
+
+def _about(environment: str, load: Load) -> str:
+    return (
+        f"{load.images:,} images a month of {load.megabytes:g} MB, {load.uncertain:.0%} uncertain, {load.kind.value}, "
+        f"with the parameters of {environment}."
+    )
+
+
+def _orchestration(lines: list[Line]) -> str:
+    rekognition = cost.line(lines, cost.REKOGNITION)
+    share = cost.orchestration(lines) / rekognition if rekognition else 0.0
+    return f"Orchestration (workflow and its functions): {share:.1%} of Rekognition's price."
+
+
+def _source() -> str:
+    document = prices_document()
+    return f"Prices of {document['date']}, {document['source']}: {document['about']}"
+
+
+def _rows(load: Load, lines: list[Line]) -> list[tuple[str, ...]]:
+    def row(name: str, per_image: float, how: str) -> tuple[str, ...]:
+        return name, f"{per_image:.8f}", f"{per_image * load.images:,.2f}", how
+
+    stored = sum(line.per_image for line in lines if line.name in cost.STORAGE)
+    rows = [row(line.name, line.per_image, line.how) for line in lines]
+    rows.append(row("Total", cost.total(lines), f"of it storage {stored:.6f} an image"))
+    return rows
+
+
+def _fixed_rows(monthly: Monthly) -> list[tuple[str, ...]]:
+    """A row for each line, a column for each environment."""
+    hows = {line.name: line.how for lines in monthly.values() for line in lines}
+    dollars = [{line.name: line.per_month for line in lines} for lines in monthly.values()]
+    rows = [(name, *(f"{column.get(name, 0):.2f}" for column in dollars), how) for name, how in hows.items()]
+    return [*rows, ("Total", *(f"{sum(column.values()):.2f}" for column in dollars), "local costs nothing")]
+
+
+def _headings(monthly: Monthly) -> list[tuple[str, ...]]:
+    return [("line", "$ an image", "$ a month", "how"), ("at most, $ a month", *monthly, "how")]
+
+
+def show_estimate(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> None:
+    """The bill of an image and of a month, then what every environment costs without images."""
+    by_image, by_month = _headings(monthly)
+    say(_about(environment, load))
+    print_table(by_image, _rows(load, lines))
+    say(_orchestration(lines))
+    say("\nEach environment costs, besides:")
+    print_table(by_month, _fixed_rows(monthly))
+    say(_source())
+
+
+def estimate_document(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> dict[str, Any]:
+    """The same for programs, in US dollars."""
+    return {
+        "environment": environment,
+        "load": load,
+        "prices": prices_document(),
+        "transitions": {
+            "certain": shipped.transitions(shipped.CERTAIN),
+            "uncertain": shipped.transitions(shipped.UNCERTAIN),
+        },
+        "lines": [
+            {"name": line.name, "perImage": line.per_image, "perMonth": line.per_image * load.images, "how": line.how}
+            for line in lines
+        ],
+        "perImage": cost.total(lines),
+        "perMonth": cost.total(lines) * load.images,
+        "orchestrationPerImage": cost.orchestration(lines),
+        "fixedPerMonth": {
+            name: {"lines": fixed, "total": sum(line.per_month for line in fixed)} for name, fixed in monthly.items()
+        },
+    }
+
+
+def markdown(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> str:
+    """The tables of README.md."""
+    by_image, by_month = _headings(monthly)
+    return "\n".join(
+        [
+            _about(environment, load),
+            "",
+            *_markdown_table(by_image, _rows(load, lines), numbers=2),
+            "",
+            _orchestration(lines) + " Each environment costs, besides:",
+            "",
+            *_markdown_table(by_month, _fixed_rows(monthly), numbers=len(monthly)),
+        ]
+    )
+
+
+def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> list[str]:
+    """After the first, `numbers` columns are aligned to the right."""
+    rule = ["---", *["---:"] * numbers, "---"]
+    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)]
+
+
+def show_actual(found: Actual) -> None:
+    """What really ran, and its price."""
+    say(f"{found.environment}, {found.since:%Y-%m-%d %H:%M} to {found.until:%Y-%m-%d %H:%M} UTC")
+    if not found.counts:
+        say("Nothing ran. (Metrics are a minute late, in hours without images there are none.)")
+        return
+    print_table(("metric", "sum"), [(name, f"{count:,}") for name, count in sorted(found.counts.items())])
+
+    def per_image(dollars: float) -> str:
+        return f"{dollars / found.images:.8f}" if found.images else "-"
+
+    rows = [
+        (
+            line.name,
+            f"{line.dollars:.6f}",
+            per_image(line.dollars),
+            "measured" if line.measured else "computed",
+            line.how,
+        )
+        for line in found.lines
+    ]
+    rows.append(("Total", f"{found.total:.6f}", per_image(found.total), "", f"{found.images} images finished"))
+    print_table(("line", "$", "$ an image", "", "how"), rows)
+    say(f"The metric EstimatedCost (Rekognition and transitions of finished images): ${found.estimated:.6f}")
+
+
+def actual_document(found: Actual) -> dict[str, Any]:
+    """The same for programs, in US dollars."""
+    return {
+        "environment": found.environment,
+        "since": found.since,
+        "until": found.until,
+        "counts": found.counts,
+        "imagesFinished": found.images,
+        "lines": found.lines,
+        "total": found.total,
+        "perImage": found.total / found.images if found.images else None,
+        "estimatedCost": found.estimated,
+    }

@@ -1,0 +1,135 @@
+"""What is shipped, read from its files: the workflow's ways and what it bills, the template, the environments."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+WORKFLOW = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
+TEMPLATE = REPOSITORY / "template.yaml"
+SAMCONFIG = REPOSITORY / "samconfig.toml"
+
+
+@dataclass(frozen=True)
+class Way:
+    """How an execution ends (a state's name), which states it passes and which it does not.
+
+    `caught`: it follows a Catch; then the shortest such way counts, else the longest: no branch may be dearer.
+    """
+
+    ending: str
+    through: frozenset[str] = frozenset()
+    past: frozenset[str] = frozenset()
+    caught: bool = False
+
+
+CERTAIN = Way("Image Classified", past=frozenset(["Notify Reviewers"]))
+UNCERTAIN = Way("Image Classified", through=frozenset(["Notify Reviewers"]))
+REJECTED = Way("Image Rejected")
+HELD = Way("Image Held", caught=True)
+DUPLICATE = Way("Already Claimed", caught=True)
+FAILED = Way("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
+
+
+@cache
+def document(path: Path) -> Mapping[str, Any]:
+    """A CloudFormation or ASL document; intrinsic functions (`!Ref Name`) come out as their arguments (`Name`)."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+        pass
+
+    def plain(loader: yaml.SafeLoader, _: str, node: yaml.Node) -> Any:
+        if isinstance(node, yaml.ScalarNode):
+            return loader.construct_scalar(node)
+        if isinstance(node, yaml.SequenceNode):
+            return loader.construct_sequence(node, deep=True)
+        assert isinstance(node, yaml.MappingNode)  # noqa: S101 - for the type checker: there is no fourth kind
+        return loader.construct_mapping(node, deep=True)
+
+    Loader.add_multi_constructor("!", plain)
+    found: Mapping[str, Any] = yaml.load(path.read_text(), Loader)  # noqa: S506 - it is a SafeLoader
+    return found
+
+
+def states_on(way: Way, definition: Mapping[str, Any] | None = None) -> list[str]:
+    """Names of the states that an execution enters on this way: AWS bills each as a transition.
+
+    `definition` is the workflow's, by default the shipped one. Raises ValueError when there is no such way.
+    """
+    definition = definition or document(WORKFLOW)
+    paths = [
+        path
+        for path in _paths(definition["States"], [definition["StartAt"]], caught=way.caught)
+        if path[-1] == way.ending and way.through <= set(path) and not way.past & set(path)
+    ]
+    if not paths:
+        raise ValueError(f"The workflow has no way to {way.ending}.")
+    return min(paths, key=len) if way.caught else max(paths, key=len)
+
+
+def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Iterator[list[str]]:
+    """Every way on from `path` to an end, no state twice."""
+    state = states[path[-1]]
+    if state["Type"] in ("Succeed", "Fail"):
+        yield path
+    following = [rule["Next"] for rule in state.get("Choices", [])]
+    following += [state[name] for name in ("Next", "Default") if name in state]
+    following += [rule["Next"] for rule in state.get("Catch", []) if caught]
+    for name in dict.fromkeys(following):
+        if name not in path:
+            yield from _paths(states, [*path, name], caught=caught)
+
+
+def transitions(way: Way) -> int:
+    """State transitions that an execution on this way is billed for, without retries."""
+    return len(states_on(way))
+
+
+def tasks(way: Way) -> list[Mapping[str, Any]]:
+    """The Task states of a way, each of which may be retried."""
+    states = document(WORKFLOW)["States"]
+    return [states[name] for name in states_on(way) if states[name]["Type"] == "Task"]
+
+
+def functions(way: Way) -> list[str]:
+    """Logical ids of the Lambda functions that a way calls, in order."""
+    arguments = [task["Arguments"] for task in tasks(way)]
+    return [text["FunctionName"].strip("${}") for text in arguments if "FunctionName" in text]
+
+
+def memory_megabytes(function: str) -> int:
+    """Memory of a function by its logical id."""
+    template = document(TEMPLATE)
+    default = template["Globals"]["Function"]["MemorySize"]
+    return int(template["Resources"][function]["Properties"].get("MemorySize", default))
+
+
+def environments() -> dict[str, dict[str, str]]:
+    """Parameters that samconfig.toml sets, by environment; those that run on AWS."""
+    sections = tomllib.loads(SAMCONFIG.read_text())
+    return {
+        name: dict(text.split("=", 1) for text in section["deploy"]["parameters"]["parameter_overrides"])
+        for name, section in sections.items()
+        if isinstance(section, dict) and "deploy" in section and name != "local"
+    }
+
+
+def parameters(environment: str) -> dict[str, str]:
+    """All template parameters of an environment: the template's defaults, then what samconfig.toml sets."""
+    defaults = {name: str(entry.get("Default", "")) for name, entry in document(TEMPLATE)["Parameters"].items()}
+    return defaults | environments()[environment]
+
+
+def resources(path: Path = TEMPLATE) -> Iterator[Mapping[str, Any]]:
+    """Resources of a template and of those it nests; a nested template counts as often as it is used."""
+    for resource in document(path)["Resources"].values():
+        yield resource
+        if resource["Type"] == "AWS::CloudFormation::Stack":
+            yield from resources(path.parent / resource["Properties"]["TemplateURL"])

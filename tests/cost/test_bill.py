@@ -1,0 +1,226 @@
+"""The price of an image: what it may be, and each line's arithmetic by hand, in dollars a million images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from ops import cost, shipped
+from ops.cost import Kind, Load, bill
+from pet_detector import prices as price_file
+from pet_detector.prices import REVIEW_TRANSITIONS, TRANSITIONS, image_cost
+
+MILLION = 1_000_000
+PARAMETERS = {
+    "Architecture": "arm64",
+    "DailyAnalysisLimit": "0",
+    "ImageRetentionDays": "365",
+    "RecordRetentionDays": "365",
+    "LogRetentionDays": "90",
+}
+
+
+def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
+    """Each line in dollars a million images."""
+    return {line.name: line.per_image * MILLION for line in bill(load or Load(), PARAMETERS | changed)}
+
+
+@pytest.fixture
+def set_price(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """Changes a price of the file for a test."""
+
+    def change(name: str, price: float) -> None:
+        assert name in price_file.prices()
+        monkeypatch.setitem(price_file.prices(), name, price)
+
+    yield change
+    price_file.prices.cache_clear()
+
+
+# --- What an image may cost -------------------------------------------------------------------------------------------
+
+
+def test_orchestration_stays_under_a_fifth_of_rekognitions_price() -> None:
+    for environment in shipped.environments():
+        lines = bill(Load(), shipped.parameters(environment))
+        assert cost.orchestration(lines) <= 0.20 * cost.line(lines, "Rekognition")
+
+
+def test_transitions_do_not_rise() -> None:
+    assert shipped.transitions(shipped.CERTAIN) <= 7
+    assert shipped.transitions(shipped.REJECTED) <= 7
+    assert shipped.transitions(shipped.UNCERTAIN) <= 8
+    assert shipped.transitions(shipped.HELD) <= 4
+    assert shipped.transitions(shipped.DUPLICATE) <= 2
+
+
+def test_the_metric_knows_the_transitions_of_the_shipped_workflow() -> None:
+    assert shipped.transitions(shipped.CERTAIN) == shipped.transitions(shipped.REJECTED) == TRANSITIONS
+    assert shipped.transitions(shipped.UNCERTAIN) == TRANSITIONS + REVIEW_TRANSITIONS
+
+
+def test_the_metric_is_the_bill_of_rekognition_and_transitions() -> None:
+    for uncertain in (False, True):
+        lines = bill(Load(uncertain=float(uncertain), retried=0.0), PARAMETERS)
+        expected = cost.line(lines, "Rekognition") + cost.line(lines, "Step Functions")
+        assert image_cost(analysed=True, uncertain=uncertain) == pytest.approx(expected)
+
+
+# --- The ways through a workflow --------------------------------------------------------------------------------------
+
+
+def _definition(**states: Any) -> dict[str, Any]:
+    return {"StartAt": "Start", "States": {"Image Classified": {"Type": "Succeed"}, **states}}
+
+
+def test_the_longest_branch_counts() -> None:
+    definition = _definition(
+        Start={"Type": "Choice", "Choices": [{"Next": "Detour"}], "Default": "Image Classified"},
+        Detour={"Type": "Pass", "Next": "Image Classified"},
+    )
+
+    assert shipped.states_on(shipped.CERTAIN, definition) == ["Start", "Detour", "Image Classified"]
+
+
+def test_errors_are_followed_only_where_they_are_asked_for() -> None:
+    definition = _definition(
+        **{"Start": {"Type": "Task", "Catch": [{"Next": "Image Held"}], "Next": "Image Classified"}},
+        **{"Image Held": {"Type": "Succeed"}},
+    )
+
+    assert shipped.states_on(shipped.HELD, definition) == ["Start", "Image Held"]
+    with pytest.raises(ValueError, match="no way to Image Rejected"):
+        shipped.states_on(shipped.REJECTED, definition)
+
+
+def test_every_function_of_the_workflow_has_an_assumed_duration() -> None:
+    functions = set(shipped.functions(shipped.UNCERTAIN)) | set(shipped.functions(shipped.FAILED))
+
+    assert {"ImageProcessorFunction", "FileManagerFunction"} <= functions <= set(cost.MILLISECONDS)
+
+
+# --- The arithmetic, by hand ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "dollars"),
+    [
+        ("Rekognition", 1000.0),
+        ("Step Functions", (7 + 0.05 + 4 * 0.01) * 25),  # 177.25
+        # 0.9 s of 512 MB; 0.25 s of 256 MB; for one of 20 images 0.12 s of 256 MB; 1 % of all that again
+        ("Lambda (workflow)", 1.01 * (0.2 + 6.00003 + 0.2 + 0.83334 + 0.05 * (0.2 + 0.40000))),  # 7.34
+        # 0.06 s; twice 0.04 s; 3 of 20 shares of 0.1 s; each of 256 MB
+        ("Lambda (API, metrics)", 0.40000 + 2 * 0.33333 + 0.15 * 0.53333),  # 1.15
+        # 3 announce, 8 claim, 15 log, 3 remember the analysis, 12 a notice of one in 20
+        ("DynamoDB requests", (3 + 8 + 15 + 3 + 0.6) * 0.625 + 2.5 * 0.125),  # 18.81
+        ("S3 requests", 2 * 5 + 4 * 0.4),
+        ("API Gateway", 3 * 3.5),
+        ("EventBridge", 3.0),
+        ("SNS", 0.025),
+        ("X-Ray", 2.0),
+        ("S3 storage", 546.55),  # 1,953.125 GB for 12 1/6 months at 0.023
+        # 11.444 GB of records at 0.25, 2.861 GB of backup at 0.20, both 12 1/6 months; 0.954 GB for 3 months at 0.25
+        ("DynamoDB storage", 34.81 + 6.962 + 0.715),
+        ("CloudWatch Logs", 2.861 * (0.5 + 3 * 0.03)),  # GB, kept for 3 months
+    ],
+)
+def test_a_line_is_what_it_is_by_hand(line: str, dollars: float) -> None:
+    assert _dollars()[line] == pytest.approx(dollars, rel=0.0005)
+
+
+def test_no_line_is_left_out_of_the_check_by_hand() -> None:
+    (mark,) = test_a_line_is_what_it_is_by_hand.pytestmark  # type: ignore[attr-defined]
+
+    assert [name for name, _ in mark.args[1]] != []
+    assert {name for name, _ in mark.args[1]} == set(_dollars())
+
+
+def test_lines_are_the_dearest_first_and_the_total_is_their_sum() -> None:
+    lines = bill(Load(), PARAMETERS)
+    amounts = [line.per_image for line in lines]
+
+    assert amounts == sorted(amounts, reverse=True)
+    assert cost.total(lines) == pytest.approx(sum(amounts))
+
+
+# --- What changes the bill --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("price", "line"),
+    [
+        ("rekognition_image", "Rekognition"),
+        ("states_standard_transition", "Step Functions"),
+        ("lambda_request", "Lambda (workflow)"),
+        ("lambda_gb_second_arm64", "Lambda (API, metrics)"),
+        ("dynamodb_write_unit", "DynamoDB requests"),
+        ("dynamodb_read_unit", "DynamoDB requests"),
+        ("dynamodb_storage_gb_month", "DynamoDB storage"),
+        ("dynamodb_pitr_gb_month", "DynamoDB storage"),
+        ("s3_put", "S3 requests"),
+        ("s3_get", "S3 requests"),
+        ("s3_storage_gb_month", "S3 storage"),
+        ("sns_publish", "SNS"),
+        ("api_request", "API Gateway"),
+        ("eventbridge_s3_event", "EventBridge"),
+        ("logs_gb", "CloudWatch Logs"),
+        ("logs_storage_gb_month", "CloudWatch Logs"),
+        ("xray_trace", "X-Ray"),
+    ],
+)
+def test_a_dearer_price_makes_its_line_dearer(set_price: Any, price: str, line: str) -> None:
+    before = _dollars()
+    set_price(price, 10 * price_file.prices()[price])
+
+    after = _dollars()
+
+    assert after[line] > before[line]
+    untouched = [name for name in before if not (name == line or {name, line} <= _FUNCTIONS)]
+    assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
+
+
+_FUNCTIONS = {"Lambda (workflow)", "Lambda (API, metrics)"}
+
+
+def test_express_is_cheaper_and_bills_no_transition(set_price: Any) -> None:
+    express = Load(kind=Kind.EXPRESS)
+
+    # 1 request, and 0.9 + 0.25 + 2 x 0.02 s of 64 MB
+    assert _dollars(express)["Step Functions"] == pytest.approx(1 + 1.19 / 16 * 16.67, rel=0.0005)
+    assert sum(_dollars(express).values()) < sum(_dollars().values())
+    set_price("states_standard_transition", 1.0)
+    assert _dollars(express)["Step Functions"] < 3
+
+
+def test_uncertain_images_cost_a_transition_a_notice_and_its_writes() -> None:
+    none, all_of_them = _dollars(Load(uncertain=0.0, retried=0.0)), _dollars(Load(uncertain=1.0, retried=0.0))
+
+    assert all_of_them["Step Functions"] - none["Step Functions"] == pytest.approx(25)
+    assert all_of_them["SNS"] - none["SNS"] == pytest.approx(0.5)
+    assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(12 * 0.625)
+
+
+def test_retries_are_billed() -> None:
+    assert _dollars(Load(retried=1.0, uncertain=0.0))["Step Functions"] == pytest.approx(25 * (7 + 4))
+
+
+def test_a_picture_seen_before_is_not_analysed_again() -> None:
+    assert _dollars(Load(analysed=0.25))["Rekognition"] == pytest.approx(250)
+
+
+def test_size_architecture_and_retention_change_the_bill() -> None:
+    normal = _dollars()
+
+    assert _dollars(Load(megabytes=4.0))["S3 storage"] == pytest.approx(2 * normal["S3 storage"])
+    assert _dollars(ImageRetentionDays="730")["S3 storage"] == pytest.approx(2 * normal["S3 storage"])
+    assert _dollars(Architecture="x86_64")["Lambda (workflow)"] > 1.2 * normal["Lambda (workflow)"]
+    assert _dollars(RecordRetentionDays="730")["DynamoDB storage"] > 1.9 * normal["DynamoDB storage"]
+    assert _dollars(LogRetentionDays="365")["CloudWatch Logs"] > normal["CloudWatch Logs"]
+
+
+def test_the_brake_costs_one_write_an_image() -> None:
+    more = _dollars(DailyAnalysisLimit="1000")["DynamoDB requests"] - _dollars()["DynamoDB requests"]
+
+    assert more == pytest.approx(0.625)

@@ -1,0 +1,80 @@
+"""`petdetect cost` needs no deployment; README.md shows what it prints."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from click.testing import CliRunner, Result
+
+from local.engine import REPOSITORY
+from ops.cli import main
+from pet_detector.observability import logger
+from pet_detector.prices import prices_document
+
+BEGIN, END = "<!-- petdetect cost --markdown -->", "<!-- end of petdetect cost -->"
+
+
+@pytest.fixture(autouse=True)
+def _nobodys_aws(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENGINE_HOME", "/nowhere")
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+
+
+def _petdetect(*arguments: str) -> Result:
+    level = logger.log_level
+    result = CliRunner(mix_stderr=False).invoke(main, arguments, prog_name="petdetect")
+    logger.setLevel(level)
+    return result
+
+
+def test_the_readme_shows_what_the_command_prints() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    shown = readme.partition(BEGIN + "\n")[2].partition("\n" + END)[0]
+
+    printed = _petdetect("cost", "--markdown").stdout.rstrip("\n")
+
+    assert shown == printed, "run: .venv/bin/petdetect cost --markdown, and put it between the markers of README.md"
+
+
+def test_prints_the_bill_line_by_line_without_a_deployment() -> None:
+    result = _petdetect("cost")
+
+    assert result.exit_code == 0
+    for text in ("Rekognition", "Step Functions", "100,000 images a month", "Total", "182.", "prod", "2026-"):
+        assert text in result.stdout
+
+
+def test_the_options_change_the_load() -> None:
+    result = _petdetect(
+        "cost", "--images", "1000", "--size", "0.5", "--uncertain", "20%", "--type", "EXPRESS", "--json"
+    )
+    document = json.loads(result.stdout)
+
+    assert document["load"]["images"] == 1000
+    assert document["load"]["megabytes"] == 0.5
+    assert document["load"]["uncertain"] == 0.2
+    assert document["load"]["kind"] == "EXPRESS"
+    assert document["prices"]["date"] == prices_document()["date"]
+    assert document["perMonth"] == pytest.approx(1000 * document["perImage"])
+    assert document["perImage"] == pytest.approx(sum(line["perImage"] for line in document["lines"]))
+    assert set(document["fixedPerMonth"]) == {"dev", "staging", "prod"}
+
+
+def test_another_environment_has_its_own_retention() -> None:
+    prod, dev = (json.loads(_petdetect("--env", name, "cost", "--json").stdout) for name in ("prod", "dev"))
+
+    assert (prod["environment"], dev["environment"]) == ("prod", "dev")
+    assert dev["perImage"] < prod["perImage"]
+
+
+@pytest.mark.parametrize("wrong", [["--uncertain", "101%"], ["--uncertain", "few"], ["--type", "FAST"]])
+def test_what_makes_no_sense_is_refused(wrong: list[str]) -> None:
+    assert _petdetect("cost", *wrong).exit_code == 2
+
+
+def test_what_really_ran_needs_a_deployment() -> None:
+    result = _petdetect("cost", "--actual")
+
+    assert result.exit_code == 1
+    assert "make up" in result.stderr

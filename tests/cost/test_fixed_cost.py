@@ -1,0 +1,79 @@
+"""What an environment costs without images."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from local.engine import REPOSITORY
+from ops import fixed_cost, shipped
+
+STACK = """
+Resources:
+  Simple: {Type: AWS::CloudWatch::Alarm, Properties: {MetricName: Errors}}
+  Ratio:
+    Type: AWS::CloudWatch::Alarm
+    Properties:
+      Metrics:
+        - {Id: result, Expression: failed / ended}
+        - {Id: failed, MetricStat: {Metric: {MetricName: Failed}}}
+        - {Id: ended, MetricStat: {Metric: {MetricName: Ended}}}
+  Page: {Type: AWS::CloudWatch::CompositeAlarm, Properties: {AlarmRule: !Sub "ALARM(${Simple})"}}
+  Nested: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: nested.yaml}}
+  Again: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: nested.yaml}}
+  Key: {Type: AWS::KMS::Key, Properties: {}}
+"""
+NESTED = "Resources: {One: {Type: AWS::CloudWatch::Alarm, Properties: {MetricName: Errors}}}"
+DASHBOARD = "  Dashboard{}: {{Type: AWS::CloudWatch::Dashboard, Properties: {{}}}}\n"
+
+
+@pytest.fixture
+def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    (tmp_path / "nested.yaml").write_text(NESTED)
+    path = tmp_path / "observability.yaml"
+    monkeypatch.setattr(fixed_cost, "OBSERVABILITY", path)
+    monkeypatch.setattr(shipped, "environments", lambda: {"prod": {"Observability": "true"}, "dev": {}})
+    return path
+
+
+def _dollars(environment: str) -> dict[str, float]:
+    return {line.name: round(line.per_month, 6) for line in fixed_cost.fixed(environment)}
+
+
+def test_observability_is_paid_where_it_is_on(stack: Path) -> None:
+    stack.write_text(STACK)
+
+    added = {name: price for name, price in _dollars("prod").items() if name not in _dollars("dev")}
+
+    # Simple, two metrics of Ratio, the nested one twice
+    assert added == {"Alarms": 0.5, "Composite alarms": 0.5, "KMS keys": 1.0, "Dashboards": 0.0}
+
+
+def test_dashboards_beyond_the_third_are_paid(stack: Path) -> None:
+    stack.write_text(STACK + "".join(DASHBOARD.format(number) for number in range(5)))
+
+    assert _dollars("prod")["Dashboards"] == 6.0
+
+
+def test_an_environment_without_the_stack_still_has_a_price(stack: Path) -> None:
+    assert _dollars("prod") == _dollars("dev")
+
+
+def test_the_lines_of_the_shipped_environments_by_hand() -> None:
+    assert list(shipped.environments()) == ["dev", "staging", "prod"]
+    dollars = _dollars("dev")
+
+    assert dollars["Business metrics"] == pytest.approx(0.3 * (12 + 3 + 7))
+    assert dollars["API metrics by method"] == pytest.approx(0.3 * 4 * 5)
+    # 2,880 runs, each a schedule, a request, 0.125 GB-s, a listing and two read units, in dollars a million
+    assert dollars["Reconciler"] == pytest.approx(2880 * (1 + 0.2 + 0.125 * 13.3334 + 5 + 0.25) / 1e6, rel=0.0005)
+
+
+def test_every_metric_that_the_functions_publish_is_paid_for() -> None:
+    code = "".join(path.read_text() for path in (REPOSITORY / "functions").rglob("*.py"))
+    published = set(re.findall(r"""\b(?:Measurement|count)\(\s*"(\w+)\"""", code))
+
+    assert "ImageReceived" in published
+    assert published == {*fixed_cost.METRICS, *fixed_cost.METRICS_BY_DIMENSION}

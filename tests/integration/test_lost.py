@@ -1,0 +1,156 @@
+"""What the workflow cannot see ends too: stopped executions, lost events, and two uploads under one key."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from local.deploy import stack_resources
+from pet_detector import catalogue, images
+
+from .application import CERTAIN_CAT, CERTAIN_DOG, UNCERTAIN_CAT, Application, eventually
+from .gallery import Gallery
+from .pictures import new_cat
+
+FORM = {"fileName": "cat.jpg", "contentType": "image/jpeg"}
+NOTHING = {"gap": 0, "started": 0, "closed": 0}
+
+
+def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    content = new_cat()
+    analysis = {"ContentHash": {"S": hashlib.sha256(content).hexdigest()}}
+    lease = {"LeaseOwner": {"S": "another"}, "LeaseEnds": {"N": str(int(time.time()) + 600)}}
+    table = stack_resources(application.engine, "AWS::DynamoDB::Table")["AnalysesTable"]
+    application.dynamodb.put_item(TableName=table, Item=analysis | lease)  # so the execution waits
+    image_id = application.client.upload("cat.jpg", "image/jpeg", content)
+    execution = eventually(lambda: application.item(image_id).get("ExecutionArn", {}).get("S"), "it is claimed")
+    eventually(lambda: application.attempts(execution)["Analyze Image"] > 1, "it waits for the other's analysis")
+
+    application.sfn.stop_execution(executionArn=execution, error="Maintenance", cause="by hand")
+    eventually(lambda: application.notices(image_id), "operators are told")
+
+    item = application.item(image_id)
+    assert item["ProcessingStatus"]["S"] == "failed"
+    assert item["Error"]["M"]["Error"]["S"] == "ExecutionAborted"  # the event of the local AWS says no more
+    assert item["Notices"]["SS"] == [execution]
+    (notice,) = application.notices(image_id)
+    assert notice["MessageAttributes"]["Error"]["Value"] == "ExecutionAborted"
+    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == item["CorrelationId"]["S"]
+    assert "The execution ended as ABORTED." in notice["Message"]
+    assert application.reconcile() == NOTHING  # an operator decides
+
+    application.dynamodb.delete_item(TableName=table, Key=analysis)
+    again = application.start(application.input_of(execution) | {"restart": True})
+    assert application.ended(again) == "Image Classified"
+    assert application.client.image(image_id)["status"] == "completed"
+    assert set(application.item(image_id)["Executions"]["SS"]) == {execution, again}
+    assert len(application.notices(image_id)) == 1
+
+
+def test_uploads_whose_events_were_lost_are_found(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    with application.deaf_to_uploads():
+        promised = application.upload(CERTAIN_DOG)
+        foreign = "input/a b+c/é.jpg"
+        version = application.put(foreign, UNCERTAIN_CAT.read_bytes())
+    before = application.item(promised)
+
+    assert application.reconcile() == {"gap": 2, "started": 2, "closed": 0}
+
+    strange = images.hashed_image_id(foreign, version)
+    assert application.finished(promised)["animal"] == "dog"
+    assert application.finished(strange)["status"] == "needs_review"
+    assert len(application.notices(strange)) == 1
+    item = application.item(promised)
+    assert item["CorrelationId"] == before["CorrelationId"]
+    received = datetime.fromisoformat(item["ReceivedAt"]["S"])  # when it was stored, not when it was found
+    assert received <= datetime.fromisoformat(item["ClaimedAt"]["S"])
+    assert application.reconcile() == NOTHING
+
+
+def test_a_second_upload_under_a_used_key_is_an_image_of_its_own(
+    application: Application, quiet_gallery: Gallery
+) -> None:
+    image = quiet_gallery["cat"]
+    before = application.item(image.id)
+    version = application.put(image.key, CERTAIN_DOG.read_bytes())
+    (late,) = eventually(
+        lambda: [e for e in application.executions(image.id) if version in str(application.input_of(e))],
+        "its event starts an execution",
+    )
+    assert application.ended(late) == "Already Claimed"
+    assert application.has_version(image.key, version)
+
+    assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
+
+    own = images.hashed_image_id(image.key, version)
+    assert own != image.id
+    assert application.finished(own)["animal"] == "dog"
+    assert application.stored(application.client.image(own)["location"]) == CERTAIN_DOG.read_bytes()
+    assert application.item(image.id) == before
+    assert application.stored(image.record["location"]) == image.content
+    assert application.reconcile() == NOTHING
+
+
+def test_a_form_that_is_used_twice_at_once_gives_two_images(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+    ticket = application.call("POST", "/upload", FORM).json
+    form, key = ticket["upload"], ticket["upload"]["fields"]["key"]
+    pictures = [CERTAIN_CAT.read_bytes(), CERTAIN_DOG.read_bytes()]
+
+    with ThreadPoolExecutor(2) as pool:
+        sent = pool.map(lambda content: application.post_form(form["url"], form["fields"], content), pictures)
+        assert [answer.status for answer in sent] == [204, 204]
+    first = application.finished(ticket["imageId"])
+    eventually(lambda: len(application.executions(ticket["imageId"])) == 2, "both events have come")
+    assert sorted(map(application.ended, application.executions(ticket["imageId"]))) == [
+        "Already Claimed",
+        "Image Classified",
+    ]
+    ((_, other),) = [found for found in application.versions(ticket["imageId"]) if found[0] == key]
+
+    assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
+
+    second = application.finished(images.hashed_image_id(key, other))
+    assert {first["animal"], second["animal"]} == {"cat", "dog"}
+    assert sorted(application.stored(record["location"]) for record in (first, second)) == sorted(pictures)
+    assert application.reconcile() == NOTHING
+
+
+def test_a_record_that_nobody_works_on_is_closed_and_told(application: Application, quiet_gallery: Gallery) -> None:
+    """Its execution ended without a word, and there is no object to start again with."""
+    assert quiet_gallery
+    image_id, long_ago = uuid.uuid4().hex, "2026-01-01T00:00:00.000Z"
+    shard = catalogue.shard_of(image_id)
+    key, execution = f"input/{image_id}.jpg", f"{application.workflow.replace('stateMachine', 'execution')}:lost"
+    texts = {
+        "ImageID": image_id,
+        "ProcessingStatus": "processing",
+        "Shard": shard,
+        "StatusShard": f"processing#{shard}",
+        "ListedAt": f"{long_ago}#{image_id}",
+        "CreatedAt": long_ago,
+        "UpdatedAt": long_ago,
+        "ClaimedAt": long_ago,
+        "ExecutionArn": execution,
+        "SourceKey": key,
+        "SourceVersion": "newest",
+        "OriginalFilename": "lost.jpg",
+        "CorrelationId": "lost",
+    }
+    application.dynamodb.put_item(TableName=application.table, Item={name: {"S": text} for name, text in texts.items()})
+
+    assert application.reconcile() == {"gap": 1, "started": 0, "closed": 1}
+
+    assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ExecutionLost"
+    (notice,) = application.notices(image_id)
+    assert notice["MessageAttributes"]["Kind"]["Value"] == "ImageProcessingFailed"
+    assert application.reconcile() == NOTHING
+    with application.deaf_to_uploads():  # the uploader sends it again
+        application.put(key, CERTAIN_CAT.read_bytes())
+        again = application.start({"detail": {"object": {"key": key}}, "restart": True})
+        assert application.ended(again) == "Image Classified"

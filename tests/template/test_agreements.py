@@ -1,0 +1,179 @@
+"""What the code and the state machine (or the template) both say, in two languages: it must be the same."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from pet_detector import analyses, catalogue, images, prices
+
+from .shipped import REPOSITORY, machines, resources
+from .test_state_machines import waits
+
+ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
+(MACHINE,) = machines()
+STATES: dict[str, Any] = MACHINE.definition["States"]
+
+# --- Numbers ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_claim_belongs_to_nobody_when_the_machine_has_timed_out() -> None:
+    assert MACHINE.definition["TimeoutSeconds"] == catalogue.CLAIM_SECONDS
+
+
+def test_a_lease_outlives_the_function_that_asks_for_it() -> None:
+    assert resources("AWS::Lambda::Function")["ImageProcessorFunction"]["Timeout"] < analyses.LEASE_SECONDS
+
+
+def test_who_waits_for_a_lease_waits_longer_than_it_lasts() -> None:
+    """Full jitter waits half of each longest wait on average."""
+    (retrier,) = [r for r in STATES["Analyze Image"]["Retry"] if "AnalysisInProgressError" in r["ErrorEquals"]]
+    assert sum(waits(retrier)) / 2 > 2 * analyses.LEASE_SECONDS
+
+
+def test_a_cause_is_cut_at_the_same_place() -> None:
+    lengths = re.findall(r"\$substring\(\$failure\.Cause, 0, (\d+)\)", MACHINE.text)
+    assert lengths
+    assert {int(length) for length in lengths} == {catalogue.CAUSE_LENGTH}
+
+
+def test_listings_are_spread_over_the_same_number_of_shards() -> None:
+    spreads = re.findall(r"\$substring\(\$id, 0, 1\)\)\) % (\d+)\)", MACHINE.text)
+    assert spreads
+    assert {int(spread) for spread in spreads} == {catalogue.SHARDS}
+
+
+def test_a_price_counts_the_transitions_of_the_machine() -> None:
+    shortest = {
+        end: transitions_to(end, without={"Notify Reviewers"}) for end in ("Image Classified", "Image Rejected")
+    }
+    assert shortest == dict.fromkeys(shortest, prices.TRANSITIONS)
+    reviewed = transitions_to("Notify Reviewers") + 1
+    assert reviewed == prices.TRANSITIONS + prices.REVIEW_TRANSITIONS
+
+
+def transitions_to(end: str, without: frozenset[str] | set[str] = frozenset()) -> int:
+    """States on the shortest way without failures to `end`, which counts too."""
+    steps, frontier = 1, {MACHINE.definition["StartAt"]}
+    while end not in frontier:
+        steps += 1
+        frontier = {
+            lead[name]
+            for state in frontier
+            for lead in [STATES[state], *STATES[state].get("Choices", [])]
+            for name in ("Next", "Default")
+            if name in lead
+        } - without
+        assert frontier, f"no way leads to {end}"
+    return steps
+
+
+# --- The ImageID ------------------------------------------------------------------------------------------------------
+
+# The engine's JSONata, with the functions that Step Functions adds to it.
+PROGRAM = """
+import json, sys
+from ministack.services.stepfunctions import _evaluate_jsonata
+for line in sys.stdin:
+    expression, given, context = json.loads(line)
+    try:
+        answer = {"value": _evaluate_jsonata(expression, given, context)}
+    except Exception as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer), flush=True)
+"""
+CONTEXT = {
+    "Execution": {"Id": "arn:aws:states:us-east-1:000000000000:execution:ImageWorkflow:name", "Name": "name"},
+    "State": {"EnteredTime": "2026-11-21T09:30:00.000Z"},
+}
+
+
+class Jsonata:
+    """A process that evaluates expressions of the state machine."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._stdin, self._stdout = process.stdin, process.stdout
+
+    def value(self, expression: str, document: Any) -> Any:
+        """What `{% expression %}` makes of a state's input; None when it raises an error."""
+        text = expression.strip().removeprefix("{%").removesuffix("%}").replace("${RecordRetentionDays}", "365")
+        self._stdin.write(json.dumps([text, document, CONTEXT]) + "\n")
+        self._stdin.flush()
+        return json.loads(self._stdout.readline()).get("value")
+
+
+@pytest.fixture(scope="module")
+def jsonata() -> Iterator[Jsonata]:
+    """The evaluator, for all tests here."""
+    if not ENGINE_PYTHON.exists():
+        pytest.fail("The embedded AWS is not installed: run `make install`.")
+    command = [str(ENGINE_PYTHON), "-c", PROGRAM]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Jsonata(process)
+
+
+def image_id_or_none(key: str, version: str | None) -> str | None:
+    try:
+        return images.image_id_of(key, version)
+    except ValueError:
+        return None
+
+
+hexadecimal = st.text("0123456789abcdef", min_size=32, max_size=32)
+names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
+almost_ours = st.builds(
+    "{}{}{}{}".format,
+    st.sampled_from(["input/", "input/", "Input/", "input//", "\ninput/", "samples/", ""]),
+    hexadecimal | hexadecimal.map(str.upper) | st.text("0123456789abcdefg", min_size=30, max_size=34),
+    st.sampled_from([".jpg", ".png", ".", "", ".JPG", ".jp2", ".tar.gz", "/x.jpg"]),
+    st.sampled_from(["", "", "", "\n", "\r", "\u2028", " ", ".jpg"]),
+)
+keys = almost_ours | names.map("input/{}".format)
+HEX = "0123456789abcdef" * 2
+
+
+@settings(deadline=None, max_examples=150)
+@given(key=keys, version=names | st.none())
+@example(key=f"input/{HEX}.jpg", version=None)
+@example(key=f"input/{HEX}.jpg\n", version="v1")
+@example(key="input/ü 🐈.jpg", version="null")
+@example(key="input/x.jpg", version=None)
+def test_functions_and_machine_give_an_object_version_the_same_id(
+    jsonata: Jsonata, key: str, version: str | None
+) -> None:
+    found = {"key": key} if version is None else {"key": key, "version-id": version}
+    document = {"detail": {"object": found}}
+    expected = image_id_or_none(key, version)
+
+    claim = jsonata.value(STATES["Claim Image"]["Arguments"], document)
+
+    if expected is None:
+        assert claim is None
+        return
+    assert claim["Key"] == {"ImageID": {"S": expected}}
+    assert claim["ExpressionAttributeValues"][":shard"] == {"S": catalogue.shard_of(expected)}
+    failed = jsonata.value(STATES["Claim Image"]["Catch"][-1]["Assign"]["image"], document)
+    assert (failed["id"], failed["shard"]) == (expected, catalogue.shard_of(expected))
+
+
+@pytest.mark.parametrize("digit", "0123456789abcdef")
+def test_functions_and_machine_give_an_id_the_same_shard(jsonata: Jsonata, digit: str) -> None:
+    image_id = digit * 32
+    claim = jsonata.value(STATES["Claim Image"]["Arguments"], {"detail": {"object": {"key": f"input/{image_id}.jpg"}}})
+    assert claim["ExpressionAttributeValues"][":shard"] == {"S": catalogue.shard_of(image_id)}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r", "\u2028", " "])
+def test_machine_takes_no_id_with_an_invisible_end(jsonata: Jsonata, end: str) -> None:
+    document = {"imageId": HEX + end, "detail": {"object": {"key": "input/x.jpg", "version-id": "v1"}}}
+
+    assert jsonata.value(STATES["Claim Image"]["Arguments"], document) is None

@@ -1,0 +1,223 @@
+"""The table Analyses: nobody pays twice for the same bytes, of several one asks, and a day has its limit."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ReadTimeoutError
+
+from pet_detector import analyses
+from pet_detector.analyses import COUNTER_KEPT_SECONDS, KEPT_SECONDS, LEASE_SECONDS, begin, finish, spend
+from pet_detector.errors import (
+    AccessDeniedError,
+    AnalysisInProgressError,
+    DailyLimitReachedError,
+    PetDetectorError,
+    ServiceError,
+    ThrottledError,
+)
+from pet_detector.models import Label
+from pet_detector.recognizer import Recognition
+
+from .cloud import ANALYSES, Cloud, breakdown, refusal
+
+HASH = "a" * 64
+SEEN = Recognition((Label("Cat", 98.765432), Label("Pet", 71.0)), "3.0")
+LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
+
+
+@pytest.fixture(autouse=True)
+def table(aws: Cloud) -> Any:
+    """The table."""
+    return boto3.resource("dynamodb").Table(ANALYSES)
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """later(seconds): time passes."""
+    passed = [0.0]
+    real = time.time
+    monkeypatch.setattr("pet_detector.analyses.time.time", lambda: real() + passed[0])
+
+    def move(seconds: float) -> None:
+        passed[0] += seconds
+
+    return move
+
+
+def item(table: Any, content_hash: str = HASH) -> dict[str, Any]:
+    found: dict[str, Any] = table.get_item(Key={"ContentHash": content_hash})["Item"]
+    return found
+
+
+# --- One pays, others read --------------------------------------------------------------------------------------------
+
+
+def test_the_first_must_ask_and_the_next_reads_what_was_said() -> None:
+    assert begin(ANALYSES, HASH, "first") is None
+    finish(ANALYSES, HASH, SEEN)
+    assert begin(ANALYSES, HASH, "second") == SEEN
+    assert begin(ANALYSES, HASH, "first") == SEEN
+
+
+def test_other_bytes_are_another_matter() -> None:
+    assert begin(ANALYSES, HASH, "first") is None
+    finish(ANALYSES, HASH, SEEN)
+    assert begin(ANALYSES, "b" * 64, "first") is None
+
+
+def test_a_picture_with_nothing_on_it_is_remembered_too() -> None:
+    empty = Recognition((), "3.0")
+    assert begin(ANALYSES, HASH, "first") is None
+    finish(ANALYSES, HASH, empty)
+    assert begin(ANALYSES, HASH, "second") == empty
+
+
+def test_of_two_at_once_one_asks_and_the_other_comes_again() -> None:
+    assert begin(ANALYSES, HASH, "first") is None
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "second")
+
+
+def test_the_same_owner_may_begin_again_after_a_crash() -> None:
+    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") is None
+
+
+def test_a_lease_whose_owner_is_dead_ends(later: Any) -> None:
+    assert begin(ANALYSES, HASH, "dead") is None
+    later(LEASE_SECONDS - 1)
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "second")
+    later(2)
+    assert begin(ANALYSES, HASH, "second") is None
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "third")
+
+
+def test_a_lease_is_longer_than_its_owner_may_run() -> None:
+    from .cloud import template
+
+    assert template()["Resources"]["ImageProcessorFunction"]["Properties"]["Timeout"] < LEASE_SECONDS
+
+
+def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:
+    """The lease was written, its answer was cut, the SDK asks again: the owner recognises its own lease."""
+    with breakdown(analyses._client(), "UpdateItem", LOST, done=True) as fault:
+        assert begin(ANALYSES, HASH, "first") is None
+    assert fault.happened == 1
+
+
+# --- Another model ----------------------------------------------------------------------------------------------------
+
+
+def test_what_an_older_model_said_is_asked_again() -> None:
+    for content_hash, version in ((HASH, "3.0"), ("b" * 64, "3.1")):
+        assert begin(ANALYSES, content_hash, "first") is None
+        finish(ANALYSES, content_hash, Recognition(SEEN.labels, version))
+    assert begin(ANALYSES, HASH, "second") is None
+    finish(ANALYSES, HASH, Recognition((), "3.1"))
+    assert begin(ANALYSES, HASH, "third") == Recognition((), "3.1")
+
+
+def test_what_is_asked_again_is_asked_by_one(table: Any) -> None:
+    assert begin(ANALYSES, HASH, "first") is None
+    finish(ANALYSES, HASH, SEEN)
+    finish(ANALYSES, "b" * 64, Recognition((), "3.1"))
+    assert begin(ANALYSES, HASH, "second") is None
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "third")
+
+
+def test_finishing_ends_the_lease_and_sets_an_end(table: Any) -> None:
+    assert begin(ANALYSES, HASH, "first") is None
+    before = int(time.time())
+    finish(ANALYSES, HASH, SEEN)
+    stored = item(table)
+    assert not {"LeaseOwner", "LeaseEnds"} & set(stored)
+    assert before + KEPT_SECONDS <= stored["ExpiresAt"] <= before + KEPT_SECONDS + 5
+    assert item(table, "newest-model")["ModelVersion"] == "3.0"
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "error"),
+    [
+        ("ThrottlingException", 400, ThrottledError),
+        ("ProvisionedThroughputExceededException", 400, ThrottledError),
+        ("InternalServerError", 500, ServiceError),
+        ("AccessDeniedException", 400, AccessDeniedError),
+    ],
+)
+@pytest.mark.parametrize("operation", ["GetItem", "UpdateItem", "PutItem"])
+def test_errors_of_aws_have_the_names_that_the_state_machine_retries(
+    operation: str, code: str, status: int, error: type[PetDetectorError]
+) -> None:
+    def ask_and_store() -> None:
+        begin(ANALYSES, HASH, "first")
+        finish(ANALYSES, HASH, SEEN)
+
+    with refusal(analyses._client(), operation, code, status), pytest.raises(error):
+        ask_and_store()
+
+
+# --- The daily limit --------------------------------------------------------------------------------------------------
+
+
+def test_no_limit_costs_no_call() -> None:
+    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException") as fault:
+        spend(ANALYSES, 0)
+    assert fault.happened == 0
+
+
+def test_the_limit_is_reached_and_no_further() -> None:
+    for _ in range(3):
+        spend(ANALYSES, 3)
+    for _ in range(2):
+        with pytest.raises(DailyLimitReachedError, match="3 images were analysed today"):
+            spend(ANALYSES, 3)
+
+
+def test_what_was_refused_is_not_counted(table: Any) -> None:
+    spend(ANALYSES, 1)
+    with pytest.raises(DailyLimitReachedError):
+        spend(ANALYSES, 1)
+    assert item(table, f"analysed#{datetime.now(UTC):%Y-%m-%d}")["Images"] == 1
+
+
+def test_a_raised_limit_lets_more_through_on_the_same_day() -> None:
+    spend(ANALYSES, 1)
+    spend(ANALYSES, 2)
+    with pytest.raises(DailyLimitReachedError):
+        spend(ANALYSES, 2)
+
+
+def test_the_next_day_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        moment = datetime(2026, 11, 21, 23, 59, 59, tzinfo=UTC)
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return cls.moment
+
+    monkeypatch.setattr("pet_detector.analyses.datetime", Clock)
+    spend(ANALYSES, 1)
+    with pytest.raises(DailyLimitReachedError):
+        spend(ANALYSES, 1)
+    Clock.moment = datetime(2026, 11, 22, tzinfo=UTC)
+    spend(ANALYSES, 1)
+
+
+def test_counters_expire(table: Any) -> None:
+    before = int(time.time())
+    spend(ANALYSES, 5)
+    counter = item(table, f"analysed#{datetime.now(UTC):%Y-%m-%d}")
+    assert before + COUNTER_KEPT_SECONDS <= counter["ExpiresAt"] <= before + COUNTER_KEPT_SECONDS + 5
+
+
+def test_a_throttled_counter_is_retried_and_not_taken_for_the_limit() -> None:
+    with refusal(analyses._client(), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
+        spend(ANALYSES, 5)

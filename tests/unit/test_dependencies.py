@@ -1,0 +1,109 @@
+"""GET /health asks each dependency, at most once in a few seconds, and never fails itself."""
+
+from __future__ import annotations
+
+import io
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ConnectTimeoutError
+
+from pet_detector import dependencies
+from pet_detector.dependencies import CACHED_SECONDS, check
+
+from .cloud import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW
+
+ALL = {"storage": True, "records": True, "workflow": True, "policy": True}
+
+
+def ask(**changed: str) -> dict[str, bool]:
+    names = {"bucket": BUCKET, "table": TABLE, "workflow_arn": WORKFLOW, "policy_parameter": POLICY_PARAMETER}
+    return check(**names | changed)
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+def test_all_is_well_when_every_part_answers() -> None:
+    assert ask() == ALL
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+@pytest.mark.parametrize(
+    ("changed", "part"),
+    [
+        ({"bucket": "no-such-bucket"}, "storage"),
+        ({"table": "no-such-table"}, "records"),
+        ({"workflow_arn": WORKFLOW + "2"}, "workflow"),
+        ({"policy_parameter": "no-such-parameter"}, "policy"),
+    ],
+)
+def test_the_part_that_is_missing_is_down_and_no_other(changed: dict[str, str], part: str) -> None:
+    assert ask(**changed) == ALL | {part: False}
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+def test_a_part_that_does_not_answer_in_time_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
+    make = boto3.client
+
+    def client(service: str, **options: Any) -> Any:
+        made: Any = make(service, **options)  # type: ignore[call-overload]
+        if service == "dynamodb":
+
+            def hang(**_: Any) -> None:
+                raise ConnectTimeoutError(endpoint_url="https://dynamodb")
+
+            made.meta.events.register("before-send", hang)
+        return made
+
+    monkeypatch.setattr("pet_detector.dependencies.boto3.client", client)
+    assert ask() == ALL | {"records": False}
+
+
+def test_nobody_waits_longer_than_api_gateway_allows() -> None:
+    """One attempt each, all at once: the slowest part takes connect and read timeout together."""
+    config: Any = dependencies._CONFIG
+    assert config.retries["total_max_attempts"] == 1
+    assert config.connect_timeout + config.read_timeout <= 5
+
+
+@pytest.fixture
+def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The parts that were asked."""
+    asked: list[str] = []
+    answers = dependencies._answers
+
+    def counted(part: str, probe: Any) -> bool:
+        asked.append(part)
+        return answers(part, probe)
+
+    monkeypatch.setattr(dependencies, "_answers", counted)
+    return asked
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+def test_an_answer_is_remembered_for_a_few_seconds_only(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("pet_detector.dependencies.time.monotonic", lambda: now[0])
+    first = ask()
+    now[0] += CACHED_SECONDS - 0.1
+    assert ask() is first
+    assert sorted(calls) == sorted(ALL)
+    now[0] += 0.2
+    assert ask() == first
+    assert len(calls) == 2 * len(ALL)
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+def test_bad_news_is_not_remembered_longer_than_good_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [1000.0]
+    monkeypatch.setattr("pet_detector.dependencies.time.monotonic", lambda: now[0])
+    assert ask(bucket="no-such-bucket")["storage"] is False
+    now[0] += CACHED_SECONDS + 0.1
+    assert ask() == ALL
+
+
+@pytest.mark.usefixtures("policy", "workflow")
+def test_logs_name_the_part_and_not_what_aws_said(logs: io.StringIO) -> None:
+    ask(bucket="no-such-bucket")
+    assert '"part":"storage"' in logs.getvalue()
+    assert "no-such-bucket" not in logs.getvalue()

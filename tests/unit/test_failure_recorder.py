@@ -1,0 +1,227 @@
+"""FailureRecorder: every execution that failed is on record and told once, and what is finished stays as it is."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.exceptions import ReadTimeoutError
+
+from failure_recorder.app import lambda_handler, subject_of
+from pet_detector import catalogue, images, notices
+from pet_detector.errors import AccessDeniedError, ThrottledError
+from pet_detector.models import REVIEW_FACT
+
+from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+
+pytestmark = pytest.mark.usefixtures("people")
+
+LOST = ReadTimeoutError(endpoint_url="https://aws")
+OTHER = EXECUTION + "2"
+CLAIMED = {"ExecutionArn": EXECUTION, "CorrelationId": CORRELATION, "SourceKey": KEY, "ClaimedAt": "2026-11-21"}
+ON_RECORD = {"recorded": True, "notice": "sent"}
+NOTHING = {"recorded": False, "notice": "none"}
+
+
+def started_with(key: object = KEY, version: object = "v1", **more: object) -> str:
+    """The input of an execution."""
+    return json.dumps({"detail": {"object": {"key": key, "version-id": version}}} | more)
+
+
+def ended(status: str = "TIMED_OUT", sent: str | None = started_with(), **detail: Any) -> Any:
+    """EventBridge's event of an execution that ended."""
+    return {"detail": {"executionArn": EXECUTION, "status": status, "input": sent} | detail}
+
+
+# --- What is recorded -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("event", "error", "cause"),
+    [
+        (ended("TIMED_OUT"), "States.Timeout", "The execution ended as TIMED_OUT."),
+        (ended("ABORTED"), "ExecutionAborted", "The execution ended as ABORTED."),
+        (ended("ABORTED", error=None, cause=None), "ExecutionAborted", "The execution ended as ABORTED."),
+        (ended("ABORTED", error="Mine", cause="Stopped by hand."), "Mine", "Stopped by hand."),
+        (ended("FAILED", error="States.DataLimitExceeded", cause="Large"), "States.DataLimitExceeded", "Large"),
+        (ended("FAILED"), "States.Runtime", "The execution ended as FAILED."),
+        (ended("FAILED", error="E", cause=json.dumps({"errorMessage": "Why.", "stackTrace": ["x"]})), "E", "Why."),
+    ],
+)
+def test_an_execution_that_died_leaves_a_failed_record_and_people_know(
+    aws: Cloud, context: LambdaContext, event: Any, error: str, cause: str
+) -> None:
+    aws.write(ProcessingStatus="processing", **CLAIMED)
+    assert lambda_handler(event, context) == ON_RECORD
+    record = catalogue.find(TABLE, IMAGE_ID)
+    assert record is not None
+    assert (record["ProcessingStatus"], record["Error"]) == ("failed", {"Error": error, "Cause": cause})
+    (notice,) = aws.notices()
+    assert f"{error}: {cause}" in notice["Message"]
+    assert EXECUTION in notice["Message"]
+    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == CORRELATION
+
+
+@pytest.mark.parametrize("announced", [True, False])
+def test_an_execution_that_never_claimed_its_image_is_on_record_too(
+    aws: Cloud, context: LambdaContext, announced: bool
+) -> None:
+    if announced:
+        catalogue.announce(
+            TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="k", fingerprint="f", correlation_id=CORRELATION
+        )
+    assert lambda_handler(ended(), context) == ON_RECORD
+    record = catalogue.find(TABLE, IMAGE_ID)
+    assert record is not None
+    assert (record["ProcessingStatus"], record["ExecutionArn"]) == ("failed", EXECUTION)
+    assert record["CorrelationId"] == (CORRELATION if announced else "one")
+
+
+def test_an_uncertain_image_that_nobody_was_told_of_is_a_failure(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="needs_review", **CLAIMED)
+    assert lambda_handler(ended(), context) == ON_RECORD
+    assert aws.item()["ProcessingStatus"]["S"] == "failed"
+
+
+def test_the_record_is_the_one_that_the_execution_was_started_for(aws: Cloud, context: LambdaContext) -> None:
+    another, hashed = "e" * 32, images.hashed_image_id("input/tom.jpg", "v1")
+    aws.write(another, ProcessingStatus="processing", **CLAIMED)
+    lambda_handler(ended(sent=started_with(f"cats/{another}.jpg", imageId=another, restart=True)), context)
+    lambda_handler(ended(sent=started_with("input/tom.jpg"), executionArn=OTHER), context)
+    assert aws.item(another)["ProcessingStatus"]["S"] == "failed"
+    assert aws.item(hashed)["ExecutionArn"]["S"] == OTHER
+    assert len(aws.notices()) == 2
+
+
+# --- What is left alone -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        *({"ProcessingStatus": status, **CLAIMED} for status in ("completed", "rejected", "held")),
+        {"ProcessingStatus": "needs_review", "Notices": {REVIEW_FACT}, **CLAIMED},
+        *(
+            {"ProcessingStatus": status, **CLAIMED, "ExecutionArn": OTHER}
+            for status in ("processing", "completed", "needs_review", "rejected", "held", "failed")
+        ),
+    ],
+    ids=lambda attributes: f"{attributes['ProcessingStatus']} of {attributes['ExecutionArn'].rpartition(':')[2]}",
+)
+def test_a_finished_record_and_one_of_another_execution_stay_as_they_are_and_nobody_is_told(
+    aws: Cloud, context: LambdaContext, attributes: dict[str, Any]
+) -> None:
+    aws.write(**attributes)
+    before = aws.item()
+    assert lambda_handler(ended(), context) == NOTHING
+    assert aws.item() == before
+    assert aws.notices() == []
+
+
+def test_what_the_state_machine_recorded_and_told_is_not_told_again(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="failed", Notices={EXECUTION}, Error={"Error": "E", "Cause": "c"}, **CLAIMED)
+    before = aws.item()
+    event = ended("FAILED", error="E", cause="c")
+    assert lambda_handler(event, context) == {"recorded": False, "notice": "already_sent"}
+    assert aws.item() == before
+    assert aws.notices() == []
+
+
+def test_what_the_state_machine_recorded_and_could_not_tell_is_told(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="failed", Error={"Error": "E", "Cause": "c"}, **CLAIMED)
+    event = ended("FAILED", error="E", cause="c")
+    assert lambda_handler(event, context) == {"recorded": False, "notice": "sent"}
+    assert len(aws.notices()) == 1
+
+
+# --- Events that come twice, and attempts that fail -------------------------------------------------------------------
+
+
+def test_an_event_that_comes_twice_is_told_once(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="processing", **CLAIMED)
+    assert lambda_handler(ended(), context) == ON_RECORD
+    before = aws.item()
+    assert lambda_handler(ended(), context) == {"recorded": False, "notice": "already_sent"}
+    assert aws.item() == before
+    assert len(aws.notices()) == 1
+
+
+def test_a_notice_that_sns_refused_is_sent_by_the_next_attempt(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="processing", **CLAIMED)
+    with refusal(notices._client(), "Publish", "Throttled"), pytest.raises(ThrottledError):
+        lambda_handler(ended(), context)
+    assert aws.item()["ProcessingStatus"]["S"] == "failed"
+    assert lambda_handler(ended(), context) == {"recorded": False, "notice": "sent"}
+    assert len(aws.notices()) == 1
+
+
+def test_a_table_that_refuses_fails_the_attempt_and_nobody_is_told(aws: Cloud, context: LambdaContext) -> None:
+    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+        lambda_handler(ended(), context)
+    assert aws.notices() == []
+
+
+def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_failure(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="processing", **CLAIMED)
+    with breakdown(catalogue._client(), "UpdateItem", LOST, done=True) as fault:
+        assert lambda_handler(ended(), context) == ON_RECORD
+    assert fault.happened == 1
+    assert len(aws.notices()) == 1
+
+
+# --- Inputs -----------------------------------------------------------------------------------------------------------
+
+HASHED = images.hashed_image_id("input/tom.jpg", "v1")
+INPUTS: list[tuple[str | None, tuple[str, str] | None]] = [
+    (started_with(), (IMAGE_ID, KEY)),
+    (started_with(version=None), (IMAGE_ID, KEY)),
+    (json.dumps({"detail": {"object": {"key": KEY}}}), (IMAGE_ID, KEY)),
+    (started_with("input/tom.jpg"), (HASHED, "input/tom.jpg")),
+    (started_with("cats/x.jpg", imageId="e" * 32), ("e" * 32, "cats/x.jpg")),
+    (started_with(imageId=None), (IMAGE_ID, KEY)),
+    (started_with("input/tom.jpg", version=None), None),
+    (started_with("input/tom.jpg", version=""), None),
+    (started_with(""), None),
+    (started_with(None), None),
+    (started_with(5), None),
+    (started_with([KEY]), None),
+    (started_with(5, imageId="e" * 32), None),
+    (started_with(imageId="x"), None),
+    (started_with(imageId="E" * 32), None),
+    (started_with(imageId="e" * 32 + "\n"), None),
+    (started_with(imageId=["e" * 32]), None),
+    (started_with(imageId=7), None),
+    (None, None),  # more than 248 KiB
+    ("", None),
+    ("no JSON", None),
+    ("{}", None),
+    ("[]", None),
+    ("5", None),
+    ("null", None),
+    ('"detail"', None),
+    ('{"detail": null}', None),
+    ('{"detail": {"object": "key"}}', None),
+    ('{"detail": {"object": []}}', None),
+]
+
+
+@pytest.mark.parametrize(("sent", "subject"), INPUTS, ids=range(len(INPUTS)))
+def test_an_input_names_an_image_or_it_is_none_of_ours(
+    aws: Cloud, context: LambdaContext, logs: io.StringIO, sent: str | None, subject: tuple[str, str] | None
+) -> None:
+    assert subject_of(sent) == subject
+    assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
+    assert len(aws.dynamodb.scan(TableName=TABLE)["Items"]) == (1 if subject else 0)
+    assert ("names no image" in logs.getvalue()) is (subject is None)
+
+
+def test_log_lines_hold_the_ids_of_the_image_the_execution_and_the_story(
+    aws: Cloud, context: LambdaContext, logs: io.StringIO
+) -> None:
+    aws.write(ProcessingStatus="processing", **CLAIMED)
+    lambda_handler(ended(), context)
+    line = json.loads(logs.getvalue().splitlines()[-1])
+    assert (line["image_id"], line["execution_id"], line["correlation_id"]) == (IMAGE_ID, EXECUTION, CORRELATION)

@@ -1,0 +1,100 @@
+"""People hear of a fact once; a notice that was certainly not sent is left to the next attempt."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
+
+from pet_detector import catalogue, notices, notifier
+from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+from pet_detector.notices import Notice
+
+from .cloud import IMAGE_ID, TABLE, TOPIC, Cloud, breakdown, refusal
+
+pytestmark = pytest.mark.usefixtures("people")
+
+LOST = ReadTimeoutError(endpoint_url="https://aws")
+
+
+def tell(fact: str = "a fact", image_id: str = IMAGE_ID) -> notifier.Outcome:
+    return notifier.tell_once(TABLE, TOPIC, image_id, Notice("subject", "message", {"Kind": "A"}, fact))
+
+
+def counted(capsys: pytest.CaptureFixture[str]) -> int:
+    """How many notices the metrics speak of since the last time."""
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return sum(document["NoticeSent"] == [1] for document in documents)
+
+
+def test_a_fact_is_told_and_counted_once_for_each_image(aws: Cloud, capsys: pytest.CaptureFixture[str]) -> None:
+    assert [tell(), tell(), tell()] == ["sent", "already_sent", "already_sent"]
+    assert (len(aws.notices()), counted(capsys)) == (1, 1)
+    assert [tell("another fact"), tell(image_id="f" * 32), tell()] == ["sent", "sent", "already_sent"]
+    assert (len(aws.notices()), counted(capsys)) == (2, 2)
+
+
+def test_two_who_tell_at_the_same_moment_tell_once(aws: Cloud) -> None:
+    others: list[str] = []
+
+    def meanwhile(**_: object) -> None:
+        if not others:
+            others.append("")
+            others[0] = tell()
+
+    notices._client().meta.events.register("before-call.sns.Publish", meanwhile)
+    assert tell() == "sent"
+    assert others == ["already_sent"]
+    assert len(aws.notices()) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [("Throttled", ThrottledError), ("InternalError", ServiceError), ("AuthorizationError", AccessDeniedError)],
+)
+def test_a_refusal_takes_the_reservation_back(
+    aws: Cloud, code: str, kind: type[PetDetectorError], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with refusal(notices._client(), "Publish", code), pytest.raises(kind):
+        tell()
+    assert "Notices" not in aws.item()
+    assert (aws.notices(), counted(capsys)) == ([], 0)
+    assert tell() == "sent"
+
+
+def test_a_topic_that_was_never_reached_takes_the_reservation_back(aws: Cloud) -> None:
+    never = ConnectTimeoutError(endpoint_url="https://sns")
+    with breakdown(notices._client(), "Publish", never, done=False), pytest.raises(ServiceError):
+        tell()
+    assert tell() == "sent"
+    assert len(aws.notices()) == 1
+
+
+def test_a_lost_answer_of_sns_is_unconfirmed_counted_and_not_sent_again(
+    aws: Cloud, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with breakdown(notices._client(), "Publish", LOST, done=True):
+        assert tell() == "unconfirmed"
+    assert tell() == "already_sent"
+    assert (len(aws.notices()), counted(capsys)) == (1, 1)
+
+
+def test_a_crash_between_reserving_and_sending_costs_the_notice_rather_than_sending_two(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def crash(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(notices, "publish", crash)
+        with pytest.raises(KeyboardInterrupt):
+            tell()
+    assert tell() == "already_sent"
+    assert aws.notices() == []
+
+
+def test_nothing_is_sent_that_could_not_be_reserved(aws: Cloud) -> None:
+    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+        tell()
+    assert aws.notices() == []

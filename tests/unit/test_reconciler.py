@@ -1,0 +1,328 @@
+"""Reconciling: every row of the module's table, and that it does no harm however often it runs."""
+
+from __future__ import annotations
+
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pet_detector import catalogue, executions, images, notices, reconciler
+from pet_detector.errors import AccessDeniedError, PetDetectorError, ThrottledError
+from pet_detector.images import InputVersion
+from pet_detector.models import Status
+from pet_detector.reconciler import Action, Application, Finding, Report, reconcile
+from reconciler.app import lambda_handler
+
+from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, TOPIC, WORKFLOW, Cloud, refusal
+
+pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
+
+APPLICATION = Application(BUCKET, TABLE, WORKFLOW, TOPIC, "dev")
+OVERDUE = timedelta(minutes=15)
+# What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
+NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
+AGES_AHEAD = 4_000_000_000
+
+
+def text(time: datetime) -> str:
+    """A time as records have it."""
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def ago(**duration: float) -> str:
+    return text(NOON - timedelta(**duration))
+
+
+def at(monkeypatch: pytest.MonkeyPatch, time: datetime) -> None:
+    monkeypatch.setattr(reconciler, "datetime", SimpleNamespace(now=lambda _: time))
+
+
+@pytest.fixture
+def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is noon of tomorrow."""
+    at(monkeypatch, NOON)
+
+
+def record(aws: Cloud, status: str, version: str = images.NEWEST, image_id: str = IMAGE_ID, **more: Any) -> None:
+    """A record as the workflow leaves it."""
+    owned = {"ExecutionArn": EXECUTION, "CorrelationId": CORRELATION, "SourceKey": KEY, "SourceVersion": version}
+    times = {"ClaimedAt": ago(hours=3), "UpdatedAt": ago(minutes=1), "ListedAt": f"{ago(hours=3)}#{image_id}"}
+    aws.write(image_id, **{"ProcessingStatus": status, "ExpiresAt": AGES_AHEAD} | owned | times | more)
+
+
+def stored(aws: Cloud, key: str = KEY) -> InputVersion:
+    """Store an object under input/ -> its newest version."""
+    version, _ = aws.put(key, b"x")
+    (found,) = [found for found in images.input_versions(BUCKET) if (found.key, found.version_id) == (key, version)]
+    return found
+
+
+def name_of(image_id: str = IMAGE_ID, hour: datetime = NOON) -> str:
+    return f"reconcile-{image_id}-{hour:%Y%m%dT%H}"
+
+
+def input_of(version: InputVersion, image_id: str = IMAGE_ID, **more: Any) -> dict[str, Any]:
+    """What an execution that takes up an object version is told."""
+    found = {"key": version.key, "version-id": version.version_id}
+    return {"detail": {"object": found}, "imageId": image_id, "time": text(version.modified)} | more
+
+
+# --- The rows of the table --------------------------------------------------------------------------------------------
+
+# Case: (status of the record, what differs from `record`; THIS stands for the version that is there), what is done.
+THIS = "this version"
+ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
+    "the event was lost, and there is no record": (None, Action.START),
+    "the event was lost": (("uploading", {}), Action.START),
+    "the event was lost, and the upload's record expired": (("uploading", {"ExpiresAt": 1}), Action.START),
+    "being worked on": (("processing", {"version": THIS, "ClaimedAt": ago(minutes=59)}), Action.WAIT),
+    "being worked on to the last moment": (("processing", {"version": THIS, "ClaimedAt": ago(hours=1)}), Action.WAIT),
+    "its execution is dead": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=1, milliseconds=1)}),
+        Action.START,
+    ),
+    "its execution is dead, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
+    "waits for an operator": (("failed", {"version": THIS}), Action.LEAVE),
+    "waits for the next day": (("held", {"version": THIS, "UpdatedAt": ago(hours=12, minutes=30)}), Action.LEAVE),
+    "the next day has come": (
+        ("held", {"version": THIS, "UpdatedAt": ago(hours=12, minutes=30, milliseconds=1)}),
+        Action.RELEASE,
+    ),
+    "many days have come": (("held", {"version": THIS, "UpdatedAt": ago(days=40)}), Action.RELEASE),
+    **{
+        f"{status} ({version}), and the source is still there": ((status, {"version": version}), Action.REPORT)
+        for status in ("completed", "needs_review", "rejected")
+        for version in (THIS, images.NEWEST)
+    },
+}
+
+
+@pytest.mark.parametrize(("known", "action"), ROWS.values(), ids=ROWS)
+def test_what_happens_to_an_object_that_still_lies_under_input(
+    aws: Cloud, known: tuple[str, dict[str, Any]] | None, action: Action
+) -> None:
+    version = stored(aws)
+    if known:
+        status, more = known
+        record(aws, status, **more | ({"version": version.version_id} if more.get("version") == THIS else {}))
+    before = aws.item()
+    report = reconcile(APPLICATION, OVERDUE)
+    assert report.findings == [Finding(action, IMAGE_ID, KEY, version.version_id, text(version.modified))]
+    begins = action in (Action.START, Action.RELEASE)
+    assert (report.started, report.closed) == (int(begins), 0)
+    assert report.gap == (0 if action in (Action.LEAVE, Action.RELEASE) else 1)
+    again: dict[str, Any] = {"restart": True} if action is Action.RELEASE else {}
+    assert aws.started() == ({name_of(): input_of(version, **again)} if begins else {})
+    assert aws.item() == before, "the claim takes over, nobody else"
+    assert (aws.keys(), aws.notices()) == ([KEY], [])
+
+
+@pytest.mark.parametrize("status", [status for status in Status if status is not Status.UPLOADING])
+def test_another_upload_under_a_key_that_was_used_before_is_an_image_of_its_own(aws: Cloud, status: Status) -> None:
+    version = stored(aws)
+    record(aws, status, version="an older one", ClaimedAt=ago(minutes=1))
+    hashed = images.hashed_image_id(KEY, version.version_id)
+    report = reconcile(APPLICATION, OVERDUE)
+    assert report.findings == [Finding(Action.START, hashed, KEY, version.version_id, text(version.modified))]
+    assert aws.started() == {name_of(hashed): input_of(version, hashed)}
+    record(aws, "processing", version=version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
+    report = reconcile(APPLICATION, OVERDUE)
+    assert [(finding.action, finding.image_id) for finding in report.findings] == [(Action.WAIT, hashed)]
+    assert len(aws.started()) == 1
+
+
+def test_each_of_two_uploads_under_one_key_is_judged_by_its_own_record(aws: Cloud) -> None:
+    first, second = stored(aws), stored(aws)
+    record(aws, "failed", version=first.version_id)
+    found = {finding.version_id: finding.action for finding in reconcile(APPLICATION, OVERDUE).findings}
+    assert found == {first.version_id: Action.LEAVE, second.version_id: Action.START}
+    assert list(aws.started()) == [name_of(images.hashed_image_id(KEY, second.version_id))]
+
+
+def test_an_object_that_did_not_come_through_the_api_is_named_by_key_and_version(aws: Cloud) -> None:
+    version = stored(aws, "input/tom's cat.jpg")
+    image_id = images.hashed_image_id(version.key, version.version_id)
+    reconcile(APPLICATION, OVERDUE)
+    assert aws.started() == {name_of(image_id): input_of(version, image_id)}
+
+
+def test_only_uploads_older_than_asked_should_be_finished(aws: Cloud) -> None:
+    age = NOON - stored(aws).modified
+    assert reconcile(APPLICATION, age + timedelta(milliseconds=1)).findings == []
+    assert reconcile(APPLICATION, age).started == 1
+
+
+def test_what_is_finished_is_no_finding(aws: Cloud) -> None:
+    record(aws, "completed")
+    record(aws, "failed", image_id="1" * 32)
+    record(aws, "processing", image_id="2" * 32, ClaimedAt=ago(minutes=59))
+    aws.put(f"cats/{IMAGE_ID}.jpg", b"x")
+    assert reconcile(APPLICATION, OVERDUE) == Report()
+
+
+# --- Records whose object is gone -------------------------------------------------------------------------------------
+
+
+def test_a_dead_record_without_an_object_is_closed_and_told_once(aws: Cloud, logs: io.StringIO) -> None:
+    record(aws, "processing")
+    report = reconcile(APPLICATION, OVERDUE)
+    assert report.findings == [Finding(Action.CLOSE, IMAGE_ID, KEY, "", "")]
+    assert (report.started, report.closed, report.gap) == (0, 1, 1)
+    closed = catalogue.find(TABLE, IMAGE_ID)
+    assert closed is not None
+    assert (closed["ProcessingStatus"], closed["Error"]["Error"]) == ("failed", "ExecutionLost")
+    (notice,) = aws.notices()
+    assert closed["Error"]["Cause"] in notice["Message"]
+    assert EXECUTION in notice["Message"]
+    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == CORRELATION
+    assert "Record closed" in logs.getvalue()
+    assert reconcile(APPLICATION, OVERDUE) == Report()
+    assert aws.notices() == []
+
+
+def test_a_dead_record_whose_object_is_there_is_started_and_not_closed(aws: Cloud) -> None:
+    version = stored(aws)
+    record(aws, "processing", version=version.version_id)
+    report = reconcile(APPLICATION, OVERDUE)
+    assert [finding.action for finding in report.findings] == [Action.START]
+    assert report.closed == 0
+
+
+def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:
+    version = stored(aws)
+    record(aws, "processing", version="an older one")
+    report = reconcile(APPLICATION, OVERDUE)
+    hashed = images.hashed_image_id(KEY, version.version_id)
+    found = [(finding.action, finding.image_id) for finding in report.findings]
+    assert found == [(Action.START, hashed), (Action.CLOSE, IMAGE_ID)]
+    assert (report.started, report.closed) == (1, 1)
+
+
+@pytest.mark.parametrize("code", ["Throttled", "InternalError"])
+def test_a_notice_that_sns_refused_is_sent_by_the_next_run(aws: Cloud, code: str) -> None:
+    record(aws, "processing")
+    with refusal(notices._client(), "Publish", code), pytest.raises(PetDetectorError):
+        reconcile(APPLICATION, OVERDUE)
+    assert reconcile(APPLICATION, OVERDUE).closed == 1
+    assert len(aws.notices()) == 1
+
+
+def test_a_run_that_ended_between_notice_and_record_is_finished_by_the_next_one(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record(aws, "processing")
+
+    def crash(*_: object, **__: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(catalogue, "record_failure", crash)
+        with pytest.raises(KeyboardInterrupt):
+            reconcile(APPLICATION, OVERDUE)
+    assert reconcile(APPLICATION, OVERDUE).closed == 1
+    assert aws.item()["ProcessingStatus"]["S"] == "failed"
+    assert len(aws.notices()) == 1
+
+
+@pytest.mark.parametrize("status", [None, "completed", "failed"])
+def test_a_record_that_was_finished_since_the_index_was_read_is_not_closed(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, status: str | None
+) -> None:
+    if status:
+        record(aws, status)
+    before = aws.item()
+    monkeypatch.setattr(catalogue, "abandoned", lambda *_: [{"ImageID": IMAGE_ID, "SourceKey": KEY}])
+    report = reconcile(APPLICATION, OVERDUE)
+    assert (report.gap, report.closed) == (1, 0)
+    assert aws.item() == before
+    assert aws.notices() == []
+
+
+# --- However often it runs --------------------------------------------------------------------------------------------
+
+
+def test_a_dry_run_finds_the_same_and_does_nothing(aws: Cloud) -> None:
+    stored(aws)
+    held = stored(aws, f"input/{'1' * 32}.jpg")
+    record(aws, "held", held.version_id, image_id="1" * 32, UpdatedAt=ago(days=1))
+    record(aws, "processing", image_id="2" * 32)
+    before = aws.item("2" * 32)
+    dry = reconcile(APPLICATION, OVERDUE, dry_run=True)
+    assert {finding.action for finding in dry.findings} == {Action.START, Action.RELEASE, Action.CLOSE}
+    assert (dry.gap, dry.started, dry.closed) == (2, 0, 0)
+    assert (aws.started(), aws.notices(), aws.item("2" * 32)) == ({}, [], before)
+    wet = reconcile(APPLICATION, OVERDUE)
+    assert wet.findings == dry.findings
+    assert (wet.started, wet.closed) == (2, 1)
+
+
+def test_two_runs_within_an_hour_start_an_image_once(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    stored(aws)
+    reconcile(APPLICATION, OVERDUE)
+    at(monkeypatch, NOON + timedelta(minutes=29))
+    reconcile(APPLICATION, OVERDUE)
+    (execution,) = aws.states.list_executions(stateMachineArn=WORKFLOW)["executions"]
+    aws.states.stop_execution(executionArn=execution["executionArn"])
+    assert reconcile(APPLICATION, OVERDUE).started == 0
+    assert list(aws.started()) == [name_of()]
+    at(monkeypatch, NOON + timedelta(minutes=30))
+    assert reconcile(APPLICATION, OVERDUE).started == 1
+    assert set(aws.started()) == {name_of(), name_of(hour=NOON + timedelta(hours=1))}
+
+
+def test_a_run_starts_no_more_than_its_share_and_still_counts_the_rest(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert reconciler.MAX_STARTS == 1000
+    monkeypatch.setattr(reconciler, "MAX_STARTS", 2)
+    for digit in "123":
+        stored(aws, f"input/{digit * 32}.jpg")
+    record(aws, "processing", image_id="4" * 32)
+    report = reconcile(APPLICATION, OVERDUE)
+    assert (report.gap, report.started, report.closed) == (4, 2, 1)
+    assert set(aws.started()) == {name_of("1" * 32), name_of("2" * 32)}
+    for digit in "12":  # their executions claimed them
+        record(aws, "processing", image_id=digit * 32, ClaimedAt=ago(minutes=1))
+    assert reconcile(APPLICATION, OVERDUE).started == 1
+    assert len(aws.started()) == 3
+
+
+def test_what_was_done_before_a_failure_stays_done(aws: Cloud) -> None:
+    stored(aws)
+    record(aws, "processing", image_id="1" * 32)
+    with refusal(catalogue._client(), "Query", "ThrottlingException"), pytest.raises(ThrottledError):
+        reconcile(APPLICATION, OVERDUE)
+    assert list(aws.started()) == [name_of()]
+    with refusal(executions._client(), "StartExecution", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+        reconcile(APPLICATION, OVERDUE)
+
+
+# --- The function -----------------------------------------------------------------------------------------------------
+
+
+def test_the_function_publishes_the_gap_and_logs_what_it_did(
+    aws: Cloud, context: LambdaContext, logs: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(aws)
+    stored(aws, f"input/{'1' * 32}.jpg")
+    record(aws, "failed", image_id="1" * 32)
+    record(aws, "processing", image_id="2" * 32)
+    assert lambda_handler({}, context) == {"gap": 2, "started": 1, "closed": 1}
+    documents = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [document["ReconcileGap"] for document in documents if "ReconcileGap" in document] == [[2]]
+    line = json.loads(logs.getvalue().splitlines()[-1])
+    assert (line["message"], line["gap"], line["started"], line["closed"]) == ("Reconciled", 2, 1, 1)
+
+
+def test_a_gap_of_nothing_is_published_too(
+    aws: Cloud, context: LambdaContext, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored(aws)
+    monkeypatch.setenv("OVERDUE_MINUTES", "3000")
+    assert lambda_handler({}, context) == {"gap": 0, "started": 0, "closed": 0}
+    assert json.loads(capsys.readouterr().out)["ReconcileGap"] == [0]
