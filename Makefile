@@ -10,7 +10,7 @@ PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-deps --require
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test lint clean
+.PHONY: help install run up down test lint dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -63,7 +63,17 @@ lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
 	@.venv/bin/mypy functions
-	@.venv/bin/cfn-lint template.yaml
+	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
+
+# --- Documents -------------------------------------------------------------------------------------------------------
+
+dashboards: .engine/docs-venv/.installed ## Draw the dashboards into docs/, from stacks/observability.yaml and sample data
+	@.engine/docs-venv/bin/python -m docs.dashboards.render
+
+.engine/docs-venv/.installed: docs/dashboards/requirements.txt | check-python
+	@$(PYTHON) -m venv .engine/docs-venv
+	@.engine/docs-venv/bin/python $(PIP_INSTALL) -r docs/dashboards/requirements.txt
+	@touch $@
 
 # --- Measure: bench ... -----------------------------------------------------------------------------------------------
 
