@@ -12,7 +12,7 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test lint faults bench clean
+.PHONY: help install run up down test lint faults bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -69,7 +69,7 @@ lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
 	@.venv/bin/mypy functions ops
-	@.venv/bin/cfn-lint template.yaml
+	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
@@ -87,6 +87,16 @@ faults: install .engine/faults-venv/.installed ## Break every call in every way;
 
 bench: install ## Measure images a second, imports and transitions on this machine
 	@.venv/bin/python -m tests.benchmarks
+
+# --- Documents -------------------------------------------------------------------------------------------------------
+
+dashboards: .engine/docs-venv/.installed ## Draw the dashboards into docs/, from stacks/observability.yaml and sample data
+	@.engine/docs-venv/bin/python -m docs.dashboards.render
+
+.engine/docs-venv/.installed: docs/dashboards/requirements.txt | check-python
+	@$(PYTHON) -m venv .engine/docs-venv
+	@.engine/docs-venv/bin/python $(PIP_INSTALL) -r docs/dashboards/requirements.txt
+	@touch $@
 
 # --- Clean up --------------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,8 @@ import pytest
 from local.engine import REPOSITORY
 from ops import fixed_cost, shipped
 
+pytestmark = pytest.mark.usefixtures("pinned_prices")
+
 STACK = """
 Resources:
   Simple: {Type: AWS::CloudWatch::Alarm, Properties: {MetricName: Errors}}

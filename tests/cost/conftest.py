@@ -1,0 +1,64 @@
+"""Prices that tests know by heart, whatever the price file says by now."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from pet_detector.prices import prices
+
+# In us-east-1 on 2026-11-21: dollars a million units, ...
+A_MILLION = {
+    "rekognition_image": 1000,
+    "states_standard_transition": 25,
+    "states_express_request": 1,
+    "states_express_gb_second": 16.67,
+    "lambda_request": 0.2,
+    "lambda_gb_second_arm64": 13.3334,
+    "lambda_gb_second_x86_64": 16.6667,
+    "dynamodb_write_unit": 0.625,
+    "dynamodb_read_unit": 0.125,
+    "s3_put": 5,
+    "s3_get": 0.4,
+    "sns_publish": 0.5,
+    "api_request": 3.5,
+    "eventbridge_s3_event": 1,
+    "scheduler_invocation": 1,
+    "xray_trace": 5,
+}
+# ... and dollars each.
+EACH = {
+    "dynamodb_storage_gb_month": 0.25,
+    "dynamodb_pitr_gb_month": 0.20,
+    "s3_storage_gb_month": 0.023,
+    "logs_gb": 0.50,
+    "logs_storage_gb_month": 0.03,
+    "cloudwatch_metric_month": 0.30,
+    "cloudwatch_alarm_month": 0.10,
+    "cloudwatch_composite_alarm_month": 0.50,
+    "cloudwatch_dashboard_month": 3.00,
+    "cloudwatch_dashboards_free": 3,
+    "kms_key_month": 1.00,
+}
+
+
+@pytest.fixture
+def set_price(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, float], None]]:
+    """Changes a price of the file for a test."""
+
+    def change(name: str, price: float) -> None:
+        assert name in prices()
+        monkeypatch.setitem(prices(), name, price)
+
+    yield change
+    prices.cache_clear()
+
+
+@pytest.fixture
+def pinned_prices(set_price: Callable[[str, float], None]) -> None:
+    """Every price of the file is the one above."""
+    pinned = {name: price / 1_000_000 for name, price in A_MILLION.items()} | EACH
+    assert set(pinned) == set(prices())
+    for name, price in pinned.items():
+        set_price(name, price)

@@ -1,0 +1,123 @@
+"""Data that must fire each alarm, and data that must not.
+
+A case gives the values of each metric (by its id in metric math; "" without) for each period, the newest first. The
+quiet ones lie just below the threshold, or just too short: they show where the line is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+Periods = Sequence[Sequence[float]]
+Data = Mapping[str, Periods]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What fires an alarm, and what does not although it comes close."""
+
+    fires: Data
+    quiet: Data
+
+
+def one(*values: float) -> Data:
+    """Values of the only metric, in the newest period."""
+    return {"": [list(values)]}
+
+
+def now(**values: Sequence[float]) -> Data:
+    """Values of several metrics, in the newest period."""
+    return {name: [data] for name, data in values.items()}
+
+
+CASES = {
+    # p95 needs one in twenty; two minutes of three need two.
+    "ProcessingSlowAlarm": Case({"": [[12_000] * 3, [2_000], [11_000] * 3]}, {"": [[9_900] * 20, [9_000] * 20]}),
+    "FailedShareAlarm": Case(
+        now(finished=[0.0012] * 94, failed=[1] * 6),
+        now(finished=[0.0012] * 95, failed=[1] * 5),
+    ),
+    "FailedImagesAlarm": Case(one(1, 1, 1), one(1, 1)),
+    "HeldImagesAlarm": Case(one(1), one(0)),
+    "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
+    "ReconcilerSilentAlarm": Case({}, one(0)),  # it says nothing; it says that nothing is lost
+    "SuddenCostAlarm": Case(one(*[0.0012] * 4_200), one(*[0.0012] * 4_100)),
+    "ExecutionsFailedAlarm": Case(one(1, 1, 1), one(1, 1)),
+    "ExecutionsTimedOutAlarm": Case(one(1), one(0)),
+    "ExecutionsAbortedAlarm": Case(one(1), one(0)),
+    "ExecutionsThrottledAlarm": Case({"": [[4], [0], [2], [1]]}, {"": [[0], [0], [0]]}),
+    "OpenExecutionsAlarm": Case(
+        now(open=[810_000], limit=[1_000_000]),
+        now(open=[790_000], limit=[1_000_000]),
+    ),
+    "ErrorsAlarm": Case(one(20, 20, 20), one(1, 1)),
+    "ThrottlesAlarm": Case({"": [[1], [3], [0], [2]]}, {"": [[0], [0], [0]]}),
+    "DurationAlarm": Case(one(90, 250_000), one(90, 11_900)),
+    "Memory256Alarm": Case(one(90, 206), one(90, 205)),
+    "Memory512Alarm": Case(one(300, 411), one(300, 410)),
+    "ConcurrencyAlarm": Case({"": [[801], [950]]}, {"": [[790], [800]]}),
+    "ApiErrorsAlarm": Case(one(1, 1, 1), one(1, 1, 0, 0)),
+    "ApiSlowAlarm": Case({"": [[1_100], [1_500], [200], [1_300] * 20]}, {"": [[990], [900], [100]]}),
+    "ApiClientErrorsAlarm": Case(
+        now(refused=[1] * 31 + [0] * 69, requests=[1] * 100),
+        now(refused=[1] * 30 + [0] * 70, requests=[1] * 100),
+    ),
+    "RekognitionThrottlesAlarm": Case(one(*[1] * 50), one(*[1] * 49)),
+    "RekognitionErrorsAlarm": Case(one(*[1] * 5), one(*[1] * 4)),
+    "TableThrottlesAlarm": Case(
+        {"writes": [[3], [], [1]], "analysisReads": [[], [2], []], "reads": [[0], [0], [0]]},
+        {"writes": [[3], [], []], "analysisReads": [[], [2], []], "reads": [[0], [0], [0]]},
+    ),
+    "TableErrorsAlarm": Case({"update": [[1], [0], [1]]}, {"update": [[1], [0], [0]], "query": [[0]]}),
+    "RuleFailuresAlarm": Case(now(uploadedLost=[1]), now(uploadedFailed=[0], failedLost=[0])),
+    "NoticesUndeliveredAlarm": Case(one(1), one(0)),
+    "StreamStalledAlarm": Case({"": [[310_000], [400_000], [301_000]]}, {"": [[290_000], [300_000], [100]]}),
+    "UndeliveredUploadsAlarm": Case(one(0, 1), one(0, 0)),
+    "UnrecordedFailuresAlarm": Case(one(0, 1), one(0, 0)),
+    "UnmeasuredChangesAlarm": Case(one(0, 1), one(0, 0)),
+    "MissedReconciliationsAlarm": Case(one(0, 1), one(0, 0)),
+    "UndeliveredNoticesAlarm": Case(one(0, 1), one(0, 0)),
+    "DeadLettersUnattendedAlarm": Case(
+        now(changesAge=[86_300, 86_500], uploadsAge=[0], changesTaken=[0]),
+        now(changesAge=[86_300, 200_000], uploadsAge=[0], changesTaken=[0, 1]),  # somebody is at it
+    ),
+    # Burn rates: of 1,000 images or requests 15 use up 15 thousandths, 15 times more than the objective allows.
+    "OnTimeAlarm": Case(
+        now(finished=[3_000] * 985 + [61_000] * 10, late=[], failed=[1] * 5),
+        now(finished=[3_000] * 900 + [60_000] * 96, failed=[1] * 4),
+    ),
+    "AvailabilityAlarm": Case(
+        now(errors=[1] * 15 + [0] * 985, requests=[1] * 1_000),
+        now(errors=[1] * 5 + [0] * 995, requests=[1] * 1_000),
+    ),
+    "LatencyAlarm": Case(
+        now(requests=[100] * 850 + [1_100] * 150),
+        now(requests=[100] * 600 + [1_000] * 351 + [1_100] * 49),
+    ),
+}
+
+# More quiet data: too little traffic for a ratio, or too short a time.
+ALSO_QUIET: dict[str, list[Data]] = {
+    "ProcessingSlowAlarm": [{"": [[60_000] * 9]}, {"": [[3_000] * 96 + [60_000] * 4] * 3}],
+    "FailedShareAlarm": [now(finished=[0.0012] * 17, failed=[1] * 2), now(finished=[0.0012] * 500)],
+    "ReconcileGapAlarm": [{"": [[5, 0], [0, 0]]}],  # started again, and finished by the next run
+    "ExecutionsThrottledAlarm": [{"": [[900], [900]]}],
+    "ThrottlesAlarm": [{"": [[900], [900]]}],
+    "ConcurrencyAlarm": [{"": [[1_000]]}],
+    "ApiSlowAlarm": [{"": [[5_000], [5_000]]}, {"": [[100] * 96 + [9_000] * 4] * 5}],
+    "ApiClientErrorsAlarm": [now(refused=[1] * 49, requests=[1] * 49), now(requests=[1] * 400)],
+    "StreamStalledAlarm": [{"": [[900_000], [900_000]]}],
+    "DeadLettersUnattendedAlarm": [now(uploadsAge=[80_000], runsAge=[86_400])],
+    "OpenExecutionsAlarm": [now(open=[900_000])],
+    "OnTimeAlarm": [now(finished=[61_000] * 10, failed=[1] * 9), now(finished=[100] * 1_000)],
+    "AvailabilityAlarm": [now(errors=[1] * 49, requests=[1] * 49)],
+    "LatencyAlarm": [now(requests=[5_000] * 49)],
+}
+# Two ids read the same metric with two statistics: data is given once, under the first of them.
+SAME_METRIC = {"OnTimeAlarm": {"late": "finished"}, "LatencyAlarm": {"slow": "requests"}}
+
+
+def kind_of(alarm: str) -> str:
+    """The key of an alarm's cases: alarms of nested stacks share theirs."""
+    return alarm.rpartition(".")[2]

@@ -1,0 +1,168 @@
+"""stacks/observability.yaml as CloudFormation would deploy it: parameters filled in, nested stacks opened."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+STACK_FILE = REPOSITORY / "stacks" / "observability.yaml"
+ROOT_FILE = REPOSITORY / "template.yaml"
+
+APPLICATION = "serverlessapp-pet-detector-test"
+# Names as the root template hands them in; an alarm with an empty dimension would watch nothing.
+NAMES = {
+    "Stage": "test",
+    "ApplicationName": APPLICATION,
+    "ImageWorkflowArn": "arn:aws:states:us-east-1:123456789012:stateMachine:ImageWorkflow",
+    "UndeliveredNoticesQueueName": "UndeliveredNoticesQueue",
+    "RunbookUrl": "https://example.com/operations.md",
+    "AlarmEmail": "operators@example.com",
+}
+_PSEUDO = {
+    "AWS::Region": "us-east-1",
+    "AWS::AccountId": "123456789012",
+    "AWS::Partition": "aws",
+    "AWS::StackName": "observability",
+    "AWS::URLSuffix": "amazonaws.com",
+}
+_NO_VALUE = object()
+
+
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
+    """YAML with CloudFormation's short tags, as {"Fn::Name": value}."""
+
+
+def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
+    value: Any
+    if isinstance(node, yaml.ScalarNode):
+        value = loader.construct_scalar(node)
+    elif isinstance(node, yaml.SequenceNode):
+        value = loader.construct_sequence(node, deep=True)
+    else:
+        assert isinstance(node, yaml.MappingNode)
+        value = loader.construct_mapping(node, deep=True)
+    if suffix in ("Ref", "Condition"):
+        return {suffix: value}
+    if suffix == "GetAtt" and isinstance(value, str):
+        value = value.split(".", 1)
+    return {f"Fn::{suffix}": value}
+
+
+_Loader.add_multi_constructor("!", _tagged)
+
+
+def load(file: Path) -> dict[str, Any]:
+    """A template as it is written."""
+    template: dict[str, Any] = yaml.load(file.read_text(), _Loader)
+    return template
+
+
+@dataclass
+class Stack:
+    """A template's resources with everything resolved; those of nested stacks are called `<stack>.<resource>`."""
+
+    file: Path
+    parameters: dict[str, Any] = field(default_factory=dict)
+    resources: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.template = load(self.file)
+        declared = self.template["Parameters"]
+        unknown = set(self.parameters) - set(declared)
+        assert not unknown, f"{self.file.name} has no parameters {sorted(unknown)}"
+        # A name that nobody gave is the parameter's own: FunctionsLogGroupName is called FunctionsLogGroupName.
+        self.values = {
+            name: self.parameters.get(name, declaration.get("Default", name)) for name, declaration in declared.items()
+        }
+        conditions = self.template.get("Conditions", {})
+        self.conditions: dict[str, bool] = {}
+        for name, condition in conditions.items():
+            self.conditions[name] = self.resolve(condition)
+        kept = {
+            name: resource
+            for name, resource in self.template["Resources"].items()
+            if self.conditions.get(resource.get("Condition"), True)
+        }
+        self.nested: dict[str, Stack] = {}
+        self._written = kept
+        for name, resource in kept.items():
+            if resource["Type"] == "AWS::CloudFormation::Stack":
+                properties = self.resolve(resource["Properties"])
+                self.nested[name] = Stack(self.file.parent / properties["TemplateURL"], properties["Parameters"])
+        for name, resource in kept.items():
+            self.resources[name] = {**resource, "Properties": self.resolve(resource.get("Properties", {}))}
+        for name, stack in self.nested.items():
+            self.resources |= {f"{name}.{child}": resource for child, resource in stack.resources.items()}
+
+    def of_type(self, kind: str) -> dict[str, dict[str, Any]]:
+        """Properties of the resources of a type, by logical id."""
+        return {name: r["Properties"] for name, r in self.resources.items() if r["Type"] == kind}
+
+    def resolve(self, value: Any) -> Any:
+        """A value with its intrinsic functions replaced by what they mean here."""
+        if isinstance(value, list):
+            return [item for item in map(self.resolve, value) if item is not _NO_VALUE]
+        if not isinstance(value, dict):
+            return value
+        if len(value) == 1:
+            name, argument = next(iter(value.items()))
+            if name == "Ref":
+                return self._ref(argument)
+            if name == "Condition" and argument in self.conditions:
+                return self.conditions[argument]
+            if name.startswith("Fn::"):
+                return self._function(name, argument)
+        resolved = {key: self.resolve(item) for key, item in value.items()}
+        return {key: item for key, item in resolved.items() if item is not _NO_VALUE}
+
+    def _function(self, name: str, argument: Any) -> Any:
+        match name:
+            case "Fn::Sub":
+                return re.sub(r"\$\{([^}]+)\}", lambda found: str(self._named(found[1])), argument)
+            case "Fn::GetAtt":
+                return self._attribute(*argument)
+            case "Fn::Equals":
+                left, right = self.resolve(argument)
+                return str(left) == str(right)
+            case "Fn::Not":
+                return not self.resolve(argument)[0]
+            case "Fn::If":
+                condition, then, otherwise = argument
+                return self.resolve(then if self.conditions[condition] else otherwise)
+            case "Fn::ToJsonString":
+                return json.dumps(self.resolve(argument))
+        raise AssertionError(f"{self.file.name} uses {name}, which the tests do not know")
+
+    def _named(self, name: str) -> Any:
+        return self._attribute(*name.split(".", 1)) if "." in name else self._ref(name)
+
+    def _ref(self, name: str) -> Any:
+        if name == "AWS::NoValue":
+            return _NO_VALUE
+        if name in self.values:
+            return self.values[name]
+        if name in _PSEUDO:
+            return _PSEUDO[name]
+        resource = self._written[name]
+        if resource["Type"].startswith("AWS::CloudWatch::"):
+            return self.resolve(resource["Properties"]["AlarmName"])
+        if resource["Type"] == "AWS::SNS::Topic":
+            return f"arn:aws:sns:us-east-1:123456789012:{name}"
+        return name
+
+    def _attribute(self, resource: str, attribute: str) -> Any:
+        if attribute.startswith("Outputs."):
+            stack = self.nested[resource]
+            return stack.resolve(stack.template["Outputs"][attribute.removeprefix("Outputs.")]["Value"])
+        return f"arn:aws:any:us-east-1:123456789012:{resource}"
+
+
+def observability(**parameters: Any) -> Stack:
+    """The stack under test, with every optional part unless a parameter says otherwise."""
+    return Stack(STACK_FILE, NAMES | {"MonthlyBudgetUsd": 100, "CostAnomalyUsd": 10} | parameters)

@@ -1,0 +1,103 @@
+"""Every alarm against data that must fire it and data that must not, by our own evaluator of CloudWatch's rules.
+
+test_alarms_on_the_engine.py repeats it where the embedded AWS can evaluate an alarm: it cannot for MATH_ALARMS.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.observability.cases import ALSO_QUIET, CASES, SAME_METRIC, Data, kind_of
+from tests.observability.evaluator import Metrics, expression_of, metrics_of, state
+from tests.observability.stack import observability
+
+ALARMS = observability().of_type("AWS::CloudWatch::Alarm")
+
+# Those in metric math, by kind: the embedded AWS stores them at best, and never evaluates them.
+MATH_ALARMS = {
+    "ApiClientErrorsAlarm",
+    "AvailabilityAlarm",
+    "DeadLettersUnattendedAlarm",
+    "FailedShareAlarm",
+    "LatencyAlarm",
+    "OnTimeAlarm",
+    "OpenExecutionsAlarm",
+    "RuleFailuresAlarm",
+    "TableErrorsAlarm",
+    "TableThrottlesAlarm",
+}
+# The only one to which silence is bad news.
+FIRES_ON_SILENCE = {"ReconcilerSilentAlarm"}
+
+
+def put(alarm: str, data: Data, *, elsewhere: bool = False) -> Metrics:
+    """A case's data under the metrics that the alarm names; elsewhere: under those of another resource."""
+    metrics = Metrics()
+    by_id = {metric.get("Id", ""): metric for metric in metrics_of(ALARMS[alarm])}
+    for name, periods in data.items():
+        metric = by_id[name]
+        if elsewhere:
+            metric = metric | {"Dimensions": [{**d, "Value": f"another-{d['Value']}"} for d in metric["Dimensions"]]}
+        for index, values in enumerate(periods):
+            metrics.put(metric, index * int(metric["Period"]), values)
+    return metrics
+
+
+def test_every_alarm_has_data_that_fires_it_and_no_data_is_left_over() -> None:
+    assert {kind_of(alarm) for alarm in ALARMS} == set(CASES)
+    assert set(ALSO_QUIET) <= set(CASES)
+
+
+def test_alarms_in_metric_math_are_those_that_the_engine_cannot_evaluate() -> None:
+    assert {kind_of(name) for name, alarm in ALARMS.items() if expression_of(alarm)} == MATH_ALARMS
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_fires(alarm: str) -> None:
+    assert state(ALARMS[alarm], put(alarm, CASES[kind_of(alarm)].fires)) == "ALARM"
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_stays_quiet(alarm: str) -> None:
+    for data in [CASES[kind_of(alarm)].quiet, *ALSO_QUIET.get(kind_of(alarm), [])]:
+        assert state(ALARMS[alarm], put(alarm, data)) == "OK", data
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_is_not_told_of_other_resources(alarm: str) -> None:
+    if kind_of(alarm) in FIRES_ON_SILENCE or not all(metric["Dimensions"] for metric in metrics_of(ALARMS[alarm])):
+        pytest.skip("watches the account, or fires on silence")
+    assert state(ALARMS[alarm], put(alarm, CASES[kind_of(alarm)].fires, elsewhere=True)) == "OK"
+
+
+@pytest.mark.parametrize("alarm", ALARMS)
+def test_silence_is_no_alarm_but_of_the_reconciler(alarm: str) -> None:
+    assert state(ALARMS[alarm], Metrics()) == ("ALARM" if kind_of(alarm) in FIRES_ON_SILENCE else "OK")
+
+
+@pytest.mark.parametrize("alarm", [a for a in ALARMS if "EvaluationPeriods" in ALARMS[a]])
+def test_ends_when_the_data_is_good_again(alarm: str) -> None:
+    """Bad data before the evaluated periods is over."""
+    if kind_of(alarm) in FIRES_ON_SILENCE:
+        pytest.skip("fires on silence")
+    periods = int(ALARMS[alarm]["EvaluationPeriods"])
+    old: Data = {name: [*[[]] * periods, *data] for name, data in CASES[kind_of(alarm)].fires.items()}
+    assert state(ALARMS[alarm], put(alarm, old)) == "OK"
+
+
+def test_two_statistics_of_one_metric_read_the_same_data() -> None:
+    for alarm, properties in ALARMS.items():
+        metrics = {
+            m.get("Id", ""): (m["Namespace"], m["MetricName"], str(m["Dimensions"])) for m in metrics_of(properties)
+        }
+        for name, same in SAME_METRIC.get(kind_of(alarm), {}).items():
+            assert metrics[name] == metrics[same]
+            assert not any(values for values in CASES[kind_of(alarm)].fires.get(name, []))
+
+
+@pytest.mark.parametrize("window", ["FastLongBurn", "FastShortBurn", "SlowLongBurn", "SlowShortBurn"])
+def test_slow_windows_fire_at_a_lower_burn_than_fast_ones(window: str) -> None:
+    """Eight times the sustainable rate: not enough for the fast pair, which pages at once, and enough for the slow."""
+    alarm = f"{window}.AvailabilityAlarm"
+    data: Data = {"errors": [[1] * 8 + [0] * 992], "requests": [[1] * 1_000]}
+    assert state(ALARMS[alarm], put(alarm, data)) == ("OK" if window.startswith("Fast") else "ALARM")

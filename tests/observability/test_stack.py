@@ -1,0 +1,408 @@
+"""What the observability stack promises: every alarm says what to do, every metric exists, every name is handed in."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tomllib
+from typing import Any
+
+import pytest
+
+from tests.observability.evaluator import metrics_of
+from tests.observability.stack import APPLICATION, NAMES, REPOSITORY, ROOT_FILE, load, observability
+
+STACK = observability()
+ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
+COMPOSITES = STACK.of_type("AWS::CloudWatch::CompositeAlarm")
+DASHBOARDS = STACK.of_type("AWS::CloudWatch::Dashboard")
+ROOT = load(ROOT_FILE)
+RUNBOOK = REPOSITORY / "docs" / "operations.md"
+
+# Metrics of AWS and their dimensions, from each service's page of metrics.
+AWS_METRICS = {
+    ("AWS/ApiGateway", ("ApiName", "Stage")): {"Count", "4XXError", "5XXError", "Latency"},
+    ("AWS/Lambda", ("FunctionName",)): {"Errors", "Throttles", "Duration", "IteratorAge"},
+    ("AWS/Lambda", ()): {"ConcurrentExecutions"},
+    ("AWS/States", ("StateMachineArn",)): {
+        "ExecutionsStarted",
+        "ExecutionsSucceeded",
+        "ExecutionsFailed",
+        "ExecutionsTimedOut",
+        "ExecutionsAborted",
+        "ExecutionThrottled",
+        "ExecutionTime",
+    },
+    ("AWS/States", ()): {"OpenExecutionCount", "OpenExecutionLimit"},
+    ("AWS/Rekognition", ("Operation",)): {
+        "SuccessfulRequestCount",
+        "ThrottledCount",
+        "ServerErrorCount",
+        "ResponseTime",
+    },
+    ("AWS/DynamoDB", ("TableName",)): {
+        "ReadThrottleEvents",
+        "WriteThrottleEvents",
+        "ConsumedReadCapacityUnits",
+        "ConsumedWriteCapacityUnits",
+    },
+    ("AWS/DynamoDB", ("Operation", "TableName")): {"SystemErrors"},
+    ("AWS/Events", ("RuleName",)): {"FailedInvocations", "InvocationsFailedToBeSentToDlq"},
+    ("AWS/SNS", ("TopicName",)): {"NumberOfNotificationsFailed"},
+    ("AWS/SQS", ("QueueName",)): {
+        "ApproximateNumberOfMessagesVisible",
+        "ApproximateAgeOfOldestMessage",
+        "NumberOfMessagesDeleted",
+    },
+}
+# What our functions add to the dimension `service`.
+OWN_DIMENSIONS = {"ImageClassified": ("Animal", "service"), "ImageRejected": ("ReasonCode", "service")}
+
+
+def emitted() -> set[str]:
+    """Names of the metrics that the functions publish, as their source spells them."""
+    source = "".join(file.read_text() for file in (REPOSITORY / "functions").rglob("*.py"))
+    return set(re.findall(r'(?:Measurement|\bcount)\(\s*"(\w+)"', source))
+
+
+def widgets() -> list[tuple[str, dict[str, Any]]]:
+    return [
+        (name, widget) for name, board in DASHBOARDS.items() for widget in json.loads(board["DashboardBody"])["widgets"]
+    ]
+
+
+def dashboard_metrics() -> list[tuple[str, dict[str, Any]]]:
+    """(widget title, metric) of every line of every graph."""
+    found = []
+    for _, widget in widgets():
+        for line in widget["properties"].get("metrics", []):
+            namespace, metric, *rest = [part for part in line if isinstance(part, str)]
+            dimensions = [{"Name": n, "Value": v} for n, v in zip(rest[::2], rest[1::2], strict=True)]
+            found.append(
+                (
+                    widget["properties"]["title"],
+                    {"Namespace": namespace, "MetricName": metric, "Dimensions": dimensions},
+                )
+            )
+    return found
+
+
+def alarm_metrics() -> list[tuple[str, dict[str, Any]]]:
+    return [(name, metric) for name, alarm in ALARMS.items() for metric in metrics_of(alarm)]
+
+
+def anchors() -> set[str]:
+    """The runbook's sections that alarms link to."""
+    return {alarm["AlarmDescription"].rpartition("#")[2] for alarm in [*ALARMS.values(), *COMPOSITES.values()]}
+
+
+# --- Alarms -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*ALARMS, *COMPOSITES])
+def test_alarm_says_what_is_wrong_and_where_help_is(name: str) -> None:
+    description = {**ALARMS, **COMPOSITES}[name]["AlarmDescription"]
+    sentence, _, link = description.partition(" Runbook: ")
+    assert len(sentence) > 20
+    assert sentence.endswith(".")
+    assert re.fullmatch(re.escape(NAMES["RunbookUrl"]) + r"#[a-z][a-z-]+", link)
+    assert len(description) <= 1024
+    assert "${" not in description
+
+
+def test_linked_sections_are_in_the_runbook() -> None:
+    if not RUNBOOK.exists():
+        pytest.skip("docs/operations.md is not here yet")
+    headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
+    slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert anchors() <= slugs
+
+
+@pytest.mark.parametrize("name", [*ALARMS, *COMPOSITES])
+def test_alarm_tells_somebody_when_it_begins_and_when_it_ends(name: str) -> None:
+    alarm = {**ALARMS, **COMPOSITES}[name]
+    assert alarm["AlarmActions"] == alarm["OKActions"]
+    (topic,) = alarm["AlarmActions"]
+    assert topic.rpartition(":")[2] == ("PagesTopic" if name == "PageAPerson" else "AlarmsTopic")
+    if alarm.get("ActionsEnabled") is False:
+        # It says nothing by itself: a composite must speak for it.
+        assert any(alarm["AlarmName"] in composite["AlarmRule"] for composite in COMPOSITES.values())
+
+
+@pytest.mark.parametrize("name", ALARMS)
+def test_alarm_says_what_silence_means(name: str) -> None:
+    assert ALARMS[name]["TreatMissingData"] in ("notBreaching", "breaching")
+
+
+def test_alarms_have_names_of_this_application_and_no_two_the_same() -> None:
+    names = [alarm["AlarmName"] for alarm in [*ALARMS.values(), *COMPOSITES.values()]]
+    assert len(names) == len(set(names))
+    assert all(name.startswith(f"{APPLICATION}-") for name in names)
+
+
+def test_alarms_keep_the_limits_of_cloudwatch() -> None:
+    for name, alarm in ALARMS.items():
+        metrics = metrics_of(alarm)
+        (period,) = {int(metric["Period"]) for metric in metrics}
+        assert period * int(alarm["EvaluationPeriods"]) <= 86_400, name
+        assert len(metrics) + ("Metrics" in alarm) <= 10, name
+        if "Metrics" in alarm:
+            assert [query.get("ReturnData", True) for query in alarm["Metrics"]].count(True) == 1, name
+            used = set(re.findall(r"\b[a-z]\w*", alarm["Metrics"][0]["Expression"]))
+            assert used == {metric["Id"] for metric in metrics}, name
+    for composite in COMPOSITES.values():
+        assert len(composite["AlarmRule"]) <= 10_240
+
+
+def test_thresholds_are_parameters_with_a_reason() -> None:
+    first = list(STACK.template["Parameters"]).index("RunbookUrl") + 1
+    for name in list(STACK.template["Parameters"])[first:]:
+        description = STACK.template["Parameters"][name]["Description"]
+        assert len(re.findall(r"[.;] ", description)) >= 1, f"{name} has no reason: {description}"
+    for name, resource in STACK.template["Resources"].items():
+        if resource["Type"] == "AWS::CloudWatch::Alarm":
+            threshold = resource["Properties"]["Threshold"]
+            assert isinstance(threshold, dict) or threshold in (0, 1), f"{name}: any at all, or a parameter"
+
+
+# --- Metrics ----------------------------------------------------------------------------------------------------------
+
+
+def test_every_metric_is_one_that_somebody_publishes() -> None:
+    filters = {
+        (t["MetricNamespace"], t["MetricName"])
+        for properties in STACK.of_type("AWS::Logs::MetricFilter").values()
+        for t in properties["MetricTransformations"]
+    }
+    for where, metric in alarm_metrics() + dashboard_metrics():
+        namespace, name = metric["Namespace"], metric["MetricName"]
+        dimensions = tuple(sorted(d["Name"] for d in metric["Dimensions"]))
+        if namespace == "PetDetector":
+            assert name in emitted(), where
+            assert dimensions == OWN_DIMENSIONS.get(name, ("service",)), where
+            assert {"Name": "service", "Value": APPLICATION} in metric["Dimensions"], where
+        elif namespace.startswith("PetDetector/"):
+            assert (namespace, name) in filters, where
+            assert dimensions == (), where
+        else:
+            assert name in AWS_METRICS[namespace, dimensions], where
+
+
+def report(memory: int, used: int, **more: float) -> dict[str, Any]:
+    """A line that Lambda writes after a run (JSON log format), as its documents show it."""
+    metrics = {"durationMs": 1204.5, "billedDurationMs": 1205, "memorySizeMB": memory, "maxMemoryUsedMB": used, **more}
+    record = {"requestId": "6d68ca91-49c9-448d-89b8-7ca3e6dc66aa", "metrics": metrics, "status": "success"}
+    return {"time": "2026-11-21T09:30:00.000Z", "type": "platform.report", "record": record}
+
+
+def filtered(event: dict[str, Any]) -> dict[str, float]:
+    """The metrics that the stack's filters make of a log line: `$.field = value` and `>`, joined by `&&`."""
+
+    def field(path: str) -> Any:
+        value: Any = event
+        for name in path.removeprefix("$.").split("."):
+            value = value.get(name) if isinstance(value, dict) else None
+        return value
+
+    found = {}
+    for properties in STACK.of_type("AWS::Logs::MetricFilter").values():
+        conditions = properties["FilterPattern"].strip("{} ").split(" && ")
+        holds = []
+        for condition in conditions:
+            path, sign, value = condition.split()
+            actual, expected = field(path), json.loads(value)
+            holds.append(actual == expected if sign == "=" else actual is not None and actual > expected)
+        (transformation,) = properties["MetricTransformations"]
+        if all(holds):
+            found[transformation["MetricName"]] = field(transformation["MetricValue"])
+    return found
+
+
+def test_lines_of_lambda_become_metrics_of_memory_and_cold_starts() -> None:
+    assert filtered(report(512, 431)) == {"MemoryUsedOf512MB": 431}
+    assert filtered(report(256, 98, initDurationMs=611.2)) == {"MemoryUsedOf256MB": 98, "ColdStartTime": 611.2}
+    assert filtered({"level": "INFO", "message": "platform.report", "record": {}}) == {}
+
+
+def test_every_metric_of_ours_is_on_a_dashboard() -> None:
+    shown = {metric["MetricName"] for _, metric in dashboard_metrics() if metric["Namespace"] == "PetDetector"}
+    assert emitted() == shown
+
+
+def test_every_animal_and_every_reason_is_on_the_dashboard() -> None:
+    from pet_detector.models import Animal, ReasonCode
+
+    shown = {d["Value"] for _, metric in dashboard_metrics() for d in metric["Dimensions"]}
+    assert {*map(str, Animal), *map(str, ReasonCode)} <= shown
+
+
+def test_no_metric_has_an_identifier_as_dimension() -> None:
+    for where, metric in alarm_metrics() + dashboard_metrics():
+        for dimension in metric["Dimensions"]:
+            assert not re.search(r"(?i)image_?id|execution|correlation|request", dimension["Name"]), where
+
+
+def test_dashboards_have_what_cloudwatch_needs() -> None:
+    for name, widget in widgets():
+        properties = widget["properties"]
+        assert widget["type"] in ("metric", "log"), name
+        assert widget["width"] <= 24
+        assert properties["title"]
+        assert properties["region"]
+        if widget["type"] == "log":
+            assert properties["query"].startswith("SOURCE '")
+        for line in properties.get("annotations", {}).get("horizontal", []):
+            assert isinstance(line["value"], int | float), "a parameter would be text here, which PutDashboard refuses"
+
+
+def test_lines_on_dashboards_are_the_thresholds_of_alarms() -> None:
+    lines = {
+        line["label"]: line["value"]
+        for _, widget in widgets()
+        for line in widget["properties"].get("annotations", {}).get("horizontal", [])
+    }
+    assert lines.pop("p99 objective") == 1000
+    assert lines == {
+        "sudden cost": STACK.values["HourlyCostUsd"],
+        "slow": STACK.values["SlowProcessingMilliseconds"],
+        "80 % of 256": STACK.values["Memory256Megabytes"],
+        "80 % of 512": STACK.values["Memory512Megabytes"],
+    }
+
+
+# --- The root template hands in what there is to watch ----------------------------------------------------------------
+
+
+def handed_in() -> dict[str, Any]:
+    parameters: dict[str, Any] = ROOT["Resources"]["ObservabilityStack"]["Properties"]["Parameters"]
+    return parameters
+
+
+def of_type(kind: str) -> dict[str, Any]:
+    return {name: r.get("Properties", {}) for name, r in ROOT["Resources"].items() if r["Type"] == kind}
+
+
+def test_root_hands_in_every_name_and_nothing_unknown() -> None:
+    declared = STACK.template["Parameters"]
+    assert {name for name, parameter in declared.items() if "Default" not in parameter} <= set(handed_in())
+    assert set(handed_in()) <= set(declared)
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "AWS::Serverless::Function",
+        "AWS::SQS::Queue",
+        "AWS::Events::Rule",
+        "AWS::DynamoDB::Table",
+        "AWS::Serverless::StateMachine",
+        "AWS::SNS::Topic",
+        "AWS::Logs::LogGroup",
+    ],
+)
+def test_everything_of_a_kind_is_watched(kind: str) -> None:
+    """A new function, queue or rule that nobody watches makes this fail."""
+    given = json.dumps(handed_in())
+    assert of_type(kind)
+    for name in of_type(kind):
+        assert f'"{name}"' in given, f"{name} is not handed to stacks/observability.yaml"
+
+
+def test_every_name_that_is_handed_in_is_watched_by_an_alarm() -> None:
+    queues = {name for name in STACK.template["Parameters"] if name.endswith("QueueName")}
+    depth = [m["Dimensions"][0]["Value"] for _, m in alarm_metrics() if m["MetricName"].endswith("MessagesVisible")]
+    assert sorted(depth) == sorted(STACK.values[name] for name in queues)
+    for kind, metrics in {
+        "FunctionName": {"Errors", "Throttles", "Duration"},
+        "RuleName": {"FailedInvocations", "InvocationsFailedToBeSentToDlq"},
+        "TableName": {"ReadThrottleEvents", "WriteThrottleEvents", "SystemErrors"},
+        "TopicName": {"NumberOfNotificationsFailed"},
+        "WorkflowArn": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled"},
+    }.items():
+        for name in STACK.template["Parameters"]:
+            if name.endswith(kind):
+                dimensions = [(m["MetricName"], d["Value"]) for _, m in alarm_metrics() for d in m["Dimensions"]]
+                assert {(metric, STACK.values[name]) for metric in metrics} <= set(dimensions), name
+
+
+def test_core_needs_nothing_back() -> None:
+    rest = {name: r for name, r in ROOT["Resources"].items() if name != "ObservabilityStack"}
+    assert "ObservabilityStack" not in json.dumps([rest, ROOT["Outputs"]], default=str)
+
+
+def test_api_has_the_name_that_its_alarms_watch() -> None:
+    """Without a name or a definition of its own SAM titles an API with the stack's name, which is its metric name."""
+    assert not {"Name", "DefinitionBody", "DefinitionUri"} & set(ROOT["Resources"]["PetDetectorApi"]["Properties"])
+    assert handed_in()["ApplicationName"] == {"Ref": "AWS::StackName"}
+
+
+def test_near_timeout_is_four_fifths_of_each_timeout() -> None:
+    default = ROOT["Globals"]["Function"]["Timeout"]
+    functions = of_type("AWS::Serverless::Function")
+    assert len(functions) == len([s for s in STACK.nested.values() if s.file.name == "function_alarms.yaml"])
+    for name, properties in functions.items():
+        alarms = STACK.nested[name.removesuffix("Function") + "Alarms"]
+        milliseconds = properties.get("Timeout", default) * 1000
+        assert alarms.values["NearTimeoutMilliseconds"] == 0.8 * milliseconds, name
+
+
+def test_memory_is_watched_for_each_size_that_a_function_has() -> None:
+    default = ROOT["Globals"]["Function"]["MemorySize"]
+    sizes = {properties.get("MemorySize", default) for properties in of_type("AWS::Serverless::Function").values()}
+    watched = {int(m[1]) for name in ALARMS if (m := re.fullmatch(r"Memory(\d+)Alarm", name))}
+    assert sizes == watched
+    for size in sizes:
+        assert STACK.values[f"Memory{size}Megabytes"] == round(0.8 * size)
+
+
+def test_observability_is_on_in_staging_and_prod() -> None:
+    config = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
+    on = {name for name, environment in config.items() if "Observability=true" in str(environment)}
+    assert on == {"staging", "prod"}
+    assert ROOT["Parameters"]["Observability"]["Default"] == "false"
+    for name in on:
+        assert "CAPABILITY_AUTO_EXPAND" in config[name]["deploy"]["parameters"]["capabilities"]
+
+
+# --- Who may publish, money, traces -----------------------------------------------------------------------------------
+
+
+def test_alarm_topics_are_encrypted_with_a_key_that_the_services_may_use() -> None:
+    """alias/aws/sns would silence every alarm: CloudWatch may not use that key, and nobody can change its policy."""
+    topics = STACK.of_type("AWS::SNS::Topic")
+    key = STACK.of_type("AWS::KMS::Key")["AlarmsKey"]
+    services = {"cloudwatch.amazonaws.com", "budgets.amazonaws.com", "costalerts.amazonaws.com"}
+    (used,) = [s for s in key["KeyPolicy"]["Statement"] if "Service" in s["Principal"]]
+    assert set(used["Principal"]["Service"]) == services
+    assert set(used["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+    assert key["EnableKeyRotation"] is True
+    for topic in topics.values():
+        assert topic["KmsMasterKeyId"].endswith("AlarmsKey")
+    (publish,) = STACK.of_type("AWS::SNS::TopicPolicy")["AlarmsTopicPolicy"]["PolicyDocument"]["Statement"]
+    assert set(publish["Principal"]["Service"]) == services
+    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+
+
+def test_budget_and_anomaly_monitor_are_off_until_they_are_wanted() -> None:
+    money = {"AWS::Budgets::Budget", "AWS::CE::AnomalyMonitor", "AWS::CE::AnomalySubscription"}
+    off = observability(MonthlyBudgetUsd=0, CostAnomalyUsd=0, AlarmEmail="", UndeliveredNoticesQueueName="")
+    assert not {resource["Type"] for resource in off.resources.values()} & money
+    assert "UndeliveredNoticesAlarm" not in off.resources
+    assert "AlarmsEmailSubscription" not in off.resources
+    notices = STACK.of_type("AWS::Budgets::Budget")["MonthlyBudget"]["NotificationsWithSubscribers"]
+    assert [notice["Notification"]["Threshold"] for notice in notices] == [80, 90, 100]
+
+
+def test_one_of_ten_is_traced() -> None:
+    rules = STACK.of_type("AWS::XRay::SamplingRule")
+    assert {rule["SamplingRule"]["FixedRate"] for rule in rules.values()} == {0.1}
+    for stage in ROOT["Parameters"]["Stage"]["AllowedValues"]:
+        for rule in observability(Stage=stage).of_type("AWS::XRay::SamplingRule").values():
+            assert len(rule["SamplingRule"]["RuleName"]) <= 32
+
+
+def test_templates_are_clean() -> None:
+    command = [REPOSITORY / ".venv" / "bin" / "cfn-lint", *sorted((REPOSITORY / "stacks").glob("*.yaml"))]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
