@@ -240,7 +240,7 @@ def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, e
                     "SET ProcessingStatus = :failed, StatusShard = :statusShard, #shard = :shard, #error = :error,"
                     " UpdatedAt = :now, ExecutionArn = :execution, SourceKey = :key,"
                     " CreatedAt = if_not_exists(CreatedAt, :now), ListedAt = if_not_exists(ListedAt, :listedAt),"
-                    " CorrelationId = if_not_exists(CorrelationId, :correlation)"
+                    " CorrelationId = if_not_exists(CorrelationId, :correlation) REMOVE ExpiresAt"
                 ),
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"

@@ -396,7 +396,8 @@ def test_a_failure_leaves_what_the_upload_wrote(aws: Cloud) -> None:
     assert failing() is True
     record = find(TABLE, IMAGE_ID)
     assert record is not None
-    changed = {"ProcessingStatus", "StatusShard", "UpdatedAt"}
+    assert "ExpiresAt" not in record  # a failure stays until somebody redrives it
+    changed = {"ProcessingStatus", "StatusShard", "UpdatedAt", "ExpiresAt"}
     assert {name: value for name, value in announcement.items() if name not in changed}.items() <= record.items()
     assert (record["ProcessingStatus"], record["StatusShard"]) == ("failed", f"failed#{record['Shard']}")
 
