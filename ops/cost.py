@@ -12,6 +12,7 @@ from enum import StrEnum
 
 from ops import shipped
 from ops.shipped import CERTAIN, UNCERTAIN
+from pet_detector import analyses
 from pet_detector.prices import prices
 
 # Billed milliseconds of a warm call: what the call waits for (S3, Rekognition, DynamoDB), not what it computes. They
@@ -41,7 +42,7 @@ REUSE = 0.5  # the newest model, eventually consistent
 
 RECORD_KB = 3 * 4  # in the table and three indexes
 ANALYSIS_KB = 1
-ANALYSIS_DAYS = 90  # analyses.KEPT_SECONDS
+ANALYSIS_MONTHS = analyses.KEPT_SECONDS / (30 * 24 * 3600)
 
 LOOKUPS = 2  # GET /images/{id} that a client makes for one image
 LOG_KB = 3.0  # lines of all functions, the access log and EMF documents
@@ -186,7 +187,7 @@ def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     months = int(parameters["RecordRetentionDays"]) / 30
     price = RECORD_KB / _KB * months * unit["dynamodb_storage_gb_month"]
     price += RECORD_KB / 4 / _KB * months * unit["dynamodb_pitr_gb_month"]  # the backup leaves the indexes out
-    price += ANALYSIS_KB / _KB * ANALYSIS_DAYS / 30 * unit["dynamodb_storage_gb_month"]
+    price += ANALYSIS_KB / _KB * ANALYSIS_MONTHS * unit["dynamodb_storage_gb_month"]
     yield Line("DynamoDB storage", price, f"{RECORD_KB} KB and backup for {months:.1f} months (RecordRetentionDays)")
     months = int(parameters["LogRetentionDays"]) / 30
     price = LOG_KB / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])

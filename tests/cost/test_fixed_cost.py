@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from local.engine import REPOSITORY
-from ops import fixed_cost, shipped
+from ops import cost, fixed_cost, shipped
 
 pytestmark = pytest.mark.usefixtures("pinned_prices")
 
@@ -71,6 +71,14 @@ def test_the_lines_of_the_shipped_environments_by_hand() -> None:
     assert dollars["API metrics by method"] == pytest.approx(0.3 * 4 * 5)
     # 2,880 runs, each a schedule, a request, 0.125 GB-s, a listing and two read units, in dollars a million
     assert dollars["Reconciler"] == pytest.approx(2880 * (1 + 0.2 + 0.125 * 13.3334 + 5 + 0.25) / 1e6, rel=0.0005)
+
+
+def test_traces_are_sampled_as_the_bill_says() -> None:
+    rules = [
+        found for found in shipped.resources(fixed_cost.OBSERVABILITY) if found["Type"] == "AWS::XRay::SamplingRule"
+    ]
+
+    assert {rule["Properties"]["SamplingRule"]["FixedRate"] for rule in rules} == {cost.TRACED}
 
 
 def test_every_metric_that_the_functions_publish_is_paid_for() -> None:
