@@ -53,12 +53,14 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     if subject is None:
         logger.error("An execution failed whose input names no image", status=detail["status"])
         return {"recorded": False, "notice": "none"}
-    image_id, key = subject
+    image_id, key, version_id = subject
     logger.append_keys(image_id=image_id)
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
     error = detail.get("error") or _ERRORS.get(detail["status"], "States.Runtime")
     cause = notices.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.")
-    recorded = catalogue.record_failure(table, image_id, execution_arn=execution, key=key, error=error, cause=cause)
+    recorded = catalogue.record_failure(
+        table, image_id, execution_arn=execution, key=key, version_id=version_id, error=error, cause=cause
+    )
     record = catalogue.find(table, image_id)
     if record is None or record["ProcessingStatus"] != "failed" or record["ExecutionArn"] != execution:
         logger.info("Not this execution's image, or finished", recorded=recorded)
@@ -79,8 +81,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     return {"recorded": recorded, "notice": outcome}
 
 
-def subject_of(text: str | None) -> tuple[str, str] | None:
-    """(ImageID, key) of an execution's input, or None when it is none of ours."""
+def subject_of(text: str | None) -> tuple[str, str, str] | None:
+    """(ImageID, key, version) of an execution's input, or None when it is none of ours."""
     try:
         document: dict[str, Any] = json.loads(text or "")
         found = document["detail"]["object"]
@@ -89,4 +91,4 @@ def subject_of(text: str | None) -> tuple[str, str] | None:
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
     ours = isinstance(image_id, str) and _IMAGE_ID.fullmatch(image_id) and isinstance(key, str) and key
-    return (image_id, key) if ours else None
+    return (image_id, key, version or images.NEWEST) if ours else None

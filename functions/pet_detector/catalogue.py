@@ -210,10 +210,13 @@ def _identity(query: Query) -> list[str | None]:
     return [query.animal, query.status, query.since, query.until]
 
 
-def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, error: str, cause: str) -> bool:
+def record_failure(
+    table: str, image_id: str, *, execution_arn: str, key: str, version_id: str, error: str, cause: str
+) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    Unfinished is also an uncertain image that nobody was told of. `cause` is cut to CAUSE_LENGTH characters.
+    Unfinished is also an uncertain image that nobody was told of. `key` and `version_id` are the execution's object.
+    `cause` is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
@@ -229,6 +232,7 @@ def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, e
         ":listedAt": f"{time_text}#{image_id}",
         ":execution": execution_arn,
         ":key": key,
+        ":version": version_id,
         ":correlation": execution_arn.rpartition(":")[2],
     }
     with translated("dynamodb:UpdateItem"):
@@ -239,6 +243,7 @@ def record_failure(table: str, image_id: str, *, execution_arn: str, key: str, e
                 UpdateExpression=(
                     "SET ProcessingStatus = :failed, StatusShard = :statusShard, #shard = :shard, #error = :error,"
                     " UpdatedAt = :now, ExecutionArn = :execution, SourceKey = :key,"
+                    " SourceVersion = if_not_exists(SourceVersion, :version),"
                     " CreatedAt = if_not_exists(CreatedAt, :now), ListedAt = if_not_exists(ListedAt, :listedAt),"
                     " CorrelationId = if_not_exists(CorrelationId, :correlation) REMOVE ExpiresAt"
                 ),

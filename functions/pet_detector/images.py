@@ -16,7 +16,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from pet_detector.aws_errors import ABSENCES, CHANGES, code_of, translated
-from pet_detector.errors import ImageChangedError, ImageNotFoundError
+from pet_detector.errors import ImageChangedError, ImageNotFoundError, ServiceError
 from pet_detector.image_format import MAX_BYTES
 
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def _client() -> S3Client:
     return boto3.client("s3", config=_CONFIG)
 
 
+_MD5 = re.compile(r'"[0-9a-f]{32}"')
 _API_KEY_OF_IMAGE = re.compile(rf"{INPUT_FOLDER}/([0-9a-f]{{32}})\.[a-z]+")
 
 
@@ -132,7 +133,18 @@ def read(bucket: str, key: str, version_id: str | None) -> StoredImage:
         with closing(answer["Body"]) as body:  # its own `with` hands out the raw stream, without checks and errors
             size = answer["ContentLength"]
             data = body.read() if size <= MAX_BYTES else None
+    if data is not None and not _matches(data, answer["ETag"]):
+        raise ServiceError("s3:GetObject: the bytes were damaged on their way")
     return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data)
+
+
+def _matches(data: bytes, etag: str) -> bool:
+    """Whether these are the object's bytes, as far as its ETag tells: the MD5, but for multipart and KMS uploads.
+
+    A picture that was damaged on its way must not be rejected as a broken one. botocore compares only checksums that
+    the uploader sent, and a form sends none.
+    """
+    return not _MD5.fullmatch(etag) or hashlib.md5(data, usedforsecurity=False).hexdigest() == etag.strip('"')
 
 
 def move(bucket: str, key: str, version_id: str, etag: str, destination: str) -> None:

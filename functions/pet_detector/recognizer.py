@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from pet_detector.aws_errors import code_of, translated
+from pet_detector.errors import ServiceError
 from pet_detector.models import Label, ReasonCode, Rejection
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ def recognize(bucket: str, key: str, version_id: str) -> Recognition | Rejection
             if rejection is None:
                 raise
             return rejection
+    if "Labels" not in answer:  # botocore takes a body that is no JSON for an empty answer
+        raise ServiceError("rekognition:DetectLabels: unreadable answer")
     labels = (Label(label["Name"], label["Confidence"]) for label in answer["Labels"])
     return Recognition(tuple(trimmed(labels)), answer.get("LabelModelVersion", "unknown"))
 

@@ -173,7 +173,13 @@ def _close(application: Application, finding: Finding) -> bool:
     # First the notice: a run that ends in between leaves a record that the next run finds again.
     notifier.tell_once(application.table, application.topic_arn, finding.image_id, notice)
     closed = catalogue.record_failure(
-        application.table, finding.image_id, execution_arn=execution, key=finding.key, error=error, cause=cause
+        application.table,
+        finding.image_id,
+        execution_arn=execution,
+        key=finding.key,
+        version_id=record["SourceVersion"],
+        error=error,
+        cause=cause,
     )
     logger.warning("Record closed", image_id=finding.image_id, execution_id=execution, closed=closed)
     return closed

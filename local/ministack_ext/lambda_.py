@@ -16,6 +16,9 @@ _LOST_WORKER_SECONDS = 0.25
 
 _RAISED = "__raised__"
 
+# MiniStack's words for a worker that is gone.
+_ENDS = ("Worker process died", "Worker returned no response")
+
 _WORKER_ANSWERS_ERROR = (
     '"status": "error", "error": str(e), "trace": traceback.format_exc()',
     f'"status": "ok", "result": {{"{_RAISED}": {{"errorMessage": str(e), "errorType": type(e).__name__, '
@@ -33,6 +36,7 @@ _WORKER_ENDS_INVOCATION = (
 def install() -> None:
     """Apply this module's patches."""
     _errors_are_named_after_their_class()
+    _a_dead_process_has_a_name()
     _log_lines_end_with_a_marker()
 
 
@@ -55,6 +59,23 @@ def _errors_are_named_after_their_class() -> None:
         return {"body": body[_RAISED], "error": True, "log": log}
 
     lambda_svc._execute_function_warm = execute_with_named_errors
+
+
+def _a_dead_process_has_a_name() -> None:
+    """A function whose process dies (out of memory, killed) fails with Runtime.ExitError.
+
+    AWS: that name. MiniStack: Runtime.HandlerError, as for any error.
+    """
+    execute = lambda_svc._execute_function_warm
+
+    def execute_with_named_end(func: Any, event: Any, request_id: str) -> Any:
+        result = execute(func, event, request_id)
+        body = result.get("body")
+        if isinstance(body, dict) and body.get("errorMessage") in _ENDS and result.get("error"):
+            return {**result, "body": {**body, "errorType": "Runtime.ExitError"}}
+        return result
+
+    lambda_svc._execute_function_warm = execute_with_named_end
 
 
 def _log_lines_end_with_a_marker() -> None:

@@ -15,8 +15,10 @@ from ministack.services import stepfunctions
 # Several times what a loaded laptop was seen to need; AWS gives an expression 1 s on its own machines.
 _JSONATA_TIMEOUT_MS = 80_000
 
-# The mocked answer to the attempt that this thread is making, if its state is mocked.
-_mocked_answer: contextvars.ContextVar[Callable[[], Any] | None] = contextvars.ContextVar("mocked_answer", default=None)
+# What answers the attempt that this thread is making, if its state is mocked; it takes the real call.
+_mocked_answer: contextvars.ContextVar[Callable[[Callable[[], Any]], Any] | None] = contextvars.ContextVar(
+    "mocked_answer", default=None
+)
 
 
 def install() -> None:
@@ -119,6 +121,10 @@ def _mocks_answer_each_attempt() -> None:
 
     AWS Step Functions Local: a state that throws at attempt 0 and returns at attempt 1 succeeds on its retry.
     MiniStack: looks the answer up once a state, so a retry throws the first error again and again.
+
+    Two additions to AWS's format serve `make faults`; a configuration without them means the same as on AWS:
+    an attempt after the last written one calls the real service (AWS: the execution fails), and a Throw with
+    `"AfterCall": true` calls the real service first, so that its answer is lost after it did its work.
     """
     find_mock = stepfunctions._get_mock_response
     execute_task = stepfunctions._execute_task
@@ -131,12 +137,14 @@ def _mocks_answer_each_attempt() -> None:
             case = execution.get("testCase", "") if execution else ""
             return find_mock(context["StateMachine"]["Name"], case, name, attempts.get(name, 0))
 
-        def answer() -> Any:
+        def answer(call: Callable[[], Any]) -> Any:
             mock = find_answer()
             if mock is None:
-                raise stepfunctions._ExecutionError("States.Runtime", f"No mocked answer to attempt {attempts[name]}")
+                return call()
             attempts[name] = attempts.get(name, 0) + 1
             if "Throw" in mock:
+                if mock["Throw"].get("AfterCall"):
+                    call()
                 raise stepfunctions._ExecutionError(mock["Throw"]["Error"], mock["Throw"].get("Cause", ""))
             return mock.get("Return", {})
 
@@ -155,6 +163,6 @@ def _mocks_answer_each_attempt() -> None:
 def _mockable(invoke: Callable[..., Any]) -> Callable[..., Any]:
     def invoke_or_mock(*args: Any) -> Any:
         answer = _mocked_answer.get()
-        return answer() if answer else invoke(*args)
+        return answer(lambda: invoke(*args)) if answer else invoke(*args)
 
     return invoke_or_mock

@@ -34,12 +34,20 @@ WAIT_SCALE = 0.1
 
 # Answers of the workflow's mocked task, attempt by attempt, in the format of AWS Step Functions Local.
 MOCKED_TASKS = {
-    "StateMachines": {"mocked": {"TestCases": {"ThrottledOnce": {"Work": "ThrottledThenFine"}}}},
+    "StateMachines": {
+        "mocked": {"TestCases": {"ThrottledOnce": {"Work": "ThrottledThenFine"}}},
+        "partly-mocked": {
+            "TestCases": {"ThrottledOnce": {"Work": "ThrottledThenReal"}, "AnswerLost": {"Work": "RealThenLost"}}
+        },
+    },
     "MockedResponses": {
         "ThrottledThenFine": {
             "0": {"Throw": {"Error": "Throttled", "Cause": "too fast"}},
             "1": {"Return": {"answer": 42}},
-        }
+        },
+        # Not in AWS's format: no answer to the second attempt, and AfterCall.
+        "ThrottledThenReal": {"0": {"Throw": {"Error": "Throttled", "Cause": "too fast"}}},
+        "RealThenLost": {"0": {"Throw": {"Error": "Throttled", "Cause": "too fast", "AfterCall": True}}},
     },
 }
 

@@ -75,3 +75,11 @@ def test_each_call_gets_its_own_log_lines_and_all_of_them(gap_engine: Any) -> No
         assert {line.split()[1] for line in lines} == {str(call)}
         assert lines[-1] == f"line {call} 299"
         assert f"no newline {call}" in log
+
+
+def test_a_function_whose_process_dies_fails_with_exit_error(gap_engine: Any) -> None:
+    name = gap_engine.create_function("import os\n\ndef handler(event, context):\n    os._exit(1)\n")
+
+    answer = gap_engine.client("lambda").invoke(FunctionName=name)
+
+    assert json.loads(answer["Payload"].read())["errorType"] == "Runtime.ExitError"

@@ -7,6 +7,8 @@ import json
 import uuid
 from typing import Any
 
+import pytest
+
 from .conftest import ROLE, WAIT_SCALE, eventually
 
 UNKNOWN_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:there-is-none"
@@ -101,3 +103,34 @@ def test_a_mocked_task_that_throws_once_succeeds_on_its_retry(gap_engine: Any) -
 
     assert result["status"] == "SUCCEEDED"
     assert json.loads(result["output"]) == {"answer": 42}
+
+
+def counting_task() -> dict[str, Any]:
+    """A machine whose task sends one message to the queue in its input, and tries once more when throttled."""
+    send = {
+        "Type": "Task",
+        "Resource": "arn:aws:states:::sqs:sendMessage",
+        "Arguments": {"QueueUrl": "{% $states.input.queue %}", "MessageBody": "called"},
+        "Retry": [{"ErrorEquals": ["Throttled"], "IntervalSeconds": 1, "MaxAttempts": 1}],
+        "End": True,
+    }
+    return {"StartAt": "Work", "QueryLanguage": "JSONata", "States": {"Work": send}}
+
+
+@pytest.mark.parametrize(
+    ("case", "calls"), [("ThrottledOnce", 1), ("AnswerLost", 2)], ids=["no_answer_written", "after_call"]
+)
+def test_a_mocked_task_can_reach_the_real_service(gap_engine: Any, case: str, calls: int) -> None:
+    queue = gap_engine.client("sqs").create_queue(QueueName=f"q-{uuid.uuid4().hex[:8]}")["QueueUrl"]
+    machine = gap_engine.client("stepfunctions").create_state_machine(
+        name="partly-mocked", definition=json.dumps(counting_task()), roleArn=ROLE
+    )
+
+    execution = gap_engine.client("stepfunctions").start_execution(
+        stateMachineArn=f"{machine['stateMachineArn']}#{case}", input=json.dumps({"queue": queue})
+    )
+    result = finish(gap_engine, execution["executionArn"])
+
+    assert result["status"] == "SUCCEEDED"
+    attributes = gap_engine.client("sqs").get_queue_attributes(QueueUrl=queue, AttributeNames=["All"])["Attributes"]
+    assert int(attributes["ApproximateNumberOfMessages"]) == calls

@@ -39,6 +39,7 @@ AWS_ERRORS = {
     "Lambda.TooManyRequestsException",
     "Lambda.Unknown",
     "Sandbox.Timedout",
+    "Runtime.ExitError",
     "DynamoDB.ConditionalCheckFailedException",
     "DynamoDB.InternalServerError",
     "DynamoDB.InternalServerErrorException",

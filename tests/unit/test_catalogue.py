@@ -378,7 +378,9 @@ UNTOLD = PROCESSING | {"ProcessingStatus": "needs_review"}
 
 
 def failing(execution: str = EXECUTION, cause: str = "It took too long.") -> bool:
-    return record_failure(TABLE, IMAGE_ID, execution_arn=execution, key=KEY, error="States.Timeout", cause=cause)
+    return record_failure(
+        TABLE, IMAGE_ID, execution_arn=execution, key=KEY, version_id="v1", error="States.Timeout", cause=cause
+    )
 
 
 def test_a_failure_before_the_claim_makes_a_record_that_the_listing_finds(aws: Cloud) -> None:

@@ -93,6 +93,7 @@ def test_the_record_is_the_one_that_the_execution_was_started_for(aws: Cloud, co
     lambda_handler(ended(sent=started_with("input/tom.jpg"), executionArn=OTHER), context)
     assert aws.item(another)["ProcessingStatus"]["S"] == "failed"
     assert aws.item(hashed)["ExecutionArn"]["S"] == OTHER
+    assert aws.item(hashed)["SourceVersion"]["S"] == "v1"
     assert len(aws.notices()) == 2
 
 
@@ -175,13 +176,13 @@ def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_failure(aws: Cl
 # --- Inputs -----------------------------------------------------------------------------------------------------------
 
 HASHED = images.hashed_image_id("input/tom.jpg", "v1")
-INPUTS: list[tuple[str | None, tuple[str, str] | None]] = [
-    (started_with(), (IMAGE_ID, KEY)),
-    (started_with(version=None), (IMAGE_ID, KEY)),
-    (json.dumps({"detail": {"object": {"key": KEY}}}), (IMAGE_ID, KEY)),
-    (started_with("input/tom.jpg"), (HASHED, "input/tom.jpg")),
-    (started_with("cats/x.jpg", imageId="e" * 32), ("e" * 32, "cats/x.jpg")),
-    (started_with(imageId=None), (IMAGE_ID, KEY)),
+INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
+    (started_with(), (IMAGE_ID, KEY, "v1")),
+    (started_with(version=None), (IMAGE_ID, KEY, "newest")),
+    (json.dumps({"detail": {"object": {"key": KEY}}}), (IMAGE_ID, KEY, "newest")),
+    (started_with("input/tom.jpg"), (HASHED, "input/tom.jpg", "v1")),
+    (started_with("cats/x.jpg", imageId="e" * 32), ("e" * 32, "cats/x.jpg", "v1")),
+    (started_with(imageId=None), (IMAGE_ID, KEY, "v1")),
     (started_with("input/tom.jpg", version=None), None),
     (started_with("input/tom.jpg", version=""), None),
     (started_with(""), None),
@@ -210,7 +211,7 @@ INPUTS: list[tuple[str | None, tuple[str, str] | None]] = [
 
 @pytest.mark.parametrize(("sent", "subject"), INPUTS, ids=range(len(INPUTS)))
 def test_an_input_names_an_image_or_it_is_none_of_ours(
-    aws: Cloud, context: LambdaContext, logs: io.StringIO, sent: str | None, subject: tuple[str, str] | None
+    aws: Cloud, context: LambdaContext, logs: io.StringIO, sent: str | None, subject: tuple[str, str, str] | None
 ) -> None:
     assert subject_of(sent) == subject
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)

@@ -1,0 +1,303 @@
+"""One cell of the matrix: a fault in one call of one image, what must become of it, and how that is checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from local.engine import REPOSITORY
+from pet_detector import executions, images, notices
+
+from .bench import Bench, eventually
+
+FINAL = ("completed", "needs_review", "rejected", "failed")
+# The longest: Rekognition hangs at every attempt, five times 12 s; beside other cells.
+SETTLE_SECONDS = 240.0
+NOTICE_SECONDS = 30.0
+
+PICTURES = {
+    "cat": REPOSITORY / "photos" / "cat_chelsea.jpg",
+    "uncertain": REPOSITORY / "photos" / "cat_gcompris_cat_yarn.jpg",
+}
+FOLDERS = {"cat": ("completed", "cats"), "uncertain": ("needs_review", "others")}
+
+
+class Phase(IntEnum):
+    """Cells of one phase run side by side, except in ALONE, where each touches what all share."""
+
+    TOGETHER = 0
+    ALONE = 1
+
+
+@dataclass(frozen=True)
+class Expected:
+    """How an image ends: `folder` is where its object lies while it waits for a redrive or for good.
+
+    `reviews` and `failures` are the notices that were sent until then; `error` is the record's, `gone` says that
+    somebody deleted the object, so that nothing can be redriven.
+    """
+
+    status: str = "completed"
+    folder: str = "cats"
+    error: str = ""
+    reviews: int = 0
+    failures: int = 0
+    gone: bool = False
+
+    def __str__(self) -> str:
+        told = [f"{n} {kind}" for n, kind in ((self.reviews, "review"), (self.failures, "failure")) if n]
+        what = f"{self.status} ({self.error})" if self.error else self.status
+        return f"{what}, {'object gone' if self.gone else self.folder + '/'}, {' + '.join(told) or 'no'} notice"
+
+
+def failed(error: str, folder: str = "input", failures: int = 1, **more: Any) -> Expected:
+    """The image waits for an operator, who was told."""
+    return Expected("failed", folder, error, failures=failures, **more)
+
+
+@dataclass
+class Upload:
+    """An object version that the cell put into the bucket, and what must become of it."""
+
+    image_id: str
+    key: str
+    version: str
+    expected: Expected
+
+
+@dataclass(frozen=True)
+class Cell:
+    """`act` uploads, breaks and starts; `settled` is how the case ends by itself, `picture` what is uploaded."""
+
+    call: str
+    fault: str
+    act: Callable[[Case], None]
+    expected: Expected
+    picture: str = "cat"
+    phase: Phase = Phase.TOGETHER
+    mocks: dict[str, dict[str, Any]] = field(default_factory=dict)  # state -> attempts, for direct integrations
+    events: bool = True  # uploads start the workflow by themselves
+
+    @property
+    def name(self) -> str:
+        return f"{self.call} / {self.fault}"
+
+    @property
+    def test_case(self) -> str:
+        """The name of its test case in the mock configuration."""
+        return "Case" + hashlib.sha256(self.name.encode()).hexdigest()[:12]
+
+
+def picture(kind: str, mark: str) -> bytes:
+    """A photograph whose bytes nobody has seen before: a JPEG with a comment."""
+    data = Path(PICTURES[kind]).read_bytes()
+    comment = mark.encode()
+    return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+
+
+class Case:
+    """A cell while it runs: its image, its faults, and what is wrong."""
+
+    def __init__(self, bench: Bench, cell: Cell) -> None:
+        self.bench = bench
+        self.cell = cell
+        self.image_id = uuid.uuid4().hex
+        self.key = f"input/{self.image_id}.jpg"
+        self.data = picture(cell.picture, self.image_id)
+        self.uploads: list[Upload] = []
+        self.problems: list[str] = []
+        self.redriven = 0
+        self.seconds = 0.0
+        self.observed = ""
+        self._payloads: set[str] = set()
+        self.name_again()
+        if not cell.events:  # made while no upload starts the workflow: see `__main__`
+            self.put_before = self.put()
+
+    def name_again(self) -> None:
+        """Let faults hit the image of `image_id`; the hash of its bytes is the key of its analysis."""
+        self._payload = f"{self.image_id}|{hashlib.sha256(self.data).hexdigest()}"
+
+    def name_also(self, image_id: str) -> None:
+        """Let faults hit a second image, too."""
+        self._payload += f"|{image_id}"
+
+    def newest_version(self, key: str) -> str:
+        """The version that an upload of somebody else got; "" when it is filed already."""
+        versions = self.bench.objects(key)
+        return versions[0][1] if versions else ""
+
+    # --- What a cell does -------------------------------------------------------------------------------------------
+
+    def require(self, condition: Any, problem: str) -> None:
+        """Note a problem unless the condition holds."""
+        if not condition:
+            self.problems.append(problem)
+
+    def inject(self, service: str, operation: str, fault: dict[str, Any], *, also: str = "") -> int:
+        """Break a call about this image (or whose text has `also`, a regular expression, too)."""
+        payload = f"(?s)(?=.*{also})(?=.*({self._payload}))" if also else self._payload
+        self._payloads.add(payload)
+        proxy = self.bench.rekognition if service == "rekognition" else self.bench.aws
+        call: dict[str, Any] = {"service": service, "operation": operation}
+        if operation == "CopyObject":  # on the wire a PutObject with a header
+            call |= {"operation": "PutObject", "headers": {"x-amz-copy-source": ""}}
+        return proxy.add({**call, "payload": payload, **fault})
+
+    def inject_everywhere(self, service: str, operation: str, fault: dict[str, Any]) -> int:
+        """Break a call that names no image; only in a cell that runs alone."""
+        self._payloads.add(".")
+        return self.bench.aws.add({"service": service, "operation": operation, "payload": ".", **fault})
+
+    def lift(self) -> None:
+        """Take all faults away."""
+        for payload in self._payloads:
+            self.bench.aws.remove(payload)
+            self.bench.rekognition.remove(payload)
+
+    def put(self, key: str | None = None, data: bytes | None = None) -> Upload:
+        """Upload straight into the bucket, without a checksum, as a browser's form does."""
+        key = key or self.key
+        version = self.bench.s3.put_object(Bucket=self.bench.bucket, Key=key, Body=data or self.data)["VersionId"]
+        upload = Upload(images.image_id_of(key, version), key, version, self.cell.expected)
+        self.uploads.append(upload)
+        return upload
+
+    def start(self, upload: Upload, times: int = 1) -> list[str]:
+        """Deliver the upload's event by hand, with this cell's mocked answers."""
+        document = {"detail": {"object": {"key": upload.key, "version-id": upload.version}}}
+        suffix = f"#{self.cell.test_case}" if self.cell.mocks else ""
+        return [
+            str(
+                self.bench.states.start_execution(
+                    stateMachineArn=self.bench.workflow + suffix, input=json.dumps(document)
+                )["executionArn"]
+            )
+            for _ in range(times)
+        ]
+
+    def wait_for_fault(self, rule: int, service: str = "aws") -> None:
+        """Until a rule has met its call."""
+        proxy = self.bench.rekognition if service == "rekognition" else self.bench.aws
+        self.require(eventually(lambda: proxy.fired(rule), 60, 0.05), "the call to break was never made")
+
+    def wait_for_state(self, execution: str, state: str) -> None:
+        """Until the execution has entered a state."""
+
+        def entered() -> bool:
+            history = self.bench.states.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+            return any(e.get("stateEnteredEventDetails", {}).get("name") == state for e in history)
+
+        self.require(eventually(entered, 60, 0.02), f"{state} was never entered")
+
+    def execution_of(self, upload: Upload) -> str:
+        """The execution that has claimed the image."""
+        arn = eventually(lambda: self.bench.record(upload.image_id).get("ExecutionArn"), 60)
+        return str(arn["S"]) if arn else ""
+
+    def stop(self, execution: str) -> None:
+        """Stop an execution as an operator would."""
+        self.bench.states.stop_execution(executionArn=execution, error="ExecutionAborted", cause="stopped by the test")
+
+    # --- How it ends ------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Act, wait, check, redrive what failed, check again."""
+        began = time.monotonic()
+        try:
+            self.cell.act(self)
+            for upload in self.uploads:
+                self._settle(upload)
+            self.observed = "; ".join(sorted({str(self._seen(upload)) for upload in self.uploads}))
+            for upload in self.uploads:
+                self._check(upload)
+            self.lift()
+            for upload in self.uploads:
+                if self.bench.status(upload.image_id) == "failed" and not upload.expected.gone:
+                    self._redrive(upload)
+        except Exception as error:
+            self.problems.append(f"{type(error).__name__}: {error}"[:300])
+        finally:
+            self.lift()
+            self.seconds = time.monotonic() - began
+
+    def _settle(self, upload: Upload, old_execution: str = "") -> None:
+        def settled() -> bool:
+            record = self.bench.record(upload.image_id)
+            execution = record.get("ExecutionArn", {"S": ""})["S"]
+            if not record or record["ProcessingStatus"]["S"] not in FINAL or execution == old_execution:
+                return False
+            description = self.bench.states.describe_execution(executionArn=execution)
+            return bool(description["status"] != "RUNNING")
+
+        eventually(settled, SETTLE_SECONDS)
+        expected = upload.expected
+        eventually(lambda: self._told(upload) == (expected.reviews, expected.failures), NOTICE_SECONDS)
+
+    def _told(self, upload: Upload) -> tuple[int, int]:
+        kinds = Counter(sent.kind for sent in self.bench.notices(upload.image_id))
+        return kinds["ImageUncertain"], kinds["ImageProcessingFailed"]
+
+    def places(self, upload: Upload) -> list[str]:
+        """Folders that hold the upload or a copy of it."""
+        # Keys, not versions: a copy that is repeated writes another version of the same object.
+        keys = {key for folder in images.FOLDERS for key, _ in self.bench.objects(f"{folder}/{upload.image_id}.")}
+        filed = sorted(key.partition("/")[0] for key in keys)
+        return (["input"] if (upload.key, upload.version) in self.bench.objects(upload.key) else []) + filed
+
+    def _seen(self, upload: Upload) -> Expected:
+        record = self.bench.record(upload.image_id)
+        places = self.places(upload)
+        reviews, failures = self._told(upload)
+        error = record.get("Error", {}).get("M", {}).get("Error", {"S": ""})["S"]
+        status = record.get("ProcessingStatus", {"S": "no record"})["S"]
+        wanted = upload.expected.folder
+        # While a move has failed half-way the object lies in both; only the redrive brings it back to one.
+        place = wanted if status == "failed" and wanted in places else "+".join(places)
+        return Expected(status, place or wanted, error, reviews, failures, gone=not places)
+
+    def _check(self, upload: Upload) -> None:
+        seen = self._seen(upload)
+        cause = self.bench.record(upload.image_id).get("Error", {}).get("M", {}).get("Cause", {"S": ""})["S"]
+        why = notices.message_of(cause)[:200]
+        self.require(seen == upload.expected, f"expected {upload.expected}; got {seen} {why}")
+
+    def _redrive(self, upload: Upload) -> None:
+        """Start the image again the way `petdetect redrive` does, and see it finished."""
+        record = self.bench.record(upload.image_id)
+        self._wait_for_lease(upload)
+        version = record.get("SourceVersion", {"S": images.NEWEST})["S"]
+        place = images.locate(self.bench.bucket, upload.image_id, record["SourceKey"]["S"], version)
+        if place is None:
+            self.problems.append("lost: there is no object to redrive")
+            return
+        name = f"redrive-{upload.image_id}"
+        executions.start(self.bench.workflow, name, *place, upload.image_id, restart=True)
+        self.redriven += 1
+        status, folder = FOLDERS[self.cell.picture]
+        told = self._told(upload)
+        known = "uncertain" in record.get("Notices", {}).get("SS", [])
+        reviews = told[0] + (1 if status == "needs_review" and not known else 0)
+        upload.expected = Expected(status, folder, "", reviews, told[1])
+        self._settle(upload, record["ExecutionArn"]["S"])
+        self._check(upload)
+
+    def _wait_for_lease(self, upload: Upload) -> None:
+        """Until the failed execution's lease on the analysis has ended: local retries are too short to wait for it."""
+        data = self.data
+        for place, version in self.bench.objects(upload.key):
+            if version == upload.version:
+                answer = self.bench.s3.get_object(Bucket=self.bench.bucket, Key=place, VersionId=version)
+                data = answer["Body"].read()
+        key = {"ContentHash": {"S": hashlib.sha256(data).hexdigest()}}
+        item = self.bench.dynamodb.get_item(TableName=self.bench.analyses, Key=key).get("Item", {})
+        if "LeaseEnds" in item:
+            time.sleep(max(0.0, int(item["LeaseEnds"]["N"]) + 1.5 - time.time()))

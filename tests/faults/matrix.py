@@ -1,0 +1,197 @@
+"""The cells: each call of the application x each fault that it can meet, with the end that it must have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from . import api_cells, stories
+from .cells import Case, Cell, Expected, Phase, failed
+
+TWICE, ONCE = {"times": 2}, {"times": 1}
+# Longer than any timeout of the SDK: the caller hangs up first.
+_HANG = {"timeout_ms": 60_000}
+LOST = {"response": {"abort_bytes": 0}}
+
+THROTTLED, THROTTLED_FOR_GOOD = "throttled twice, then fine", "throttled for good"
+SERVER_ERROR, HANG, RESET = "server error twice, then fine", "hangs once", "connection reset once"
+LOST_ANSWER, CORRUPTED = "answer lost after the commit", "answer corrupted once"
+DENIED, EXPIRED = "access denied", "expired credentials"
+
+# service -> code and status of throttle, server error, denial, expired credentials
+_CODES = {
+    "s3": (("SlowDown", 503), ("InternalError", 500), ("AccessDenied", 403), ("ExpiredToken", 400)),
+    "sns": (("Throttled", 429), ("InternalError", 500), ("AuthorizationError", 403), ("ExpiredToken", 403)),
+}
+_JSON_CODES = (
+    ("ThrottlingException", 400),
+    ("InternalServerError", 500),
+    ("AccessDeniedException", 400),
+    ("ExpiredTokenException", 400),
+)
+
+
+def faults(service: str, corrupted: dict[str, Any] | None) -> dict[str, dict[str, Any]]:
+    """The rules of microburst for each fault of a service; `corrupted` is None for answers that have no body."""
+    errors: list[dict[str, Any]] = [
+        {"error": {"code": code, "status": status}} for code, status in _CODES.get(service, _JSON_CODES)
+    ]
+    rules: dict[str, dict[str, Any]] = {
+        THROTTLED: {**errors[0], **TWICE},
+        THROTTLED_FOR_GOOD: errors[0],
+        SERVER_ERROR: {**errors[1], **TWICE},
+        HANG: {**_HANG, **ONCE},
+        RESET: {"reset": True, **ONCE},
+        LOST_ANSWER: {**LOST, **ONCE},
+        DENIED: errors[2],
+        EXPIRED: errors[3],
+    }
+    return rules | ({CORRUPTED: {"response": corrupted, **ONCE}} if corrupted else {})
+
+
+# An answer cut in the middle of its JSON or XML, under a good status.
+CUT = {"truncate_frac": 0.5}
+
+
+def upload_and_break(service: str, operation: str, fault: dict[str, Any], also: str = "") -> Callable[[Case], None]:
+    """Break a call of the Lambda functions, then upload."""
+
+    def act(case: Case) -> None:
+        rule = case.inject(service, operation, fault, also=also)
+        case.put()
+        case.wait_for_fault(rule, service)
+
+    return act
+
+
+def proxied(
+    call: str,
+    service: str,
+    operation: str,
+    *,
+    corrupted: dict[str, Any] | None = None,
+    picture: str = "cat",
+    also: str = "",
+    **ends: Expected,
+) -> list[Cell]:
+    """A row: one call x every fault. `ends` has fine, throttled, denied, expired, reset, hang, lost and corrupted."""
+    fine = ends.get("fine", Expected())
+    bad = {
+        THROTTLED_FOR_GOOD: ends.get("throttled", failed("ThrottledError")),
+        DENIED: ends.get("denied", failed("AccessDeniedError")),
+        EXPIRED: ends.get("expired", failed("AccessDeniedError")),
+        RESET: ends.get("reset", fine),
+        HANG: ends.get("hang", fine),
+        LOST_ANSWER: ends.get("lost", fine),
+        CORRUPTED: ends.get("corrupted", fine),
+    }
+    return [
+        Cell(call, name, upload_and_break(service, operation, fault, also), bad.get(name, fine), picture)
+        for name, fault in faults(service, corrupted).items()
+    ]
+
+
+# --- Direct integrations: the state machine's own calls --------------------------------------------------------------
+
+
+def throws(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
+    """A mocked answer: the first `times` attempts fail, later ones are real."""
+    return {str(attempt): {"Throw": {"Error": error, "Cause": "made up", **more}} for attempt in range(times)}
+
+
+ALWAYS = 6  # attempts of every direct integration: MaxAttempts 5
+_DIRECT = {
+    THROTTLED: throws("DynamoDB.ThrottlingException", 2),
+    THROTTLED_FOR_GOOD: throws("DynamoDB.ThrottlingException", ALWAYS),
+    SERVER_ERROR: throws("DynamoDB.InternalServerErrorException", 2),
+    HANG: throws("States.Timeout"),
+    RESET: throws("DynamoDB.SdkClientException"),
+    LOST_ANSWER: throws("DynamoDB.SdkClientException", AfterCall=True),
+    "runs into its timeout after the commit": throws("States.Timeout", AfterCall=True),
+    DENIED: throws("DynamoDB.AccessDeniedException"),
+    EXPIRED: throws("DynamoDB.ExpiredTokenException"),
+}
+_THROWN = {
+    THROTTLED_FOR_GOOD: "DynamoDB.ThrottlingException",
+    DENIED: "DynamoDB.AccessDeniedException",
+    EXPIRED: "DynamoDB.ExpiredTokenException",
+}
+
+
+def start_it(case: Case) -> None:
+    """Its object lies in the bucket since before the first cell; deliver the event."""
+    case.start(case.put_before)
+
+
+def start_broken(case: Case) -> None:
+    """The same, for an image that nobody may read."""
+    case.inject("s3", "GetObject", {"error": {"code": "AccessDenied", "status": 403}})
+    case.start(case.put_before)
+
+
+def direct() -> list[Cell]:
+    """Claim Image, Log Detection and Record Failure x every fault."""
+    cells = []
+    for name, attempts in _DIRECT.items():
+        error = _THROWN.get(name)
+        claim = failed(error) if error else Expected()
+        cells.append(Cell("UpdateItem: claim", name, start_it, claim, mocks={"Claim Image": attempts}, events=False))
+        final = failed(error, "cats") if error else Expected()
+        cells.append(
+            Cell("UpdateItem: final record", name, start_it, final, mocks={"Log Detection": attempts}, events=False)
+        )
+        # FailureRecorder writes the record that the state machine could not write.
+        end = failed("AccessDeniedError")
+        cells.append(
+            Cell(
+                "UpdateItem: failure record", name, start_broken, end, mocks={"Record Failure": attempts}, events=False
+            )
+        )
+    return cells
+
+
+def cells() -> list[Cell]:
+    """All of them, in the order of the workflow."""
+    review = Expected("needs_review", "others", reviews=1)
+    untold = replace(review, reviews=0)
+    rows = [
+        *api_cells.announce(faults("dynamodb", CUT)),
+        *api_cells.store(faults("s3", None)),
+        *[cell for cell in direct() if "claim" in cell.call],
+        *proxied("GetObject", "s3", "GetObject", corrupted={"corrupt_bytes": 64}),
+        *proxied("UpdateItem: begin analysis", "dynamodb", "UpdateItem", corrupted=CUT, also="LeaseOwner"),
+        *proxied("DetectLabels", "rekognition", "DetectLabels", corrupted=CUT),
+        *proxied("PutItem: finish analysis", "dynamodb", "PutItem", corrupted=CUT),
+        *api_cells.policy(faults("ssm", CUT)),
+        *proxied("CopyObject", "s3", "CopyObject", corrupted=CUT),
+        # Answers to HEAD have no body, so no code: S3's 503 for a throttle is a service error like any other.
+        *proxied(
+            "HeadObject",
+            "s3",
+            "HeadObject",
+            throttled=failed("ServiceError"),
+            expired=failed("ServiceError"),
+        ),
+        *proxied("DeleteObject", "s3", "DeleteObject"),
+        *[cell for cell in direct() if "final" in cell.call],
+        *proxied(
+            "Publish",
+            "sns",
+            "Publish",
+            corrupted=CUT,
+            picture="uncertain",
+            also="review",
+            fine=review,
+            throttled=failed("ThrottledError", "others"),
+            denied=failed("AccessDeniedError", "others"),
+            expired=failed("AccessDeniedError", "others"),
+            # Nobody can tell whether SNS has it: told at most once, and the record still says needs_review.
+            reset=untold,
+            hang=untold,
+        ),
+        *[cell for cell in direct() if "failure" in cell.call],
+        *api_cells.reconciler(faults("stepfunctions", CUT)),
+        *stories.stories(),
+    ]
+    return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

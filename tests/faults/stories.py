@@ -1,0 +1,366 @@
+"""Cells that are more than one broken call: events repeated and out of order, images overwritten, repeated or deleted
+while they are processed, executions stopped after each state, workers killed, and everything stopped at once.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from pet_detector import images
+
+from .bench import Bench, eventually
+from .cells import Case, Cell, Expected, Phase, Upload, failed, picture
+
+REVIEW = Expected("needs_review", "others", reviews=1)
+DENIED = {"error": {"code": "AccessDenied", "status": 403}}
+# Long enough to do something meanwhile on a busy machine.
+HELD = {"latency": 3000, "times": 1}
+HANGS = {"timeout_ms": 60_000, "times": 1}
+
+
+def _finished(case: Case, executions: list[str]) -> list[str]:
+    """Wait for executions; their statuses."""
+
+    def statuses() -> list[str]:
+        return [str(case.bench.states.describe_execution(executionArn=arn)["status"]) for arn in executions]
+
+    eventually(lambda: "RUNNING" not in statuses(), 120)
+    return statuses()
+
+
+def _final(case: Case, upload: Upload) -> None:
+    case.require(
+        eventually(lambda: case.bench.status(upload.image_id) not in ("", "processing"), 120), "the image never ended"
+    )
+
+
+# --- Events ----------------------------------------------------------------------------------------------------------
+
+
+def five_at_once(case: Case) -> None:
+    case.require(set(_finished(case, case.start(case.put_before, 5))) == {"SUCCEEDED"}, "a repeated event failed")
+
+
+def four_more_later(case: Case) -> None:
+    upload = case.put()
+    _final(case, upload)
+    case.require(set(_finished(case, case.start(upload, 4))) == {"SUCCEEDED"}, "a repeated event failed")
+
+
+def newer_event_first(key: Callable[[Case], str]) -> Callable[[Case], None]:
+    """Version 2's event arrives before version 1's."""
+
+    def act(case: Case) -> None:
+        with case.bench.events_lost():
+            first = case.put(key(case))
+            second = case.put(key(case), picture("cat", uuid.uuid4().hex))
+        _finished(case, case.start(second))
+        case.require(_finished(case, case.start(first)) == ["SUCCEEDED"], "the older event failed")
+        if first.image_id == second.image_id:  # the key names one image: the other version is another one
+            first.image_id = images.hashed_image_id(first.key, first.version)
+            case.bench.reconcile()
+
+    return act
+
+
+def overwritten(case: Case) -> None:
+    rule = case.inject("s3", "GetObject", HELD)
+    first = case.put()
+    case.wait_for_fault(rule)
+    second = case.put(data=picture("cat", uuid.uuid4().hex))
+    second.image_id = images.hashed_image_id(second.key, second.version)
+    _final(case, first)
+    version = case.bench.record(first.image_id)["SourceVersion"]["S"]
+    case.require(version == first.version, "the record is about the other version")
+    case.require(not case.bench.status(second.image_id), "the second version was taken up too early")
+    case.bench.reconcile()
+
+
+def overwritten_before_redrive(case: Case) -> None:
+    """The claim fails for good, the key is written again, and the redrive must still mean the first version."""
+    key = f"input/holiday {case.image_id}.jpg"
+    with case.bench.events_lost():
+        first = case.put(key)
+        second = case.put(key, picture("cat", uuid.uuid4().hex))
+    _finished(case, case.start(first))
+    second.expected = Expected()
+    case.bench.reconcile()
+
+
+# --- The same bytes --------------------------------------------------------------------------------------------------
+
+
+def _twice(case: Case, *, at_once: bool) -> None:
+    other = uuid.uuid4().hex
+    case.name_also(other)
+    calls = case.inject("rekognition", "DetectLabels", {})  # breaks nothing: it counts
+    first = case.put()
+    if not at_once:
+        _final(case, first)
+    second = case.put(f"input/{other}.jpg")
+    _final(case, first)
+    _final(case, second)
+    made = case.bench.rekognition.fired(calls)
+    case.require(made == 1, f"Rekognition was asked {made} times")
+    reused = [case.bench.record(u.image_id).get("AnalysisReused", {}).get("BOOL") for u in (first, second)]
+    case.require(sorted(map(str, reused)) == ["False", "True"], f"AnalysisReused is {reused}")
+
+
+# --- Deleted while it is processed -----------------------------------------------------------------------------------
+
+
+def deleted(operation: str, *, marker: bool) -> Callable[[Case], None]:
+    """The object (or, with `marker`, only its key) is deleted while a call about it waits."""
+
+    def act(case: Case) -> None:
+        rule = case.inject("s3", operation, HELD)
+        upload = case.put()
+        case.wait_for_fault(rule)
+        version = {} if marker else {"VersionId": upload.version}
+        case.bench.s3.delete_object(Bucket=case.bench.bucket, Key=upload.key, **version)
+
+    return act
+
+
+# --- Stopped ---------------------------------------------------------------------------------------------------------
+
+
+def stopped_in_call(service: str, operation: str, *, also: str = "", broken: bool = False) -> Callable[[Case], None]:
+    """The execution is stopped while a function waits for an answer; with `broken` nobody may read the image."""
+
+    def act(case: Case) -> None:
+        if broken:
+            case.inject("s3", "GetObject", DENIED)
+        rule = case.inject(service, operation, HELD, also=also)
+        upload = case.put()
+        case.wait_for_fault(rule, service)
+        case.stop(case.execution_of(upload))
+
+    return act
+
+
+def stopped_in_state(state: str, *, broken: bool = False) -> Callable[[Case], None]:
+    """The execution is stopped while a direct integration is being retried."""
+
+    def act(case: Case) -> None:
+        if broken:
+            case.inject("s3", "GetObject", DENIED)
+        (execution,) = case.start(case.put_before)
+        case.wait_for_state(execution, state)
+        case.stop(execution)
+
+    return act
+
+
+def _retried(state: str) -> dict[str, dict[str, Any]]:
+    throw = {"Throw": {"Error": "DynamoDB.ThrottlingException", "Cause": "made up"}}
+    return {state: {str(attempt): throw for attempt in range(5)}}
+
+
+# --- Killed ----------------------------------------------------------------------------------------------------------
+
+
+def worker_killed(output: str, service: str, operation: str) -> Callable[[Case], None]:
+    """The process that runs the function dies in the middle of a call."""
+
+    def act(case: Case) -> None:
+        rule = case.inject(service, operation, HANGS)
+        case.put()
+        case.wait_for_fault(rule)
+        for worker in case.bench.workers(case.bench.outputs[output]):
+            os.kill(worker, signal.SIGKILL)
+
+    return act
+
+
+@contextmanager
+def _failures_unheard(bench: Bench) -> Iterator[None]:
+    """No execution that fails is reported meanwhile."""
+    functions = [f for page in bench.lambda_.get_paginator("list_functions").paginate() for f in page["Functions"]]
+    rules = [r for f in functions if "FailureRecorder" in f["FunctionName"] for r in bench.rules_of(f["FunctionArn"])]
+    for rule in rules:
+        bench.events.disable_rule(Name=rule)
+    try:
+        yield
+    finally:
+        for rule in rules:
+            bench.events.enable_rule(Name=rule)
+
+
+def _die_in(case: Case, service: str, operation: str) -> Upload:
+    rule = case.inject(service, operation, HELD)
+    upload = case.put()
+    case.wait_for_fault(rule)
+    case.stop(case.execution_of(upload))
+    case.lift()
+    return upload
+
+
+def _age_claim(case: Case, upload: Upload) -> None:
+    """Let the claim be as old as the workflow can run."""
+    then = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    case.bench.dynamodb.update_item(
+        TableName=case.bench.table,
+        Key={"ImageID": {"S": upload.image_id}},
+        UpdateExpression="SET ClaimedAt = :then",
+        ExpressionAttributeValues={":then": {"S": then}},
+    )
+
+
+def everything_stops(operation: str) -> Callable[[Case], None]:
+    """All that a lost engine takes along: the execution, the event of its end, and the image's own event."""
+
+    def act(case: Case) -> None:
+        with _failures_unheard(case.bench):
+            upload = _die_in(case, "s3", operation)
+        case.bench.reconcile()
+        case.require(case.bench.status(upload.image_id) == "processing", "a claim that is still valid was taken over")
+        eventually(lambda: False, 4.0)  # the call that was held comes through
+        _age_claim(case, upload)
+        case.bench.reconcile()
+
+    return act
+
+
+def nothing_left(case: Case) -> None:
+    with _failures_unheard(case.bench):
+        upload = _die_in(case, "s3", "GetObject")
+    case.bench.s3.delete_object(Bucket=case.bench.bucket, Key=upload.key, VersionId=upload.version)
+    _age_claim(case, upload)
+    case.bench.reconcile()
+
+
+def failure_unheard(case: Case) -> None:
+    with _failures_unheard(case.bench):
+        case.inject("s3", "GetObject", DENIED)
+        case.start(case.put_before)
+        _final(case, case.put_before)
+
+
+def event_lost_then_late(case: Case) -> None:
+    with case.bench.events_lost():
+        upload = case.put()
+    case.bench.reconcile()
+    case.bench.reconcile()
+    _finished(case, case.start(upload))
+
+
+def stories() -> list[Cell]:
+    """All of them."""
+    gone = failed("ImageNotFoundError", gone=True, folder="cats")
+    aborted = failed("ExecutionAborted")
+    bare = [
+        Cell("event", "five times at once", five_at_once, REVIEW, "uncertain", events=False),
+        Cell("event", "four times more, later", four_more_later, REVIEW, "uncertain"),
+        Cell("event", "lost, reconciled twice, then late", event_lost_then_late, REVIEW, "uncertain"),
+        # The state machine's own catchers, without FailureRecorder behind them.
+        Cell("event", "of the failure is lost", failure_unheard, failed("AccessDeniedError"), events=False),
+        Cell("event", "of version 2 before version 1 (API's key)", newer_event_first(lambda c: c.key), Expected()),
+        Cell(
+            "event",
+            "of version 2 before version 1 (any key)",
+            newer_event_first(lambda c: f"input/my cat+{c.image_id}.jpg"),
+            Expected(),
+        ),
+        Cell("image", "overwritten while processing", overwritten, Expected()),
+        Cell(
+            "image",
+            "overwritten before its redrive",
+            overwritten_before_redrive,
+            failed("DynamoDB.ThrottlingException"),
+            mocks={"Claim Image": {**_retried("")[""], "5": _retried("")[""]["0"]}},
+        ),
+        Cell("image", "same bytes under two keys at once", lambda c: _twice(c, at_once=True), Expected()),
+        Cell("image", "same bytes again later", lambda c: _twice(c, at_once=False), Expected()),
+        Cell("image", "deleted before it is read", deleted("GetObject", marker=False), gone),
+        Cell("image", "deleted before it is moved", deleted("CopyObject", marker=False), gone),
+        Cell("image", "key deleted (marker) while processing", deleted("GetObject", marker=True), Expected()),
+        Cell(
+            "stop",
+            "in Claim Image",
+            stopped_in_state("Claim Image"),
+            aborted,
+            mocks=_retried("Claim Image"),
+            events=False,
+        ),
+        Cell("stop", "after Claim Image", stopped_in_call("s3", "GetObject"), aborted),
+        Cell("stop", "in Analyze Image", stopped_in_call("rekognition", "DetectLabels"), aborted),
+        Cell("stop", "after Cat, Dog or Other?", stopped_in_call("s3", "CopyObject"), replace(aborted, folder="input")),
+        Cell("stop", "in Move Image, copied", stopped_in_call("s3", "DeleteObject"), aborted),
+        Cell(
+            "stop",
+            "after Move Image",
+            stopped_in_state("Log Detection"),
+            replace(aborted, folder="cats"),
+            mocks=_retried("Log Detection"),
+            events=False,
+        ),
+        Cell(
+            "stop",
+            "after Certain Enough?",
+            stopped_in_call("dynamodb", "UpdateItem", also="NoticeClaim"),
+            failed("ExecutionAborted", "others", reviews=1),
+            "uncertain",
+        ),
+        Cell("stop", "in Notify Reviewers", stopped_in_call("sns", "Publish"), REVIEW, "uncertain"),
+        Cell(
+            "stop",
+            "in Record Failure",
+            stopped_in_state("Record Failure", broken=True),
+            aborted,
+            mocks=_retried("Record Failure"),
+            events=False,
+        ),
+        Cell(
+            "stop",
+            "after Record Failure",
+            stopped_in_call("dynamodb", "UpdateItem", also="NoticeClaim", broken=True),
+            failed("AccessDeniedError"),
+        ),
+        Cell(
+            "kill",
+            "ImageProcessor while it reads",
+            worker_killed("ImageProcessorFunctionName", "s3", "GetObject"),
+            Expected(),
+        ),
+        Cell(
+            "kill",
+            "FileManager while it copies",
+            worker_killed("FileManagerFunctionName", "s3", "CopyObject"),
+            Expected(),
+        ),
+        Cell(
+            "kill",
+            "NotificationService while it publishes",
+            worker_killed("NotificationServiceFunctionName", "sns", "Publish"),
+            replace(REVIEW, reviews=0),
+            "uncertain",
+        ),
+        Cell("everything stops", "in Analyze Image, then reconciled", everything_stops("GetObject"), Expected()),
+        Cell(
+            "everything stops",
+            "in Move Image, then reconciled",
+            everything_stops("DeleteObject"),
+            failed("ExecutionLost", "cats"),
+        ),
+        Cell("everything stops", "and the object is gone", nothing_left, failed("ExecutionLost", "cats", gone=True)),
+    ]
+    return [replace(cell, phase=Phase.ALONE) if _is_alone(cell) else cell for cell in bare]
+
+
+def _is_alone(cell: Cell) -> bool:
+    """Whether a cell stops events or workers, reconciles, or must be quick: a busy machine is late for a stop."""
+    waits = "in Analyze Image" in cell.fault  # for a lease, half a minute
+    quick = cell.call == "stop" and not waits
+    return (
+        quick
+        or cell.call in ("kill", "everything stops")
+        or any(word in cell.fault for word in ("overwritten", "version 2", "lost"))
+    )
