@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import random
 import shutil
 import socket
@@ -11,9 +10,6 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-
-# The logger knows its name from when it is imported, and other suites look at it.
-os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 
 from local.deploy import deploy
 from local.engine import REPOSITORY, Engine, UserError

@@ -17,9 +17,8 @@ from moto import mock_aws
 
 from . import cloud
 
-# The API functions build their routers when they are imported, and the logger knows its name from then on.
+# The API functions build their routers when they are imported.
 os.environ.setdefault("ALLOWED_ORIGIN", cloud.ORIGIN)
-os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 
 from pet_detector import analyses, catalogue, dependencies, executions, images, notices, recognizer
 from pet_detector.observability import logger
