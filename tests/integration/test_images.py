@@ -82,7 +82,7 @@ def test_the_listing_has_every_image_once_and_newest_first(application: Applicat
         ),
         ({"animal": "other", "status": "needs_review"}, lambda image: image["status"] == "needs_review"),
     ],
-    ids=str,
+    ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_the_listing_can_be_filtered(
     application: Application, everything: list[Record], filters: dict[str, str], matches: Callable[[Record], bool]

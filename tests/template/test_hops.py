@@ -71,7 +71,7 @@ def hops() -> Iterator[Hop]:
         yield Hop("Lambda", {function}, queue, config.get("MaximumRetryAttempts"), role=role_of(function))
 
 
-def called_without_waiting() -> set[str]:
+def called_without_waiting() -> list[str]:
     """Functions that rules, schedules and topics call: Lambda says yes to those, and queues the event."""
     receivers: set[str] = set()
     for rule in resources("AWS::Events::Rule").values():
@@ -80,7 +80,7 @@ def called_without_waiting() -> set[str]:
         receivers |= references(schedule["Target"]["Arn"])
     for subscription in resources("AWS::SNS::Subscription").values():
         receivers |= references(subscription["Endpoint"])
-    return receivers & set(FUNCTIONS)
+    return sorted(receivers & set(FUNCTIONS))
 
 
 def role_of(function: str) -> str:
