@@ -272,6 +272,7 @@ def _print_how_to_go_on(console: Console, engine: Engine, api: ApiClient) -> Non
         f"  look     curl {api.url}/images/<imageId> {key}",
         f"  list     curl '{api.url}/images?limit=5' {key}",
         f"  AWS      {engine.url}, for any SDK or CLI: AWS_ENDPOINT_URL={engine.url} and made-up credentials",
+        "  operate  .venv/bin/petdetect status (also: explain <imageId>, cost --actual)",
         f"  logs     {engine.logs}",
         "  stop     make down",
     ]

@@ -11,7 +11,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from pet_detector import analyses
-from pet_detector.analyses import COUNTER_KEPT_SECONDS, KEPT_SECONDS, LEASE_SECONDS, begin, finish, spend
+from pet_detector.analyses import COUNTER_KEPT_SECONDS, KEPT_SECONDS, LEASE_SECONDS, begin, finish, give_up, spend
 from pet_detector.errors import (
     AccessDeniedError,
     AnalysisInProgressError,
@@ -86,6 +86,20 @@ def test_of_two_at_once_one_asks_and_the_other_comes_again() -> None:
 def test_the_same_owner_may_begin_again_after_a_crash() -> None:
     assert begin(ANALYSES, HASH, "first") is None
     assert begin(ANALYSES, HASH, "first") is None
+
+
+def test_giving_up_ends_the_lease_but_not_another_owners() -> None:
+    assert begin(ANALYSES, HASH, "one") is None
+    give_up(ANALYSES, HASH, "two")
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "two")
+    give_up(ANALYSES, HASH, "one")
+    assert begin(ANALYSES, HASH, "two") is None
+
+
+def test_giving_up_that_aws_refuses_is_an_error() -> None:
+    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+        give_up(ANALYSES, HASH, "one")
 
 
 def test_a_lease_whose_owner_is_dead_ends(later: Any) -> None:

@@ -134,6 +134,25 @@ def test_reading_what_is_not_there_is_no_retry(aws: Cloud) -> None:
     assert images.read(BUCKET, KEY, version).data == b"x"
 
 
+@pytest.mark.parametrize(
+    ("etag", "is_taken"),
+    [
+        ('"9dd4e461268c8034f5c8564e155c67a6"', True),  # the MD5 of x
+        ('"00000000000000000000000000000000"', False),
+        ('"00000000000000000000000000000000-2"', True),  # of a multipart upload: says nothing of the bytes
+    ],
+)
+def test_bytes_that_were_damaged_on_their_way_are_read_again(etag: str, is_taken: bool) -> None:
+    with Stubber(images._client()) as stubber:
+        body = StreamingBody(io.BytesIO(b"x"), content_length=1)
+        stubber.add_response("get_object", {"Body": body, "ContentLength": 1, "ETag": etag, "VersionId": "v"})
+        if is_taken:
+            assert images.read(BUCKET, KEY, "v").data == b"x"
+        else:
+            with pytest.raises(ServiceError, match="damaged"):
+                images.read(BUCKET, KEY, "v")
+
+
 def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
     with Stubber(images._client()) as stubber:
         body = StreamingBody(io.BytesIO(b"half"), content_length=8)

@@ -50,6 +50,12 @@ def test_a_picture_of_nothing_has_no_labels(rekognition: Stubber) -> None:
     assert recognize(BUCKET, KEY, "v1") == recognizer.Recognition((), "unknown")
 
 
+def test_an_answer_without_labels_is_a_failure_of_the_service(rekognition: Stubber) -> None:
+    rekognition.add_response("detect_labels", {}, QUESTION)
+    with pytest.raises(ServiceError, match="unreadable"):
+        recognize(BUCKET, KEY, "v1")
+
+
 @pytest.mark.parametrize(
     ("code", "reason"),
     [
