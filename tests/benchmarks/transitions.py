@@ -48,8 +48,8 @@ def _measured(application: Application, case: str, execution: str) -> Measure:
 
 
 def transitions_of(application: Application, execution: str) -> int:
-    """The start, each state that was entered, and each retry."""
+    """Each state that was entered, and each retry: what AWS bills."""
     events = application.sfn.get_execution_history(executionArn=execution, maxResults=1000)["events"]
     entered = sum("stateEnteredEventDetails" in event for event in events)
     retries = sum(attempts - 1 for attempts in application.attempts(execution).values() if attempts > 1)
-    return 1 + entered + retries
+    return entered + retries

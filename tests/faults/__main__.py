@@ -9,7 +9,6 @@ import time
 from collections import Counter
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from datetime import UTC, datetime
 
 from rich.console import Console
 from rich.markup import escape
@@ -88,11 +87,8 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
     done.sort(key=lambda case: chosen.index(case.cell))
     bad = [case for case in done if case.problems]
     console.print(_table(done))
-    summary = (
-        f"{len(done)} cells, {len(bad)} red, {sum(case.redriven for case in done)} images redriven; {audit}. "
-        f"{time.monotonic() - began:.0f} s."
-    )
-    console.print(summary)
+    summary = f"{len(done)} cells, {len(bad)} red, {sum(case.redriven for case in done)} images redriven; {audit}."
+    console.print(f"{summary} {time.monotonic() - began:.0f} s.")
     for title, names in (("lost", audit.lost), ("stuck", audit.stuck)):
         for name in names:
             console.print(f"{title}: {name}", markup=False)
@@ -148,11 +144,10 @@ def _redriven(case: Case) -> str:
 
 
 def _write(cases: list[Case], summary: str) -> None:
-    """Replace what stands between the markers of the document."""
+    """Replace what stands between the markers of the document; the same result leaves it as it is."""
     rows = [f"| {c.cell.call} | {c.cell.fault} | {c.observed} | {_redriven(c)} |" for c in cases]
     table = ["| Call | Fault | How it ends by itself | After the redrive |", "|---|---|---|---|", *rows]
-    day = f"{datetime.now(UTC):%Y-%m-%d}"
-    text = "\n".join([BEGIN, "", f"{day}: {summary}", "", *table, "", END])
+    text = "\n".join([BEGIN, "", summary, "", *table, "", END])
     document = DOCUMENT.read_text()
     head, _, rest = document.partition(BEGIN)
     _, _, tail = rest.partition(END)
