@@ -373,15 +373,28 @@ def test_alarm_topics_are_encrypted_with_a_key_that_the_services_may_use() -> No
     topics = STACK.of_type("AWS::SNS::Topic")
     key = STACK.of_type("AWS::KMS::Key")["AlarmsKey"]
     services = {"cloudwatch.amazonaws.com", "budgets.amazonaws.com", "costalerts.amazonaws.com"}
-    (used,) = [s for s in key["KeyPolicy"]["Statement"] if "Service" in s["Principal"]]
-    assert set(used["Principal"]["Service"]) == services
-    assert set(used["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+    used = [statement for statement in key["KeyPolicy"]["Statement"] if "Service" in statement["Principal"]]
+    assert {name for statement in used for name in _list(statement["Principal"]["Service"])} == services
+    for statement in used:
+        assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+        # CloudWatch's own example has no condition, and a refusal would be silent.
+        assert ("Condition" in statement) is (statement["Principal"]["Service"] != "cloudwatch.amazonaws.com")
     assert key["EnableKeyRotation"] is True
     for topic in topics.values():
         assert topic["KmsMasterKeyId"].endswith("AlarmsKey")
-    (publish,) = STACK.of_type("AWS::SNS::TopicPolicy")["AlarmsTopicPolicy"]["PolicyDocument"]["Statement"]
-    assert set(publish["Principal"]["Service"]) == services
-    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    policies = STACK.of_type("AWS::SNS::TopicPolicy")
+    for policy in policies.values():  # SNS refuses a statement about any topic but the one that it is set on
+        (publish,) = policy["PolicyDocument"]["Statement"]
+        assert policy["Topics"] == [publish["Resource"]]
+        assert "cloudwatch.amazonaws.com" in publish["Principal"]["Service"]
+        assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": "123456789012"}}
+    (alarms,) = policies["AlarmsTopicPolicy"]["PolicyDocument"]["Statement"]
+    assert set(alarms["Principal"]["Service"]) == services
+    assert len(policies) == len(topics)
+
+
+def _list(value: str | list[str]) -> list[str]:
+    return value if isinstance(value, list) else [value]
 
 
 def test_budget_and_anomaly_monitor_are_off_until_they_are_wanted() -> None:

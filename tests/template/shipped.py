@@ -55,8 +55,6 @@ def source() -> dict[str, Any]:
 @cache
 def _translated() -> dict[str, Any]:
     template = source()
-    # Its only use here, conditions in a DeletionPolicy, means the same after the translation.
-    template["Transform"] = "AWS::Serverless-2016-10-31"
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"  # `sam package` uploads them
     for resource in template["Resources"].values():
         if "DefinitionUri" in resource.get("Properties", {}):
