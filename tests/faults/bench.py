@@ -12,10 +12,8 @@ import contextlib
 import dataclasses
 import json
 import os
-import random
 import re
 import shutil
-import socket
 import subprocess
 import threading
 import time
@@ -26,6 +24,7 @@ from typing import Any, TypeVar
 
 from local.deploy import deploy
 from local.engine import CREDENTIALS, HOST, REGION, REPOSITORY, Engine
+from tests.ports import free_port
 
 HOME = REPOSITORY / ".engine" / "faults"
 PROXY_PYTHON = REPOSITORY / ".engine" / "faults-venv" / "bin" / "python"
@@ -43,15 +42,6 @@ def eventually(probe: Callable[[], T], seconds: float, pause: float = 0.1) -> T:
     while not (value := probe()) and time.monotonic() < deadline:
         time.sleep(pause)
     return value
-
-
-def free_port() -> int:
-    """A port nobody uses right now, outside the range of outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind((HOST, port))
-            return port
 
 
 class Proxy:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import shutil
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 
 from local.deploy import deploy
 from local.engine import REPOSITORY, Engine
+from tests.ports import free_port
 
 from .application import Application
 
@@ -22,7 +21,7 @@ def deployed_application(home: Path) -> Iterator[Application]:
     `home` must not exist. Raises UserError, with a sentence for a person, when it cannot be started or deployed.
     """
     _reuse_what_make_run_installed(home)
-    engine = Engine(_free_port(), _free_port(), home=home)
+    engine = Engine(free_port(), free_port(), home=home)
     try:
         engine.up()
         deploy(engine)
@@ -39,12 +38,3 @@ def _reuse_what_make_run_installed(home: Path) -> None:
     with contextlib.suppress(OSError):  # nothing built yet, or built at this very moment: then from the beginning
         shutil.copytree(REPOSITORY / ".engine" / "build-cache", home / "build-cache")
         shutil.copy(REPOSITORY / ".engine" / "build.toml", home)
-
-
-def _free_port() -> int:
-    """A TCP port nobody uses right now, outside the range that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

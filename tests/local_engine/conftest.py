@@ -6,11 +6,9 @@ must fail. When the plain run passes, a newer MiniStack has closed the gap: dele
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import random
 import socket
 import subprocess
 import time
@@ -24,6 +22,8 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
+
+from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
@@ -131,15 +131,6 @@ def eventually(probe: Callable[[], Any], what: str, seconds: float = 10) -> Any:
             return value
         time.sleep(0.05)
     raise AssertionError(f"not in {seconds} s: {what}")
-
-
-def free_port() -> int:
-    """A TCP port nobody uses right now, outside the range that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import random
 import socket
 import subprocess
 import time
@@ -16,22 +15,12 @@ import pytest
 from botocore.config import Config
 
 from tests.observability.stack import REPOSITORY
+from tests.ports import free_port
 
 ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 _accounts = itertools.count(200_000_000_000)
 
 Clients = Callable[..., Any]
-
-
-def _free_port() -> int:
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
 
 
 def _answers(port: int) -> bool:
@@ -45,7 +34,7 @@ def engine_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of an engine that runs for these tests only."""
     if not ENGINE_PYTHON.exists():
         pytest.fail("The embedded AWS is not installed: run `make install`.")
-    scratch, port = tmp_path_factory.mktemp("engine"), _free_port()
+    scratch, port = tmp_path_factory.mktemp("engine"), free_port()
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(scratch),

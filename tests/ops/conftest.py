@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import random
 import shutil
-import socket
 from collections.abc import Iterator
 from typing import Any
 
@@ -16,6 +14,7 @@ from local.engine import REPOSITORY, Engine, UserError
 from ops import records, redrive
 from pet_detector import analyses, catalogue, executions, images, notices
 from tests.ops.application import Application
+from tests.ports import free_port
 
 
 @pytest.fixture(scope="session")
@@ -27,7 +26,7 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
     with contextlib.suppress(OSError):
         shutil.copytree(REPOSITORY / ".engine" / "build-cache", home / "build-cache")
         shutil.copy(REPOSITORY / ".engine" / "build.toml", home)
-    engine = Engine(_free_port(), _free_port(), home=home)
+    engine = Engine(free_port(), free_port(), home=home)
     try:
         engine.up()
         deploy(engine)
@@ -52,12 +51,3 @@ def application(deployed: Application) -> Application:
     """The deployed application without any image in it."""
     deployed.forget_all()
     return deployed
-
-
-def _free_port() -> int:
-    """A TCP port nobody uses right now, outside the range that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port

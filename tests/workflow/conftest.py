@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import random
 import socket
 import subprocess
 import time
@@ -21,6 +20,8 @@ from urllib.parse import urlsplit
 import boto3
 import pytest
 from botocore.config import Config
+
+from tests.ports import free_port
 
 from .cases import CASES
 from .detection_logs import DetectionLogs, detection_logs
@@ -68,7 +69,7 @@ def _embedded(scratch: Path) -> Iterator[str]:
     """The embedded engine, until the block ends; gives its URL."""
     if not ENGINE_PYTHON.exists():
         pytest.fail("The embedded AWS is not installed: run `make install`.")
-    port = _free_port()
+    port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {
         "PATH": os.environ["PATH"],
@@ -89,15 +90,6 @@ def _embedded(scratch: Path) -> Iterator[str]:
     finally:
         process.terminate()
         process.wait(timeout=20)
-
-
-def _free_port() -> int:
-    """A TCP port nobody uses right now, outside the range that the system gives to outgoing connections."""
-    while True:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 def _wait_until_it_answers(url: str, alive: Callable[[], bool] = lambda: True, log: Path | None = None) -> None:
