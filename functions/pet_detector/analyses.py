@@ -11,13 +11,13 @@ import time
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pet_detector.aws_errors import code_of, translated
+from pet_detector.aws_errors import refused_item, translated
 from pet_detector.errors import AnalysisInProgressError, DailyLimitReachedError
 from pet_detector.models import Label
 from pet_detector.recognizer import Recognition
@@ -70,9 +70,7 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
-            item = cast(dict[str, Any], error.response).get("Item", {})
+            item = refused_item(error)
         else:
             return None
     if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):
@@ -115,8 +113,7 @@ def give_up(table: str, content_hash: str, owner: str) -> None:
                 ExpressionAttributeValues={":owner": {"S": owner}},
             )
         except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
+            refused_item(error)
 
 
 def spend(table: str, limit: int) -> None:
@@ -140,8 +137,7 @@ def spend(table: str, limit: int) -> None:
                 },
             )
         except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
+            refused_item(error)
             raise DailyLimitReachedError(
                 f"{limit} images were analysed today; the next day begins at 0:00 UTC."
             ) from None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any, cast
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
@@ -77,6 +78,17 @@ POLICY_ABSENCES = frozenset(["ParameterNotFound"])
 def code_of(error: ClientError) -> str:
     """The service's error code, for example `NoSuchKey`; for HEAD requests, which have no body, the HTTP status."""
     return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def refused_item(error: ClientError) -> dict[str, Any]:
+    """The item that a condition of DynamoDB kept from being changed; empty when there is none, or none was asked for.
+
+    Raises the error again when it is no condition that failed.
+    """
+    if code_of(error) != "ConditionalCheckFailedException":
+        raise error
+    item: dict[str, Any] = cast(dict[str, Any], error.response).get("Item", {})  # not in botocore's general error
+    return item
 
 
 def translate(error: BaseException | None, call: str) -> PetDetectorError:

@@ -16,14 +16,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pet_detector.aws_errors import code_of, translated
+from pet_detector.aws_errors import refused_item, translated
 from pet_detector.errors import RequestError
 from pet_detector.models import REVIEW_FACT, Animal, Status
 
@@ -58,8 +58,13 @@ def shard_of(image_id: str) -> str:
 
 
 def now() -> str:
-    """The time, RFC 3339 in UTC with milliseconds, as Step Functions writes it: `2026-11-21T09:30:00.123Z`."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """The time, as records spell it."""
+    return spelled(datetime.now(UTC))
+
+
+def spelled(time_in_utc: datetime) -> str:
+    """RFC 3339 with milliseconds, as Step Functions writes a time: `2026-11-21T09:30:00.123Z`."""
+    return time_in_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def announce(
@@ -94,9 +99,7 @@ def announce(
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
-            return plain(error.response["Item"])  # type: ignore[typeddict-item]  # not in botocore's general error
+            return plain(refused_item(error))
     return record
 
 
@@ -257,10 +260,8 @@ def record_failure(
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error_of_aws:
-            if code_of(error_of_aws) != "ConditionalCheckFailedException":
-                raise
             # When an answer is lost on its way the SDK asks again, and finds what this very call wrote.
-            found = plain(cast(dict[str, Any], error_of_aws.response).get("Item", {}))
+            found = plain(refused_item(error_of_aws))
             wanted = {"ProcessingStatus": Status.FAILED, "ExecutionArn": execution_arn, "UpdatedAt": time_text}
             return wanted.items() <= found.items()
     return True
@@ -302,11 +303,8 @@ def claim_notice(table: str, image_id: str, fact: str) -> bool:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            if code_of(error) != "ConditionalCheckFailedException":
-                raise
             # When an answer is lost on its way the SDK asks again, and finds the claim of this very call.
-            item = cast(dict[str, Any], error.response).get("Item", {})
-            return bool(item.get("NoticeClaim") == {"S": claim})
+            return bool(refused_item(error).get("NoticeClaim") == {"S": claim})
     return True
 
 

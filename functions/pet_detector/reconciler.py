@@ -110,8 +110,10 @@ def _findings(application: Application, now: datetime, older_than: timedelta) ->
             image_id = images.hashed_image_id(version.key, version.version_id)
             record = catalogue.find(application.table, image_id)
         seen.add(image_id)
-        yield Finding(_action(record, now), image_id, version.key, version.version_id, _text(version.modified))
-    claimed_before = _text(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
+        yield Finding(
+            _action(record, now), image_id, version.key, version.version_id, catalogue.spelled(version.modified)
+        )
+    claimed_before = catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
     for record in catalogue.abandoned(application.table, claimed_before):
         if record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
@@ -129,15 +131,11 @@ def _action(record: Record | None, now: datetime) -> Action:
     if record is None or record["ProcessingStatus"] == Status.UPLOADING:
         return Action.START
     if record["ProcessingStatus"] == Status.PROCESSING:
-        dead = record["ClaimedAt"] < _text(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
+        dead = record["ClaimedAt"] < catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
         return Action.START if dead else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
-        return Action.RELEASE if record["UpdatedAt"][:10] < _text(now)[:10] else Action.LEAVE
+        return Action.RELEASE if record["UpdatedAt"][:10] < catalogue.spelled(now)[:10] else Action.LEAVE
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
-
-
-def _text(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _start(application: Application, finding: Finding, now: datetime) -> bool:

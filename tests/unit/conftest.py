@@ -63,6 +63,7 @@ def _forget() -> None:
     for boundary in BOUNDARIES:
         boundary._client.cache_clear()
     dependencies._last = None
+    dependencies._clients.cache_clear()
     clear_caches()  # type: ignore[no-untyped-call]
 
 
