@@ -243,9 +243,12 @@ class Engine:
 
     def _wait_until_healthy(self, process: Process) -> None:
         deadline = time.monotonic() + START_SECONDS
-        while not _is_healthy(process.url + process.health_path):
-            if self._recorded(process) is None:
+        while True:
+            healthy = _is_healthy(process.url + process.health_path)
+            if self._recorded(process) is None:  # whoever answers: another program may have taken the port meanwhile
                 raise UserError(f"The local {process.title} did not start.\n{self._end_of_log(process)}")
+            if healthy:
+                return
             if time.monotonic() > deadline:
                 problem = f"The local {process.title} did not answer within {START_SECONDS:.0f} s."
                 raise UserError(f"{problem}\n{self._end_of_log(process)}")

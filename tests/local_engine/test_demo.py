@@ -172,10 +172,12 @@ def test_a_run_that_is_cut_short_stops_what_it_started_and_nothing_else(
     if ran_before:
         local_engine.up()
 
-    with pytest.raises(type(end)):
+    with pytest.raises(type(end)) as raised:
         demo.run(local_engine, picture.parent, Console(file=io.StringIO()))
 
-    assert local_engine.is_up() == ran_before
+    assert raised.value is end
+    logs = [local_engine.log(process).read_text() for process in local_engine.processes]
+    assert local_engine.is_up() == ran_before, logs
 
 
 class _Busy(BaseHTTPRequestHandler):

@@ -130,6 +130,25 @@ def test_a_process_that_cannot_start_shows_its_last_words(stopped: Engine, tmp_p
         stopped.up()
 
 
+def test_the_answer_of_another_program_at_its_port_is_not_taken_for_its_own(
+    stopped: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    python = tmp_path / "python"
+    python.write_text("#!/bin/sh\necho 'the port is in use' >&2\nexit 1\n")
+    python.chmod(0o755)
+    stopped.python = python
+
+    def another_answers(_: str) -> bool:
+        aws = stopped.processes[0]
+        eventually(lambda: engine_module._birth(pid(stopped, aws.name)) is None, "ours has ended")
+        return True
+
+    monkeypatch.setattr(engine_module, "_is_healthy", another_answers)
+
+    with pytest.raises(UserError, match=r"The local AWS did not start.\nthe port is in use"):
+        stopped.up()
+
+
 def test_nothing_of_the_developers_environment_reaches_a_function(
     stopped: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
