@@ -115,6 +115,11 @@ def line(lines: list[Line], name: str) -> float:
     return next(line.per_image for line in lines if line.name == name)
 
 
+def storage(lines: list[Line]) -> float:
+    """US dollars an image for being kept, with its record."""
+    return sum(line.per_image for line in lines if line.name in STORAGE)
+
+
 def orchestration(lines: list[Line]) -> float:
     """US dollars an image for being orchestrated: the workflow and its functions."""
     return sum(line.per_image for line in lines if line.name in (WORKFLOW, WORKFLOW_FUNCTIONS))

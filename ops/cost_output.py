@@ -1,4 +1,4 @@
-"""What a person reads of costs, the same as JSON for programs, and the tables of README.md."""
+"""What a person reads of costs, the same as JSON for programs, and the table of README.md."""
 
 from __future__ import annotations
 
@@ -37,9 +37,8 @@ def _rows(load: Load, lines: list[Line]) -> list[tuple[str, ...]]:
     def row(name: str, per_image: float, how: str) -> tuple[str, ...]:
         return name, f"{per_image:.8f}", f"{per_image * load.images:,.2f}", how
 
-    stored = sum(line.per_image for line in lines if line.name in cost.STORAGE)
     rows = [row(line.name, line.per_image, line.how) for line in lines]
-    rows.append(row("Total", cost.total(lines), f"of it storage {stored:.6f} an image"))
+    rows.append(row("Total", cost.total(lines), f"of it storage {cost.storage(lines):.6f} an image"))
     return rows
 
 
@@ -51,18 +50,13 @@ def _fixed_rows(monthly: Monthly) -> list[tuple[str, ...]]:
     return [*rows, ("Total", *(f"{sum(column.values()):.2f}" for column in dollars), "local costs nothing")]
 
 
-def _headings(monthly: Monthly) -> list[tuple[str, ...]]:
-    return [("line", "$ an image", "$ a month", "how"), ("at most, $ a month", *monthly, "how")]
-
-
 def show_estimate(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> None:
     """The bill of an image and of a month, then what every environment costs without images."""
-    by_image, by_month = _headings(monthly)
     say(_about(environment, load))
-    print_table(by_image, _rows(load, lines))
+    print_table(("line", "$ an image", "$ a month", "how"), _rows(load, lines))
     say(_orchestration(lines))
     say("\nEach environment costs, besides:")
-    print_table(by_month, _fixed_rows(monthly))
+    print_table(("at most, $ a month", *monthly, "how"), _fixed_rows(monthly))
     say(_source())
 
 
@@ -90,25 +84,27 @@ def estimate_document(environment: str, load: Load, lines: list[Line], monthly: 
 
 
 def markdown(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> str:
-    """The tables of README.md."""
-    by_image, by_month = _headings(monthly)
+    """The table of README.md: the bill in a few lines."""
+    parts = {
+        "Rekognition": cost.line(lines, cost.REKOGNITION),
+        "Orchestration: the workflow and its functions": cost.orchestration(lines),
+        "Storage of picture and record": cost.storage(lines),
+    }
+    parts["Everything else"] = cost.total(lines) - sum(parts.values())
+    parts["Total"] = cost.total(lines)
+    rows = [f"| {name} | {price:.6f} | {price * load.images:,.2f} |" for name, price in parts.items()]
+    by_month = ", ".join(f"{name} ${sum(line.per_month for line in fixed):.2f}" for name, fixed in monthly.items())
     return "\n".join(
         [
             _about(environment, load),
             "",
-            *_markdown_table(by_image, _rows(load, lines), numbers=2),
+            "| | $ an image | $ a month |",
+            "|---|---:|---:|",
+            *rows,
             "",
-            _orchestration(lines) + " Each environment costs, besides:",
-            "",
-            *_markdown_table(by_month, _fixed_rows(monthly), numbers=len(monthly)),
+            f"{_orchestration(lines)} Besides, an environment itself costs at most, a month: {by_month}.",
         ]
     )
-
-
-def _markdown_table(headings: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: int) -> list[str]:
-    """After the first, `numbers` columns are aligned to the right."""
-    rule = ["---", *["---:"] * numbers, "---"]
-    return [f"| {' | '.join(cells)} |" for cells in (headings, rule, *rows)]
 
 
 def show_actual(found: Actual) -> None:

@@ -88,8 +88,6 @@ def _reconciler(architecture: str) -> Fixed:
 
 def _observability() -> Iterator[Fixed]:
     """Of stacks/observability.yaml and what it nests, with every option on."""
-    if not OBSERVABILITY.exists():
-        return
     unit, found = prices(), list(shipped.resources(OBSERVABILITY))
     kinds = [resource["Type"] for resource in found]
     alarms = [resource["Properties"] for resource in found if resource["Type"] == "AWS::CloudWatch::Alarm"]

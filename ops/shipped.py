@@ -33,7 +33,7 @@ class Way:
 CERTAIN = Way("Image Classified", past=frozenset(["Notify Reviewers"]))
 UNCERTAIN = Way("Image Classified", through=frozenset(["Notify Reviewers"]))
 REJECTED = Way("Image Rejected")
-HELD = Way("Image Held", caught=True)
+HELD = Way("Image Held")
 DUPLICATE = Way("Already Claimed", caught=True)
 FAILED = Way("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
 

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import analyses, image_format, images, recognizer, settings
 from pet_detector.aws_errors import translate
-from pet_detector.errors import DailyLimitReachedError, PolicyInvalidError
+from pet_detector.errors import PolicyInvalidError
 from pet_detector.models import Rejection
 from pet_detector.observability import bind, count, logger
 from pet_detector.policy import Policy, decide
@@ -36,10 +36,11 @@ class Event(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Returns what Log Detection writes and Move Image needs; `outcome` is `classified` or `rejected`.
+    """Returns what Log Detection writes and Move Image needs; `outcome` is `classified`, `rejected` or `held`.
 
-    Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), DailyLimitReachedError
-    (it holds the image), and AccessDeniedError, ImageNotFoundError, PolicyInvalidError (the image fails).
+    Held: today's limit of analyses is reached, and nothing else is in the answer.
+    Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
+    ImageNotFoundError, PolicyInvalidError (the image fails).
     """
     bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
@@ -56,8 +57,10 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     recognition = analyses.begin(analyses_table, content_hash, owner=event["executionArn"])
     reused = recognition is not None
     if recognition is None:
-        if not event.get("overLimit"):
-            spend(analyses_table, content_hash, owner=event["executionArn"])
+        if not event.get("overLimit") and not analyses.spend(analyses_table, daily_limit()):
+            analyses.give_up(analyses_table, content_hash, owner=event["executionArn"])
+            logger.info("Image held: the daily limit of analyses is reached")
+            return {"outcome": "held"}
         count("RekognitionCall")
         answer = recognizer.recognize(bucket, event["key"], stored.version_id)
         if isinstance(answer, Rejection):
@@ -82,13 +85,9 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def spend(table: str, content_hash: str, *, owner: str) -> None:
-    """Count the image against the daily limit. Raises DailyLimitReachedError; the bytes are then free for others."""
-    try:
-        analyses.spend(table, int(settings.required("DAILY_ANALYSIS_LIMIT")))
-    except DailyLimitReachedError:
-        analyses.give_up(table, content_hash, owner)
-        raise
+def daily_limit() -> int:
+    """Images a day that may be analysed; 0: no limit."""
+    return int(settings.required("DAILY_ANALYSIS_LIMIT"))
 
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:

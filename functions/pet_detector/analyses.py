@@ -18,7 +18,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from pet_detector.aws_errors import refused_item, translated
-from pet_detector.errors import AnalysisInProgressError, DailyLimitReachedError
+from pet_detector.errors import AnalysisInProgressError
 from pet_detector.models import Label
 from pet_detector.recognizer import Recognition
 
@@ -116,13 +116,13 @@ def give_up(table: str, content_hash: str, owner: str) -> None:
             refused_item(error)
 
 
-def spend(table: str, limit: int) -> None:
-    """Count one image to be analysed today; `limit` 0 switches the brake off, and costs no call.
+def spend(table: str, limit: int) -> bool:
+    """Count one image to be analysed today (UTC). False: `limit` were counted already, and this one was not.
 
-    A retry counts again: the brake errs on the side of the purse. Raises DailyLimitReachedError.
+    `limit` 0 switches the brake off, and costs no call. A retry counts again: the brake errs on the side of the purse.
     """
     if limit == 0:
-        return
+        return True
     with translated("dynamodb:UpdateItem Analyses"):
         try:
             _client().update_item(
@@ -138,9 +138,8 @@ def spend(table: str, limit: int) -> None:
             )
         except ClientError as error:
             refused_item(error)
-            raise DailyLimitReachedError(
-                f"{limit} images were analysed today; the next day begins at 0:00 UTC."
-            ) from None
+            return False
+    return True
 
 
 def spent(table: str) -> int:

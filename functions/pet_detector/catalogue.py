@@ -186,7 +186,8 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
     arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
     records: list[Record] = []
     for page in _client().get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": limit + 1}):
-        records += [plain(item) for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
+        items = [item for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
+        records += [plain(item) for item in items if not _is_forgotten(item)]
         if len(records) >= limit:
             break
     return records[:limit]

@@ -4,7 +4,6 @@
     ├── ThrottledError          AWS asked us to slow down: the state machine retries, slowly
     ├── ServiceError            AWS failed, timed out or hung up: the state machine retries, a few times
     ├── AnalysisInProgressError another execution is asking about the same bytes: the state machine waits for it
-    ├── DailyLimitReachedError  enough was spent today: the state machine holds the image
     ├── AccessDeniedError       a permission or a credential is missing: an operator must act, never retried
     ├── ImageNotFoundError      the object is neither where it was nor where it should be: never retried
     ├── ImageChangedError       the object is not the one that was analysed: never retried
@@ -33,10 +32,6 @@ class ServiceError(PetDetectorError):
 
 class AnalysisInProgressError(PetDetectorError):
     """Another execution holds the lease on the analysis of the same bytes."""
-
-
-class DailyLimitReachedError(PetDetectorError):
-    """As many images were analysed today as the operator allows."""
 
 
 class AccessDeniedError(PetDetectorError):

@@ -28,11 +28,6 @@ class Status(StrEnum):
     HELD = "held"  # the daily limit of analysed images is reached; it waits in input/ for the next day
     FAILED = "failed"  # our fault; the object still lies where it was
 
-    @property
-    def is_final(self) -> bool:
-        """True when no execution will change the record any more (but for a restart of a failed one)."""
-        return self not in (Status.UPLOADING, Status.PROCESSING, Status.HELD)
-
 
 class ReasonCode(StrEnum):
     """Why a picture was rejected. Clients depend on these names: add to them, never change them."""

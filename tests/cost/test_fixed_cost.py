@@ -59,10 +59,6 @@ def test_dashboards_beyond_the_third_are_paid(stack: Path) -> None:
     assert _dollars("prod")["Dashboards"] == 6.0
 
 
-def test_an_environment_without_the_stack_still_has_a_price(stack: Path) -> None:
-    assert _dollars("prod") == _dollars("dev")
-
-
 def test_the_lines_of_the_shipped_environments_by_hand() -> None:
     assert list(shipped.environments()) == ["dev", "staging", "prod"]
     dollars = _dollars("dev")

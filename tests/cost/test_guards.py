@@ -21,7 +21,7 @@ def test_transitions_do_not_rise() -> None:
     assert shipped.transitions(shipped.CERTAIN) <= 7
     assert shipped.transitions(shipped.REJECTED) <= 7
     assert shipped.transitions(shipped.UNCERTAIN) <= 8
-    assert shipped.transitions(shipped.HELD) <= 4
+    assert shipped.transitions(shipped.HELD) <= 5
     assert shipped.transitions(shipped.DUPLICATE) <= 2
 
 
@@ -55,11 +55,11 @@ def test_the_longest_branch_counts() -> None:
 
 def test_errors_are_followed_only_where_they_are_asked_for() -> None:
     definition = _definition(
-        **{"Start": {"Type": "Task", "Catch": [{"Next": "Image Held"}], "Next": "Image Classified"}},
-        **{"Image Held": {"Type": "Succeed"}},
+        **{"Start": {"Type": "Task", "Catch": [{"Next": "Already Claimed"}], "Next": "Image Classified"}},
+        **{"Already Claimed": {"Type": "Succeed"}},
     )
 
-    assert shipped.states_on(shipped.HELD, definition) == ["Start", "Image Held"]
+    assert shipped.states_on(shipped.DUPLICATE, definition) == ["Start", "Already Claimed"]
     with pytest.raises(ValueError, match="no way to Image Rejected"):
         shipped.states_on(shipped.REJECTED, definition)
 

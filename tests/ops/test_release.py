@@ -18,7 +18,7 @@ def test_a_held_image_is_explained_and_released(application: Application) -> Non
     released = application.petdetect("release", image_id)
     after = application.petdetect("explain", image_id)
 
-    assert "DailyLimitReachedError" in before.out
+    assert "Hold Image" in before.out
     assert f"petdetect release {image_id}" in before.out
     assert "docs/operations.md#dailylimitreached--held-images" in before.out
     assert released.code == 0

@@ -192,16 +192,6 @@ def names_in(function: str) -> set[str]:
 
 
 @each_task
-def test_what_a_function_may_say_on_purpose_for_the_machine_alone_is_caught_by_name(
-    machine: Machine, name: str, task: dict[str, Any]
-) -> None:
-    """The daily limit is no failure: nobody is to be told."""
-    caught = {error for catcher in task["Catch"] for error in catcher["ErrorEquals"]}
-    function = invoked_function(task)
-    assert caught & DOMAIN_ERRORS == ({"DailyLimitReachedError"} & names_in(function) if function else set())
-
-
-@each_task
 def test_task_outlives_the_function_that_it_runs(machine: Machine, name: str, task: dict[str, Any]) -> None:
     function = invoked_function(task)
     if function is None:

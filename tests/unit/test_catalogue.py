@@ -78,6 +78,7 @@ def test_an_upload_that_never_came_ends_when_it_expires_and_nothing_else_does(
         for time, is_there in ((end, True), (end + 1, status is not Status.UPLOADING)):
             monkeypatch.setattr("pet_detector.catalogue.time.time", lambda time=time: time)
             assert (find(TABLE, IMAGE_ID) is not None) is is_there
+            assert bool(list_images(TABLE, Query(), 10).records) is is_there
 
 
 def test_announcing_again_finds_the_first_record_and_changes_nothing(aws: Cloud) -> None:

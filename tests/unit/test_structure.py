@@ -157,22 +157,6 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, val
         settings.required("STAGE")
 
 
-@pytest.mark.parametrize(
-    ("status", "final"),
-    [
-        (Status.UPLOADING, False),
-        (Status.PROCESSING, False),
-        (Status.HELD, False),
-        (Status.COMPLETED, True),
-        (Status.NEEDS_REVIEW, True),
-        (Status.REJECTED, True),
-        (Status.FAILED, True),
-    ],
-)
-def test_a_status_is_final_when_no_execution_changes_it(status: Status, final: bool) -> None:
-    assert status.is_final is final
-
-
 # --- Metrics and logs -------------------------------------------------------------------------------------------------
 
 

@@ -19,7 +19,7 @@ _FAILS = [_RECORD, _OPERATORS, "Processing Failed"]
 CLASSIFIED = [*_LOGGED, "Image Classified"]
 REVIEWED = [*_LOGGED, _REVIEWERS, "Image Classified"]
 REJECTED = [*_LOGGED, "Image Rejected"]
-HELD = [_CLAIM, _ANALYZE, _HOLD, "Image Held"]
+HELD = [_CLAIM, _ANALYZE, "Cat, Dog or Other?", _HOLD, "Image Held"]
 
 REJECTIONS = ("NotAnImage", "UnsupportedFormat", "TooSmall", "TooLarge", "TooManyPixels", "Truncated", "Empty")
 
@@ -73,7 +73,7 @@ _MOCKED = dict(
         # Somebody else's image.
         _case("Duplicate", [_CLAIM, "Already Claimed"]),
         _case("OwnershipLostAtLogDetection", [*CLASSIFIED[:5], "Already Claimed"]),
-        _case("OwnershipLostAtHold", [*HELD[:3], "Already Claimed"]),
+        _case("OwnershipLostAtHold", [*HELD[:4], "Already Claimed"]),
         _case("OwnershipLostAtRecordFailure", [_CLAIM, _ANALYZE, _RECORD, "Already Claimed"]),
         # Errors that pass: each retrier, with every error that it names.
         _case("ClaimThrottled", CLASSIFIED, claim=6),
