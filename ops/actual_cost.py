@@ -1,7 +1,7 @@
 """What really ran, by the metrics of a deployment, and what it cost.
 
-Rekognition's calls are counted as they are made, and executions by how they ended: those lines are measured. What the
-application does not measure (functions, requests, storage) is computed for the images that came, as `cost` does it.
+Rekognition's answers are counted: that line is measured. Transitions follow from how executions ended. What the
+application does not count (functions, requests, storage) is computed for the images that came, as `cost` does it.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ def _lines(
     transitions = certain * shipped.transitions(shipped.CERTAIN)
     transitions += sum(number * shipped.transitions(_ENDS[name]) for name, number in ends.items())
     price = transitions * unit["states_standard_transition"]
-    yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries", measured=True)
+    yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries", measured=False)
     if not images:
         return
     uncertain, analysed = ends["ImageUncertain"] / images, min(1.0, calls / images)

@@ -13,6 +13,7 @@ from datetime import timedelta
 from typing import Any
 
 import click
+from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -20,7 +21,7 @@ from ops import actual_cost, cost, cost_output, fixed_cost, output, records, red
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.redrive import REDRIVE, RELEASE, Errand, Outcome, Plan
-from pet_detector import reconciler
+from pet_detector import image_format, reconciler
 from pet_detector.catalogue import Record
 from pet_detector.observability import logger
 
@@ -54,6 +55,21 @@ class Percent(click.ParamType):
         if number is None or float(number[1]) > 100:
             self.fail(f"{value!r} is no percentage from 0% to 100%.", param, ctx)
         return float(number[1]) / 100
+
+
+class Megabytes(click.ParamType):
+    """The size of a picture: above 0, and no more than the application takes."""
+
+    name = "megabytes"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number, or a usage error."""
+        if isinstance(value, float):  # a default, converted before
+            return value
+        most = image_format.MAX_BYTES / 1024**2
+        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value) or not 0 < float(value) <= most:
+            self.fail(f"{value!r} is no size: give megabytes, above 0 and at most {most:g}.", param, ctx)
+        return float(value)
 
 
 def command(function: Callable[..., Any]) -> click.Command:
@@ -295,7 +311,9 @@ def cost_of_images(
     needs no deployment; it is about prod unless another environment on AWS is named. --actual asks the metrics of a
     deployment what really ran.
     """
-    chosen = environment or click.get_current_context().obj
+    context = click.get_current_context()
+    chosen = environment or context.obj
+    _refuse_what_does_not_apply(context, actual=actual, markdown=markdown)
     if actual:
         with _in_sentences():
             found = actual_cost.actual(connect(chosen), days, size)
@@ -316,6 +334,19 @@ def cost_of_images(
         cost_output.show_estimate(chosen, load, lines, monthly)
 
 
+def _refuse_what_does_not_apply(context: click.Context, *, actual: bool, markdown: bool) -> None:
+    """No option of `cost` is without effect in silence."""
+    useless = {"--days": "needs --actual"}
+    if actual:
+        useless = dict.fromkeys(("--images", "--uncertain", "--type", "--markdown"), "has no effect with --actual")
+    elif markdown:
+        useless["--json"] = "has no effect with --markdown"
+    for option in context.command.params:
+        name = option.opts[0]
+        if name in useless and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"{name} {useless[name]}.")
+
+
 _LOAD = cost.Load()
 for _option in (
     click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: look back."),
@@ -332,7 +363,7 @@ for _option in (
     click.option("--uncertain", type=Percent(), default="5%", show_default=True, help="Share that people review."),
     click.option(
         "--size",
-        type=click.FloatRange(0),
+        type=Megabytes(),
         default=_LOAD.megabytes,
         show_default=True,
         metavar="MB",

@@ -250,7 +250,7 @@ def show_state(environment: str, state: State) -> None:
     say(f"Objects under input/:     {state.objects_in_input}{oldest}")
     limit = f" of {state.daily_limit} (DailyAnalysisLimit)" if state.daily_limit else "; there is no daily limit"
     if state.daily_limit or state.analysed_today:
-        say(f"Analysed today (UTC):     {state.analysed_today}{limit}")
+        say(f"Counted today (UTC):      {state.analysed_today}{limit}")
     if state.images["held"]:
         say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release")
     if state.images["failed"]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
@@ -11,10 +10,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import analyses, image_format, images, recognizer, settings
 from pet_detector.aws_errors import translate
-from pet_detector.errors import PolicyInvalidError
+from pet_detector.errors import ThrottledError
 from pet_detector.models import Rejection
 from pet_detector.observability import bind, count, logger
 from pet_detector.policy import Policy, decide
+from pet_detector.recognizer import Recognition
 
 # How long a change of the policy parameter may take to be seen; saves an SSM call for every image of a busy minute.
 POLICY_CACHED_SECONDS = 60
@@ -53,21 +53,15 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if isinstance(header, Rejection):
         return _rejected(facts, header)
     facts |= {"imageFormat": header.format.value, "extension": header.format.extension}
-    analyses_table, content_hash = settings.required("ANALYSES_TABLE_NAME"), facts["contentHash"]
-    recognition = analyses.begin(analyses_table, content_hash, owner=event["executionArn"])
+    recognition = analyses.begin(settings.required("ANALYSES_TABLE_NAME"), facts["contentHash"], event["executionArn"])
     reused = recognition is not None
     if recognition is None:
-        if not event.get("overLimit") and not analyses.spend(analyses_table, daily_limit()):
-            analyses.give_up(analyses_table, content_hash, owner=event["executionArn"])
-            logger.info("Image held: the daily limit of analyses is reached")
+        answer = ask_rekognition(event, stored.version_id, facts["contentHash"])
+        if answer is None:
             return {"outcome": "held"}
-        count("RekognitionCall")
-        answer = recognizer.recognize(bucket, event["key"], stored.version_id)
         if isinstance(answer, Rejection):
-            analyses.give_up(analyses_table, content_hash, owner=event["executionArn"])
             return _rejected(facts, answer)
         recognition = answer
-        analyses.finish(analyses_table, content_hash, recognition)
     policy = current_policy()
     decision = decide(recognition.labels, policy)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
@@ -85,9 +79,28 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def daily_limit() -> int:
-    """Images a day that may be analysed; 0: no limit."""
-    return int(settings.required("DAILY_ANALYSIS_LIMIT"))
+def ask_rekognition(event: Event, version_id: str, content_hash: str) -> Recognition | Rejection | None:
+    """What Rekognition says of an object version, stored for the same bytes; None above the daily limit of analyses.
+
+    Without an answer to store, the lease on the bytes ends, so that others may ask. Raises what `recognize` raises.
+    """
+    table, owner = settings.required("ANALYSES_TABLE_NAME"), event["executionArn"]
+    limit = 0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT"))
+    if not analyses.spend(table, limit):
+        analyses.give_up(table, content_hash, owner)
+        logger.info("Image held: the daily limit of analyses is reached")
+        return None
+    try:
+        answer = recognizer.recognize(settings.required("IMAGE_BUCKET_NAME"), event["key"], version_id)
+    except ThrottledError:
+        analyses.take_back(table, limit)
+        raise
+    if isinstance(answer, Rejection):
+        analyses.give_up(table, content_hash, owner)
+    else:
+        count("RekognitionCall")
+        analyses.finish(table, content_hash, answer)
+    return answer
 
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
@@ -105,11 +118,6 @@ def current_policy() -> Policy:
     """
     name = settings.required("POLICY_PARAMETER_NAME")
     try:
-        numbers = json.loads(get_parameter(name, max_age=POLICY_CACHED_SECONDS))
-        return Policy(**numbers)
+        return Policy.from_json(get_parameter(name, max_age=POLICY_CACHED_SECONDS))
     except GetParameterError as error:  # Powertools' name for whatever went wrong
         raise translate(error.__context__, f"ssm:GetParameter {name}") from error
-    except (TypeError, ValueError) as error:
-        raise PolicyInvalidError(
-            f'The policy parameter {name} must hold JSON like {{"minimum": 80, "margin": 15, "floor": 50}}.'
-        ) from error

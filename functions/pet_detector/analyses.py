@@ -7,6 +7,7 @@ counts the analyses (the spend brake).
 
 from __future__ import annotations
 
+import contextlib
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -18,7 +19,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from pet_detector.aws_errors import refused_item, translated
-from pet_detector.errors import AnalysisInProgressError
+from pet_detector.errors import AnalysisInProgressError, PetDetectorError
 from pet_detector.models import Label
 from pet_detector.recognizer import Recognition
 
@@ -119,7 +120,8 @@ def give_up(table: str, content_hash: str, owner: str) -> None:
 def spend(table: str, limit: int) -> bool:
     """Count one image to be analysed today (UTC). False: `limit` were counted already, and this one was not.
 
-    `limit` 0 switches the brake off, and costs no call. A retry counts again: the brake errs on the side of the purse.
+    `limit` 0 switches the brake off, and costs no call. A retry counts again, as the call that failed may be billed;
+    one that was throttled is not (`take_back`).
     """
     if limit == 0:
         return True
@@ -140,6 +142,19 @@ def spend(table: str, limit: int) -> bool:
             refused_item(error)
             return False
     return True
+
+
+def take_back(table: str, limit: int) -> None:
+    """Count one image less, as Rekognition refused the call that was counted. Never raises: then it stays counted."""
+    if limit == 0:
+        return
+    with contextlib.suppress(PetDetectorError), translated("dynamodb:UpdateItem Analyses"):
+        _client().update_item(
+            TableName=table,
+            Key=_counter_of_today(),
+            UpdateExpression="ADD Images :less",
+            ExpressionAttributeValues={":less": {"N": "-1"}},
+        )
 
 
 def spent(table: str) -> int:

@@ -12,7 +12,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from pet_detector.errors import PolicyInvalidError
 from pet_detector.observability import logger
+from pet_detector.policy import Policy
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -40,7 +42,7 @@ _last: tuple[float, dict[str, bool]] | None = None
 
 
 def check(*, bucket: str, table: str, workflow_arn: str, policy_parameter: str) -> dict[str, bool]:
-    """Which parts answer: storage, records, workflow, policy. At most CACHED_SECONDS old. Raises nothing."""
+    """Which parts can be used: storage, records, workflow, policy. At most CACHED_SECONDS old. Raises nothing."""
     global _last
     if _last and time.monotonic() - _last[0] < CACHED_SECONDS:
         return _last[1]
@@ -49,7 +51,7 @@ def check(*, bucket: str, table: str, workflow_arn: str, policy_parameter: str) 
         "storage": lambda: s3.head_bucket(Bucket=bucket),
         "records": lambda: dynamodb.describe_table(TableName=table),
         "workflow": lambda: states.describe_state_machine(stateMachineArn=workflow_arn),
-        "policy": lambda: ssm.get_parameter(Name=policy_parameter),
+        "policy": lambda: Policy.from_json(ssm.get_parameter(Name=policy_parameter)["Parameter"]["Value"]),
     }
     with ThreadPoolExecutor(len(probes)) as pool:
         answers = dict(zip(probes, pool.map(_answers, probes, probes.values()), strict=True))
@@ -60,7 +62,7 @@ def check(*, bucket: str, table: str, workflow_arn: str, policy_parameter: str) 
 def _answers(part: str, probe: Callable[[], object]) -> bool:
     try:
         probe()
-    except (ClientError, BotoCoreError) as error:
+    except (ClientError, BotoCoreError, PolicyInvalidError) as error:
         logger.error("A dependency is down", part=part, error=type(error).__name__)
         return False
     return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -38,6 +39,16 @@ class Policy:
                 f"The detection policy needs {LOWEST_FLOOR:g} <= floor < minimum <= 100 and 0 <= margin <= 100; "
                 f"it has floor {self.floor:g}, minimum {self.minimum:g}, margin {self.margin:g}."
             )
+
+    @classmethod
+    def from_json(cls, text: str) -> Policy:
+        """The policy that an SSM parameter spells. Raises PolicyInvalidError when it cannot be used."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise PolicyInvalidError(
+                'The policy parameter must hold JSON like {"minimum": 80, "margin": 15, "floor": 50}.'
+            ) from error
 
     @property
     def version(self) -> str:

@@ -149,7 +149,7 @@ def _start(application: Application, finding: Finding, now: datetime) -> bool:
         received=finding.modified,
         restart=finding.action is Action.RELEASE,
     )
-    logger.info("Image started again", image_id=finding.image_id, started=started)
+    logger.info("Image started again", image_id=finding.image_id, execution_name=name, started=started)
     return started
 
 

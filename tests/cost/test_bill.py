@@ -44,12 +44,12 @@ def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
         ("S3 requests", 2 * 5 + 4 * 0.4),
         ("API Gateway", 3 * 3.5),
         ("EventBridge", 3.0),
-        ("SNS", 0.025),
+        ("SNS", 0.05 * 20.5),
         ("X-Ray", 2.0),
         ("S3 storage", 546.55),  # 1,953.125 GB for 12 1/6 months at 0.023
         # 11.444 GB of records at 0.25, 2.861 GB of backup at 0.20, both 12 1/6 months; 0.954 GB for 3 months at 0.25
         ("DynamoDB storage", 34.81 + 6.962 + 0.715),
-        ("CloudWatch Logs", 2.861 * (0.5 + 3 * 0.03)),  # GB, kept for 3 months
+        ("CloudWatch Logs", 7.629 * (0.5 + 3 * 0.03)),  # GB, kept for 3 months
     ],
 )
 def test_a_line_is_what_it_is_by_hand(line: str, dollars: float) -> None:
@@ -89,6 +89,7 @@ def test_lines_are_the_dearest_first_and_the_total_is_their_sum() -> None:
         ("s3_get", "S3 requests"),
         ("s3_storage_gb_month", "S3 storage"),
         ("sns_publish", "SNS"),
+        ("sns_email", "SNS"),
         ("api_request", "API Gateway"),
         ("eventbridge_s3_event", "EventBridge"),
         ("logs_gb", "CloudWatch Logs"),
@@ -124,7 +125,7 @@ def test_uncertain_images_cost_a_transition_a_notice_and_its_writes() -> None:
     none, all_of_them = _dollars(Load(uncertain=0.0, retried=0.0)), _dollars(Load(uncertain=1.0, retried=0.0))
 
     assert all_of_them["Step Functions"] - none["Step Functions"] == pytest.approx(25)
-    assert all_of_them["SNS"] - none["SNS"] == pytest.approx(0.5)
+    assert all_of_them["SNS"] - none["SNS"] == pytest.approx(20.5)
     assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(12 * 0.625)
 
 

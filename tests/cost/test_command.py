@@ -52,6 +52,28 @@ def test_prints_the_bill_line_by_line_without_a_deployment() -> None:
         assert text in result.stdout
 
 
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--size", "nan"], "'nan' is no size: give megabytes, above 0 and at most 15."),
+        (["--size", "inf"], "'inf' is no size"),
+        (["--size", "0"], "'0' is no size"),
+        (["--size", "15.1"], "'15.1' is no size"),
+        (["--days", "3"], "--days needs --actual."),
+        (["--actual", "--images", "5"], "--images has no effect with --actual."),
+        (["--actual", "--type", "EXPRESS"], "--type has no effect with --actual."),
+        (["--actual", "--uncertain", "5%"], "--uncertain has no effect with --actual."),
+        (["--actual", "--markdown"], "--markdown has no effect with --actual."),
+        (["--markdown", "--json"], "--json has no effect with --markdown."),
+    ],
+)
+def test_what_cannot_be_and_what_has_no_effect_is_refused(arguments: list[str], sentence: str) -> None:
+    result = _petdetect("cost", *arguments)
+
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert sentence in result.stderr
+
+
 def test_the_options_change_the_load() -> None:
     result = _petdetect(
         "cost", "--images", "1000", "--size", "0.5", "--uncertain", "20%", "--type", "EXPRESS", "--json"

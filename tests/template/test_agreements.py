@@ -39,7 +39,7 @@ def test_who_waits_for_a_lease_waits_longer_than_it_lasts() -> None:
 
 
 def test_a_cause_is_cut_at_the_same_place() -> None:
-    lengths = re.findall(r"\$substring\(\$failure\.Cause, 0, (\d+)\)", MACHINE.text)
+    lengths = re.findall(r"\$substring\(\$states\.errorOutput\.Cause, 0, (\d+)\)", MACHINE.text)
     assert lengths
     assert {int(length) for length in lengths} == {catalogue.CAUSE_LENGTH}
 

@@ -11,7 +11,17 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from pet_detector import analyses
-from pet_detector.analyses import COUNTER_KEPT_SECONDS, KEPT_SECONDS, LEASE_SECONDS, begin, finish, give_up, spend
+from pet_detector.analyses import (
+    COUNTER_KEPT_SECONDS,
+    KEPT_SECONDS,
+    LEASE_SECONDS,
+    begin,
+    finish,
+    give_up,
+    spend,
+    spent,
+    take_back,
+)
 from pet_detector.errors import (
     AccessDeniedError,
     AnalysisInProgressError,
@@ -203,6 +213,20 @@ def test_a_raised_limit_lets_more_through_on_the_same_day() -> None:
     spend(ANALYSES, 1)
     assert spend(ANALYSES, 2)
     assert not spend(ANALYSES, 2)
+
+
+def test_what_was_refused_by_rekognition_is_taken_back() -> None:
+    assert spend(ANALYSES, 1)
+    take_back(ANALYSES, 1)
+    assert spent(ANALYSES) == 0
+    assert spend(ANALYSES, 1)
+
+
+@pytest.mark.parametrize(("limit", "calls"), [(0, 0), (5, 1)])
+def test_to_take_back_costs_nothing_without_a_limit_and_never_hides_why_it_was_needed(limit: int, calls: int) -> None:
+    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException") as fault:
+        take_back(ANALYSES, limit)
+    assert fault.happened == calls
 
 
 def test_the_next_day_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:

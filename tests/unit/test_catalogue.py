@@ -181,7 +181,7 @@ class Image:
         }
         if self.animal:
             texts |= {"DetectedAnimal": self.animal.value, "AnimalShard": f"{self.animal.value}#{shard}"}
-        return {name: {"S": text} for name, text in texts.items()}
+        return {name: {"S": text} for name, text in texts.items()} | {"ExpiresAt": {"N": str(2**33)}}
 
     def matches(self, query: Query) -> bool:
         return (

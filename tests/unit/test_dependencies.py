@@ -12,7 +12,7 @@ from botocore.exceptions import ConnectTimeoutError
 from pet_detector import dependencies
 from pet_detector.dependencies import CACHED_SECONDS, check
 
-from .cloud import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW
+from .cloud import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
 
 ALL = {"storage": True, "records": True, "workflow": True, "policy": True}
 
@@ -39,6 +39,13 @@ def test_all_is_well_when_every_part_answers() -> None:
 )
 def test_the_part_that_is_missing_is_down_and_no_other(changed: dict[str, str], part: str) -> None:
     assert ask(**changed) == ALL | {part: False}
+
+
+@pytest.mark.usefixtures("workflow")
+@pytest.mark.parametrize("value", ["no JSON", '{"minimum": 101}'])
+def test_a_policy_that_nobody_can_use_is_down(aws: Cloud, value: str) -> None:
+    aws.set_policy(value)
+    assert ask() == ALL | {"policy": False}
 
 
 @pytest.mark.usefixtures("policy", "workflow")
