@@ -5,19 +5,14 @@ from __future__ import annotations
 import hashlib
 from typing import Any, NotRequired, TypedDict
 
-from aws_lambda_powertools.utilities.parameters import GetParameterError, get_parameter
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import analyses, image_format, images, recognizer, settings
-from pet_detector.aws_errors import translate
-from pet_detector.errors import ThrottledError
+from pet_detector import analyses, image_format, images, policy_parameter, recognizer, settings
+from pet_detector.errors import PetDetectorError, ServiceError, ThrottledError
 from pet_detector.models import Rejection
 from pet_detector.observability import bind, count, logger
-from pet_detector.policy import Policy, decide
+from pet_detector.policy import decide
 from pet_detector.recognizer import Recognition
-
-# How long a change of the policy parameter may take to be seen; saves an SSM call for every image of a busy minute.
-POLICY_CACHED_SECONDS = 60
 
 
 class Event(TypedDict):
@@ -62,7 +57,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         if isinstance(answer, Rejection):
             return _rejected(facts, answer)
         recognition = answer
-    policy = current_policy()
+    policy = policy_parameter.current(settings.required("POLICY_PARAMETER_NAME"))
     decision = decide(recognition.labels, policy)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
     return facts | {
@@ -92,8 +87,11 @@ def ask_rekognition(event: Event, version_id: str, content_hash: str) -> Recogni
         return None
     try:
         answer = recognizer.recognize(settings.required("IMAGE_BUCKET_NAME"), event["key"], version_id)
-    except ThrottledError:
-        analyses.take_back(table, limit)
+    except PetDetectorError as error:
+        if isinstance(error, ThrottledError):
+            analyses.take_back(table, limit)
+        if not isinstance(error, ServiceError):  # certainly no answer: nobody needs to wait for it
+            analyses.give_up(table, content_hash, owner)
         raise
     if isinstance(answer, Rejection):
         analyses.give_up(table, content_hash, owner)
@@ -108,16 +106,3 @@ def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
     # What is not a JPEG or PNG is kept under a name that no browser will try to show.
     defaults = {"contentHash": "", "imageFormat": "unknown", "extension": "bin"}
     return defaults | facts | {"outcome": "rejected", "reasonCode": rejection.code.value, "reason": rejection.reason}
-
-
-def current_policy() -> Policy:
-    """The policy in the SSM parameter, `{"minimum": 80, "margin": 15, "floor": 50}`, cached for a minute.
-
-    Raises PolicyInvalidError when the parameter is missing or cannot be used: better no decision than a wrong one;
-    and ThrottledError, ServiceError or AccessDeniedError when it cannot be read.
-    """
-    name = settings.required("POLICY_PARAMETER_NAME")
-    try:
-        return Policy.from_json(get_parameter(name, max_age=POLICY_CACHED_SECONDS))
-    except GetParameterError as error:  # Powertools' name for whatever went wrong
-        raise translate(error.__context__, f"ssm:GetParameter {name}") from error

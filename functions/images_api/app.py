@@ -14,11 +14,13 @@ from pet_detector import catalogue, dependencies, http_api, images, settings
 from pet_detector.catalogue import Query, Record
 from pet_detector.errors import RequestError
 from pet_detector.models import Animal, Status
+from pet_detector.notices import printable
 from pet_detector.observability import logger
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_TOKEN_LENGTH = 1024
+FILTERS = ("animal", "status", "from", "to", "limit", "nextToken")
 
 Word = TypeVar("Word", bound=StrEnum)  # Python 3.11 has no other spelling
 
@@ -88,6 +90,8 @@ def one_image(image_id: str) -> Response[str]:
 def all_images() -> Response[str]:
     """Records, newest first, filtered by animal, status, from and to; `nextToken` is null at the end."""
     parameters = app.current_event.query_string_parameters
+    if unknown := sorted(parameters.keys() - FILTERS):
+        raise RequestError(400, "INVALID_FILTER", f"There is no parameter {unknown[0]}: use {', '.join(FILTERS)}.")
     query = Query(
         animal=choice(Animal, "animal", parameters.get("animal")),
         status=choice(Status, "status", parameters.get("status")),
@@ -107,7 +111,10 @@ def all_images() -> Response[str]:
 
 def visible(record: Record) -> dict[str, Any]:
     """The part of a record that clients see, under the API's names."""
-    return {ours: record[name] for name, ours in _FIELDS.items() if name in record}
+    shown = {ours: record[name] for name, ours in _FIELDS.items() if name in record}
+    if "fileName" in shown:  # of an object that came straight into S3 it may be anything
+        shown["fileName"] = printable(shown["fileName"]) or "image"
+    return shown
 
 
 def choice(words: type[Word], name: str, text: str | None) -> Word | None:

@@ -51,7 +51,7 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
     """
     now = int(time.time())
     with translated("dynamodb:UpdateItem Analyses"):
-        newest = _client().get_item(TableName=table, Key={"ContentHash": {"S": _NEWEST_MODEL}}).get("Item", {})
+        newest = _newest_model(table)
         try:
             _client().update_item(
                 TableName=table,
@@ -90,7 +90,7 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
     version = {"S": recognition.model_version}
     with translated("dynamodb:PutItem Analyses"):
         # This order: labels of a version that is not known as the newest would be asked for again.
-        _client().put_item(TableName=table, Item={"ContentHash": {"S": _NEWEST_MODEL}, "ModelVersion": version})
+        _note_model(table, recognition.model_version)
         _client().put_item(
             TableName=table,
             Item={
@@ -100,6 +100,31 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
                 "ExpiresAt": {"N": str(int(time.time()) + KEPT_SECONDS)},
             },
         )
+
+
+def _newest_model(table: str) -> dict[str, Any]:
+    key = {"ContentHash": {"S": _NEWEST_MODEL}}
+    return dict(_client().get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {}))
+
+
+def _note_model(table: str, version: str) -> None:
+    """Remember a model's version unless a newer one is known: while AWS rolls one out, both of them answer."""
+    order = {"N": str(_order(version))}
+    try:
+        _client().put_item(
+            TableName=table,
+            Item={"ContentHash": {"S": _NEWEST_MODEL}, "ModelVersion": {"S": version}, "ModelOrder": order},
+            ConditionExpression="attribute_not_exists(ModelOrder) OR ModelOrder <= :order",
+            ExpressionAttributeValues={":order": order},
+        )
+    except ClientError as error:
+        refused_item(error)
+
+
+def _order(version: str) -> int:
+    """A number that is larger for newer versions, such as "3.0"; 0 for one of another form."""
+    major, _, minor = version.partition(".")
+    return int(major) * 1000 + int(minor) if major.isdecimal() and minor.isdecimal() else 0
 
 
 def give_up(table: str, content_hash: str, owner: str) -> None:
@@ -153,7 +178,8 @@ def take_back(table: str, limit: int) -> None:
             TableName=table,
             Key=_counter_of_today(),
             UpdateExpression="ADD Images :less",
-            ExpressionAttributeValues={":less": {"N": "-1"}},
+            ConditionExpression="Images > :none",  # a day that began since has nothing to take back
+            ExpressionAttributeValues={":less": {"N": "-1"}, ":none": {"N": "0"}},
         )
 
 

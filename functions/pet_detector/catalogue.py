@@ -131,6 +131,14 @@ class Query:
     since: str | None = None
     until: str | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no record can ever match: what has no animal yet, or an uncertain cat (it is filed as other)."""
+        if self.animal is None:
+            return False
+        without_animal = self.status in (Status.UPLOADING, Status.REJECTED)
+        return without_animal or (self.status is Status.NEEDS_REVIEW and self.animal is not Animal.OTHER)
+
     def spread(self) -> tuple[str, str, str]:
         """-> (index, its partition key attribute, prefix of the partition key's values)."""
         # With both, the index that holds fewer records of no interest: a cat that waits for a review is rare.
@@ -156,6 +164,8 @@ def list_images(table: str, query: Query, limit: int, token: str | None = None) 
     consistent. Raises RequestError for a token that is not of this listing.
     """
     before = _open_token(token, query) if token else None
+    if query.is_empty:
+        return Page([], None)
     with translated("dynamodb:Query"):
         shards = [_query_shard(table, query, str(shard), limit + 1, before) for shard in range(SHARDS)]
     merged = heapq.merge(*shards, key=lambda record: str(record["ListedAt"]), reverse=True)
@@ -184,8 +194,10 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
         arguments["FilterExpression"] = f"{'ProcessingStatus' if by_animal else 'DetectedAnimal'} = :other"
         values[":other"] = query.status.value if by_animal else query.animal.value
     arguments["ExpressionAttributeValues"] = {name: _serialize(value) for name, value in values.items()}
+    # DynamoDB filters what it has read: small pages would find little, with a round trip each.
+    size = 1000 if "FilterExpression" in arguments else limit + 1
     records: list[Record] = []
-    for page in _client().get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": limit + 1}):
+    for page in _client().get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": size}):
         items = [item for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
         records += [plain(item) for item in items if not _is_forgotten(item)]
         if len(records) >= limit:

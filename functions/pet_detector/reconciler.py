@@ -24,6 +24,7 @@ from enum import StrEnum
 
 from pet_detector import catalogue, executions, images, notices, notifier
 from pet_detector.catalogue import Record
+from pet_detector.errors import PetDetectorError
 from pet_detector.images import InputVersion
 from pet_detector.models import Status
 from pet_detector.observability import logger
@@ -72,6 +73,7 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     started: int = 0
     closed: int = 0
+    error: PetDetectorError | None = None  # why not all of it was done: the last of its errors
 
     @property
     def gap(self) -> int:
@@ -83,8 +85,8 @@ def reconcile(application: Application, older_than: timedelta, *, dry_run: bool 
     """Find what should be finished and is not, and start or close it (not in a `dry_run`).
 
     `older_than` is the age from which an upload should be finished. Running it twice at the same time does no harm:
-    executions start under one name an hour, and the claim has one winner. Raises the errors of AWS; what was done by
-    then stays done.
+    executions start under one name an hour, and the claim has one winner. What cannot be started or closed does not
+    keep the rest from it: see `Report.error`. Raises the errors of AWS when it cannot look.
     """
     now = datetime.now(UTC)
     report = Report()
@@ -92,19 +94,24 @@ def reconcile(application: Application, older_than: timedelta, *, dry_run: bool 
         report.findings.append(finding)
         if dry_run:
             continue
-        if finding.action in (Action.START, Action.RELEASE) and report.started < MAX_STARTS:
-            report.started += _start(application, finding, now)
-        elif finding.action is Action.CLOSE:
-            report.closed += _close(application, finding)
+        try:
+            if finding.action in (Action.START, Action.RELEASE) and report.started < MAX_STARTS:
+                report.started += _start(application, finding, now)
+            elif finding.action is Action.CLOSE:
+                report.closed += _close(application, finding, now)
+        except PetDetectorError as error:
+            logger.exception("Finding not taken up", image_id=finding.image_id, action=finding.action.value)
+            report.error = error
     return report
 
 
 def _findings(application: Application, now: datetime, older_than: timedelta) -> Iterator[Finding]:
     seen: set[str] = set()
     for version in images.input_versions(application.bucket):
-        if version.modified > now - older_than:
-            continue
         image_id = images.image_id_of(version.key, version.version_id)
+        if version.modified > now - older_than:  # too young to look up, but there
+            seen |= {image_id, images.hashed_image_id(version.key, version.version_id)}
+            continue
         record = catalogue.find(application.table, image_id)
         if record and _is_of_another_version(record, version):
             image_id = images.hashed_image_id(version.key, version.version_id)
@@ -131,11 +138,15 @@ def _action(record: Record | None, now: datetime) -> Action:
     if record is None or record["ProcessingStatus"] == Status.UPLOADING:
         return Action.START
     if record["ProcessingStatus"] == Status.PROCESSING:
-        dead = record["ClaimedAt"] < catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
-        return Action.START if dead else Action.WAIT
+        return Action.START if _is_dead(record, now) else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
         return Action.RELEASE if record["UpdatedAt"][:10] < catalogue.spelled(now)[:10] else Action.LEAVE
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
+
+
+def _is_dead(record: Record, now: datetime) -> bool:
+    """Whether the claim is older than an execution can run."""
+    return bool(record["ClaimedAt"] < catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS)))
 
 
 def _start(application: Application, finding: Finding, now: datetime) -> bool:
@@ -153,10 +164,10 @@ def _start(application: Application, finding: Finding, now: datetime) -> bool:
     return started
 
 
-def _close(application: Application, finding: Finding) -> bool:
+def _close(application: Application, finding: Finding, now: datetime) -> bool:
     record = catalogue.find(application.table, finding.image_id)
-    if record is None or record["ProcessingStatus"] != Status.PROCESSING:
-        return False
+    if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_dead(record, now):
+        return False  # it was closed, or started again, since the listing
     execution = record["ExecutionArn"]
     error, cause = "ExecutionLost", "The execution ended without a word, and the object is not under input/ any more."
     notice = notices.failed_image(

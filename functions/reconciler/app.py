@@ -32,4 +32,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
     report = reconciler.reconcile(application, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
     count("ReconcileGap", report.gap)
     logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed)
+    if report.error:
+        raise report.error
     return {"gap": report.gap, "started": report.started, "closed": report.closed}

@@ -16,6 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector import catalogue, http_api, images, settings
 from pet_detector.errors import RequestError
+from pet_detector.models import Status
 from pet_detector.observability import logger
 
 EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png"}
@@ -50,7 +51,10 @@ class Upload:
 
 @app.post("/upload")
 def upload() -> Response[str]:
-    """201 with a form, or 202 when the picture came with the request. 409 when an Idempotency-Key is used again."""
+    """201 with a form, or 202 when the picture came with the request; 200 when the picture is here already.
+
+    409 when an Idempotency-Key is used again for another request.
+    """
     request = parse(app.current_event.body)
     caller = http_api.caller_of(app)
     image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), caller)
@@ -68,16 +72,17 @@ def upload() -> Response[str]:
         raise RequestError(
             409, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was sent with another request; choose a new key."
         )
+    body = {"imageId": image_id, "status": record["ProcessingStatus"]}
+    if record["ProcessingStatus"] != Status.UPLOADING:  # a repeated request: another object would be another image
+        return http_api.answer(200, body)
     bucket = settings.required("IMAGE_BUCKET_NAME")
     key = f"{images.INPUT_FOLDER}/{image_id}.{EXTENSIONS[request.content_type]}"
-    body = {"imageId": image_id, "status": record["ProcessingStatus"]}
     if request.data is None:
         form = images.upload_form(bucket, key, request.content_type, correlation_id)
         logger.info("Upload form handed out")
         return http_api.answer(201, body | {"upload": form, "expiresInSeconds": images.UPLOAD_LINK_SECONDS})
-    if record["ProcessingStatus"] == "uploading":  # a repeated request finds the picture stored, perhaps even filed
-        images.store(bucket, key, request.data, request.content_type, correlation_id)
-        logger.info("Image stored")
+    images.store(bucket, key, request.data, request.content_type, correlation_id)
+    logger.info("Image stored")
     return http_api.answer(202, body)
 
 

@@ -128,7 +128,7 @@ def test_the_same_inline_request_again_changes_nothing(application: Application,
     request = inline("inline.png", "image/png", image.content)
     answer = application.call("POST", "/upload", request, headers=once(image.content))
 
-    assert (answer.status, answer.json) == (202, {"imageId": image.id, "status": "completed"})
+    assert (answer.status, answer.json) == (200, {"imageId": image.id, "status": "completed"})
     assert application.item(image.id) == before
     assert len(application.versions(image.id)) == 1
     assert len(application.executions(image.id)) == 1

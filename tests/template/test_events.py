@@ -13,15 +13,23 @@ from typing import Any
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.parameters import clear_caches
-from aws_lambda_powertools.utilities.parameters.base import DEFAULT_PROVIDERS
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from moto import mock_aws
 
 from local.samples import SAMPLES
-from pet_detector import analyses, catalogue, dependencies, executions, images, notices, prices, recognizer
+from pet_detector import (
+    analyses,
+    catalogue,
+    dependencies,
+    executions,
+    images,
+    notices,
+    policy_parameter,
+    prices,
+    recognizer,
+)
 from pet_detector.models import Label
 
 from .shipped import EVENTS, invoked_function, machines, references, resources, source
@@ -83,11 +91,9 @@ class Aws:
 
 def forget_clients() -> None:
     """Clients are kept by the functions, and belong to the AWS that was there when they were made."""
-    for module in (analyses, catalogue, executions, images, notices, recognizer):
+    for module in (analyses, catalogue, executions, images, notices, policy_parameter, recognizer):
         module._client.cache_clear()
     dependencies._last = None
-    clear_caches()
-    DEFAULT_PROVIDERS.clear()
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import boto3
 import pytest
-from aws_lambda_powertools.utilities.parameters import clear_caches
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 from moto import mock_aws
@@ -20,10 +19,10 @@ from . import cloud
 # The API functions build their routers when they are imported.
 os.environ.setdefault("ALLOWED_ORIGIN", cloud.ORIGIN)
 
-from pet_detector import analyses, catalogue, dependencies, executions, images, notices, recognizer
+from pet_detector import analyses, catalogue, dependencies, executions, images, notices, policy_parameter, recognizer
 from pet_detector.observability import logger
 
-BOUNDARIES: tuple[Any, ...] = (analyses, catalogue, executions, images, notices, recognizer)
+BOUNDARIES: tuple[Any, ...] = (analyses, catalogue, executions, images, notices, policy_parameter, recognizer)
 
 # One session for all tests: it reads botocore's service descriptions once.
 _SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)
@@ -64,7 +63,6 @@ def _forget() -> None:
         boundary._client.cache_clear()
     dependencies._last = None
     dependencies._clients.cache_clear()
-    clear_caches()  # type: ignore[no-untyped-call]
 
 
 @pytest.fixture(autouse=True)

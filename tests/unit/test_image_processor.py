@@ -7,17 +7,15 @@ import json
 from typing import Any
 
 import pytest
-from aws_lambda_powertools.utilities.parameters.constants import DEFAULT_PROVIDERS
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
-from image_processor.app import current_policy, lambda_handler
+from image_processor.app import lambda_handler
+from pet_detector import policy_parameter
 from pet_detector.errors import (
-    AccessDeniedError,
     AnalysisInProgressError,
     ImageNotFoundError,
     PetDetectorError,
-    PolicyInvalidError,
     ServiceError,
     SettingMissingError,
     ThrottledError,
@@ -26,7 +24,7 @@ from pet_detector.image_format import MAX_BYTES
 from pet_detector.models import Label
 from pet_detector.policy import Policy, decide
 
-from .cloud import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, POLICY_PARAMETER, Cloud, refusal
+from .cloud import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
 from .pictures import jpeg, png
 
 pytestmark = pytest.mark.usefixtures("policy")
@@ -210,7 +208,7 @@ def test_a_stored_answer_is_judged_by_the_policy_of_today(
     sees(rekognition, version, Cat=85.0)
     assert lambda_handler(event(version), context)["animal"] == "cat"
     aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
-    DEFAULT_PROVIDERS["ssm"].clear_cache()
+    policy_parameter._client().clear_cache()
     again = lambda_handler(event(version), context)
     assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
 
@@ -219,8 +217,8 @@ def test_of_two_executions_with_the_same_bytes_one_asks_and_the_other_waits(
     aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     version, _ = aws.put(KEY, jpeg())
-    rekognition.add_client_error("detect_labels", "ThrottlingException")
-    with pytest.raises(ThrottledError):
+    rekognition.add_client_error("detect_labels", "InternalServerError")
+    with pytest.raises(ServiceError):
         lambda_handler(event(version), context)
     with pytest.raises(AnalysisInProgressError):
         lambda_handler(event(version, execution=EXECUTION + "2"), context)
@@ -229,6 +227,18 @@ def test_of_two_executions_with_the_same_bytes_one_asks_and_the_other_waits(
     assert lambda_handler(event(version), context)["reused"] is False  # the owner's next attempt
     assert lambda_handler(event(version, execution=EXECUTION + "2"), context)["reused"] is True
     assert asked(capsys) == 1
+
+
+def test_nobody_waits_for_an_execution_that_was_throttled(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    rekognition.add_client_error("detect_labels", "ThrottlingException")
+    with pytest.raises(ThrottledError):
+        lambda_handler(event(version), context)
+    sees(rekognition, version, Dog=99.0)
+    assert lambda_handler(event(version, execution=EXECUTION + "2"), context)["reused"] is False
+    assert lambda_handler(event(version), context)["reused"] is True
 
 
 def test_what_rekognition_cannot_read_is_no_stored_answer(
@@ -292,53 +302,3 @@ def test_without_a_limit_nothing_is_counted(aws: Cloud, rekognition: Stubber, co
     sees(rekognition, version, Cat=99.0)
     lambda_handler(event(version), context)
     assert counters(aws) == []
-
-
-# --- The policy parameter ---------------------------------------------------------------------------------------------
-
-
-def test_the_policy_comes_from_the_parameter(aws: Cloud) -> None:
-    aws.set_policy({"minimum": 90, "margin": 5.5, "floor": 40})
-    assert current_policy() == Policy(90, 5.5, 40)
-
-
-def test_the_policy_is_read_once_a_minute(aws: Cloud) -> None:
-    current_policy()
-    aws.set_policy({"minimum": 90})
-    assert current_policy() == Policy()
-
-
-@pytest.mark.parametrize(
-    "value",
-    ["no JSON", "[80, 15, 50]", '"80"', "null", "80", '{"minimum": "80"}', '{"maximum": 80}', '{"floor": 90}', "{,}"],
-)
-def test_a_parameter_that_cannot_be_used_is_no_decision(aws: Cloud, value: str) -> None:
-    aws.set_policy(value)
-    with pytest.raises(PolicyInvalidError) as found:
-        current_policy()
-    assert "policy" in str(found.value)
-
-
-def test_a_missing_parameter_is_no_decision(aws: Cloud) -> None:
-    aws.ssm.delete_parameter(Name=POLICY_PARAMETER)
-    with pytest.raises(PolicyInvalidError, match=POLICY_PARAMETER):
-        current_policy()
-
-
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("ThrottlingException", ThrottledError),
-        ("AccessDeniedException", AccessDeniedError),
-        ("InternalServerError", ServiceError),
-    ],
-)
-def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
-    aws: Cloud, code: str, kind: type[PetDetectorError]
-) -> None:
-    current_policy()
-    provider = DEFAULT_PROVIDERS["ssm"]
-    provider.clear_cache()
-    with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
-        current_policy()
-    assert type(found.value) is kind

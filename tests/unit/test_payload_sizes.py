@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.engine import REPOSITORY
-from pet_detector import analyses, image_format, images, recognizer
+from pet_detector import analyses, image_format, images, policy_parameter, recognizer
 from pet_detector.models import ImageFormat, ImageHeader
 from pet_detector.policy import Policy
 
@@ -170,7 +170,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, name: str, cat: float, data: bytes 
     monkeypatch.setattr(recognizer, "_client", lambda: Rekognition(name, cat))
     monkeypatch.setattr(analyses, "begin", lambda *_, **__: None)
     monkeypatch.setattr(analyses, "finish", lambda *_: None)
-    monkeypatch.setattr(image_processor, "current_policy", lambda: Policy(80.123456, 15.123456, 50.123456))
+    monkeypatch.setattr(policy_parameter, "current", lambda _: Policy(80.123456, 15.123456, 50.123456))
     known: dict[str, Any] = {
         name: {"SS": [f"{EXECUTION}{n}" for n in range(RESTARTS)]} for name in ("Executions", "Notices")
     }

@@ -206,8 +206,9 @@ def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -
 @pytest.mark.parametrize("code", ["Throttled", "InternalError"])
 def test_a_notice_that_sns_refused_is_sent_by_the_next_run(aws: Cloud, code: str) -> None:
     record(aws, "processing")
-    with refusal(notices._client(), "Publish", code), pytest.raises(PetDetectorError):
-        reconcile(APPLICATION, OVERDUE)
+    with refusal(notices._client(), "Publish", code):
+        report = reconcile(APPLICATION, OVERDUE)
+    assert (report.closed, isinstance(report.error, PetDetectorError)) == (0, True)
     assert reconcile(APPLICATION, OVERDUE).closed == 1
     assert len(aws.notices()) == 1
 
@@ -298,8 +299,32 @@ def test_what_was_done_before_a_failure_stays_done(aws: Cloud) -> None:
     with refusal(catalogue._client(), "Query", "ThrottlingException"), pytest.raises(ThrottledError):
         reconcile(APPLICATION, OVERDUE)
     assert list(aws.started()) == [name_of()]
-    with refusal(executions._client(), "StartExecution", "AccessDeniedException"), pytest.raises(AccessDeniedError):
-        reconcile(APPLICATION, OVERDUE)
+
+
+def test_what_cannot_be_started_does_not_keep_the_rest_from_its_end(aws: Cloud) -> None:
+    stored(aws)
+    record(aws, "processing", image_id="1" * 32)
+    with refusal(executions._client(), "StartExecution", "AccessDeniedException"):
+        report = reconcile(APPLICATION, OVERDUE)
+    assert (report.gap, report.started, report.closed) == (2, 0, 1)
+    assert isinstance(report.error, AccessDeniedError)
+
+
+def test_an_object_that_is_too_young_to_be_overdue_keeps_its_record_open(aws: Cloud) -> None:
+    stored(aws)
+    record(aws, "processing")
+    assert reconcile(APPLICATION, timedelta(days=3)).findings == []
+    assert aws.item()["ProcessingStatus"]["S"] == "processing"
+
+
+def test_what_was_claimed_again_since_the_listing_is_not_closed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    record(aws, "processing")
+    listed = list(catalogue.abandoned(TABLE, "9"))
+    record(aws, "processing", ClaimedAt=ago(minutes=1))
+    monkeypatch.setattr(catalogue, "abandoned", lambda *_: iter(listed))
+    assert reconcile(APPLICATION, OVERDUE).closed == 0
+    assert aws.item()["ProcessingStatus"]["S"] == "processing"
+    assert aws.notices() == []
 
 
 # --- The function -----------------------------------------------------------------------------------------------------

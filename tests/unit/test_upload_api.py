@@ -171,8 +171,17 @@ def test_a_repeated_request_tells_how_far_the_image_is_and_stores_nothing_again(
     aws.s3.delete_object(Bucket=BUCKET, Key=found["Key"], VersionId=found["VersionId"])  # it was moved
     set_status(aws, image_id, "completed")
     answer = lambda_handler(sent, context)
-    assert (answer["statusCode"], body_of(answer)) == (202, {"imageId": image_id, "status": "completed"})
+    assert (answer["statusCode"], body_of(answer)) == (200, {"imageId": image_id, "status": "completed"})
     assert aws.keys() == []
+
+
+def test_a_repeated_request_for_a_form_gets_none_once_the_picture_is_here(aws: Cloud, context: LambdaContext) -> None:
+    sent = upload(idempotency_key="one")
+    first = body_of(lambda_handler(sent, context))
+    assert body_of(lambda_handler(sent, context)).keys() == first.keys()
+    set_status(aws, first["imageId"], "processing")
+    answer = lambda_handler(sent, context)
+    assert (answer["statusCode"], body_of(answer)) == (200, {"imageId": first["imageId"], "status": "processing"})
 
 
 def test_a_crash_between_record_and_picture_is_mended_by_the_repeated_request(

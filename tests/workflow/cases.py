@@ -74,7 +74,7 @@ _MOCKED = dict(
         _case("Duplicate", [_CLAIM, "Already Claimed"]),
         _case("OwnershipLostAtLogDetection", [*CLASSIFIED[:5], "Already Claimed"]),
         _case("OwnershipLostAtHold", [*HELD[:4], "Already Claimed"]),
-        _case("OwnershipLostAtRecordFailure", [_CLAIM, _ANALYZE, _RECORD, "Already Claimed"]),
+        _case("OwnershipLostAtRecordFailure", [_CLAIM, _ANALYZE, _RECORD, "Processing Failed"], "AccessDeniedError"),
         # Errors that pass: each retrier, with every error that it names.
         _case("ClaimThrottled", CLASSIFIED, claim=6),
         _case("ClaimBroken", CLASSIFIED, claim=5),

@@ -219,16 +219,21 @@ def test_owner_whose_answer_was_lost_claims_again(runs: dict[str, Run], table: D
     assert table.update(runs["Cat"].arguments["Claim Image"]) == table.update(runs["Cat"].arguments["Claim Image"])
 
 
-def test_claim_older_than_the_machine_can_run_is_taken_over(runs: dict[str, Run], table: DetectionLogs) -> None:
+@pytest.mark.parametrize("known", [VERSION_ID, "newest"])
+def test_claim_of_the_same_version_that_is_older_than_the_machine_can_run_is_taken_over(
+    runs: dict[str, Run], table: DetectionLogs, known: str
+) -> None:
     claim = runs["Cat"].arguments["Claim Image"]
     now = datetime.fromisoformat(values(runs["Cat"], "Claim Image")[":now"]["S"])
     seconds = timedelta(seconds=definition()["TimeoutSeconds"])
     instant = timedelta(milliseconds=1)
     spelled = [(now - seconds + shift).isoformat(timespec="milliseconds")[:23] + "Z" for shift in (instant, -instant)]
 
-    table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=spelled[0])
+    table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=spelled[0], SourceVersion=VERSION_ID)
     assert table.update(claim) is None
-    table.change(ClaimedAt=spelled[1])
+    table.change(ClaimedAt=spelled[1], SourceVersion="another")
+    assert table.update(claim) is None
+    table.change(SourceVersion=known)
     taken = table.update(claim)
 
     assert taken is not None
@@ -334,18 +339,30 @@ def test_image_is_held_twice_by_its_owner_and_never_by_another(runs: dict[str, R
     assert table.update(hold) is None
 
 
-@pytest.mark.parametrize("status", ["completed", "needs_review", "failed", "rejected", "uploading"])
+@pytest.mark.parametrize("status", ["completed", "needs_review", "rejected", "uploading"])
 def test_hold_never_turns_a_record_back(runs: dict[str, Run], table: DetectionLogs, status: str) -> None:
     table.change(ProcessingStatus=status, ExecutionArn=runs["Held"].recording)
 
     assert table.update(runs["Held"].arguments["Hold Image"]) is None
 
 
-@pytest.mark.parametrize("status", ["failed", "held", "rejected", "uploading"])
+@pytest.mark.parametrize("status", ["held", "rejected", "uploading"])
 def test_detection_never_turns_a_record_back(runs: dict[str, Run], table: DetectionLogs, status: str) -> None:
     table.change(ProcessingStatus=status, ExecutionArn=runs["Cat"].recording)
 
     assert table.update(runs["Cat"].arguments["Log Detection"]) is None
+
+
+@pytest.mark.parametrize(("case", "state"), [("Cat", "Log Detection"), ("Held", "Hold Image")])
+def test_execution_that_was_stopped_and_is_redriven_by_the_console_takes_back_its_failure(
+    runs: dict[str, Run], table: DetectionLogs, case: str, state: str
+) -> None:
+    table.change(ProcessingStatus="failed", ExecutionArn=runs[case].recording, Error="ABORTED")
+
+    written = table.update(runs[case].arguments[state])
+
+    assert written is not None
+    assert "Error" not in written
 
 
 def test_failure_is_recorded_by_the_owner_and_never_over_the_work_of_another(

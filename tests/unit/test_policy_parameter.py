@@ -1,0 +1,61 @@
+"""The policy parameter: read once a minute, and no decision without it."""
+
+from __future__ import annotations
+
+import pytest
+
+from pet_detector import policy_parameter
+from pet_detector.errors import AccessDeniedError, PetDetectorError, PolicyInvalidError, ServiceError, ThrottledError
+from pet_detector.policy import Policy
+from pet_detector.policy_parameter import current
+
+from .cloud import POLICY_PARAMETER, Cloud, refusal
+
+pytestmark = pytest.mark.usefixtures("policy")
+
+
+def test_the_policy_comes_from_the_parameter(aws: Cloud) -> None:
+    aws.set_policy({"minimum": 90, "margin": 5.5, "floor": 40})
+    assert current(POLICY_PARAMETER) == Policy(90, 5.5, 40)
+
+
+def test_the_policy_is_read_once_a_minute(aws: Cloud) -> None:
+    current(POLICY_PARAMETER)
+    aws.set_policy({"minimum": 90})
+    assert current(POLICY_PARAMETER) == Policy()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["no JSON", "[80, 15, 50]", '"80"', "null", "80", '{"minimum": "80"}', '{"maximum": 80}', '{"floor": 90}', "{,}"],
+)
+def test_a_parameter_that_cannot_be_used_is_no_decision(aws: Cloud, value: str) -> None:
+    aws.set_policy(value)
+    with pytest.raises(PolicyInvalidError) as found:
+        current(POLICY_PARAMETER)
+    assert "policy" in str(found.value)
+
+
+def test_a_missing_parameter_is_no_decision(aws: Cloud) -> None:
+    aws.ssm.delete_parameter(Name=POLICY_PARAMETER)
+    with pytest.raises(PolicyInvalidError, match=POLICY_PARAMETER):
+        current(POLICY_PARAMETER)
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"),
+    [
+        ("ThrottlingException", ThrottledError),
+        ("AccessDeniedException", AccessDeniedError),
+        ("InternalServerError", ServiceError),
+    ],
+)
+def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
+    aws: Cloud, code: str, kind: type[PetDetectorError]
+) -> None:
+    current(POLICY_PARAMETER)
+    provider = policy_parameter._client()
+    provider.clear_cache()
+    with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
+        current(POLICY_PARAMETER)
+    assert type(found.value) is kind
