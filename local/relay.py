@@ -46,30 +46,44 @@ def docker_bridge() -> Bridge:
 
 async def relay(bridge: Bridge, ports: list[int]) -> None:
     """Hand on connections to the same ports of 127.0.0.1 until cancelled. Raises UserError when it cannot listen."""
+    # Nothing else holds a task that waits for the answer to who has said all: Python would tidy it away.
+    connections: set[asyncio.Task[None]] = set()
+
+    def accept(port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(_hand_on(bridge, port, reader, writer))
+        connections.add(task)
+        task.add_done_callback(connections.discard)
+
     async with contextlib.AsyncExitStack() as servers:
         for port in ports:
-            handle = functools.partial(_hand_on, bridge, port)
             try:
-                server = await asyncio.start_server(handle, bridge.address, port)
+                server = await asyncio.start_server(functools.partial(accept, port), bridge.address, port)
             except OSError as error:
                 raise UserError(
                     f"Cannot listen on {bridge.address}:{port} ({error.strerror}): is this command running twice? "
                     "With Docker Desktop, whose containers have a machine of their own, it cannot work."
                 ) from None
             await servers.enter_async_context(server)
-        await asyncio.Event().wait()
+        try:
+            await asyncio.Event().wait()
+        finally:  # a server waits for its connections, and containers may stay
+            for task in connections:
+                task.cancel()
 
 
 async def _hand_on(bridge: Bridge, port: int, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    peer = writer.get_extra_info("peername")[0]
-    if ipaddress.ip_address(peer) not in bridge.subnet:
-        writer.close()
-        return
     try:
+        peer = writer.get_extra_info("peername")[0]
+        if ipaddress.ip_address(peer) not in bridge.subnet:
+            return
         engine_reader, engine_writer = await asyncio.open_connection(HOST, port)
-        await asyncio.gather(_copy(reader, engine_writer), _copy(engine_reader, writer))
-        engine_writer.close()
-    except OSError:  # the local AWS is down, or one of the two hung up
+        try:
+            async with asyncio.TaskGroup() as directions:  # an error of one ends both
+                directions.create_task(_copy(reader, engine_writer))
+                directions.create_task(_copy(engine_reader, writer))
+        finally:
+            engine_writer.close()
+    except* OSError:  # the local AWS is down, or one of the two hung up
         pass
     finally:
         writer.close()

@@ -26,11 +26,15 @@ from local.relay import Bridge, docker_bridge, relay
 EVENTS = REPOSITORY / "events"
 PHOTOS = REPOSITORY / "photos"
 
-# Keys that the events name, and what lies there.
+# Keys that the events name, and what lies there. FileManager takes its pictures away: they are no other event's.
+_DOG = (PHOTOS / "dog_gcompris_german_shepherd.jpg").read_bytes()
+_TEXT = b"This is a text, and no picture."
 SAMPLES = {
     "samples/cat.jpg": (PHOTOS / "cat_chelsea.jpg").read_bytes(),
-    "samples/dog.jpg": (PHOTOS / "dog_gcompris_german_shepherd.jpg").read_bytes(),
-    "samples/not_an_image.jpg": b"This is a text, and no picture.",
+    "samples/dog.jpg": _DOG,
+    "samples/dog_to_file.jpg": _DOG,
+    "samples/not_an_image.jpg": _TEXT,
+    "samples/not_an_image_to_file.jpg": _TEXT,
 }
 
 EXECUTION_SECONDS = 60.0

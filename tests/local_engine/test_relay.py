@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import socket
+import time
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -16,14 +18,28 @@ from local.engine import HOST, UserError
 ADDRESS = "127.0.0.2"  # another address of this machine, as Docker's is; Linux has it without being asked
 
 
-async def talk(subnet: str, conversation: Callable[[int], Awaitable[bytes]]) -> bytes:
-    """A conversation through a relay that lets in `subnet`, with a server that answers in capitals."""
+async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer in capitals."""
+    while data := await reader.read(1000):
+        writer.write(data.upper())
+    writer.close()
 
-    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        while data := await reader.read(1000):
-            writer.write(data.upper())
-        writer.close()
 
+async def answer_late(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer in capitals when all is said, some time later; Python tidies up meanwhile."""
+    data = await reader.read()
+    await asyncio.sleep(0.1)
+    gc.collect()
+    await asyncio.sleep(0.1)
+    writer.write(data.upper())
+    writer.close()
+
+
+Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+async def talk(subnet: str, conversation: Callable[[int], Awaitable[bytes]], answer: Answer = answer) -> bytes:
+    """A conversation with a server, through a relay that lets in `subnet`."""
     async with await asyncio.start_server(answer, HOST, 0) as server:
         port = server.sockets[0].getsockname()[1]
         bridge = relay.Bridge(ADDRESS, ipaddress.IPv4Network(subnet))
@@ -36,14 +52,18 @@ async def talk(subnet: str, conversation: Callable[[int], Awaitable[bytes]]) -> 
                 await relaying
 
 
-async def ask(port: int) -> bytes:
-    """Send a word through the relay, and read until it hangs up."""
-    for _ in range(100):
+async def connect(port: int) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the relay, as soon as it listens."""
+    while True:
         try:
-            reader, writer = await asyncio.open_connection(ADDRESS, port)
-            break
+            return await asyncio.open_connection(ADDRESS, port)
         except OSError:
             await asyncio.sleep(0.02)
+
+
+async def ask(port: int) -> bytes:
+    """Send a word through the relay, and read until it hangs up."""
+    reader, writer = await connect(port)
     writer.write(b"hello")
     writer.write_eof()
     try:
@@ -70,6 +90,33 @@ needs_a_second_address = pytest.mark.skipif(not has_a_second_loopback_address(),
 @needs_a_second_address
 def test_hands_on_what_containers_say_and_what_they_are_answered() -> None:
     assert asyncio.run(talk("127.0.0.0/8", ask)) == b"HELLO"
+
+
+@needs_a_second_address
+def test_waits_for_the_answer_to_who_has_said_all() -> None:
+    assert asyncio.run(talk("127.0.0.0/8", ask, answer_late)) == b"HELLO"
+
+
+@needs_a_second_address
+def test_ends_while_a_container_is_connected() -> None:
+    connected: list[asyncio.StreamWriter] = []
+
+    async def stay(port: int) -> bytes:
+        _, writer = await connect(port)
+        connected.append(writer)
+        asyncio.get_running_loop().call_later(5, writer.close)
+        return b""
+
+    async def seconds() -> float:
+        start = time.monotonic()
+        await talk("127.0.0.0/8", stay)
+        end = time.monotonic()
+        connected[0].close()
+        while len(asyncio.all_tasks()) > 1:  # the server hears of it
+            await asyncio.sleep(0.01)
+        return end - start
+
+    assert asyncio.run(seconds()) < 5
 
 
 @needs_a_second_address

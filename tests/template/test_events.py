@@ -317,6 +317,17 @@ def test_function_answers_its_event(expectation: Callable[[Aws], None], aws: Aws
     expectation(aws)
 
 
+def test_no_event_is_in_the_way_of_another(aws: Aws) -> None:
+    """`sam local invoke` runs them in one AWS, in any order: what one moves or records is no other's."""
+    file_manager_dog(aws)
+    file_manager_rejected(aws)
+    image_processor_dog(aws)
+    image_processor_not_an_image(aws)
+    notification_service_failed(aws)
+    failure_recorder_timed_out(aws)
+    failure_recorder_stopped(aws)
+
+
 def test_every_event_is_tested() -> None:
     tested = {expectation.__name__ for expectation in FUNCTION_EVENTS} | set(WORKFLOW_EVENTS)
     assert {file.stem for file in EVENTS.iterdir()} == tested

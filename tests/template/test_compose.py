@@ -1,0 +1,61 @@
+"""compose.yaml without Docker: each image holds all of the repository that its code imports."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+from pathlib import Path
+
+import pytest
+import yaml
+
+from .shipped import REPOSITORY
+
+SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
+ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
+# The modules that services run: `command: [python, -m, local.rekognition, ...]`.
+ENGINE_MODULES = {
+    service["command"][2] for service in SERVICES.values() if service["image"] == SERVICES["engine"]["image"]
+}
+
+
+def lay_out(service: str, directory: Path) -> None:
+    """Copy into a directory what the image of a service copies from the repository."""
+    for line in SERVICES[service]["build"]["dockerfile_inline"].splitlines():
+        instruction, *words = line.split()
+        if instruction != "COPY":
+            continue
+        source, target = REPOSITORY / words[0], directory / words[1]
+        if source.is_dir():
+            shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+        else:
+            place = target / source.name if words[1].endswith(("/", ".")) else target
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(source, place)
+
+
+def run(directory: Path, *command: str | Path, **variables: str) -> str:
+    """What a command in the directory prints; fails with it when the command does."""
+    environment = {"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **variables}
+    done = subprocess.run(command, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.mark.parametrize("service", ["workflow-tests", "stepfunctions-local-tests"])
+def test_image_holds_what_the_workflow_tests_import(service: str, tmp_path: Path) -> None:
+    lay_out(service, tmp_path)
+    module, *arguments = SERVICES[service]["command"][2:]
+    # Without `site`, since .venv leads to this repository's own modules, wherever Python is started.
+    packages = sysconfig.get_path("purelib")
+    run(tmp_path, sys.executable, "-S", "-m", module, "--collect-only", *arguments, PYTHONPATH=packages)
+
+
+@pytest.mark.parametrize("module", sorted(ENGINE_MODULES))
+def test_image_holds_what_the_engine_imports(module: str, tmp_path: Path) -> None:
+    lay_out("engine", tmp_path)
+    code = f"import {module}.__main__ as module; print(module.__file__)"
+    assert run(tmp_path, ENGINE_PYTHON, "-c", code).startswith(str(tmp_path))
