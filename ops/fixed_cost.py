@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from ops import shipped
 from pet_detector.models import Animal, ReasonCode
@@ -30,8 +31,8 @@ METRICS = (
 )
 # ... and those that have another one: CloudWatch bills each of its values.
 METRICS_BY_DIMENSION = {"ImageClassified": tuple(Animal), "ImageRejected": tuple(ReasonCode)}
-# API Gateway's detailed metrics of a method: Count, 4XXError, 5XXError, Latency, IntegrationLatency.
-METRICS_OF_A_METHOD = 5
+# The dashboards that are free have at most so many.
+METRICS_OF_A_FREE_DASHBOARD = 50
 # A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards.
 RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 2
 
@@ -51,26 +52,16 @@ def fixed(environment: str) -> list[Fixed]:
     A custom metric costs only in hours that have a value, so those lines are the most that they can be.
     """
     parameters = shipped.parameters(environment)
-    lines = [_metrics(), _api_metrics(), _reconciler(parameters["Architecture"])]
+    lines = [_metrics(), _reconciler(parameters["Architecture"])]
     if parameters.get("Observability") == "true":
-        lines += _observability()
-    return [line for line in lines if line.how]
+        lines += observability()
+    return lines
 
 
 def _metrics() -> Fixed:
     count = len(METRICS) + sum(len(values) for values in METRICS_BY_DIMENSION.values())
     price = prices()["cloudwatch_metric_month"]
     return Fixed("Business metrics", count * price, f"up to {count} at ${price:g}, in hours with images")
-
-
-def _api_metrics() -> Fixed:
-    count = METRICS_OF_A_METHOD * sum(
-        event["Type"] == "Api"
-        for resource in shipped.document(shipped.TEMPLATE)["Resources"].values()
-        for event in resource["Properties"].get("Events", {}).values()
-    )
-    price = prices()["cloudwatch_metric_month"]
-    return Fixed("API metrics by method", count * price, f"up to {count} at ${price:g}, in hours with requests")
 
 
 def _reconciler(architecture: str) -> Fixed:
@@ -86,8 +77,12 @@ def _reconciler(architecture: str) -> Fixed:
     return Fixed("Reconciler", runs * price, f"{runs} runs of {RECONCILER_SECONDS:g} s that find nothing")
 
 
-def _observability() -> Iterator[Fixed]:
+def observability() -> list[Fixed]:
     """Of stacks/observability.yaml and what it nests, with every option on."""
+    return [line for line in _observability() if line.how]
+
+
+def _observability() -> Iterator[Fixed]:
     unit, found = prices(), list(shipped.resources(OBSERVABILITY))
     kinds = [resource["Type"] for resource in found]
     alarms = [resource["Properties"] for resource in found if resource["Type"] == "AWS::CloudWatch::Alarm"]
@@ -102,6 +97,16 @@ def _observability() -> Iterator[Fixed]:
     ):
         count, price = kinds.count(kind), unit[price_name]
         yield Fixed(name, count * price, f"{count} at ${price:g}" if count else "")
-    count, free = kinds.count("AWS::CloudWatch::Dashboard"), int(unit["cloudwatch_dashboards_free"])
-    price = unit["cloudwatch_dashboard_month"]
-    yield Fixed("Dashboards", max(0, count - free) * price, f"{count} at ${price:g}, the account's first {free} free")
+    boards = [resource["Properties"] for resource in found if resource["Type"] == "AWS::CloudWatch::Dashboard"]
+    large = sum(_metrics_on(board) > METRICS_OF_A_FREE_DASHBOARD for board in boards)
+    free, price = int(unit["cloudwatch_dashboards_free"]), unit["cloudwatch_dashboard_month"]
+    paid = large + max(0, len(boards) - large - free)
+    how = f"{len(boards)} at ${price:g}, {free} of up to {METRICS_OF_A_FREE_DASHBOARD} metrics free in an account"
+    yield Fixed("Dashboards", paid * price, how if boards else "")
+
+
+def _metrics_on(board: Mapping[str, Any]) -> int:
+    """How many different metrics a dashboard shows."""
+    widgets = board["DashboardBody"]["Fn::ToJsonString"]["widgets"]
+    lines = [line for widget in widgets for line in widget["properties"].get("metrics", [])]
+    return len({tuple(part for part in line if isinstance(part, str)) for line in lines})

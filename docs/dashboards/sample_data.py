@@ -76,6 +76,10 @@ def _level(normal: float, spread: float, bad: float | None = None) -> Callable[[
 
 _ANIMALS = {"cat": 0.48, "dog": 0.37, "other": 0.11}
 _REASONS = {"NOT_AN_IMAGE": 0.012, "UNSUPPORTED_FORMAT": 0.014, "TOO_SMALL": 0.004, "TRUNCATED": 0.005, "EMPTY": 0.002}
+_CAPACITY = {
+    "ConsumedReadCapacityUnits": {"DetectionLogs": 9, "Analyses": 0.5},
+    "ConsumedWriteCapacityUnits": {"DetectionLogs": 16, "Analyses": 3},
+}
 _FUNCTION_MILLISECONDS = {"ImageProcessor": 1_200, "FileManager": 380, "Reconciler": 820, "FailureRecorder": 150}
 
 # By metric and statistic ("" for any): how its values come about.
@@ -116,8 +120,6 @@ _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] =
     ("ColdStartTime", "SampleCount"): _share(0.04),
     ("ColdStartTime", ""): _level(680, 0.12),
     ("IteratorAge", ""): _level(900, 0.4),
-    ("ConsumedReadCapacityUnits", ""): _share(9),
-    ("ConsumedWriteCapacityUnits", ""): _share(16),
 }
 
 
@@ -139,6 +141,8 @@ def _shape(metric: str, dimensions: dict[str, str], stat: str) -> Callable[[floa
         return _level(normal, 0.12, normal * 1.3 if function == "ImageProcessor" else None)
     if metric == "Errors":
         return _share(0.001, 1.9) if function == "ImageProcessor" else _share(0.0001)
+    if metric in _CAPACITY:
+        return _share(_CAPACITY[metric][dimensions["TableName"].removesuffix("TableName")])
     if metric == "ReconcileGap":
         return lambda second, minutes, dice: 7.0 if INCIDENT[0] + 900 <= second < INCIDENT[1] + 900 else 0.0
     if metric == "ApproximateNumberOfMessagesVisible" and dimensions["QueueName"].startswith("UnrecordedFailures"):

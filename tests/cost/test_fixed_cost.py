@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -28,7 +29,17 @@ Resources:
   Key: {Type: AWS::KMS::Key, Properties: {}}
 """
 NESTED = "Resources: {One: {Type: AWS::CloudWatch::Alarm, Properties: {MetricName: Errors}}}"
-DASHBOARD = "  Dashboard{}: {{Type: AWS::CloudWatch::Dashboard, Properties: {{}}}}\n"
+
+
+def _dashboard(name: str, metrics: int) -> str:
+    """One with so many metrics, each of them twice with two statistics."""
+    lines = [
+        ["AWS/SQS", f"Metric{n}", "QueueName", "q", {"stat": stat}] for n in range(metrics) for stat in ("p50", "Sum")
+    ]
+    widgets = [{"type": "log", "properties": {"query": "q"}}, {"type": "metric", "properties": {"metrics": lines}}]
+    body = {"Fn::ToJsonString": {"widgets": widgets}}
+    resource = {"Type": "AWS::CloudWatch::Dashboard", "Properties": {"DashboardBody": body}}
+    return f"  {name}: {json.dumps(resource)}\n"
 
 
 @pytest.fixture
@@ -50,21 +61,24 @@ def test_observability_is_paid_where_it_is_on(stack: Path) -> None:
     added = {name: price for name, price in _dollars("prod").items() if name not in _dollars("dev")}
 
     # Simple, two metrics of Ratio, the nested one twice
-    assert added == {"Alarms": 0.5, "Composite alarms": 0.5, "KMS keys": 1.0, "Dashboards": 0.0}
+    assert added == {"Alarms": 0.5, "Composite alarms": 0.5, "KMS keys": 1.0}
 
 
-def test_dashboards_beyond_the_third_are_paid(stack: Path) -> None:
-    stack.write_text(STACK + "".join(DASHBOARD.format(number) for number in range(5)))
+@pytest.mark.parametrize(
+    ("sizes", "paid"), [([50], 0), ([51], 3), ([50, 50, 50, 1, 1], 6), ([51, 50, 50, 50], 3), ([], None)]
+)
+def test_dashboards_are_free_up_to_three_and_fifty_metrics(stack: Path, sizes: list[int], paid: float | None) -> None:
+    stack.write_text(STACK + "".join(_dashboard(f"D{number}", size) for number, size in enumerate(sizes)))
 
-    assert _dollars("prod")["Dashboards"] == 6.0
+    assert _dollars("prod").get("Dashboards") == paid
 
 
 def test_the_lines_of_the_shipped_environments_by_hand() -> None:
     assert list(shipped.environments()) == ["dev", "staging", "prod"]
     dollars = _dollars("dev")
 
+    assert set(dollars) == {"Business metrics", "Reconciler"}
     assert dollars["Business metrics"] == pytest.approx(0.3 * (12 + 3 + 7))
-    assert dollars["API metrics by method"] == pytest.approx(0.3 * 4 * 5)
     # 2,880 runs, each a schedule, a request, 0.125 GB-s, a listing and two read units, in dollars a million
     assert dollars["Reconciler"] == pytest.approx(2880 * (1 + 0.2 + 0.125 * 13.3334 + 5 + 0.25) / 1e6, rel=0.0005)
 
@@ -75,6 +89,8 @@ def test_traces_are_sampled_as_the_bill_says() -> None:
     ]
 
     assert {rule["Properties"]["SamplingRule"]["FixedRate"] for rule in rules} == {cost.TRACED}
+    # Of a reservoir the first requests of each second are traced besides, in a quiet hour all of them.
+    assert {rule["Properties"]["SamplingRule"]["ReservoirSize"] for rule in rules} == {0}
 
 
 def test_every_metric_that_the_functions_publish_is_paid_for() -> None:

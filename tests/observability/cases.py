@@ -6,7 +6,7 @@ quiet ones lie just below the threshold, or just too short: they show where the 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 Periods = Sequence[Sequence[float]]
@@ -41,7 +41,8 @@ CASES = {
     "FailedImagesAlarm": Case(one(1, 1, 1), one(1, 1)),
     "HeldImagesAlarm": Case(one(1), one(0)),
     "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
-    "ReconcilerSilentAlarm": Case({}, one(0)),  # it says nothing; it says that nothing is lost
+    # Nothing for an hour, and the last word in time; what it says is that nothing is lost.
+    "ReconcilerSilentAlarm": Case({"runs": [[], [], [], [], [0]]}, {"runs": [[], [], [], [0]]}),
     "SuddenCostAlarm": Case(one(*[0.0012] * 4_200), one(*[0.0012] * 4_100)),
     "ExecutionsFailedAlarm": Case(one(1, 1, 1), one(1, 1)),
     "ExecutionsTimedOutAlarm": Case(one(1), one(0)),
@@ -66,21 +67,17 @@ CASES = {
     "RekognitionThrottlesAlarm": Case(one(*[1] * 50), one(*[1] * 49)),
     "RekognitionErrorsAlarm": Case(one(*[1] * 5), one(*[1] * 4)),
     "TableThrottlesAlarm": Case(
-        {"writes": [[3], [], [1]], "analysisReads": [[], [2], []], "reads": [[0], [0], [0]]},
-        {"writes": [[3], [], []], "analysisReads": [[], [2], []], "reads": [[0], [0], [0]]},
+        {"update": [[3], [], [1]], "analysisGet": [[], [2], []], "query": [[0], [0], [0]]},
+        {"update": [[3], [], []], "analysisGet": [[], [2], []], "query": [[0], [0], [0]]},
     ),
     "TableErrorsAlarm": Case({"update": [[1], [0], [1]]}, {"update": [[1], [0], [0]], "query": [[0]]}),
-    "RuleFailuresAlarm": Case(now(uploadedLost=[1]), now(uploadedFailed=[0], failedLost=[0])),
+    "RuleFailuresAlarm": Case(now(uploadedKept=[1]), now(uploadedFailed=[0], failedLost=[0])),
     "NoticesUndeliveredAlarm": Case(one(1), one(0)),
     "StreamStalledAlarm": Case({"": [[310_000], [400_000], [301_000]]}, {"": [[290_000], [300_000], [100]]}),
-    "UndeliveredUploadsAlarm": Case(one(0, 1), one(0, 0)),
-    "UnrecordedFailuresAlarm": Case(one(0, 1), one(0, 0)),
-    "UnmeasuredChangesAlarm": Case(one(0, 1), one(0, 0)),
-    "MissedReconciliationsAlarm": Case(one(0, 1), one(0, 0)),
-    "UndeliveredNoticesAlarm": Case(one(0, 1), one(0, 0)),
-    "DeadLettersUnattendedAlarm": Case(
-        now(changesAge=[86_300, 86_500], uploadsAge=[0], changesTaken=[0]),
-        now(changesAge=[86_300, 200_000], uploadsAge=[0], changesTaken=[0, 1]),  # somebody is at it
+    "MessagesAlarm": Case(one(0, 1), one(0, 0)),
+    "UnattendedAlarm": Case(
+        now(age=[86_300, 86_500], taken=[0]),
+        now(age=[86_300, 200_000], taken=[0, 1]),  # somebody is at it
     ),
     # Burn rates: of 1,000 images or requests 15 use up 15 thousandths, 15 times more than the objective allows.
     "OnTimeAlarm": Case(
@@ -108,11 +105,17 @@ ALSO_QUIET: dict[str, list[Data]] = {
     "ApiSlowAlarm": [{"": [[5_000], [5_000]]}, {"": [[100] * 96 + [9_000] * 4] * 5}],
     "ApiClientErrorsAlarm": [now(refused=[1] * 49, requests=[1] * 49), now(requests=[1] * 400)],
     "StreamStalledAlarm": [{"": [[900_000], [900_000]]}],
-    "DeadLettersUnattendedAlarm": [now(uploadsAge=[80_000], runsAge=[86_400])],
+    "UnattendedAlarm": [now(age=[86_400])],
     "OpenExecutionsAlarm": [now(open=[900_000])],
-    "OnTimeAlarm": [now(finished=[61_000] * 10, failed=[1] * 9), now(finished=[100] * 1_000)],
-    "AvailabilityAlarm": [now(errors=[1] * 49, requests=[1] * 49)],
-    "LatencyAlarm": [now(requests=[5_000] * 49)],
+    "OnTimeAlarm": [now(finished=[61_000], failed=[1]), now(finished=[100] * 1_000)],
+    "AvailabilityAlarm": [now(errors=[1] * 2, requests=[1] * 2)],
+    "LatencyAlarm": [now(requests=[5_000] * 2)],
+}
+# One bad image or request of so many must not fire a burn rate, however few they are.
+ONE_BAD: dict[str, Callable[[int], Data]] = {
+    "OnTimeAlarm": lambda all_: now(finished=[61_000] + [3_000] * (all_ - 1)),
+    "AvailabilityAlarm": lambda all_: now(errors=[1] + [0] * (all_ - 1), requests=[1] * all_),
+    "LatencyAlarm": lambda all_: now(requests=[5_000] + [100] * (all_ - 1)),
 }
 # Two ids read the same metric with two statistics: data is given once, under the first of them.
 SAME_METRIC = {"OnTimeAlarm": {"late": "finished"}, "LatencyAlarm": {"slow": "requests"}}

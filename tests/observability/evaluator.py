@@ -117,9 +117,6 @@ def _value(alarm: dict[str, Any], metrics: Metrics, index: int) -> float | None:
     expression = expression_of(alarm)
     if expression is None:
         return values[""]
-    # A period without any data has no data point at all, whatever FILL would put there.
-    if all(value is None for value in values.values()):
-        return None
     result: float | None = _math(ast.parse(expression.replace("IF(", "IF_("), mode="eval").body, values)
     return result
 

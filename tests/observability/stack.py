@@ -20,7 +20,6 @@ NAMES = {
     "Stage": "test",
     "ApplicationName": APPLICATION,
     "ImageWorkflowArn": "arn:aws:states:us-east-1:123456789012:stateMachine:ImageWorkflow",
-    "UndeliveredNoticesQueueName": "UndeliveredNoticesQueue",
     "RunbookUrl": "https://example.com/operations.md",
     "AlarmEmail": "operators@example.com",
 }
@@ -160,7 +159,7 @@ class Stack:
         if attribute.startswith("Outputs."):
             stack = self.nested[resource]
             return stack.resolve(stack.template["Outputs"][attribute.removeprefix("Outputs.")]["Value"])
-        return f"arn:aws:any:us-east-1:123456789012:{resource}"
+        return resource if attribute == "QueueName" else f"arn:aws:any:us-east-1:123456789012:{resource}"
 
 
 def observability(**parameters: Any) -> Stack:

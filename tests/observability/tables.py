@@ -5,18 +5,15 @@ A test compares, so that no alarm changes without its row.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
 
-from tests.observability.cases import kind_of
+from ops import fixed_cost
 from tests.observability.evaluator import expression_of, metrics_of
 from tests.observability.stack import REPOSITORY, observability
 
 DOCUMENT = REPOSITORY / "docs" / "observability.md"
-PRICES_FILE = REPOSITORY / "functions" / "pet_detector" / "prices.json"
 
 STACK = observability(ApplicationName="<stack>", RunbookUrl="operations.md", MonthlyBudgetUsd=0, CostAnomalyUsd=0)
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
@@ -51,28 +48,31 @@ def _head(*titles: str) -> str:
     return _row(titles) + "|" + "---|" * len(titles) + "\n"
 
 
+def shown(name: str) -> str:
+    """What the document calls an alarm, by its logical id: those of all functions, windows or queues are one row."""
+    called = ALARMS[name]["AlarmName"].removeprefix("<stack>-")
+    file = STACK.nested[name.split(".")[0]].file.stem if "." in name else ""
+    if file == "function_alarms":
+        return re.sub(r"^\w+", "<function>", called)
+    if file == "burn_rates":
+        return re.sub(r"[^-]+$", "<window>", called)
+    return "<queue>-unattended" if called.endswith("-unattended") else called
+
+
 def _alarms() -> str:
-    """One row per kind: the alarms of eight functions, or of four windows, are one row each."""
-    rows, seen = "", set()
-    for name, alarm in ALARMS.items():
-        kind = kind_of(name)
-        if "." in name and kind in seen:
-            continue
-        seen.add(kind)
-        same = [other for other in ALARMS if kind_of(other) == kind]
-        shown = alarm["AlarmName"].removeprefix("<stack>-")
-        if "Alarms." in name:
-            shown = re.sub(r"^\w+?-", "`function`-", shown).replace("`function`", "<function>")
-        elif len(same) > 1:
-            shown = re.sub(r"[^-]+$", "<window>", shown)
-        proof = "own evaluator" if expression_of(alarm) else "engine and own evaluator"
-        if alarm["TreatMissingData"] == "breaching":
-            proof = "own evaluator (silence), engine"
-        rows += _row([f"`{shown}`", _fires(alarm, same if "." in name else [name]), *_text(alarm, same), proof])
+    """One row per name."""
+    families: dict[str, list[str]] = {}
+    for name in ALARMS:
+        families.setdefault(shown(name), []).append(name)
+    rows = ""
+    for family, same in families.items():
+        proof = "own evaluator" if expression_of(ALARMS[same[0]]) else "engine and own evaluator"
+        rows += _row([f"`{family}`", _fires(same), _text(same), proof])
     return _head("Alarm", "Fires when", "Meaning", "Proven by") + rows
 
 
-def _fires(alarm: dict[str, Any], same: list[str]) -> str:
+def _fires(same: list[str]) -> str:
+    alarm = ALARMS[same[0]]
     thresholds = list(dict.fromkeys(f"{ALARMS[name]['Threshold']}" for name in same))
     windows = list(dict.fromkeys(_time(int(metrics_of(ALARMS[name])[0]["Period"])) for name in same))
     threshold, window = " or ".join(thresholds), "its window" if len(windows) > 1 else windows[0]
@@ -85,17 +85,20 @@ def _fires(alarm: dict[str, Any], same: list[str]) -> str:
     return f"{what} {sign} {threshold} in {window}{often}"
 
 
-def _text(alarm: dict[str, Any], same: list[str]) -> list[str]:
-    sentence, _, link = alarm["AlarmDescription"].partition(" Runbook: ")
-    if "." in same[0]:
-        for word in {STACK.nested[name.split(".")[0]].values.get("FunctionName", "") for name in same} - {""}:
-            sentence = sentence.replace(word, "the function")
+def _text(same: list[str]) -> str:
+    sentence, _, link = ALARMS[same[0]]["AlarmDescription"].partition(" Runbook: ")
+    if len(same) > 1:
+        values = STACK.nested[same[0].split(".")[0]].values
+        if "FunctionName" in values:
+            sentence = sentence.replace(values["FunctionName"], "the function")
             sentence = re.sub(r"failed \d+ times", "failed so many times", sentence)
             sentence = re.sub(r"over \d+ ms, 80 %", "over 80 %", sentence)
-        if "Burn." in same[0]:
+        elif "QueueName" in values:
+            sentence = sentence.replace(values["QueueName"], "a dead-letter queue")
+        else:
             sentence = "The error budget burns faster than the window allows; [service levels](service_levels.md)."
         sentence = sentence[0].upper() + sentence[1:]
-    return [f"{sentence} [Runbook]({link})"]
+    return f"{sentence} [Runbook]({link})"
 
 
 def _time(seconds: int) -> str:
@@ -123,32 +126,13 @@ def _queries() -> str:
 
 
 def _cost() -> str:
-    prices = json.loads(PRICES_FILE.read_text())
-    published = {
-        (m["Namespace"], m["MetricName"], str(m["Dimensions"])) for m in _dashboard_metrics() if "PetDetector" in str(m)
-    }
-    counts = [
-        ("Metrics of ours (a name and its dimension's value)", len(published), "cloudwatch_metric_month"),
-        ("Metrics in alarms", sum(len(metrics_of(alarm)) for alarm in ALARMS.values()), "cloudwatch_alarm_month"),
-        ("Composite alarms", len(COMPOSITES), "cloudwatch_composite_alarm_month"),
-        ("Dashboards", len(STACK.of_type("AWS::CloudWatch::Dashboard")), "cloudwatch_dashboard_month"),
-        ("Key of the alarms' topics", 1, "kms_key_month"),
-    ]
-    rows, total = "", 0.0
-    for what, count, price in counts:
-        total += count * prices[price]
-        rows += _row([what, count, f"{prices[price]:.2f}", f"{count * prices[price]:.2f}"])
-    return _head("What", "Number", "USD each", "USD a month") + rows + _row(["Together", "", "", f"{total:.2f}"])
-
-
-def _dashboard_metrics() -> list[dict[str, Any]]:
-    found = []
-    for board in STACK.of_type("AWS::CloudWatch::Dashboard").values():
-        for widget in json.loads(board["DashboardBody"])["widgets"]:
-            for line in widget["properties"].get("metrics", []):
-                namespace, metric, *rest = [part for part in line if isinstance(part, str)]
-                found.append({"Namespace": namespace, "MetricName": metric, "Dimensions": rest})
-    return found
+    lines = fixed_cost.observability()
+    rows = "".join(_row([line.name, line.how, f"{line.per_month:.2f}"]) for line in lines)
+    return (
+        _head("What", "Arithmetic", "USD a month")
+        + rows
+        + _row(["Together", "", f"{sum(x.per_month for x in lines):.2f}"])
+    )
 
 
 def main(document: Path = DOCUMENT) -> None:

@@ -116,6 +116,17 @@ def test_queries_are_those_that_operators_need() -> None:
     assert {"one image's story", "top errors", "cold starts", "slowest states", "rejected by reason"} <= names
 
 
+def test_the_story_begins_with_the_request_at_the_api() -> None:
+    """The access log's requestId is the correlation id, which UploadApi takes from the same context."""
+    (query,) = (query for query in QUERIES.values() if query["Name"].endswith("one image's story"))
+    assert "ApiAccessLogGroupName" in query["LogGroupNames"]
+    api = load(ROOT_FILE)["Resources"]["PetDetectorApi"]["Properties"]
+    assert json.loads(api["AccessLogSetting"]["Format"])["requestId"] == "$context.requestId"
+    source = (REPOSITORY / "functions" / "upload_api" / "app.py").read_text()
+    assert "correlation_id = app.current_event.request_context.request_id" in source
+    assert 'correlation_id = "IMAGE_ID" or requestId = "IMAGE_ID"' in query["QueryString"]
+
+
 def test_log_streams_of_a_shared_group_have_the_shape_that_queries_parse() -> None:
     """Lambda calls a stream of a group of one's own `yyyy/mm/dd/<function>[<version>]<hash>`."""
     patterns = {p for _, text in ALL.values() for p in re.findall(r'parse @logStream "([^"]+)"', text)}
@@ -135,11 +146,9 @@ def test_tables_of_the_document_are_those_of_the_stack() -> None:
 
 def test_every_alarm_is_in_the_document() -> None:
     text = tables.DOCUMENT.read_text()
-    for name, alarm in {**tables.ALARMS, **tables.COMPOSITES}.items():
-        shown = alarm["AlarmName"].removeprefix("<stack>-")
-        family = re.sub(r"^[A-Z]\w+-", "<function>-", shown) if "Alarms." in name else shown
-        family = re.sub(r"burn-\w+$", "burn-<window>", family)
-        assert f"`{family}`" in text
+    composites = [alarm["AlarmName"].removeprefix("<stack>-") for alarm in tables.COMPOSITES.values()]
+    for name in [*map(tables.shown, tables.ALARMS), *composites]:
+        assert f"| `{name}` |" in text
 
 
 def test_window_arithmetic_of_the_service_levels_is_right() -> None:

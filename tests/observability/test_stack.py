@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import tomllib
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -42,13 +43,11 @@ AWS_METRICS = {
         "ResponseTime",
     },
     ("AWS/DynamoDB", ("TableName",)): {
-        "ReadThrottleEvents",
-        "WriteThrottleEvents",
         "ConsumedReadCapacityUnits",
         "ConsumedWriteCapacityUnits",
     },
-    ("AWS/DynamoDB", ("Operation", "TableName")): {"SystemErrors"},
-    ("AWS/Events", ("RuleName",)): {"FailedInvocations", "InvocationsFailedToBeSentToDlq"},
+    ("AWS/DynamoDB", ("Operation", "TableName")): {"SystemErrors", "ThrottledRequests"},
+    ("AWS/Events", ("RuleName",)): {"FailedInvocations", "InvocationsSentToDlq", "InvocationsFailedToBeSentToDlq"},
     ("AWS/SNS", ("TopicName",)): {"NumberOfNotificationsFailed"},
     ("AWS/SQS", ("QueueName",)): {
         "ApproximateNumberOfMessagesVisible",
@@ -315,8 +314,8 @@ def test_every_name_that_is_handed_in_is_watched_by_an_alarm() -> None:
     assert sorted(depth) == sorted(STACK.values[name] for name in queues)
     for kind, metrics in {
         "FunctionName": {"Errors", "Throttles", "Duration"},
-        "RuleName": {"FailedInvocations", "InvocationsFailedToBeSentToDlq"},
-        "TableName": {"ReadThrottleEvents", "WriteThrottleEvents", "SystemErrors"},
+        "RuleName": {"FailedInvocations", "InvocationsSentToDlq", "InvocationsFailedToBeSentToDlq"},
+        "TableName": {"ThrottledRequests", "SystemErrors"},
         "TopicName": {"NumberOfNotificationsFailed"},
         "WorkflowArn": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled"},
     }.items():
@@ -324,6 +323,51 @@ def test_every_name_that_is_handed_in_is_watched_by_an_alarm() -> None:
             if name.endswith(kind):
                 dimensions = [(m["MetricName"], d["Value"]) for _, m in alarm_metrics() for d in m["Dimensions"]]
                 assert {(metric, STACK.values[name]) for metric in metrics} <= set(dimensions), name
+
+
+@pytest.mark.parametrize("metric", ["ThrottledRequests", "SystemErrors"])
+def test_tables_are_watched_in_each_operation_that_somebody_may_do(metric: str) -> None:
+    """What the policies allow is what the application does; a table's own metrics leave out its indexes."""
+    allowed = {
+        (table, action.removeprefix("dynamodb:"))
+        for statement in statements(ROOT["Resources"])
+        for table in of_type("AWS::DynamoDB::Table")
+        for action in _list(statement["Action"])
+        if re.fullmatch(r"dynamodb:(\w+Item|Query|Scan)", action) and table in json.dumps(statement["Resource"])
+    }
+    shown = [named for named in dashboard_metrics() if named[0].startswith("DynamoDB ")]
+    for where in (alarm_metrics(), shown):
+        watched = {tuple(d["Value"] for d in m["Dimensions"]) for _, m in where if m["MetricName"] == metric}
+        assert watched == {(f"{table}Name", action) for table, action in allowed}
+
+
+def statements(value: Any) -> Iterator[dict[str, Any]]:
+    """Policy statements anywhere in a template."""
+    if isinstance(value, dict) and "Action" in value and "Resource" in value:
+        yield value
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from statements(item)
+
+
+def test_every_dead_letter_queue_is_on_the_dashboard() -> None:
+    shown = {m["Dimensions"][0]["Value"] for where, m in dashboard_metrics() if where == "Dead letters"}
+    queues = {STACK.values[f"{name}Name"] for name in of_type("AWS::SQS::Queue")}
+    assert shown == queues | {STACK.resolve({"Fn::GetAtt": ["UndeliveredAlarmsQueue", "QueueName"]})}
+
+
+@pytest.mark.parametrize(
+    "name", ["AlarmEmail", "RunbookUrl", "ConcurrentExecutions", "MonthlyBudgetUsd", "BudgetTag", "CostAnomalyUsd"]
+)
+def test_root_passes_its_own_parameter_on(name: str) -> None:
+    assert handed_in()[name] == {"Ref": name}
+    assert ROOT["Parameters"][name]["Default"] == STACK.template["Parameters"][name]["Default"]
+
+
+def test_metrics_by_method_are_not_bought() -> None:
+    """API Gateway sells them as custom metrics, and no alarm and no widget reads them."""
+    for setting in ROOT["Resources"]["PetDetectorApi"]["Properties"]["MethodSettings"]:
+        assert not setting.get("MetricsEnabled")
 
 
 def test_core_needs_nothing_back() -> None:
@@ -393,16 +437,29 @@ def test_alarm_topics_are_encrypted_with_a_key_that_the_services_may_use() -> No
     assert len(policies) == len(topics)
 
 
+def test_an_address_hears_of_alarms_and_of_pages() -> None:
+    queue = STACK.resolve({"Fn::GetAtt": ["UndeliveredAlarmsQueue", "Arn"]})
+    subscriptions = STACK.of_type("AWS::SNS::Subscription").values()
+    topics = {STACK.resolve({"Ref": name}) for name in STACK.of_type("AWS::SNS::Topic")}
+    assert {subscription["TopicArn"] for subscription in subscriptions} == topics
+    for subscription in subscriptions:
+        assert (subscription["Protocol"], subscription["Endpoint"]) == ("email", NAMES["AlarmEmail"])
+        assert subscription["RedrivePolicy"] == {"deadLetterTargetArn": queue}
+    (statement,) = STACK.of_type("AWS::SQS::QueuePolicy")["UndeliveredAlarmsQueuePolicy"]["PolicyDocument"]["Statement"]
+    assert (statement["Principal"], statement["Action"]) == ({"Service": "sns.amazonaws.com"}, "sqs:SendMessage")
+    assert statement["Resource"] == queue
+    assert set(statement["Condition"]["ArnEquals"]["aws:SourceArn"]) == topics
+
+
 def _list(value: str | list[str]) -> list[str]:
     return value if isinstance(value, list) else [value]
 
 
 def test_budget_and_anomaly_monitor_are_off_until_they_are_wanted() -> None:
     money = {"AWS::Budgets::Budget", "AWS::CE::AnomalyMonitor", "AWS::CE::AnomalySubscription"}
-    off = observability(MonthlyBudgetUsd=0, CostAnomalyUsd=0, AlarmEmail="", UndeliveredNoticesQueueName="")
+    off = observability(MonthlyBudgetUsd=0, CostAnomalyUsd=0, AlarmEmail="")
     assert not {resource["Type"] for resource in off.resources.values()} & money
-    assert "UndeliveredNoticesAlarm" not in off.resources
-    assert "AlarmsEmailSubscription" not in off.resources
+    assert not off.of_type("AWS::SNS::Subscription")
     notices = STACK.of_type("AWS::Budgets::Budget")["MonthlyBudget"]["NotificationsWithSubscribers"]
     assert [notice["Notification"]["Threshold"] for notice in notices] == [80, 90, 100]
 
@@ -410,6 +467,8 @@ def test_budget_and_anomaly_monitor_are_off_until_they_are_wanted() -> None:
 def test_one_of_ten_is_traced() -> None:
     rules = STACK.of_type("AWS::XRay::SamplingRule")
     assert {rule["SamplingRule"]["FixedRate"] for rule in rules.values()} == {0.1}
+    assert {rule["SamplingRule"]["ReservoirSize"] for rule in rules.values()} == {0}
+    assert not STACK.of_type("AWS::XRay::Group")["TraceGroup"]["InsightsConfiguration"]["InsightsEnabled"]
     for stage in ROOT["Parameters"]["Stage"]["AllowedValues"]:
         for rule in observability(Stage=stage).of_type("AWS::XRay::SamplingRule").values():
             assert len(rule["SamplingRule"]["RuleName"]) <= 32
