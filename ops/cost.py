@@ -189,9 +189,10 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
 
 def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
-    months = int(parameters["ImageRetentionDays"]) / 30
+    months = (int(parameters["ImageRetentionDays"]) + shipped.old_version_days()) / 30
     price = load.megabytes / _MB * months * unit["s3_storage_gb_month"]
-    yield Line("S3 storage", price, f"{load.megabytes:g} MB for {months:.1f} months (ImageRetentionDays)")
+    how = f"{load.megabytes:g} MB for {months:.1f} months (ImageRetentionDays, then as an old version)"
+    yield Line("S3 storage", price, how)
     months = int(parameters["RecordRetentionDays"]) / 30
     price = RECORD_KB / _KB * months * unit["dynamodb_storage_gb_month"]
     price += RECORD_KB / 4 / _KB * months * unit["dynamodb_pitr_gb_month"]  # the backup leaves the indexes out

@@ -127,6 +127,13 @@ def parameters(environment: str) -> dict[str, str]:
     return defaults | environments()[environment]
 
 
+def old_version_days() -> int:
+    """Days that S3 keeps the bytes of a filed image after it has expired."""
+    rules = document(TEMPLATE)["Resources"]["ImageBucket"]["Properties"]["LifecycleConfiguration"]["Rules"]
+    filed = next(rule for rule in rules if rule["Prefix"] == "cats/")
+    return int(filed["NoncurrentVersionExpiration"]["NoncurrentDays"])
+
+
 def resources(path: Path = TEMPLATE) -> Iterator[Mapping[str, Any]]:
     """Resources of a template and of those it nests; a nested template counts as often as it is used."""
     for resource in document(path)["Resources"].values():

@@ -46,7 +46,7 @@ def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
         ("EventBridge", 3.0),
         ("SNS", 0.05 * 20.5),
         ("X-Ray", 2.0),
-        ("S3 storage", 546.55),  # 1,953.125 GB for 12 1/6 months at 0.023
+        ("S3 storage", 591.47),  # 1,953.125 GB for 12 1/6 months, and one as an old version, at 0.023
         # 11.444 GB of records at 0.25, 2.861 GB of backup at 0.20, both 12 1/6 months; 0.954 GB for 3 months at 0.25
         ("DynamoDB storage", 34.81 + 6.962 + 0.715),
         ("CloudWatch Logs", 7.629 * (0.5 + 3 * 0.03)),  # GB, kept for 3 months
@@ -141,7 +141,7 @@ def test_size_architecture_and_retention_change_the_bill() -> None:
     normal = _dollars()
 
     assert _dollars(Load(megabytes=4.0))["S3 storage"] == pytest.approx(2 * normal["S3 storage"])
-    assert _dollars(ImageRetentionDays="730")["S3 storage"] == pytest.approx(2 * normal["S3 storage"])
+    assert _dollars(ImageRetentionDays="760")["S3 storage"] == pytest.approx(2 * normal["S3 storage"])
     assert _dollars(Architecture="x86_64")["Lambda (workflow)"] > 1.2 * normal["Lambda (workflow)"]
     assert _dollars(RecordRetentionDays="730")["DynamoDB storage"] > 1.9 * normal["DynamoDB storage"]
     assert _dollars(LogRetentionDays="365")["CloudWatch Logs"] > normal["CloudWatch Logs"]
