@@ -21,8 +21,12 @@ WITHOUT_RESOURCES = {
     "logs:UpdateLogDelivery",
     "rekognition:DetectLabels",
 }
-# Policies of AWS that SAM (the first two) or API Gateway want by name.
-AWS_POLICIES = {"AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess", "AmazonAPIGatewayPushToCloudWatchLogs"}
+# Policies of AWS that SAM (for the first two) or API Gateway want by name, by the service that has the role.
+AWS_POLICIES = {
+    "lambda.amazonaws.com": ["AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"],
+    "states.amazonaws.com": ["AWSXrayWriteOnlyAccess"],
+    "apigateway.amazonaws.com": ["AmazonAPIGatewayPushToCloudWatchLogs"],
+}
 
 RESOURCE_POLICIES = (
     "AWS::S3::BucketPolicy",
@@ -87,9 +91,10 @@ def test_roles_reach_everything_only_where_aws_knows_no_less() -> None:
 
 def test_roles_have_no_managed_policies_but_the_known_ones() -> None:
     for name, role in resources("AWS::IAM::Role").items():
-        for arn in role.get("ManagedPolicyArns", []):
-            text = arn["Fn::Sub"] if isinstance(arn, dict) else arn
-            assert text.rpartition("/")[2] in AWS_POLICIES, f"{name}: {text}"
+        (trust,) = statements(role["AssumeRolePolicyDocument"])
+        (service,) = words(trust["Principal"]["Service"])
+        arns = [arn["Fn::Sub"] if isinstance(arn, dict) else arn for arn in role.get("ManagedPolicyArns", [])]
+        assert [arn.rpartition("/")[2] for arn in arns] == AWS_POLICIES.get(service, []), name
 
 
 def test_roles_are_for_one_service_each() -> None:
@@ -105,14 +110,16 @@ def test_resource_policies_let_in_services_that_say_for_whom_they_come() -> None
         if statement["Effect"] == "Deny":
             continue
         assert "*" not in words(statement["Action"]) or translated()["Resources"][name]["Type"] == "AWS::KMS::Key"
-        if "Service" in statement["Principal"]:
-            keys = {key for condition in statement["Condition"].values() for key in condition}
-            assert keys & {"aws:SourceArn", "aws:SourceAccount"}, f"{name}: anyone's {statement['Principal']}"
+        assert set(statement["Principal"]) == {"Service"}, name
+        keys = {key for condition in statement["Condition"].values() for key in condition}
+        assert keys & {"aws:SourceArn", "aws:SourceAccount"}, f"{name}: anyone's {statement['Principal']}"
 
 
 @pytest.mark.parametrize("function", resources("AWS::Lambda::Permission"))
 def test_functions_may_be_called_by_this_stack_only(function: str) -> None:
     permission = resources("AWS::Lambda::Permission")[function]
+    assert permission["Action"] == "lambda:InvokeFunction"
+    assert permission["Principal"].endswith(".amazonaws.com")
     assert "SourceArn" in permission or "SourceAccount" in permission
 
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from pet_detector import images
+
 from .shipped import REPOSITORY, TWO_WEEKS, references, resources, source, translated
 
 CONFIG = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
@@ -22,12 +24,38 @@ STATEFUL = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 REPEATABLE = {"AnalysesTable"}
 
 
-def denies_plain_http(document: dict[str, Any], action: str) -> bool:
-    """Whether a resource policy turns away whoever comes without TLS."""
+def values_of(stage: str) -> dict[str, str]:
+    """The parameters of an environment, as samconfig.toml deploys it."""
+    defaults = {name: str(parameter["Default"]) for name, parameter in source()["Parameters"].items()}
+    overrides = CONFIG[stage]["deploy"]["parameters"]["parameter_overrides"]
+    return defaults | dict(item.split("=", 1) for item in overrides)
+
+
+def holds(condition: dict[str, Any], stage: str) -> bool:
+    """Whether a condition, as templates write it, is true in an environment."""
+    ((kind, argument),) = condition.items()
+    match kind:
+        case "Condition":
+            return holds(source()["Conditions"][argument], stage)
+        case "Fn::Equals":
+            left, right = (values_of(stage)[side["Ref"]] if isinstance(side, dict) else side for side in argument)
+            return bool(left == right)
+        case "Fn::Not":
+            return not holds(argument[0], stage)
+        case "Fn::And":
+            return all(holds(part, stage) for part in argument)
+        case "Fn::Or":
+            return any(holds(part, stage) for part in argument)
+    raise AssertionError(f"the tests do not know {kind}")
+
+
+def denies_plain_http(document: dict[str, Any], bucket: str) -> bool:
+    """Whether a resource policy turns away whoever comes without TLS, from the bucket and all that is in it."""
     return any(
         statement["Effect"] == "Deny"
         and statement["Principal"] == "*"
-        and statement["Action"] == action
+        and statement["Action"] == "s3:*"
+        and statement["Resource"] == [{"Fn::GetAtt": [bucket, "Arn"]}, {"Fn::Sub": f"${{{bucket}.Arn}}/*"}]
         and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
         for statement in document["Statement"]
     )
@@ -41,12 +69,41 @@ def test_bucket_is_private_encrypted_and_versioned(bucket: str) -> None:
         ["BlockPublicAcls", "BlockPublicPolicy", "IgnorePublicAcls", "RestrictPublicBuckets"], True
     )
     assert properties["OwnershipControls"]["Rules"] == [{"ObjectOwnership": "BucketOwnerEnforced"}]
-    assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"]
+    assert properties["BucketEncryption"]["ServerSideEncryptionConfiguration"] == [
+        {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
+    ]
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
     assert any(
-        references(policy["Bucket"]) == {bucket} and denies_plain_http(policy["PolicyDocument"], "s3:*")
+        references(policy["Bucket"]) == {bucket} and denies_plain_http(policy["PolicyDocument"], bucket)
         for policy in resources("AWS::S3::BucketPolicy").values()
     )
+
+
+@pytest.mark.parametrize("bucket", resources("AWS::S3::Bucket"))
+def test_bucket_tells_eventbridge_of_its_objects(bucket: str) -> None:
+    notified = resources("AWS::S3::Bucket")[bucket]["NotificationConfiguration"]
+    assert notified == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
+
+
+def lifecycle() -> list[dict[str, Any]]:
+    """The rules of the image bucket, all of them in force."""
+    rules: list[dict[str, Any]] = resources("AWS::S3::Bucket")["ImageBucket"]["LifecycleConfiguration"]["Rules"]
+    assert all(rule["Status"] == "Enabled" for rule in rules)
+    return rules
+
+
+def test_images_expire_by_their_folder_and_uploads_that_wait_do_not() -> None:
+    expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in lifecycle() if "ExpirationInDays" in rule}
+    filed = {f"{folder}/": {"Ref": "ImageRetentionDays"} for folder in images.FOLDERS}
+    assert expiring == filed | {"rejected/": 30}
+
+
+def test_old_versions_and_abandoned_uploads_are_cleared_everywhere() -> None:
+    everywhere = [rule for rule in lifecycle() if rule["Prefix"] == ""]
+    assert {key: rule[key] for rule in everywhere for key in rule.keys() - {"Id", "Status", "Prefix"}} == {
+        "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
+        "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
+    }
 
 
 @pytest.mark.parametrize("table", resources("AWS::DynamoDB::Table"))
@@ -57,6 +114,23 @@ def test_table_is_encrypted_recoverable_paid_by_use_and_forgets(table: str) -> N
     assert properties["TimeToLiveSpecification"] == {"AttributeName": "ExpiresAt", "Enabled": True}
     recoverable = properties.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
     assert recoverable is (table not in REPEATABLE)
+
+
+@each_stage
+@pytest.mark.parametrize("table", resources("AWS::DynamoDB::Table"))
+def test_table_is_protected_from_deletion_outside_local_and_dev(table: str, stage: str) -> None:
+    protection = resources("AWS::DynamoDB::Table")[table].get("DeletionProtectionEnabled", False)
+    if isinstance(protection, dict):
+        condition, then, otherwise = protection["Fn::If"]
+        protection = then if holds({"Condition": condition}, stage) else otherwise
+    assert protection is (stage in ("staging", "prod") and table not in REPEATABLE)
+
+
+@pytest.mark.parametrize("mapping", resources("AWS::Lambda::EventSourceMapping"))
+def test_table_that_is_listened_to_tells_what_a_record_was_and_is(mapping: str) -> None:
+    (table,) = references(resources("AWS::Lambda::EventSourceMapping")[mapping]["EventSourceArn"])
+    stream = resources("AWS::DynamoDB::Table")[table]["StreamSpecification"]
+    assert stream == {"StreamViewType": "NEW_AND_OLD_IMAGES"}
 
 
 @pytest.mark.parametrize("queue", resources("AWS::SQS::Queue"))
@@ -73,7 +147,7 @@ def test_topic_is_encrypted(topic: str) -> None:
 
 @pytest.mark.parametrize("group", resources("AWS::Logs::LogGroup"))
 def test_log_group_forgets(group: str) -> None:
-    assert "RetentionInDays" in resources("AWS::Logs::LogGroup")[group]
+    assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
 
 
 def test_everything_that_writes_logs_writes_them_to_a_group_of_the_stack() -> None:
@@ -131,6 +205,32 @@ def test_the_gateway_has_one_stage() -> None:
     assert len(resources("AWS::ApiGateway::Stage")) == len(resources("AWS::ApiGateway::RestApi"))
 
 
+@pytest.mark.parametrize("api", resources("AWS::ApiGateway::RestApi"))
+def test_everything_but_health_and_preflights_needs_a_key(api: str) -> None:
+    body = resources("AWS::ApiGateway::RestApi")[api]["Body"]
+    methods = {(path, verb): method for path, verbs in body["paths"].items() for verb, method in verbs.items()}
+    guarded = {name for name, method in methods.items() if {"api_key": []} in method.get("security", [])}
+    assert methods.keys() - guarded == {(path, "options") for path in body["paths"]} | {("/health", "get")}
+
+
+@pytest.mark.parametrize("plan", resources("AWS::ApiGateway::UsagePlan"))
+def test_api_key_has_the_limits_of_the_parameters(plan: str) -> None:
+    properties = resources("AWS::ApiGateway::UsagePlan")[plan]
+    assert properties["Throttle"] == {"RateLimit": {"Ref": "ApiRateLimit"}, "BurstLimit": {"Ref": "ApiBurstLimit"}}
+    assert properties["Quota"] == {"Limit": {"Ref": "ApiDailyQuota"}, "Period": "DAY"}
+    assert properties["ApiStages"] == [{"ApiId": {"Ref": "PetDetectorApi"}, "Stage": {"Ref": "Stage"}}]
+    keys = resources("AWS::ApiGateway::UsagePlanKey").values()
+    assert {name for key in keys for name in references(key["KeyId"])} == set(resources("AWS::ApiGateway::ApiKey"))
+
+
+@pytest.mark.parametrize("stage", resources("AWS::ApiGateway::Stage"))
+def test_all_keys_together_have_a_limit_and_requests_are_not_logged(stage: str) -> None:
+    """Without one, this API may use up what the account has for all of its own: 10 000 a second, 5 000 at once."""
+    (setting,) = resources("AWS::ApiGateway::Stage")[stage]["MethodSettings"]
+    assert (setting.pop("ResourcePath"), setting.pop("HttpMethod")) == ("/*", "*")
+    assert setting == {"MetricsEnabled": True, "ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+
+
 # --- Parameters, outputs and environments -----------------------------------------------------------------------------
 
 
@@ -155,6 +255,21 @@ def test_condition_is_used(condition: str) -> None:
     assert re.search(rf'"(Condition|Fn::If)": \[?"{condition}"', json.dumps(template))
 
 
+# Where each holds, with the parameters of samconfig.toml.
+CONDITIONS = {
+    "IsLocal": {"local"},
+    "IsProtected": {"staging", "prod"},
+    "HasObservability": {"staging", "prod"},
+    "HasNotificationEmail": set(),  # a person's address is no part of the repository
+    "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},
+}
+
+
+@pytest.mark.parametrize("condition", source()["Conditions"])
+def test_condition_holds_in_just_these_environments(condition: str) -> None:
+    assert {stage for stage in STAGES if holds({"Condition": condition}, stage)} == CONDITIONS[condition]
+
+
 def test_every_stage_has_its_environment_and_no_other() -> None:
     assert {name for name, section in CONFIG.items() if name not in ("version", "default")} == set(STAGES)
 
@@ -164,9 +279,9 @@ def test_environment_deploys_its_own_stage_under_the_prefix(stage: str) -> None:
     deploy = CONFIG[stage]["deploy"]["parameters"]
     assert deploy["stack_name"] == f"serverlessapp-pet-detector-{stage}"
     assert deploy["region"] == "us-east-1"
-    values = dict(item.split("=", 1) for item in deploy["parameter_overrides"])
+    values = values_of(stage)
     assert values["Stage"] == stage
-    assert values.keys() <= source()["Parameters"].keys()
+    assert values.keys() == source()["Parameters"].keys()
 
 
 @each_stage
