@@ -61,7 +61,6 @@ RIGHTS: dict[str, set[Grant]] = {
     "dependencies.check s3:HeadBucket": {("s3:ListBucket", BUCKET)},
     "dependencies.check ssm:GetParameter": {("ssm:GetParameter", POLICY)},
     "dependencies.check states:DescribeStateMachine": {("states:DescribeStateMachine", "${ImageWorkflow}")},
-    "image_processor.app.current_policy ssm:GetParameter": {("ssm:GetParameter", POLICY)},
     "images._verify s3:HeadObject": READ_NEWEST,
     "images.input_versions s3:ListObjectVersions": {("s3:ListBucketVersions", f"{BUCKET} if {UPLOADS_ONLY}")},
     "images.move s3:CopyObject": READ_VERSION | in_folders("s3:PutObject", *images.FOLDERS),
@@ -70,6 +69,7 @@ RIGHTS: dict[str, set[Grant]] = {
     "images.store s3:PutObject": in_folders("s3:PutObject", images.INPUT_FOLDER),
     "images.upload_form s3:PutObject": in_folders("s3:PutObject", images.INPUT_FOLDER),
     "images.view_link s3:GetObject": in_folders("s3:GetObject", *VIEWED),
+    "policy_parameter._client ssm:GetParameter": {("ssm:GetParameter", POLICY)},
     "recognizer.recognize rekognition:DetectLabels": {
         ("rekognition:DetectLabels", "*"),
         ("s3:GetObjectVersion", OBJECTS),  # Rekognition reads with the rights of its caller
@@ -88,7 +88,7 @@ def rights_for(call: str) -> set[Grant]:
 # --- What is called ---------------------------------------------------------------------------------------------------
 
 PARAMETERS_OF_POWERTOOLS = "aws_lambda_powertools.utilities.parameters."
-CALLS_OF_POWERTOOLS = {"get_parameter": "ssm:GetParameter"}
+CALLS_OF_POWERTOOLS = {"SSMProvider": "ssm:GetParameter"}
 
 
 @cache
@@ -156,7 +156,7 @@ def calls_of(function: str) -> frozenset[str]:
         referred = set(names_in(part, module, tree))
         waiting |= referred & parts.keys() - reached
         of_powertools = {other.rpartition(".")[2] for other in referred if other.startswith(PARAMETERS_OF_POWERTOOLS)}
-        calls = [CALLS_OF_POWERTOOLS[other] for other in of_powertools if other.startswith("get_")]
+        calls = [CALLS_OF_POWERTOOLS[other] for other in of_powertools if other.endswith("Provider")]
         calls += calls_in(part, services_of(tree))
         found |= {f"{name.removeprefix('pet_detector.')} {call}" for call in calls}
     return frozenset(found)

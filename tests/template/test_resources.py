@@ -92,16 +92,25 @@ def lifecycle() -> list[dict[str, Any]]:
     return rules
 
 
-def test_images_expire_by_their_folder_and_uploads_that_wait_do_not() -> None:
-    expiring = {rule["Prefix"]: rule["ExpirationInDays"] for rule in lifecycle() if "ExpirationInDays" in rule}
-    filed = {f"{folder}/": {"Ref": "ImageRetentionDays"} for folder in images.FOLDERS}
-    assert expiring == filed | {"rejected/": 30}
+def test_images_expire_by_their_folder_and_what_waits_for_an_operator_lasts_as_long_as_any() -> None:
+    retention = {"Ref": "ImageRetentionDays"}
+    days = {
+        rule["Prefix"]: (rule["ExpirationInDays"], rule["NoncurrentVersionExpiration"]["NoncurrentDays"])
+        for rule in lifecycle()
+        if rule["Prefix"]
+    }
+    assert days == {
+        **{f"{folder}/": (retention, 30) for folder in [*images.FOLDERS, "samples"]},
+        "rejected/": (30, 30),
+        # Even a version that was overwritten, or marked as deleted, may be the only copy of a failed image.
+        f"{images.INPUT_FOLDER}/": (retention, retention),
+    }
 
 
-def test_old_versions_and_abandoned_uploads_are_cleared_everywhere() -> None:
+def test_marks_of_deletion_and_abandoned_uploads_are_cleared_everywhere() -> None:
     everywhere = [rule for rule in lifecycle() if rule["Prefix"] == ""]
     assert {key: rule[key] for rule in everywhere for key in rule.keys() - {"Id", "Status", "Prefix"}} == {
-        "NoncurrentVersionExpiration": {"NoncurrentDays": 30},
+        "ExpiredObjectDeleteMarker": True,
         "AbortIncompleteMultipartUpload": {"DaysAfterInitiation": 1},
     }
 
@@ -228,7 +237,7 @@ def test_all_keys_together_have_a_limit_and_requests_are_not_logged(stage: str) 
     """Without one, this API may use up what the account has for all of its own: 10 000 a second, 5 000 at once."""
     (setting,) = resources("AWS::ApiGateway::Stage")[stage]["MethodSettings"]
     assert (setting.pop("ResourcePath"), setting.pop("HttpMethod")) == ("/*", "*")
-    assert setting == {"MetricsEnabled": True, "ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    assert setting == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
 
 
 # --- Parameters, outputs and environments -----------------------------------------------------------------------------
