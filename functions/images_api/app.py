@@ -20,6 +20,7 @@ from pet_detector.observability import logger
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
 MAX_TOKEN_LENGTH = 1024
+MAX_NAME_LENGTH = 1024  # as long as a key of Amazon S3 can be
 FILTERS = ("animal", "status", "from", "to", "limit", "nextToken")
 
 Word = TypeVar("Word", bound=StrEnum)  # Python 3.11 has no other spelling
@@ -113,7 +114,7 @@ def visible(record: Record) -> dict[str, Any]:
     """The part of a record that clients see, under the API's names."""
     shown = {ours: record[name] for name, ours in _FIELDS.items() if name in record}
     if "fileName" in shown:  # of an object that came straight into S3 it may be anything
-        shown["fileName"] = printable(shown["fileName"]) or "image"
+        shown["fileName"] = printable(shown["fileName"], MAX_NAME_LENGTH) or "image"
     return shown
 
 

@@ -9,6 +9,7 @@ from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMPro
 from botocore.config import Config
 
 from pet_detector.aws_errors import translate
+from pet_detector.errors import PolicyInvalidError
 from pet_detector.policy import Policy
 
 # How long a change of the parameter may take to be seen; saves an SSM call for every image of a busy minute.
@@ -30,5 +31,7 @@ def current(name: str) -> Policy:
     """
     try:
         return Policy.from_json(str(_client().get(name, max_age=CACHED_SECONDS)))
+    except PolicyInvalidError as error:
+        raise PolicyInvalidError(f"{name}: {error}") from error
     except GetParameterError as error:  # Powertools' name for whatever went wrong
         raise translate(error.__context__, f"ssm:GetParameter {name}") from error
