@@ -51,7 +51,6 @@ run: install ## Sort the pictures of photos/, or of PHOTOS=folder, on this machi
 	@.venv/bin/python -m local.demo
 
 up: install ## Start the embedded AWS and deploy the application to it
-	@.venv/bin/python -m local.engine up
 	@.venv/bin/python -m local.deploy
 
 down: ## Stop the embedded AWS
@@ -76,7 +75,7 @@ lint: install ## Style, types and templates
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
 
-faults: install .engine/faults-venv/.installed ## Break every call in every way; ten minutes. ONLY=regex chooses cells
+faults: install .engine/faults-venv/.installed ## Break every call in every way; five minutes. ONLY=regex chooses cells
 	@PYTHONPATH=.:functions .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
 
 .engine/faults-venv/.installed: tests/faults/requirements.txt | check-python
