@@ -249,8 +249,9 @@ def main() -> int:
         engine = engine_from_environment()
         with stopped_unless_finished(engine):
             start_engine(engine)
-            for name, value in sorted(deploy(engine).items()):
-                print(f"{name}: {value}")
+            outputs = deploy(engine)
+        for name, value in sorted(outputs.items()):
+            print(f"{name}: {value}")
 
     return run_command(command)
 
