@@ -48,13 +48,13 @@ check-python:
 # --- Run -------------------------------------------------------------------------------------------------------------
 
 run: install ## Sort the pictures of photos/, or of PHOTOS=folder, on this machine, and show the table
-	@.venv/bin/python -m local.demo
+	@.venv/bin/python -m local demo
 
 up: install ## Start the embedded AWS and deploy the application to it
-	@.venv/bin/python -m local.deploy
+	@.venv/bin/python -m local deploy
 
 down: ## Stop the embedded AWS
-	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local.engine down; else echo "Nothing is installed, nothing runs."; fi
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down; else echo "Nothing is installed, nothing runs."; fi
 
 # --- Test ------------------------------------------------------------------------------------------------------------
 

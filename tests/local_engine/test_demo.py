@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
+import sys
 import threading
 from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -15,6 +17,7 @@ import pytest
 from rich.console import Console
 
 from local import demo
+from local.__main__ import main
 from local.api_client import ApiClient, RefusedError, _multipart
 from local.demo import Outcome, Sender, pictures_in
 from local.engine import Engine, UserError
@@ -315,3 +318,16 @@ def test_the_client_sends_a_form_that_s3_understands(
         with pytest.raises(RefusedError) as refused:
             client.upload("a.jpg", "image/jpeg", bytes(size))
         assert refused.value.code == code
+
+
+def test_ctrl_c_gets_a_word_before_the_command_is_even_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["local", "demo"])
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+
+    assert main() == 130
+    assert capsys.readouterr().err == "Interrupted.\n"
