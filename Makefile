@@ -48,14 +48,13 @@ check-python:
 # --- Run -------------------------------------------------------------------------------------------------------------
 
 run: install ## Sort the pictures of photos/, or of PHOTOS=folder, on this machine, and show the table
-	@.venv/bin/python -m local.demo
+	@.venv/bin/python -m local demo
 
 up: install ## Start the embedded AWS and deploy the application to it
-	@.venv/bin/python -m local.engine up
-	@.venv/bin/python -m local.deploy
+	@.venv/bin/python -m local deploy
 
 down: ## Stop the embedded AWS
-	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local.engine down; else echo "Nothing is installed, nothing runs."; fi
+	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down; else echo "Nothing is installed, nothing runs."; fi
 
 # --- Test ------------------------------------------------------------------------------------------------------------
 
@@ -70,13 +69,13 @@ test: lint ## Check and test everything, offline
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions ops
+	@.venv/bin/mypy functions ops local
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
 
-faults: install .engine/faults-venv/.installed ## Break every call in every way; ten minutes. ONLY=regex chooses cells
+faults: install .engine/faults-venv/.installed ## Break every call in every way; five minutes. ONLY=regex chooses cells
 	@PYTHONPATH=.:functions .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
 
 .engine/faults-venv/.installed: tests/faults/requirements.txt | check-python

@@ -15,12 +15,13 @@ THROTTLED_ATTEMPTS = 60  # half a second apart
 
 
 class RefusedError(Exception):
-    """The API or S3 said no; `code` is its own word for why."""
+    """The API or S3 said no; `code` is its own word for why, `message` its sentence."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(f"{code}: {message}")
         self.status = status
         self.code = code
+        self.message = message
 
 
 class ApiClient:
@@ -64,7 +65,7 @@ class ApiClient:
             except urllib.error.HTTPError as error:
                 with error:
                     refusal = _refusal(error.code, error.read().decode(errors="replace"))
-            if refusal.status != 429:
+            if refusal.status != 429 or refusal.code == "QUOTA_EXCEEDED":  # waiting helps against the first alone
                 raise refusal
             time.sleep(0.5)
         raise refusal
@@ -85,7 +86,7 @@ def _refusal(status: int, body: str) -> RefusedError:
     """The API answers errors in JSON, S3 in XML."""
     try:
         document = json.loads(body)
-        return RefusedError(status, str(document["code"]), str(document.get("message")))
-    except (ValueError, KeyError, TypeError):
-        code = re.search(r"<Code>(\w+)</Code>", body)
-        return RefusedError(status, code[1] if code else f"HTTP_{status}", body[:300])
+        return RefusedError(status, document.get("code") or f"HTTP_{status}", str(document.get("message")))
+    except (ValueError, AttributeError):
+        code, message = (re.search(rf"<{tag}>(.+?)</{tag}>", body) for tag in ("Code", "Message"))
+        return RefusedError(status, code[1] if code else f"HTTP_{status}", message[1] if message else body[:300])

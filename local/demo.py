@@ -12,15 +12,15 @@ import contextlib
 import json
 import os
 import shlex
-import signal
 import sys
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass, field
+from http.client import HTTPException
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ from rich.text import Text
 
 from local.api_client import ApiClient, RefusedError
 from local.deploy import deploy
-from local.engine import REPOSITORY, Engine, UserError, engine_from_environment, run_command
+from local.engine import REPOSITORY, Engine, UserError, engine_from_environment, run_command, stopped_unless_finished
 
 CLIENTS = 4
 IMAGE_SECONDS = 120.0  # from sending a picture to its final status; far more than the workflow ever needs here
@@ -41,7 +41,7 @@ LARGEST_SENT_BYTES = 64 * 1024 * 1024
 
 FINAL = {"completed", "needs_review", "rejected", "failed"}
 
-# What S3 says when it refuses a form, in the words of the workflow's reason codes.
+# What S3 says when it refuses the picture in a form, in the words of the workflow's reason codes.
 _REFUSALS = {"EntityTooLarge": "TOO_LARGE", "EntityTooSmall": "EMPTY"}
 
 
@@ -99,28 +99,36 @@ class Sender:
                 return Outcome(name, "rejected", reason_code="TOO_LARGE", remark="not sent")
             image_id = self._api.upload(name, _declared_type(file), file.read_bytes())
         except RefusedError as refusal:
-            code = _REFUSALS.get(refusal.code, refusal.code)
-            return Outcome(name, "rejected", _milliseconds(start), code, "refused at upload")
-        except OSError as error:
-            return Outcome(
-                name, "failed", _milliseconds(start), remark=f"cannot be read or sent: {error.strerror or error}"
-            )
+            if refusal.code in _REFUSALS:
+                code = _REFUSALS[refusal.code]
+                return Outcome(name, "rejected", _milliseconds(start), code, "refused at upload")
+            return Outcome(name, "failed", _milliseconds(start), refusal.code, refusal.message)
+        except (OSError, HTTPException) as error:
+            reason = getattr(error, "strerror", None) or error
+            return Outcome(name, "failed", _milliseconds(start), remark=f"cannot be read or sent: {reason}")
         return self._follow(name, image_id, start)
 
     def _follow(self, name: str, image_id: str, start: float) -> Outcome:
         pause = 0.1
-        record: dict[str, Any] = {"status": "uploading"}
+        remark = f"{image_id} was not looked at"
         finished_before = self._finished
         while time.monotonic() - start < IMAGE_SECONDS and not self.stopped.wait(pause):
-            record = self._api.image(image_id)
+            pause = min(pause * 1.2, 0.5)
+            try:
+                record = self._api.image(image_id)
+            except (RefusedError, OSError, HTTPException) as error:
+                if isinstance(error, RefusedError) and error.status < 500:
+                    return Outcome(name, "failed", _milliseconds(start), error.code, error.message)
+                remark = f"{image_id} cannot be looked at: {error}"  # for now
+                continue
             if record["status"] in FINAL:
                 code = record.get("reasonCode") or ""
                 self._finished += 1
                 return Outcome(name, record["status"], _milliseconds(start), code, record=record)
-            pause = min(pause * 1.2, 0.5)
+            remark = f"{image_id} is still {record['status']}"
         if self._finished == finished_before:  # nothing moves any more: do not wait for each picture in turn
             self.stopped.set()
-        return Outcome(name, "stuck", _milliseconds(start), remark=f"{image_id} is still {record['status']}")
+        return Outcome(name, "stuck", _milliseconds(start), remark=remark)
 
 
 def _declared_type(file: Path) -> str:
@@ -166,40 +174,23 @@ class Inbox:
 def run(engine: Engine, folder: Path, console: Console) -> int:
     """The whole demonstration; returns the exit code: 1 when a picture is stuck or failed, else 0."""
     files = pictures_in(folder)
-    with _stopped_unless_finished(engine):
+    with stopped_unless_finished(engine):
         console.print(f"Starting the local AWS on {engine.url} ...", highlight=False)
         console.print("Started." if engine.up() else "It was already running.")
         outputs = deploy(engine)
         key = engine.client("apigateway").get_api_key(apiKey=outputs["ApiKeyId"], includeValue=True)["value"]
         api = ApiClient(outputs["ApiUrl"], key)
-        inbox = Inbox(engine, outputs["NoticesTopicArn"])
-        start = time.monotonic()
-        outcomes = _process_all(Sender(api), files, console)
-        seconds = time.monotonic() - start
-        noticed = Counter(outcome.status for outcome in outcomes)
-        notices = inbox.read(expected=noticed["needs_review"] + noticed["failed"])
-        inbox.close()
-    console.print(_table(outcomes))
-    console.print(_totals(outcomes, seconds), highlight=False)
+        with contextlib.closing(Inbox(engine, outputs["NoticesTopicArn"])) as inbox:
+            start = time.monotonic()
+            outcomes = _process_all(Sender(api), files, console)
+            seconds = time.monotonic() - start
+            console.print(_table(outcomes))
+            console.print(_totals(outcomes, seconds), highlight=False)
+            expected = [outcome for outcome in outcomes if outcome.record.get("status") in ("needs_review", "failed")]
+            notices = inbox.read(len(expected))
     _print_notices(console, notices)
     _print_how_to_go_on(console, engine, api)
     return _verdict(outcomes)
-
-
-@contextlib.contextmanager
-def _stopped_unless_finished(engine: Engine) -> Iterator[None]:
-    """Leave nothing behind when the block is left by an error, by Ctrl-C or by a termination signal."""
-    ran_before = engine.is_up()
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
-    signal.signal(signal.SIGHUP, signal.default_int_handler)
-    try:
-        yield
-    except BaseException:
-        if not ran_before:
-            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
-            engine.down()
-        raise
 
 
 def _process_all(sender: Sender, files: list[Path], console: Console) -> list[Outcome]:

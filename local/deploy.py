@@ -1,7 +1,8 @@
 """Deploy template.yaml to the embedded AWS, with the user's own commands: `python -m local.deploy`.
 
 It runs `sam build` and `sam deploy --config-env local`, pointed at the engine. What only this machine can say (its
-Python, its processor, the address of its Rekognition) is added to the parameters that samconfig.toml holds.
+Python, its processor, the address of its Rekognition) is added to the parameters that samconfig.toml holds. An engine
+that does not run is started before, and stopped again if the deployment fails or is interrupted.
 
 The build goes to `.engine/build` and not to SAM's own `.aws-sam/build`: code built for this laptop must never be what
 a later `sam deploy --config-env prod` finds lying there.
@@ -21,7 +22,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from local.engine import CREDENTIALS, HOST, REGION, REPOSITORY, Engine, UserError, engine_from_environment, run_command
+from local.engine import (
+    CREDENTIALS,
+    HOST,
+    REGION,
+    REPOSITORY,
+    Engine,
+    UserError,
+    engine_from_environment,
+    run_command,
+    start_engine,
+    stopped_unless_finished,
+)
 
 CONFIG_ENVIRONMENT = "local"
 SAM = REPOSITORY / ".venv" / "bin" / "sam"
@@ -231,13 +243,14 @@ def _failed_resources(engine: Engine, stack: str, since: datetime) -> list[str]:
 
 
 def main() -> int:
-    """Deploy to the engine that runs at PORT; returns the exit code."""
+    """Start the engine of PORT unless it runs, and deploy to it; returns the exit code."""
 
     def command() -> None:
         engine = engine_from_environment()
-        if not engine.is_up():
-            raise UserError("The local AWS is not running: start it with `make up`.")
-        for name, value in sorted(deploy(engine).items()):
+        with stopped_unless_finished(engine):
+            start_engine(engine)
+            outputs = deploy(engine)
+        for name, value in sorted(outputs.items()):
             print(f"{name}: {value}")
 
     return run_command(command)

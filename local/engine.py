@@ -19,7 +19,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,6 +27,7 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config
+from botocore.exceptions import BotoCoreError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -344,12 +345,34 @@ def _port(variable: str, default: int) -> int:
     return int(text)
 
 
-def run_command(command: Any) -> int:
+@contextlib.contextmanager
+def stopped_unless_finished(engine: Engine) -> Iterator[None]:
+    """Stop the engine when the block is left by an error, by Ctrl-C or by a termination signal.
+
+    One that ran before keeps running.
+    """
+    ran_before = engine.is_up()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.default_int_handler)
+    try:
+        yield
+    except BaseException:
+        if not ran_before:
+            for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+                signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
+            engine.down()
+        raise
+
+
+def run_command(command: Callable[[], int | None]) -> int:
     """Run a command for a person: its exit code, and a sentence instead of a traceback."""
     try:
-        return int(command() or 0)
+        return command() or 0
     except UserError as error:
         print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except BotoCoreError as error:
+        print(f"Error: The local AWS did not answer: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
@@ -365,13 +388,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _up() -> int:
-    engine = engine_from_environment()
-    start = time.monotonic()
-    if engine.up():
-        print(f"The local AWS is ready on {engine.url} ({time.monotonic() - start:.1f} s).")
-    else:
-        print(f"The local AWS is already running on {engine.url}.")
+    start_engine(engine_from_environment())
     return 0
+
+
+def start_engine(engine: Engine) -> None:
+    """Start the engine unless it runs, and tell a person."""
+    before = time.monotonic()
+    if engine.up():
+        print(f"The local AWS is ready on {engine.url} ({time.monotonic() - before:.1f} s).", flush=True)
+    else:
+        print(f"The local AWS is already running on {engine.url}.", flush=True)
 
 
 def _down() -> int:

@@ -6,6 +6,7 @@ import os
 import sys
 
 from local.ministack_ext import UnsupportedMiniStackError, install
+from local.ministack_ext.guard import guarded
 
 
 def main() -> None:
@@ -16,9 +17,10 @@ def main() -> None:
         install()
     except UnsupportedMiniStackError as error:
         sys.exit(str(error))
-    from ministack.app import main as serve  # late: it reads the environment when it is imported
+    from ministack import app as ministack  # late: it reads the environment when it is imported
 
-    serve()
+    ministack.app = guarded(ministack.app)
+    ministack.main()
 
 
 if __name__ == "__main__":

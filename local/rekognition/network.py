@@ -11,13 +11,14 @@ import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from .weights import Array
 
-Floats = npt.NDArray[np.float32]
+Floats: TypeAlias = npt.NDArray[np.float32]
 
 SIZE = 224  # side of the square input, pixels
 CLASSES = 1000  # ImageNet's classes, in the order of labels.json

@@ -11,6 +11,8 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
+from local.web_pages import refusal
+
 from .detect_labels import MAX_IMAGE_BYTES, MODEL_VERSION, DetectLabels, ServiceError, check_image_length
 
 HOST = "127.0.0.1"  # never another: there is no authentication
@@ -60,6 +62,16 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 30  # seconds a connection may be silent
     wbufsize = -1  # buffer the answer: header and body in one packet, with no wait for an acknowledgement between
     server: RekognitionServer
+
+    def parse_request(self) -> bool:
+        """Reads the request line and the headers; False when the request is answered already: a web page's is."""
+        if not super().parse_request():
+            return False
+        reason = refusal(self.headers.get)
+        if reason:
+            self.close_connection = True  # its body is not read
+            self._answer(403, {"__type": "AccessDeniedException", "Message": reason})
+        return not reason
 
     def do_GET(self) -> None:
         if self.path == "/health":

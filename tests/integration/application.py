@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 import urllib.error
@@ -50,6 +51,15 @@ class Answer:
         return json.loads(self.body)
 
 
+@dataclass(frozen=True)
+class Peak:
+    """The most memory that a process of a function ever had, and what the template gives the function, in MB."""
+
+    function: str
+    megabytes: float
+    limit: int
+
+
 def eventually(probe: Callable[[], Any], what: str, seconds: float = IMAGE_SECONDS) -> Any:
     """The first truthy value of `probe`; an AssertionError naming `what` when there is none in time."""
     deadline = time.monotonic() + seconds
@@ -78,6 +88,7 @@ class Application:
         self.s3, self.dynamodb, self.sfn = (engine.client(name) for name in ("s3", "dynamodb", "stepfunctions"))
         self._notices: list[dict[str, Any]] = []
         self._lock = threading.Lock()
+        self._peaks: dict[Path, Peak] = {}
 
     # --- HTTP ---------------------------------------------------------------------------------------------------------
 
@@ -263,6 +274,21 @@ class Application:
             yield
         finally:
             self.configure(function, **before)
+
+    def memory_peaks(self) -> list[Peak]:
+        """Of each process of a function that ran at this or an earlier call; none where there is no /proc."""
+        engine = json.loads((self.engine.home / "aws.pid").read_text())["pid"]
+        ids = {name: logical_id for logical_id, name in self.functions.items()}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, LookupError, ValueError):  # it is about to begin, or has just ended
+                status = dict(re.findall(r"^(PPid|VmHWM):\s+(\d+)", (process / "status").read_text(), re.MULTILINE))
+                if int(status["PPid"]) == engine:
+                    texts = (process / "environ").read_bytes().decode().rstrip("\0").split("\0")
+                    variables = dict(text.split("=", 1) for text in texts)
+                    limit = int(variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
+                    name = ids[variables["AWS_LAMBDA_FUNCTION_NAME"]]
+                    self._peaks[process] = Peak(name, int(status["VmHWM"]) / 1024, limit)
+        return list(self._peaks.values())
 
     @cached_property
     def _impatient_reconciler(self) -> str:

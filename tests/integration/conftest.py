@@ -32,9 +32,10 @@ def gallery(application: Application) -> Iterator[Gallery]:
 
 
 @pytest.fixture
-def quiet_gallery(gallery: Gallery) -> Gallery:
+def quiet_gallery(gallery: Gallery, application: Application) -> Gallery:
     """The same, when all are at their ends: for tests that change what every image meets."""
     gallery.settle()
+    application.memory_peaks()  # such a test may end the processes that met the hostile pictures
     return gallery
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -52,6 +53,19 @@ def test_every_name_in_the_bucket_is_our_own(application: Application, quiet_gal
     ]
 
     assert strange == []
+
+
+# --- Memory: what the functions needed at most, hostile pictures included ---------------------------------------------
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of processes as Linux tells it")
+def test_no_function_ever_needed_more_memory_than_it_has(application: Application, quiet_gallery: Gallery) -> None:
+    assert quiet_gallery
+
+    peaks = application.memory_peaks()
+
+    assert {"ImageProcessorFunction", "FileManagerFunction", "UploadApiFunction"} <= {peak.function for peak in peaks}
+    assert [peak for peak in peaks if peak.megabytes >= min(peak.limit, 512)] == []
 
 
 # --- Metrics: a day's numbers equal what the records say --------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -23,6 +24,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from local.engine import Engine
 from tests.ports import free_port
 
 REPOSITORY = Path(__file__).resolve().parents[2]
@@ -200,3 +202,14 @@ def gap_engine(request: pytest.FixtureRequest) -> RunningEngine:
     """Our engine, then the plain one, on which the test must fail."""
     running: RunningEngine = request.getfixturevalue("engine" if request.param == "ours" else "plain_engine")
     return running
+
+
+@pytest.fixture
+def startable_engine(tmp_path: Path) -> Iterator[Engine]:
+    """An engine of its own directory and ports, not yet started; signals are handled afterwards as before."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    engine = Engine(free_port(), free_port(), home=tmp_path / "engine")
+    yield engine
+    engine.down()
+    for number, handler in handlers.items():
+        signal.signal(number, handler)

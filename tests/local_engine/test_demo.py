@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
-import signal
+import sys
 import threading
-from collections.abc import Iterator
+from http.client import IncompleteRead
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.error import URLError
 
 import pytest
 from rich.console import Console
 
 from local import demo
+from local.__main__ import main
 from local.api_client import ApiClient, RefusedError, _multipart
 from local.demo import Outcome, Sender, pictures_in
 from local.engine import Engine, UserError
@@ -25,7 +28,7 @@ from .conftest import free_port
 class FakeApi(ApiClient):
     """Answers from a list of records instead of an API."""
 
-    def __init__(self, *statuses: str, refusal: RefusedError | None = None) -> None:
+    def __init__(self, *statuses: str | Exception, refusal: RefusedError | None = None) -> None:
         super().__init__("http://127.0.0.1:1", "key")
         self._statuses = list(statuses)
         self._refusal = refusal
@@ -39,6 +42,8 @@ class FakeApi(ApiClient):
 
     def image(self, image_id: str) -> dict[str, Any]:
         status = self._statuses.pop(0) if len(self._statuses) > 1 else self._statuses[0]
+        if isinstance(status, Exception):
+            raise status
         return {"status": status, "animal": "cat", "location": f"s3://bucket/cats/{image_id}.jpg", "reasonCode": None}
 
 
@@ -100,6 +105,22 @@ def test_a_picture_that_the_form_refuses_is_rejected_at_upload(picture: Path, co
     assert outcome.folder == "-"
 
 
+@pytest.mark.parametrize(
+    "refusal",
+    [
+        RefusedError(502, "HTTP_502", "Internal server error"),
+        RefusedError(429, "QUOTA_EXCEEDED", "The quota of this API key is used up for today."),
+        RefusedError(403, "AccessDenied", "Invalid according to Policy: Policy expired."),
+    ],
+    ids=lambda refusal: refusal.code,
+)
+def test_a_refusal_that_is_not_about_the_picture_is_a_failure(picture: Path, refusal: RefusedError) -> None:
+    outcome = Sender(FakeApi(refusal=refusal)).process(picture)
+
+    assert (outcome.status, outcome.reason_code, outcome.remark) == ("failed", refusal.code, refusal.message)
+    assert demo._verdict([outcome]) == 1
+
+
 def test_a_huge_file_is_not_sent(picture: Path) -> None:
     os.truncate(picture, demo.LARGEST_SENT_BYTES + 1)
     api = FakeApi("completed")
@@ -121,6 +142,37 @@ def test_a_picture_that_never_finishes_is_named_and_fails_the_run(
     said = capsys.readouterr().err
     assert "1 of 2 pictures did not finish" in said
     assert f"{picture.name}: {'0' * 32} is still processing" in said
+
+
+HICCUPS = [
+    RefusedError(503, "HTTP_503", "Service Unavailable"),
+    URLError("connection refused"),
+    ConnectionResetError("reset"),
+    IncompleteRead(b""),
+]
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS, ids=lambda error: type(error).__name__)
+def test_looks_again_after_an_answer_that_says_nothing_about_the_picture(picture: Path, hiccup: Exception) -> None:
+    assert Sender(FakeApi(hiccup, "processing", hiccup, "completed")).process(picture).status == "completed"
+
+
+@pytest.mark.parametrize("hiccup", HICCUPS, ids=lambda error: type(error).__name__)
+def test_a_picture_that_cannot_be_looked_at_is_reported(
+    picture: Path, monkeypatch: pytest.MonkeyPatch, hiccup: Exception
+) -> None:
+    monkeypatch.setattr(demo, "IMAGE_SECONDS", 0.3)
+
+    outcome = Sender(FakeApi("processing", hiccup)).process(picture)
+
+    assert (outcome.status, outcome.remark) == ("stuck", f"{'0' * 32} cannot be looked at: {hiccup}")
+
+
+def test_a_picture_that_may_not_be_looked_at_is_a_failure_at_once(picture: Path) -> None:
+    outcome = Sender(FakeApi(RefusedError(429, "QUOTA_EXCEEDED", "used up"))).process(picture)
+
+    assert (outcome.status, outcome.reason_code, outcome.remark) == ("failed", "QUOTA_EXCEEDED", "used up")
+    assert outcome.milliseconds < demo.IMAGE_SECONDS * 1000 / 2
 
 
 def test_a_run_in_which_nothing_finishes_gives_up_at_once(picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,45 +201,61 @@ def test_the_table_shows_file_names_as_they_are() -> None:
     assert "rejected: EMPTY, refused at upload" in printed
 
 
-@pytest.fixture
-def local_engine(tmp_path: Path) -> Iterator[Engine]:
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    engine = Engine(free_port(), free_port(), home=tmp_path / "engine")
-    yield engine
-    engine.down()
-    for number, handler in handlers.items():
-        signal.signal(number, handler)
-
-
 @pytest.mark.parametrize("ran_before", [False, True])
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), UserError("`sam deploy` failed.")], ids=["Ctrl-C", "failure"])
 def test_a_run_that_is_cut_short_stops_what_it_started_and_nothing_else(
-    picture: Path, local_engine: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException
+    picture: Path, startable_engine: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException
 ) -> None:
     def cut_short(_: Engine) -> dict[str, str]:
-        assert local_engine.is_up()
+        assert startable_engine.is_up()
         raise end
 
     monkeypatch.setattr(demo, "deploy", cut_short)
     if ran_before:
-        local_engine.up()
+        startable_engine.up()
 
     with pytest.raises(type(end)) as raised:
-        demo.run(local_engine, picture.parent, Console(file=io.StringIO()))
+        demo.run(startable_engine, picture.parent, Console(file=io.StringIO()))
 
     assert raised.value is end
-    logs = [local_engine.log(process).read_text() for process in local_engine.processes]
-    assert local_engine.is_up() == ran_before, logs
+    logs = [startable_engine.log(process).read_text() for process in startable_engine.processes]
+    assert startable_engine.is_up() == ran_before, logs
+
+
+def test_an_interrupted_run_takes_its_queue_and_its_subscription_away(
+    picture: Path, startable_engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    startable_engine.up()
+    sns, sqs = startable_engine.client("sns"), startable_engine.client("sqs")
+    topic = sns.create_topic(Name="notices")["TopicArn"]
+    key = startable_engine.client("apigateway").create_api_key(name="key", enabled=True)["id"]
+    outputs = {"NoticesTopicArn": topic, "ApiKeyId": key, "ApiUrl": startable_engine.url}
+    monkeypatch.setattr(demo, "deploy", lambda _: outputs)
+
+    def interrupt(*_: object) -> list[Outcome]:
+        assert len(sqs.list_queues()["QueueUrls"]) == 1
+        assert len(sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"]) == 1
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(demo, "_process_all", interrupt)
+
+    with pytest.raises(KeyboardInterrupt):
+        demo.run(startable_engine, picture.parent, Console(file=io.StringIO()))
+
+    assert startable_engine.is_up()
+    assert sqs.list_queues().get("QueueUrls", []) == []
+    assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
 
 
 class _Busy(BaseHTTPRequestHandler):
     """Throttles the first call, and answers errors as the API does."""
 
     calls = 0
+    last = (404, b'{"code": "NOT_FOUND", "message": "no such image"}')
 
     def do_GET(self) -> None:
         type(self).calls += 1
-        status, body = (429, b"{}") if self.calls == 1 else (404, b'{"code": "NOT_FOUND", "message": "no such image"}')
+        status, body = (429, b"{}") if self.calls == 1 else self.last
         self.send_response(status)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
@@ -197,7 +265,22 @@ class _Busy(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
-def test_the_client_waits_when_throttled_and_reports_the_apis_own_code(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("last", "said"),
+    [
+        ((404, b'{"code": "NOT_FOUND", "message": "no such image"}'), "NOT_FOUND: no such image"),
+        ((429, b'{"code": "QUOTA_EXCEEDED", "message": "used up"}'), "QUOTA_EXCEEDED: used up"),
+        ((502, b'{"message": "Internal server error"}'), "HTTP_502: Internal server error"),
+        ((403, b"<Error><Code>AccessDenied</Code><Message>expired</Message></Error>"), "AccessDenied: expired"),
+        ((503, b"busy"), "HTTP_503: busy"),
+        ((500, b"[]"), "HTTP_500: []"),
+    ],
+)
+def test_the_client_waits_when_throttled_and_reports_the_services_own_words(
+    monkeypatch: pytest.MonkeyPatch, last: tuple[int, bytes], said: str
+) -> None:
+    monkeypatch.setattr(_Busy, "calls", 0)
+    monkeypatch.setattr(_Busy, "last", last)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     server = ThreadingHTTPServer(("127.0.0.1", 0), _Busy)
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -208,7 +291,7 @@ def test_the_client_waits_when_throttled_and_reports_the_apis_own_code(monkeypat
         server.shutdown()
         server.server_close()
 
-    assert (refused.value.status, refused.value.code) == (404, "NOT_FOUND")
+    assert (refused.value.status, str(refused.value)) == (last[0], said)
     assert _Busy.calls == 2
 
 
@@ -235,3 +318,16 @@ def test_the_client_sends_a_form_that_s3_understands(
         with pytest.raises(RefusedError) as refused:
             client.upload("a.jpg", "image/jpeg", bytes(size))
         assert refused.value.code == code
+
+
+def test_ctrl_c_gets_a_word_before_the_command_is_even_imported(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sys, "argv", ["local", "demo"])
+    monkeypatch.setattr(importlib, "import_module", interrupt)
+
+    assert main() == 130
+    assert capsys.readouterr().err == "Interrupted.\n"

@@ -188,3 +188,43 @@ def test_the_api_is_reached_through_the_engine(
     outputs = deploy.stack_outputs(local_engine, application)
 
     assert outputs["ApiUrl"] == "http://127.0.0.1:4700/_aws/execute-api/abc123/local"
+
+
+@pytest.mark.parametrize("ran_before", [False, True])
+@pytest.mark.parametrize(
+    ("end", "code"), [(KeyboardInterrupt(), 130), (UserError("`sam deploy` failed."), 1)], ids=["Ctrl-C", "failure"]
+)
+def test_a_deployment_that_is_cut_short_stops_the_engine_that_it_started_and_no_other(
+    startable_engine: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException, code: int
+) -> None:
+    def cut_short(engine: Engine) -> dict[str, str]:
+        assert engine.is_up()
+        raise end
+
+    monkeypatch.setattr(deploy, "engine_from_environment", lambda: startable_engine)
+    monkeypatch.setattr(deploy, "deploy", cut_short)
+    if ran_before:
+        startable_engine.up()
+
+    assert deploy.main() == code
+
+    assert startable_engine.is_up() == ran_before
+
+
+def test_a_second_deployment_finds_the_engine_running(
+    startable_engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(deploy, "engine_from_environment", lambda: startable_engine)
+    monkeypatch.setattr(deploy, "deploy", lambda _: {"ApiUrl": "http://127.0.0.1"})
+
+    assert deploy.main() == 0
+    assert deploy.main() == 0
+
+    said = capsys.readouterr().out.splitlines()
+    assert "is ready on" in said[0]
+    assert said[1:] == [
+        "ApiUrl: http://127.0.0.1",
+        f"The local AWS is already running on {startable_engine.url}.",
+        said[1],
+    ]
+    assert startable_engine.is_up()

@@ -227,3 +227,10 @@ def test_a_command_without_a_port_finds_the_running_engine(stopped: Engine, monk
     found = engine_module.engine_from_environment()
     assert (found.url, found.rekognition_url) == (stopped.url, stopped.rekognition_url)
     assert found.is_up()
+
+
+def test_an_engine_that_is_gone_is_one_sentence(stopped: Engine, capsys: pytest.CaptureFixture[str]) -> None:
+    assert engine_module.run_command(lambda: stopped.client("s3").list_buckets()) == 1
+
+    (said,) = capsys.readouterr().err.splitlines()
+    assert said.startswith("Error: The local AWS did not answer: Could not connect to the endpoint URL")

@@ -238,3 +238,11 @@ def test_answer_after_a_refusal_comes_on_the_same_connection(server):
             assert not response.will_close
     finally:
         connection.close()
+
+
+@pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}], ids=str)
+def test_a_web_page_from_elsewhere_is_denied(server, headers):
+    status, answer = post(server, b"{}", JSON_TARGET | headers)
+
+    assert (status, answer["__type"]) == (403, "AccessDeniedException")
+    assert "localhost" in answer["Message"] or "evil.example" in answer["Message"]
