@@ -215,7 +215,9 @@ def _table(outcomes: list[Outcome]) -> Table:
     table = Table()
     table.add_column("file", overflow="fold")
     for name in ("animal", "confidence", "certain", "folder", "status", "ms"):
-        table.add_column(name, justify="right" if name in ("confidence", "ms") else "left", no_wrap=name != "status")
+        table.add_column(
+            name, justify="right" if name in ("confidence", "ms") else "left", no_wrap=name != "status", overflow="fold"
+        )
     for outcome in outcomes:
         record = outcome.record
         confidence, certain = record.get("confidence"), record.get("certain")
