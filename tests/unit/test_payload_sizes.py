@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.engine import REPOSITORY
+from ops.redrive import MAX_EXECUTIONS
 from pet_detector import analyses, image_format, images, policy_parameter, recognizer
 from pet_detector.models import ImageFormat, ImageHeader
 from pet_detector.policy import Policy
@@ -28,8 +29,6 @@ LIMIT_BYTES = 64 * 1024
 KEY_BYTES, MESSAGE_BYTES, STACK = 1024, 2048, ["f" * 250] * 40
 FILE_NAME_CHARACTERS = 255
 LABELS = 1000
-# Restarts that a record remembers in Executions and Notices.
-RESTARTS = 20
 
 EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:" + "w" * 80 + ":" + "e" * 80
 BUCKET, FOLDERS = "b" * 63, ("cats", "dogs", "others", "rejected")
@@ -155,7 +154,7 @@ class Context(LambdaContext):
 
 
 def answers(monkeypatch: pytest.MonkeyPatch, name: str, cat: float, data: bytes | None) -> Callable[[str, Any], Any]:
-    """What each task answers: the handlers' own answers, and DynamoDB's with a record that has been restarted often."""
+    """What each task answers: the handlers' own answers, and DynamoDB's with a record that takes no more restarts."""
     from file_manager import app as file_manager
     from image_processor import app as image_processor
 
@@ -172,7 +171,7 @@ def answers(monkeypatch: pytest.MonkeyPatch, name: str, cat: float, data: bytes 
     monkeypatch.setattr(analyses, "finish", lambda *_: None)
     monkeypatch.setattr(policy_parameter, "current", lambda _: Policy(80.123456, 15.123456, 50.123456))
     known: dict[str, Any] = {
-        name: {"SS": [f"{EXECUTION}{n}" for n in range(RESTARTS)]} for name in ("Executions", "Notices")
+        name: {"SS": [f"{EXECUTION}{n}" for n in range(MAX_EXECUTIONS)]} for name in ("Executions", "Notices")
     }
 
     def answer(state: str, arguments: Any) -> Any:
