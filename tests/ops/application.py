@@ -103,6 +103,13 @@ class Application:
             "REKOGNITION_PORT": str(engine.processes[1].port),
         }
 
+    def resource(self, name: str) -> str:
+        """The physical id of a resource of the stack."""
+        found = self.engine.client("cloudformation").describe_stack_resource(
+            StackName="serverlessapp-pet-detector-local", LogicalResourceId=name
+        )
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
     # --- The operator -------------------------------------------------------------------------------------------------
 
     def petdetect(self, *arguments: str, typed: str = "") -> Output:
@@ -186,11 +193,14 @@ class Application:
         self.finished(image_id)
         return image_id
 
+    def newest(self, image_id: str) -> str:
+        """The newest version of an upload."""
+        return str(self.s3.head_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg")["VersionId"])
+
     def deleted(self, image_id: str) -> str:
         """Delete an upload's newest version for good, and return it."""
-        key = f"input/{image_id}.jpg"
-        version_id = str(self.s3.head_object(Bucket=self.bucket, Key=key)["VersionId"])
-        self.s3.delete_object(Bucket=self.bucket, Key=key, VersionId=version_id)
+        version_id = self.newest(image_id)
+        self.s3.delete_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg", VersionId=version_id)
         return version_id
 
     def mended(self) -> str:

@@ -205,7 +205,7 @@ def test_another_image_under_the_same_key_was_not_put_back(application: Applicat
     image_id = application.missing()
     application.come(image_id)
     key = f"input/{image_id}.jpg"
-    version_id = application.s3.head_object(Bucket=application.bucket, Key=key)["VersionId"]
+    version_id = application.newest(image_id)
     other = images.hashed_image_id(key, version_id)
     item = application.item(image_id) | {"ImageID": {"S": other}, "SourceVersion": {"S": version_id}}
     application.dynamodb.put_item(TableName=application.table, Item=item)
