@@ -399,7 +399,9 @@ for _option in (
         metavar="MB",
         help="Of an image.",
     ),
-    click.option("--images", type=click.IntRange(0), default=_LOAD.images, show_default=True, help="Images a month."),
+    click.option(
+        "--images", type=click.IntRange(0, 10**12), default=_LOAD.images, show_default=True, help="Images a month."
+    ),
 ):
     cost_of_images = _option(cost_of_images)
 _added(cost_of_images, "cost")

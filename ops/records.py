@@ -56,9 +56,12 @@ class FailedImage:
     place: str | None
 
 
-def moment(text: str) -> datetime:
-    """A time as records hold it (RFC 3339 in UTC)."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+def moment(text: object) -> datetime | None:
+    """A time as records hold it (RFC 3339 in UTC); None for what people may have written instead."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def read(deployment: Deployment, image_id: str) -> Record:
@@ -144,7 +147,7 @@ def failed_images(deployment: Deployment, failed: Iterable[Record]) -> list[Fail
         return FailedImage(
             record["ImageID"],
             *error_of(record),
-            moment(record["UpdatedAt"]) if "UpdatedAt" in record else None,
+            moment(record.get("UpdatedAt")),
             record.get("OriginalFilename", ""),
             place[0] if place else None,
         )

@@ -123,8 +123,10 @@ def plan(deployment: Deployment, errand: Errand, image_id: str) -> Plan:
     if len(records.executions_of(record)) >= MAX_EXECUTIONS:
         refusal = (
             f"{MAX_EXECUTIONS} executions have worked on it, and its record takes no more: upload the picture again, "
-            f"which makes a new image, delete version {place[1]} of {place[0]}, then petdetect dismiss {image_id}."
+            f"which makes a new image, and delete version {place[1]} of {place[0]}."
         )
+        if status == Status.FAILED:
+            refusal += f" Then petdetect dismiss {image_id}."
         return Plan(errand, image_id, status, reason, refusal=refusal)
     last, replaced = record.get("ExecutionArn", ""), records.replaced_version(record, place)
     return Plan(errand, image_id, status, reason, last, *place, replaced)

@@ -109,10 +109,9 @@ def _oldest_unfinished(dynamodb: DynamoDBClient, table: str) -> Waiting | None:
             ScanIndexForward=True,  # ListedAt begins with the time of creation
             Limit=1,
         )
-        found += [
-            Waiting(item["ImageID"]["S"], records.moment(item["ListedAt"]["S"].partition("#")[0]))
-            for item in answer["Items"]
-        ]
+        for item in answer["Items"]:
+            if created := records.moment(item["ListedAt"]["S"].partition("#")[0]):
+                found.append(Waiting(item["ImageID"]["S"], created))
     return min(found, key=lambda waiting: waiting.since, default=None)
 
 

@@ -195,9 +195,8 @@ def _next_of_processing(record: Record, runs: list[Run], reconcile: str) -> tupl
     if any(run.status == "RUNNING" for run in runs):
         return "An execution works on it: wait.", []
     begins = "Its"
-    if "ClaimedAt" in record:
-        free = records.moment(record["ClaimedAt"]) + timedelta(seconds=catalogue.CLAIM_SECONDS)
-        begins = f"From {free:%Y-%m-%d %H:%M} UTC on its"
+    if claimed := records.moment(record.get("ClaimedAt")):
+        begins = f"From {claimed + timedelta(seconds=catalogue.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return (
         f"No execution works on it any more. {begins} claim belongs to nobody, and the reconciler takes it up.",
         [reconcile],

@@ -158,14 +158,16 @@ def test_status_needs_attention_when_an_object_was_not_taken_up_in_an_hour(
     assert application.status(held) == "held"
 
 
-def test_a_record_that_a_person_wrote_is_shown(application: Application) -> None:
+@pytest.mark.parametrize("more", [{}, {"UpdatedAt": "yesterday"}], ids=["without a time", "with words"])
+def test_a_record_that_a_person_wrote_is_shown(application: Application, more: dict[str, str]) -> None:
     image_id = "cd" * 16
     attributes = {"ProcessingStatus": "failed", "StatusShard": "failed#0", "ListedAt": f"2026-11-21#{image_id}"}
-    item = {name: {"S": value} for name, value in attributes.items()}
+    item = {name: {"S": value} for name, value in (attributes | more).items()}
     application.dynamodb.put_item(TableName=application.table, Item=item | {"ImageID": {"S": image_id}})
 
     assert "unknown" in application.petdetect("failed").out
     assert application.petdetect("failed", "--json").json["images"][0]["failedAt"] is None
     assert "failed" in application.petdetect("explain", image_id).out
     assert application.petdetect("redrive", "--all", "--dry-run").code == 0
+    assert application.petdetect("status").code == 3
     assert application.petdetect("dismiss", image_id, "--yes").code == 0
