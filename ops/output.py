@@ -281,7 +281,7 @@ def show_state(environment: str, state: State) -> None:
         say("Needs attention: failed images; see petdetect failed.")
     if state.stuck_objects:
         say(
-            f"Needs attention: objects under input/ that should be finished for an hour: {state.stuck_objects}; see "
+            f"Needs attention: unfinished objects of over an hour under input/: {state.stuck_objects}; see "
             "petdetect reconcile --dry-run."
         )
     if any(state.dead_letters.values()):

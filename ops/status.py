@@ -37,7 +37,7 @@ class Waiting:
 class State:
     """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
 
-    `stuck_objects` are those under input/ that should be finished for an hour, and neither failed nor are held.
+    `stuck_objects` lie under input/ for over an hour, and are neither failed, held nor at work.
     `analysed_today` is what counts against `daily_limit`, and is only counted when there is one (not 0).
     """
 

@@ -273,7 +273,7 @@ def _names(application: Application, execution: str) -> dict[str, str]:
     """What the words in capitals stand for; IMAGE_ID failed, and a mark of deletion lies on its object."""
     image_id = _waiting(application, "failed", "a test", execution)
     marker = application.s3.delete_object(Bucket=application.bucket, Key=f"input/{image_id}.jpg")["VersionId"]
-    topic, queue = application.outputs["NoticesTopicArn"], application.outputs["UndeliveredNoticesQueueUrl"]
+    topic, queue = application.outputs["NoticesTopicArn"], application.sqs.create_queue(QueueName="person")["QueueUrl"]
     arn = application.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     subscription = application.engine.client("sns").subscribe(
         TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
@@ -288,7 +288,7 @@ def _names(application: Application, execution: str) -> dict[str, str]:
         "PARAMETER_NAME": application.outputs["PolicyParameterName"],
         "FUNCTION_NAME": application.outputs["ImageProcessorFunctionName"],
         "FUNCTIONS_LOG_GROUP": application.resource("FunctionsLogGroup"),
-        "QUEUE_URL": queue,
+        "QUEUE_URL": application.outputs["UndeliveredNoticesQueueUrl"],
         "TOPIC_ARN": topic,
         "SUBSCRIPTION_ARN": subscription["SubscriptionArn"],
         "USAGE_PLAN_ID": plan["id"],

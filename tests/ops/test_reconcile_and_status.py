@@ -150,7 +150,7 @@ def test_status_needs_attention_when_an_object_was_not_taken_up_in_an_hour(
     document = application.petdetect("status", "--json")
 
     assert table.code == document.code == 3
-    assert "should be finished for an hour: 1; see petdetect reconcile --dry-run" in table.out
+    assert "unfinished objects of over an hour under input/: 1; see petdetect reconcile --dry-run" in table.out
     assert (document.json["stuckObjects"], document.json["objectsInInput"]) == (1, 2)
     application.petdetect("reconcile", "--older-than", "0")
     eventually(lambda: application.status(image_id) == "completed", "the lost image is finished")
