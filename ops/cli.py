@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ops import actual_cost, cost, cost_output, fixed_cost, output, records, redrive, shipped, status, story
+from ops import actual_cost, cost, cost_output, dismissal, fixed_cost, output, records, redrive, shipped, status, story
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.redrive import REDRIVE, RELEASE, Errand, Outcome, Plan
@@ -108,8 +108,8 @@ Exit codes:
   0  fine
   1  an error; a sentence on standard error says what to do
   2  a wrong option or argument
-  3  something needs attention: `status` found failed images or dead letters,
-     or an image that was started again did not finish
+  3  something needs attention: `status` found failed images, dead letters or
+     stuck objects, or an image that was started again did not finish
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
@@ -137,7 +137,7 @@ def main(context: click.Context, environment: str) -> None:
 
 @command
 @click.option("--reason", metavar="CODE", help="Only those with this error, for example PolicyInvalidError.")
-@click.option("--limit", type=click.IntRange(1), default=100, show_default=True, help="List at most so many.")
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="List at most so many.")
 def failed(deployment: Deployment, reason: str | None, limit: int, as_json: bool) -> None:
     """List the failed images: why, since when, and where their objects are."""
     found = list(itertools.islice(records.failed_records(deployment, reason), limit + 1))
@@ -165,7 +165,7 @@ def starting_again(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option(
             "--timeout",
-            type=click.IntRange(1),
+            type=click.IntRange(1, 86_400),
             default=600,
             show_default=True,
             metavar="SECONDS",
@@ -235,40 +235,68 @@ def _start_again(
         possible = sum(not plan.refusal for plan in plans)
         question = f"Restart {possible} {errand.takes} images in {deployment.environment}?"
         click.confirm(question, abort=True, err=True)
-    _show_results(errand, _started_again(deployment, errand, plans, None if no_wait else timeout), as_json)
+    results: list[redrive.Result] = []
+    try:
+        _carry_out(deployment, errand, plans, None if no_wait else timeout, results)
+    except (OperatorError, *KNOWN) as error:
+        _show_results(errand, results, as_json, error)
+        raise
+    _show_results(errand, results, as_json)
+    if any(result.outcome not in (Outcome.FINISHED, Outcome.STARTED) for result in results):
+        raise click.exceptions.Exit(ATTENTION)
 
 
-def _started_again(
-    deployment: Deployment, errand: Errand, plans: list[Plan], seconds: float | None
-) -> list[redrive.Result]:
+def _carry_out(
+    deployment: Deployment, errand: Errand, plans: list[Plan], seconds: float | None, results: list[redrive.Result]
+) -> None:
+    """Fill `results`, which keep what is known when AWS fails in the middle."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     is_hidden = not (plans and sys.stderr.isatty())
     with Progress(*columns, console=Console(stderr=True), disable=is_hidden) as progress:
         task = progress.add_task(errand.verb, total=len(plans))
-        results = []
         for result in redrive.run(deployment, plans, seconds):
             results.append(result)
             progress.advance(task)
-    return results
 
 
-def _show_results(errand: Errand, results: list[redrive.Result], as_json: bool) -> None:
+def _show_results(
+    errand: Errand, results: list[redrive.Result], as_json: bool, error: BaseException | None = None
+) -> None:
+    """What is known; `error` is what came in between, which the caller raises."""
     if as_json:
-        output.say_json({"dryRun": False, "images": output.result_documents(results)})
+        known = output.result_documents(results)
+        output.say_json({"dryRun": False, "images": known, "error": sentence(error) if error else None})
     elif results:
         output.show_results(results)
-    else:
+    elif error is None:
         output.say(f"There is nothing to {errand.verb}.")
-    if any(result.outcome not in (Outcome.FINISHED, Outcome.STARTED) for result in results):
-        raise click.exceptions.Exit(ATTENTION)
+
+
+@command
+@click.argument("image_id", metavar="ID", type=ImageId())
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def dismiss(deployment: Deployment, image_id: str, yes: bool, as_json: bool) -> None:
+    """End a failed image whose object is gone for good: it counts as failed no more, and its record expires."""
+    if as_json and not yes:
+        raise click.UsageError("A program cannot be asked: give --yes with --json.")
+    record = dismissal.dismissible(deployment, image_id)
+    reason = records.error_of(record)[0]
+    if not yes:
+        click.confirm(f"End the failed image {image_id} ({reason}) in {deployment.environment}?", abort=True, err=True)
+    expires = dismissal.dismiss(deployment, record)
+    if as_json:
+        output.say_json({"imageId": image_id, "reason": reason, "expiresAt": expires})
+    else:
+        output.say(f"{image_id} is dismissed: its record expires on {expires:%Y-%m-%d}.")
 
 
 @command
 @click.option(
     "--older-than",
-    type=click.IntRange(0),
+    type=click.IntRange(0, 525_600),
     metavar="MINUTES",
-    help="The age from which an upload should be finished; by default what the schedule takes (OverdueMinutes).",
+    help="The age from which an upload should be finished, at most a year; by default what the schedule takes "
+    "(OverdueMinutes).",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_json: bool) -> None:
@@ -280,6 +308,8 @@ def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_
         output.say_json(output.report_document(report, dry_run))
     else:
         output.show_report(report, dry_run)
+    if report.error:
+        raise report.error
 
 
 @command
@@ -369,7 +399,9 @@ for _option in (
         metavar="MB",
         help="Of an image.",
     ),
-    click.option("--images", type=click.IntRange(0), default=_LOAD.images, show_default=True, help="Images a month."),
+    click.option(
+        "--images", type=click.IntRange(0, 10**12), default=_LOAD.images, show_default=True, help="Images a month."
+    ),
 ):
     cost_of_images = _option(cost_of_images)
 _added(cost_of_images, "cost")

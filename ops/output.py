@@ -17,10 +17,12 @@ from rich.table import Table
 from rich.text import Text
 
 from ops import advice
+from ops.errors import sentence
 from ops.records import FailedImage
 from ops.redrive import Outcome, Plan, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
+from pet_detector import catalogue
 from pet_detector.models import Status
 from pet_detector.notices import message_of, printable
 from pet_detector.reconciler import Action, Report
@@ -94,13 +96,17 @@ def show_failed(images: list[FailedImage], more: bool) -> None:
     print_table(
         ("image", "reason", "failed", "file name", "where"),
         (
-            (image.image_id, image.reason, f"{age(image.failed_at)} ago", image.file_name, image.place or "gone")
+            (image.image_id, image.reason, _ago(image.failed_at), image.file_name, image.place or "gone")
             for image in images
         ),
     )
     say(
         f"{len(images)} failed{'; there are more, see --limit' if more else ''}. The story of one: petdetect explain ID"
     )
+
+
+def _ago(time: datetime | None) -> str:
+    return f"{age(time)} ago" if time else "unknown"
 
 
 def show_story(story: Story) -> None:
@@ -116,7 +122,7 @@ def show_story(story: Story) -> None:
     ):
         if value:
             say(f"  {title:<12}{printable(str(value))}")
-    say(f"  {'object':<12}{printable(f'{story.place[0]} (version {story.place[1]})') if story.place else 'gone'}")
+    say(f"  {'object':<12}{printable(_place(*story.place, story.replaced), 3000) if story.place else 'gone'}")
     say("\nWhat happened (UTC)")
     if not story.runs:
         say("  No execution has worked on it.")
@@ -133,10 +139,16 @@ def show_story(story: Story) -> None:
         say(f"  runbook: {advice.RUNBOOK_OF_HELD}")
 
 
+def _place(key: str, version_id: str, replaced: str) -> str:
+    instead = f", put back instead of version {replaced}, which is gone" if replaced else ""
+    return f"{key} (version {version_id}{instead})"
+
+
 def _verdict(story: Story) -> str:
     record = story.record
     if "Error" in record:
-        return f" ({printable(str(record['Error'].get('Error')))})"
+        dismissed = ", dismissed" if catalogue.is_dismissed(record) else ""
+        return f" ({printable(str(record['Error'].get('Error')))}{dismissed})"
     if "ReasonCode" in record:
         return f" ({record['ReasonCode']}: {printable(str(record.get('Reason')))})"
     if "DetectedAnimal" in record:
@@ -179,11 +191,18 @@ def story_document(story: Story) -> dict[str, Any]:
         "status": story.status,
         "record": story.record,
         "executions": story.runs,
-        "object": {"key": story.place[0], "versionId": story.place[1]} if story.place else None,
+        "object": _object_document(story),
+        "dismissed": catalogue.is_dismissed(story.record),
         "told": story.told,
         "advice": story.advice,
         "commands": story.commands,
     }
+
+
+def _object_document(story: Story) -> dict[str, str | None] | None:
+    if story.place is None:
+        return None
+    return {"key": story.place[0], "versionId": story.place[1], "replaces": story.replaced or None}
 
 
 def show_plans(plans: list[Plan]) -> None:
@@ -191,7 +210,11 @@ def show_plans(plans: list[Plan]) -> None:
     print_table(
         ("image", "reason", "what would happen"),
         (
-            (plan.image_id, plan.reason, plan.refusal or f"restart with {plan.key} (version {plan.version_id})")
+            (
+                plan.image_id,
+                plan.reason,
+                plan.refusal or f"restart with {_place(plan.key, plan.version_id, plan.replaced)}",
+            )
             for plan in plans
         ),
     )
@@ -211,7 +234,7 @@ def show_results(results: list[Result]) -> None:
 
 def show_report(report: Report, dry_run: bool) -> None:
     """What the reconciler found."""
-    if not report.findings:
+    if not report.findings and report.error is None:
         say("Everything that should be finished is.")
         return
     print_table(
@@ -234,6 +257,7 @@ def report_document(report: Report, dry_run: bool) -> dict[str, Any]:
         "started": report.started,
         "closed": report.closed,
         "findings": findings,
+        "error": sentence(report.error) if report.error else None,
     }
 
 
@@ -255,6 +279,11 @@ def show_state(environment: str, state: State) -> None:
         say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release")
     if state.images["failed"]:
         say("Needs attention: failed images; see petdetect failed.")
+    if state.stuck_objects:
+        say(
+            f"Needs attention: unfinished objects of over an hour under input/: {state.stuck_objects}; see "
+            "petdetect reconcile --dry-run."
+        )
     if any(state.dead_letters.values()):
         say("Needs attention: dead letters; see docs/operations.md#dead-letters.")
 
@@ -279,6 +308,7 @@ def state_document(state: State) -> dict[str, Any]:
         "oldestUnfinished": document(state.oldest_unfinished),
         "objectsInInput": state.objects_in_input,
         "oldestObject": document(state.oldest_object),
+        "stuckObjects": state.stuck_objects,
         "analysedToday": state.analysed_today,
         "dailyAnalysisLimit": state.daily_limit,
         "needsAttention": state.needs_attention,
@@ -326,6 +356,7 @@ def plan_documents(plans: list[Plan]) -> list[dict[str, Any]]:
             "reason": plan.reason,
             "key": plan.key,
             "versionId": plan.version_id,
+            "replaces": plan.replaced or None,
             "refusal": plan.refusal or None,
         }
         for plan in plans

@@ -51,14 +51,17 @@ class FailedImage:
     image_id: str
     reason: str
     cause: str
-    failed_at: datetime
+    failed_at: datetime | None  # what a person wrote by hand may not say it
     file_name: str
     place: str | None
 
 
-def moment(text: str) -> datetime:
-    """A time as records hold it (RFC 3339 in UTC)."""
-    return datetime.fromisoformat(text).astimezone(UTC)
+def moment(text: object) -> datetime | None:
+    """A time as records hold it (RFC 3339 in UTC); None for what people may have written instead."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except ValueError:
+        return None
 
 
 def read(deployment: Deployment, image_id: str) -> Record:
@@ -78,13 +81,42 @@ def read(deployment: Deployment, image_id: str) -> Record:
 
 
 def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:
-    """(key, version) at which an image's object lies now, or None."""
+    """(key, version) at which an image's object lies now, or None.
+
+    When a failed image's own version is gone, it is what somebody put back under its key (see `replaced_version`).
+    """
     image_id = record["ImageID"]
     # An upload that nobody has claimed has no key in its record; the API makes them of this form.
     keys = [record["SourceKey"]] if "SourceKey" in record else [f"input/{image_id}.{end}" for end in ("jpg", "png")]
     version = record.get("SourceVersion", images.NEWEST)
     places = (images.locate(deployment.bucket, image_id, key, version) for key in keys)
-    return next(filter(None, places), None)
+    return next(filter(None, places), None) or _put_back(deployment, record)
+
+
+def _put_back(deployment: Deployment, record: Record) -> tuple[str, str] | None:
+    """What lies under the key of a failed image, unless that is an image of its own."""
+    image_id, key = record["ImageID"], record.get("SourceKey")
+    if key is None or record.get("ProcessingStatus") != Status.FAILED:
+        return None
+    version = images.present_version(deployment.bucket, key)
+    if version is None or images.image_id_of(key, version) != image_id:
+        return None
+    is_taken = catalogue.find(deployment.table, images.hashed_image_id(key, version)) is not None
+    return None if is_taken else (key, version)
+
+
+def replaced_version(record: Record, place: tuple[str, str]) -> str:
+    """The version that is gone, if the object at this place was put back instead of it; else empty."""
+    known = str(record.get("SourceVersion", images.NEWEST))
+    is_other = place[0] == record.get("SourceKey") and known not in (images.NEWEST, place[1])
+    return known if is_other else ""
+
+
+def executions_of(record: Record) -> set[str]:
+    """ARNs of those that claimed the image, and those that failed before they could: people were told of them."""
+    facts = {fact for fact in record.get("Notices", set()) if fact.startswith("arn:")}
+    owner = {record["ExecutionArn"]} if "ExecutionArn" in record else set()
+    return set(record.get("Executions", set())) | facts | owner
 
 
 def failed_records(deployment: Deployment, reason: str | None = None) -> Iterator[Record]:
@@ -115,7 +147,7 @@ def failed_images(deployment: Deployment, failed: Iterable[Record]) -> list[Fail
         return FailedImage(
             record["ImageID"],
             *error_of(record),
-            moment(record["UpdatedAt"]),
+            moment(record.get("UpdatedAt")),
             record.get("OriginalFilename", ""),
             place[0] if place else None,
         )

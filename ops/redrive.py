@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 
 from ops import records
 from ops.environment import CLIENT_CONFIG, Deployment
-from ops.errors import OperatorError
+from ops.errors import KNOWN, OperatorError
 from pet_detector import catalogue, executions
 from pet_detector.aws_errors import code_of
 from pet_detector.models import Status
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 # Executions for the same failure that came to nothing (the claim was not to be had) before somebody should look.
 MAX_ATTEMPTS = 20
+# Executions of one image. Its record names them all, twice if they failed, and the workflow carries the record.
+MAX_EXECUTIONS = 50
 # Executions at a time: enough to be quick, few enough to leave Rekognition's quota (5 a second at least) to uploads.
 IN_FLIGHT = 10
 # DescribeExecution is throttled at 15 a second.
@@ -72,7 +74,8 @@ class Outcome(StrEnum):
 class Plan:
     """What would be done about one image: start at this object version; or why nothing is done (`refusal`).
 
-    `last_execution` is the one that failed or held it.
+    `last_execution` is the one that failed or held it; `replaced` the version that is gone, if what lies there was put
+    back instead of it.
     """
 
     errand: Errand
@@ -82,6 +85,7 @@ class Plan:
     last_execution: str = ""
     key: str = ""
     version_id: str = ""
+    replaced: str = ""
     refusal: str = ""
 
     def execution_name(self, attempt: int) -> str:
@@ -113,15 +117,26 @@ def plan(deployment: Deployment, errand: Errand, image_id: str) -> Plan:
     place = records.place_of(deployment, record)
     if place is None:
         refusal = "Its object is gone: restore it first (docs/operations.md says how)."
+        if status == Status.FAILED:
+            refusal += f" When it is gone for good: petdetect dismiss {image_id}."
         return Plan(errand, image_id, status, reason, refusal=refusal)
-    return Plan(errand, image_id, status, reason, record["ExecutionArn"], *place)
+    if len(records.executions_of(record)) >= MAX_EXECUTIONS:
+        refusal = (
+            f"{MAX_EXECUTIONS} executions have worked on it, and its record takes no more: upload the picture again, "
+            f"which makes a new image, and delete version {place[1]} of {place[0]}."
+        )
+        if status == Status.FAILED:
+            refusal += f" Then petdetect dismiss {image_id}."
+        return Plan(errand, image_id, status, reason, refusal=refusal)
+    last, replaced = record.get("ExecutionArn", ""), records.replaced_version(record, place)
+    return Plan(errand, image_id, status, reason, last, *place, replaced)
 
 
 def start(deployment: Deployment, chosen: Plan) -> Result:
     """Start the execution that answers this failure or hold, or find that it was started before.
 
     An earlier one that has ended and left the record as it was could not claim the image: then, and only then,
-    another one is started.
+    another one is started. Raises the errors of AWS.
     """
     for attempt in range(1, MAX_ATTEMPTS + 1):
         name = chosen.execution_name(attempt)
@@ -140,38 +155,44 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
         if _describe(arn)["status"] == "RUNNING":
             return result
         record = catalogue.find(deployment.table, chosen.image_id)
-        if record is None or record["ExecutionArn"] != chosen.last_execution:
+        if record is None or record.get("ExecutionArn", "") != chosen.last_execution:
             return result  # it did its work; whoever waits for it sees how it ended
-    raise OperatorError(
-        f"To {chosen.errand.verb} {chosen.image_id} came to nothing {MAX_ATTEMPTS} times: look at `petdetect explain` "
-        "and at the state Claim Image of its executions."
+    remark = (
+        f"To {chosen.errand.verb} it came to nothing {MAX_ATTEMPTS} times: look at the state Claim Image of its "
+        "executions."
     )
+    return Result(chosen.image_id, Outcome.FAILED, chosen.status, remark)
 
 
 def run(deployment: Deployment, plans: Sequence[Plan], seconds: float | None) -> Iterator[Result]:
     """Carry plans out and yield each result as it is known: IN_FLIGHT at a time, or all at once and waiting for none.
 
-    `seconds` is the longest that one image is waited for, None for not at all.
+    `seconds` is the longest that one image is waited for, None for not at all. Raises the errors of AWS, after it has
+    yielded what it knows of those that it waited for.
     """
-    waiting, running = deque(plans), list[tuple[Result, float]]()
-    while waiting or running:
-        while waiting and len(running) < IN_FLIGHT:
-            chosen = waiting.popleft()
-            result = start(deployment, chosen) if not chosen.refusal else _refused(chosen)
-            if seconds is None or result.outcome is not Outcome.STARTED:
-                yield result
-            else:
-                running.append((result, time.monotonic() + seconds))
-        still = list[tuple[Result, float]]()
-        for started, deadline in running:
-            ended = _end(deployment, started, is_late=time.monotonic() > deadline)
-            if ended is None:
-                still.append((started, deadline))
-            else:
-                yield ended
-        running = still
-        if running:
-            time.sleep(max(_SHORTEST_PAUSE, len(running) / _LOOKS_A_SECOND))
+    waiting, running = deque(plans), deque[tuple[Result, float]]()
+    try:
+        while waiting or running:
+            while waiting and len(running) < IN_FLIGHT:
+                chosen = waiting.popleft()
+                result = start(deployment, chosen) if not chosen.refusal else _refused(chosen)
+                if seconds is None or result.outcome is not Outcome.STARTED:
+                    yield result
+                else:
+                    running.append((result, time.monotonic() + seconds))
+            for _ in range(len(running)):
+                started, deadline = running[0]
+                ended = _end(deployment, started, is_late=time.monotonic() > deadline)
+                running.popleft()
+                if ended:
+                    yield ended
+                else:
+                    running.append((started, deadline))
+            if running:
+                time.sleep(max(_SHORTEST_PAUSE, len(running) / _LOOKS_A_SECOND))
+    except (OperatorError, *KNOWN):
+        yield from (started for started, _ in running)
+        raise
 
 
 def _refused(chosen: Plan) -> Result:

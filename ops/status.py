@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING
 
 import boto3
 
 from ops import records
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector import analyses, catalogue, images
+from pet_detector import analyses, catalogue, images, reconciler
+from pet_detector.images import InputVersion
 from pet_detector.models import Status
+from pet_detector.reconciler import Action
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
+
+
+# The age from which an object under input/ is stuck, unless its image failed, is held or at work: the schedule takes it
+# up, and an execution finishes it, in a fraction of that.
+_STUCK_AFTER = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -29,6 +37,7 @@ class Waiting:
 class State:
     """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
 
+    `stuck_objects` lie under input/ for over an hour, and are neither failed, held nor at work.
     `analysed_today` is what counts against `daily_limit`, and is only counted when there is one (not 0).
     """
 
@@ -38,33 +47,39 @@ class State:
     oldest_unfinished: Waiting | None
     objects_in_input: int
     oldest_object: Waiting | None
+    stuck_objects: int
     analysed_today: int
     daily_limit: int
 
     @property
     def needs_attention(self) -> bool:
-        """Failed images or dead letters wait for a person."""
-        return self.images[Status.FAILED] > 0 or any(self.dead_letters.values())
+        """Failed images, dead letters or stuck objects wait for a person."""
+        return bool(self.images[Status.FAILED] or self.stuck_objects or any(self.dead_letters.values()))
 
 
 def state_of(deployment: Deployment) -> State:
     """Look at everything. The counts come from an index, which lags behind the table by moments."""
     dynamodb = boto3.client("dynamodb", config=CLIENT_CONFIG)
-    number, oldest_object = 0, None
-    for version in images.input_versions(deployment.bucket):
-        number += 1
-        if oldest_object is None or version.modified < oldest_object.since:
-            oldest_object = Waiting(version.key, version.modified)
+    versions = list(images.input_versions(deployment.bucket))
+    oldest = min(versions, key=lambda version: version.modified, default=None)
     return State(
         images={status.value: _count(dynamodb, deployment.table, status) for status in Status},
         dead_letters=_dead_letters(deployment),
         running_executions=_running(deployment),
         oldest_unfinished=_oldest_unfinished(dynamodb, deployment.table),
-        objects_in_input=number,
-        oldest_object=oldest_object,
+        objects_in_input=len(versions),
+        oldest_object=Waiting(oldest.key, oldest.modified) if oldest else None,
+        stuck_objects=_stuck(deployment, versions),
         analysed_today=analyses.spent(deployment.output("AnalysesTableName")),
         daily_limit=int(deployment.parameters.get("DailyAnalysisLimit", 0)),
     )
+
+
+def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
+    now = datetime.now(UTC)
+    old = [version for version in versions if version.modified < now - _STUCK_AFTER]
+    findings = records.for_each(partial(reconciler.judge, deployment.table, now=now), old)
+    return sum(finding.action in (Action.START, Action.REPORT) for finding in findings)
 
 
 def _count(dynamodb: DynamoDBClient, table: str, status: Status) -> int:
@@ -94,7 +109,9 @@ def _oldest_unfinished(dynamodb: DynamoDBClient, table: str) -> Waiting | None:
             ScanIndexForward=True,  # ListedAt begins with the time of creation
             Limit=1,
         )
-        found += [Waiting(item["ImageID"]["S"], records.moment(item["CreatedAt"]["S"])) for item in answer["Items"]]
+        for item in answer["Items"]:
+            if created := records.moment(item["ListedAt"]["S"].partition("#")[0]):
+                found.append(Waiting(item["ImageID"]["S"], created))
     return min(found, key=lambda waiting: waiting.since, default=None)
 
 

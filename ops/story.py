@@ -69,6 +69,11 @@ class Story:
     commands: list[str]
 
     @property
+    def replaced(self) -> str:
+        """The image's own version, if it is gone and another one was put back instead."""
+        return records.replaced_version(self.record, self.place) if self.place else ""
+
+    @property
     def status(self) -> str:
         """The record's, or `unrecorded` when the table knows only of notices."""
         return str(self.record.get("ProcessingStatus", "unrecorded"))
@@ -78,18 +83,11 @@ def tell(deployment: Deployment, image_id: str) -> Story:
     """Collect the story of an image. Raises OperatorError when nobody has heard of it."""
     record = records.read(deployment, image_id)
     sfn = boto3.client("stepfunctions", config=CLIENT_CONFIG)
-    runs = [_run(sfn, arn) for arn in _executions(record)]
+    runs = [_run(sfn, arn) for arn in records.executions_of(record)]
     runs.sort(key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
     place = records.place_of(deployment, record)
     told = _told(record)
     return Story(record, runs, place, told, *_next(record, runs, place))
-
-
-def _executions(record: Record) -> set[str]:
-    """Those that claimed the image, and those that failed before they could: people were told of them."""
-    facts = {fact for fact in record.get("Notices", set()) if fact.startswith("arn:")}
-    owner = {record["ExecutionArn"]} if "ExecutionArn" in record else set()
-    return set(record.get("Executions", set())) | facts | owner
 
 
 def _told(record: Record) -> list[str]:
@@ -168,11 +166,7 @@ def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tup
     if status == Status.PROCESSING:
         return _next_of_processing(record, runs, reconcile)
     if status == Status.FAILED:
-        error = records.error_of(record)[0]
-        told = advice.for_error(error)
-        if place is None:
-            return f"{told} Its object is gone: a redrive needs it back.", []
-        return told, [f"petdetect redrive {image_id}"]
+        return _next_of_failed(record, place)
     if status == Status.HELD:
         if place is None:
             return "It was held by the daily limit, and its object is gone: a release needs it back.", []
@@ -184,12 +178,26 @@ def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tup
     return "Nothing: it is finished.", []
 
 
+def _next_of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list[str]]:
+    image_id = record["ImageID"]
+    told = advice.for_error(records.error_of(record)[0])
+    if place is None:
+        if catalogue.is_dismissed(record):
+            return "Nothing: its object is gone, and an operator ended it. Its record expires.", []
+        gone = "Its object is gone: a redrive needs it back. When it is gone for good, end it:"
+        return f"{told} {gone}", [f"petdetect dismiss {image_id}"]
+    if records.replaced_version(record, place):
+        told = "Its own object version is gone, and another one lies under its key: a redrive takes that one."
+    return told, [f"petdetect redrive {image_id}"]
+
+
 def _next_of_processing(record: Record, runs: list[Run], reconcile: str) -> tuple[str, list[str]]:
     if any(run.status == "RUNNING" for run in runs):
         return "An execution works on it: wait.", []
-    free = records.moment(record["ClaimedAt"]) + timedelta(seconds=catalogue.CLAIM_SECONDS)
+    begins = "Its"
+    if claimed := records.moment(record.get("ClaimedAt")):
+        begins = f"From {claimed + timedelta(seconds=catalogue.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return (
-        f"No execution works on it any more. From {free:%Y-%m-%d %H:%M} UTC on its claim belongs to nobody, and the "
-        "reconciler takes it up.",
+        f"No execution works on it any more. {begins} claim belongs to nobody, and the reconciler takes it up.",
         [reconcile],
     )

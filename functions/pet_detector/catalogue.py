@@ -42,6 +42,8 @@ CLAIM_SECONDS = 3600
 # Of an error's cause, which may hold a stack trace; image_workflow.asl.yaml cuts at the same place.
 CAUSE_LENGTH = 1000
 
+_DISMISSED = "dismissed#"
+
 _CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
 _serialize = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -278,6 +280,42 @@ def record_failure(
             wanted = {"ProcessingStatus": Status.FAILED, "ExecutionArn": execution_arn, "UpdatedAt": time_text}
             return wanted.items() <= found.items()
     return True
+
+
+def dismiss(table: str, image_id: str, *, execution_arn: str, expires_at: int) -> bool:
+    """Take an image that this execution failed, and whose object is gone, off the list of failed ones; it still says
+    failed, and expires at `expires_at` (seconds since 1970). False when it is not as it was.
+
+    The mark is its StatusShard, `dismissed#2`: a claim or another failure writes another one over it.
+    """
+    values = {
+        ":failed": Status.FAILED.value,
+        ":statusShard": f"{_DISMISSED}{shard_of(image_id)}",
+        ":now": now(),
+        ":expires": expires_at,
+        ":execution": execution_arn,
+    }
+    with translated("dynamodb:UpdateItem"):
+        try:
+            _client().update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="SET StatusShard = :statusShard, UpdatedAt = :now, ExpiresAt = :expires",
+                ConditionExpression=(
+                    "ProcessingStatus = :failed AND (attribute_not_exists(ExecutionArn) OR ExecutionArn = :execution)"
+                ),
+                ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            refused_item(error)
+            return False
+    return True
+
+
+def is_dismissed(record: Record) -> bool:
+    """Whether an operator ended this failed image."""
+    return str(record.get("StatusShard", "")).startswith(_DISMISSED)
 
 
 def abandoned(table: str, claimed_before: str) -> Iterator[Record]:

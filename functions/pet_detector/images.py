@@ -95,15 +95,20 @@ def locate(bucket: str, image_id: str, key: str, version_id: str) -> tuple[str, 
     places: list[tuple[str, str | None]] = [(key, None if version_id == NEWEST else version_id)]
     places += [(f"{folder}/{image_id}.{extension}", None) for folder in FOLDERS for extension in CONTENT_TYPES]
     for place, version in places:
-        with translated("s3:HeadObject"):
-            try:
-                answer = _client().head_object(**_version(bucket, place, version))
-            except ClientError as error:
-                if code_of(error) not in ABSENCES:
-                    raise
-                continue
-        return place, answer.get("VersionId", "null")
+        if found := present_version(bucket, place, version):
+            return place, found
     return None
+
+
+def present_version(bucket: str, key: str, version_id: str | None = None) -> str | None:
+    """The version of an object, by default its newest, if it is there."""
+    with translated("s3:HeadObject"):
+        try:
+            return _client().head_object(**_version(bucket, key, version_id)).get("VersionId", "null")
+        except ClientError as error:
+            if code_of(error) not in ABSENCES:
+                raise
+            return None
 
 
 @dataclass(frozen=True)

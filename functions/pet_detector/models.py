@@ -18,7 +18,11 @@ class Animal(StrEnum):
 
 
 class Status(StrEnum):
-    """A record's ProcessingStatus. It only moves forward, in this order."""
+    """A record's ProcessingStatus: uploading, processing, then one of the others.
+
+    Held and failed images go back to processing when they are started again; completed, needs_review and rejected are
+    final, but for an uncertain image that nobody could be told of, which fails.
+    """
 
     UPLOADING = "uploading"  # the API promised a place for it; no object yet
     PROCESSING = "processing"  # an execution has claimed it

@@ -7,6 +7,7 @@ command `petdetect reconcile` share it.
     being worked on                                    processing, claim still valid       nothing
     its execution is dead                              processing, claim too old           started; the claim takes over
     waits for an operator                              failed                              nothing
+    was put back: the version of the record is gone    failed, ImageNotFoundError          nothing
     waits for the next day                             held, since today                   nothing
     the next day has come                              held, since yesterday or longer     started
     another upload under a key that was used before    final, of another version           started as another image
@@ -24,7 +25,7 @@ from enum import StrEnum
 
 from pet_detector import catalogue, executions, images, notices, notifier
 from pet_detector.catalogue import Record
-from pet_detector.errors import PetDetectorError
+from pet_detector.errors import ImageNotFoundError, PetDetectorError
 from pet_detector.images import InputVersion
 from pet_detector.models import Status
 from pet_detector.observability import logger
@@ -108,22 +109,29 @@ def reconcile(application: Application, older_than: timedelta, *, dry_run: bool 
 def _findings(application: Application, now: datetime, older_than: timedelta) -> Iterator[Finding]:
     seen: set[str] = set()
     for version in images.input_versions(application.bucket):
-        image_id = images.image_id_of(version.key, version.version_id)
         if version.modified > now - older_than:  # too young to look up, but there
+            image_id = images.image_id_of(version.key, version.version_id)
             seen |= {image_id, images.hashed_image_id(version.key, version.version_id)}
             continue
-        record = catalogue.find(application.table, image_id)
-        if record and _is_of_another_version(record, version):
-            image_id = images.hashed_image_id(version.key, version.version_id)
-            record = catalogue.find(application.table, image_id)
-        seen.add(image_id)
-        yield Finding(
-            _action(record, now), image_id, version.key, version.version_id, catalogue.spelled(version.modified)
-        )
+        finding = judge(application.table, version, now)
+        seen.add(finding.image_id)
+        yield finding
     claimed_before = catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
     for record in catalogue.abandoned(application.table, claimed_before):
         if record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
+
+
+def judge(table: str, version: InputVersion, now: datetime) -> Finding:
+    """What is to be done about an object version that should be finished by now."""
+    image_id = images.image_id_of(version.key, version.version_id)
+    record = catalogue.find(table, image_id)
+    if record and _is_of_another_version(record, version):
+        hashed = images.hashed_image_id(version.key, version.version_id)
+        own = catalogue.find(table, hashed)
+        if own or not _is_replaced(record, version):
+            image_id, record = hashed, own
+    return Finding(_action(record, now), image_id, version.key, version.version_id, catalogue.spelled(version.modified))
 
 
 def _is_of_another_version(record: Record, version: InputVersion) -> bool:
@@ -134,19 +142,31 @@ def _is_of_another_version(record: Record, version: InputVersion) -> bool:
     return bool(known != version.version_id)
 
 
+def _is_replaced(record: Record, version: InputVersion) -> bool:
+    """Whether the record's own version was gone when it was to be read or filed, so that this one is what somebody put
+    back: an operator redrives it.
+    """
+    return (
+        record["ProcessingStatus"] == Status.FAILED
+        and record.get("Error", {}).get("Error") == ImageNotFoundError.__name__
+        and record.get("SourceKey") == version.key
+        and not catalogue.is_dismissed(record)
+    )
+
+
 def _action(record: Record | None, now: datetime) -> Action:
     if record is None or record["ProcessingStatus"] == Status.UPLOADING:
         return Action.START
     if record["ProcessingStatus"] == Status.PROCESSING:
         return Action.START if _is_dead(record, now) else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
-        return Action.RELEASE if record["UpdatedAt"][:10] < catalogue.spelled(now)[:10] else Action.LEAVE
+        return Action.RELEASE if record.get("UpdatedAt", "")[:10] < catalogue.spelled(now)[:10] else Action.LEAVE
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
 def _is_dead(record: Record, now: datetime) -> bool:
     """Whether the claim is older than an execution can run."""
-    return bool(record["ClaimedAt"] < catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS)))
+    return bool(record.get("ClaimedAt", "") < catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS)))
 
 
 def _start(application: Application, finding: Finding, now: datetime) -> bool:

@@ -97,7 +97,9 @@ def test_another_environment_has_its_own_retention() -> None:
     assert dev["perImage"] < prod["perImage"]
 
 
-@pytest.mark.parametrize("wrong", [["--uncertain", "101%"], ["--uncertain", "few"], ["--type", "FAST"]])
+@pytest.mark.parametrize(
+    "wrong", [["--uncertain", "101%"], ["--uncertain", "few"], ["--type", "FAST"], ["--images", "9" * 400]]
+)
 def test_what_makes_no_sense_is_refused(wrong: list[str]) -> None:
     assert _petdetect("cost", *wrong).exit_code == 2
 

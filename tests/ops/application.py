@@ -103,6 +103,13 @@ class Application:
             "REKOGNITION_PORT": str(engine.processes[1].port),
         }
 
+    def resource(self, name: str) -> str:
+        """The physical id of a resource of the stack."""
+        found = self.engine.client("cloudformation").describe_stack_resource(
+            StackName="serverlessapp-pet-detector-local", LogicalResourceId=name
+        )
+        return str(found["StackResourceDetail"]["PhysicalResourceId"])
+
     # --- The operator -------------------------------------------------------------------------------------------------
 
     def petdetect(self, *arguments: str, typed: str = "") -> Output:
@@ -168,23 +175,36 @@ class Application:
         with opener.open(request, timeout=SECONDS) as answer:
             return str(json.load(answer)["imageId"])
 
-    def start(self, image_id: str, name: str = "") -> str:
+    def start(self, image_id: str, name: str = "", version_id: str = "") -> str:
         """Start the workflow by hand, and return the execution's ARN."""
-        document = {"detail": {"object": {"key": f"input/{image_id}.jpg"}}}
+        found = {"key": f"input/{image_id}.jpg"} | ({"version-id": version_id} if version_id else {})
+        document = {"detail": {"object": found}}
         execution = self.sfn.start_execution(
             stateMachineArn=self.workflow, name=name or uuid.uuid4().hex, input=json.dumps(document)
         )
         return str(execution["executionArn"])
 
     def missing(self) -> str:
-        """An image that failed with ImageNotFoundError: the workflow was started before the object was there."""
-        image_id = uuid.uuid4().hex
-        self.start(image_id)
+        """An image that failed with ImageNotFoundError: its object version was deleted before it was read."""
+        with self.deaf_to_uploads():
+            image_id = self.put()
+            version_id = self.deleted(image_id)
+        self.start(image_id, version_id=version_id)
         self.finished(image_id)
         return image_id
 
+    def newest(self, image_id: str) -> str:
+        """The newest version of an upload."""
+        return str(self.s3.head_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg")["VersionId"])
+
+    def deleted(self, image_id: str) -> str:
+        """Delete an upload's newest version for good, and return it."""
+        version_id = self.newest(image_id)
+        self.s3.delete_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg", VersionId=version_id)
+        return version_id
+
     def mended(self) -> str:
-        """The same, and now the object is there: a redrive will finish it."""
+        """The same, and the object was put back: a redrive will finish it."""
         return self.come(self.missing())
 
     def come(self, image_id: str) -> str:
@@ -224,18 +244,19 @@ class Application:
         """All that a command could change: records, object versions, executions."""
         executions = self.sfn.get_paginator("list_executions").paginate(stateMachineArn=self.workflow)
         return (
-            sorted(json.dumps(item, sort_keys=True, default=str) for item in self._items()),
+            sorted(json.dumps(item, sort_keys=True, default=str) for item in self.items()),
             sorted(self.keys()),
             sorted(found["executionArn"] for page in executions for found in page["executions"]),
         )
 
-    def _items(self) -> list[dict[str, Any]]:
+    def items(self) -> list[dict[str, Any]]:
+        """All records."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
         return [item for page in pages for item in page["Items"]]
 
     def forget_all(self) -> None:
         """No record, no object, no dead letter, as after the first deployment."""
-        for item in self._items():
+        for item in self.items():
             self.dynamodb.delete_item(TableName=self.table, Key={"ImageID": item["ImageID"]})
         self.forget_objects()
         for name, url in self.outputs.items():

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
-from tests.ops.application import Application, ended, start_petdetect
+import pytest
+
+from ops import status
+from pet_detector import executions
+from pet_detector.errors import AccessDeniedError
+from tests.ops.application import DOG, Application, ended, eventually, start_petdetect
 
 
 def test_a_lost_event_is_found_and_its_image_finished(application: Application) -> None:
@@ -106,3 +111,63 @@ def test_status_needs_attention_when_any_queue_holds_a_dead_letter(application: 
     assert status.code == 3
     assert status.json["deadLetters"] == {queue: int(queue == name) for queue in queues}
     assert "docs/operations.md#dead-letters" in application.petdetect("status").out
+
+
+def test_what_could_not_be_taken_up_is_told(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
+    with application.deaf_to_uploads():
+        image_id = application.put()
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise AccessDeniedError("states:StartExecution: AccessDenied")
+
+    monkeypatch.setattr(executions, "start", refuse)
+    document = application.petdetect("reconcile", "--older-than", "0", "--json")
+    table = application.petdetect("reconcile", "--older-than", "0")
+
+    assert document.code == table.code == 1
+    assert (document.json["gap"], document.json["started"]) == (1, 0)
+    assert document.json["error"] == "states:StartExecution: AccessDenied"
+    assert image_id in table.out
+    assert "states:StartExecution: AccessDenied" in table.err
+
+
+def test_an_age_that_is_no_age_is_refused(application: Application) -> None:
+    for minutes in ("-1", "525601", "99999999999", "ten"):
+        assert application.petdetect("reconcile", "--dry-run", "--older-than", minutes).code == 2
+    assert application.petdetect("reconcile", "--dry-run", "--older-than", "525600").code == 0
+
+
+def test_status_needs_attention_when_an_object_was_not_taken_up_in_an_hour(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with application.deaf_to_uploads():
+        image_id = application.put()
+    held = application.held(DOG)
+    assert application.petdetect("status").code == 0
+    monkeypatch.setattr(status, "_STUCK_AFTER", timedelta(0))
+
+    table = application.petdetect("status")
+    document = application.petdetect("status", "--json")
+
+    assert table.code == document.code == 3
+    assert "unfinished objects of over an hour under input/: 1; see petdetect reconcile --dry-run" in table.out
+    assert (document.json["stuckObjects"], document.json["objectsInInput"]) == (1, 2)
+    application.petdetect("reconcile", "--older-than", "0")
+    eventually(lambda: application.status(image_id) == "completed", "the lost image is finished")
+    assert application.petdetect("status").code == 0
+    assert application.status(held) == "held"
+
+
+@pytest.mark.parametrize("more", [{}, {"UpdatedAt": "yesterday"}], ids=["without a time", "with words"])
+def test_a_record_that_a_person_wrote_is_shown(application: Application, more: dict[str, str]) -> None:
+    image_id = "cd" * 16
+    attributes = {"ProcessingStatus": "failed", "StatusShard": "failed#0", "ListedAt": f"2026-11-21#{image_id}"}
+    item = {name: {"S": value} for name, value in (attributes | more).items()}
+    application.dynamodb.put_item(TableName=application.table, Item=item | {"ImageID": {"S": image_id}})
+
+    assert "unknown" in application.petdetect("failed").out
+    assert application.petdetect("failed", "--json").json["images"][0]["failedAt"] is None
+    assert "failed" in application.petdetect("explain", image_id).out
+    assert application.petdetect("redrive", "--all", "--dry-run").code == 0
+    assert application.petdetect("status").code == 3
+    assert application.petdetect("dismiss", image_id, "--yes").code == 0

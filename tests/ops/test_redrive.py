@@ -4,7 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import uuid
+from typing import Any
 
+import pytest
+
+from ops import redrive
+from pet_detector import images
+from pet_detector.errors import ThrottledError
 from tests.ops.application import CAT, DOG, Application, ended, eventually, start_petdetect
 
 
@@ -167,3 +173,127 @@ def test_what_does_not_exist_or_makes_no_sense_is_refused(application: Applicati
         ["redrive", "a" * 32, "--reason", "ServiceError"],
     ):
         assert application.petdetect(*arguments).code == 2
+
+
+def test_what_was_put_back_is_redriven_and_the_plan_and_the_story_say_so(application: Application) -> None:
+    image_id = application.missing()
+    gone = application.item(image_id)["SourceVersion"]["S"]
+    assert application.petdetect("redrive", image_id).code == 1
+    application.come(image_id)
+    before = application.snapshot()
+
+    story = application.petdetect("explain", image_id)
+    document = application.petdetect("explain", image_id, "--json").json
+    plan = application.petdetect("redrive", image_id, "--dry-run")
+    plans = application.petdetect("redrive", "--all", "--dry-run", "--json").json["images"]
+    left = application.petdetect("reconcile", "--older-than", "0", "--json").json["findings"]
+
+    assert application.snapshot() == before
+    assert f"put back instead of version {gone}, which is gone" in story.out
+    assert "a redrive takes that one" in story.out
+    assert document["object"]["replaces"] == gone
+    assert document["object"]["versionId"] != gone
+    assert gone in plan.out
+    assert [(found["replaces"], found["refusal"]) for found in plans] == [(gone, None)]
+    assert [(found["action"], found["imageId"]) for found in left] == [("leave", image_id)]
+    assert application.petdetect("redrive", image_id).code == 0
+    assert application.keys() == [f"cats/{image_id}.jpg"]
+    assert application.petdetect("status").code == 0
+
+
+def test_another_image_under_the_same_key_was_not_put_back(application: Application) -> None:
+    image_id = application.missing()
+    application.come(image_id)
+    key = f"input/{image_id}.jpg"
+    version_id = application.newest(image_id)
+    other = images.hashed_image_id(key, version_id)
+    item = application.item(image_id) | {"ImageID": {"S": other}, "SourceVersion": {"S": version_id}}
+    application.dynamodb.put_item(TableName=application.table, Item=item)
+
+    assert "Its object is gone" in application.petdetect("redrive", image_id).err
+    assert application.petdetect("redrive", other).code == 0
+    assert application.status(other) == "completed"
+
+
+def test_another_upload_under_a_key_of_no_id_was_not_put_back(application: Application) -> None:
+    key, old = "input/tom.jpg", application.missing()
+    image_id = images.hashed_image_id(key, "gone")
+    item = application.item(old) | {"ImageID": {"S": image_id}, "SourceKey": {"S": key}, "SourceVersion": {"S": "gone"}}
+    application.dynamodb.put_item(TableName=application.table, Item=item)
+    with application.deaf_to_uploads():
+        application.s3.put_object(Bucket=application.bucket, Key=key, Body=CAT.read_bytes())
+
+    assert "Its object is gone" in application.petdetect("redrive", image_id).err
+
+
+def test_an_image_that_too_many_executions_worked_on_is_refused(application: Application) -> None:
+    image_id = application.mended()
+    last = application.item(image_id)["ExecutionArn"]["S"]
+
+    def executions(number: int) -> None:
+        application.dynamodb.update_item(
+            TableName=application.table,
+            Key={"ImageID": {"S": image_id}},
+            UpdateExpression="SET Executions = :all",
+            ExpressionAttributeValues={":all": {"SS": [last, *(f"{last}{count}" for count in range(1, number))]}},
+        )
+
+    executions(redrive.MAX_EXECUTIONS)
+    before = application.snapshot()
+    refused = application.petdetect("redrive", image_id)
+    assert refused.code == 1
+    assert "50 executions have worked on it" in refused.err
+    assert "upload the picture again" in refused.err
+    assert application.petdetect("redrive", "--all", "--yes").code == 3
+    assert application.snapshot() == before
+    executions(redrive.MAX_EXECUTIONS - 1)
+    assert application.petdetect("redrive", image_id).code == 0
+    assert len(application.executions(image_id)) == redrive.MAX_EXECUTIONS
+
+
+@pytest.mark.parametrize("options", [[], ["--no-wait"]], ids=["waiting", "not waiting"])
+def test_what_is_known_is_printed_when_aws_fails_in_the_middle(
+    application: Application, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    both = {application.mended(), application.mended()}
+    start, started = redrive.executions.start, list[str]()
+
+    def start_once(workflow: str, name: str, key: str, version_id: str, image_id: str, **more: Any) -> bool:
+        if started:
+            raise ThrottledError("states:StartExecution: too often")
+        started.append(image_id)
+        return start(workflow, name, key, version_id, image_id, **more)
+
+    monkeypatch.setattr(redrive.executions, "start", start_once)
+
+    failed = application.petdetect("redrive", "--all", "--yes", "--json", *options)
+
+    assert failed.code == 1
+    assert "too often" in failed.err
+    assert "too often" in failed.json["error"]
+    assert [image["imageId"] for image in failed.json["images"]] == started
+    assert application.completed(started[0])
+    readable = application.petdetect("redrive", "--all", "--yes", *options)
+    assert (readable.code, readable.out) == (1, "")
+    monkeypatch.undo()
+    assert application.petdetect("redrive", "--all", "--yes").code == 0
+    assert {application.status(image_id) for image_id in both} == {"completed"}
+
+
+def test_an_image_that_cannot_be_claimed_does_not_keep_the_others_from_it(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(redrive, "MAX_ATTEMPTS", 1)
+    stuck, other = application.mended(), application.mended()
+    failed = application.item(stuck)["ExecutionArn"]["S"]
+    name = f"redrive-{stuck}-{hashlib.sha256(failed.encode()).hexdigest()[:16]}"
+    arn = application.start(stuck, name)  # without a restart it ends as Already Claimed
+    eventually(lambda: application.sfn.describe_execution(executionArn=arn)["status"] == "SUCCEEDED", "it ends")
+
+    result = application.petdetect("redrive", "--all", "--yes", "--json")
+
+    assert result.code == 3
+    outcomes = {image["imageId"]: (image["outcome"], image["remark"]) for image in result.json["images"]}
+    assert outcomes[other] == ("finished", "")
+    assert outcomes[stuck][0] == "failed"
+    assert "came to nothing" in outcomes[stuck][1]

@@ -23,7 +23,9 @@ from pet_detector.catalogue import (
     abandoned,
     announce,
     claim_notice,
+    dismiss,
     find,
+    is_dismissed,
     list_images,
     record_failure,
     release_notice,
@@ -418,6 +420,34 @@ def test_a_failure_leaves_what_the_upload_wrote(aws: Cloud) -> None:
     changed = {"ProcessingStatus", "StatusShard", "UpdatedAt", "ExpiresAt"}
     assert {name: value for name, value in announcement.items() if name not in changed}.items() <= record.items()
     assert (record["ProcessingStatus"], record["StatusShard"]) == ("failed", f"failed#{record['Shard']}")
+
+
+def test_a_dismissed_image_says_failed_and_is_listed_among_the_failed_no_more(aws: Cloud) -> None:
+    failing()
+    before = find(TABLE, IMAGE_ID)
+    assert before is not None
+    assert not is_dismissed(before)
+    assert dismiss(TABLE, IMAGE_ID, execution_arn=EXECUTION, expires_at=4_000_000_000) is True
+    record = find(TABLE, IMAGE_ID)
+    assert record is not None
+    assert is_dismissed(record)
+    assert (record["ProcessingStatus"], record["ExpiresAt"]) == ("failed", 4_000_000_000)
+    changed = {"StatusShard", "UpdatedAt", "ExpiresAt"}
+    assert {name for name in record if record[name] != before.get(name)} <= changed
+    assert list_images(TABLE, Query(status=Status.FAILED), 10).records == []
+    assert list_images(TABLE, Query(), 10).records == [record]
+
+
+@pytest.mark.parametrize(
+    "attributes", [{"ExecutionArn": EXECUTION + "2"}, {"ProcessingStatus": "processing"}, {"ProcessingStatus": "held"}]
+)
+def test_only_the_failure_that_an_operator_saw_is_dismissed(aws: Cloud, attributes: dict[str, Any]) -> None:
+    aws.write(**{"ProcessingStatus": "failed", "ExecutionArn": EXECUTION} | attributes)
+    before = aws.item()
+    assert dismiss(TABLE, IMAGE_ID, execution_arn=EXECUTION, expires_at=4_000_000_000) is False
+    assert aws.item() == before
+    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+        dismiss(TABLE, IMAGE_ID, execution_arn=EXECUTION, expires_at=4_000_000_000)
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,19 @@ def test_locates_an_image_at_its_source_or_where_it_was_filed(aws: Cloud) -> Non
     assert images.locate(BUCKET, IMAGE_ID, KEY, version) is None
 
 
+def test_an_object_version_is_present_until_it_is_deleted(aws: Cloud) -> None:
+    assert images.present_version(BUCKET, KEY) is None
+    older, _ = aws.put(KEY, b"x")
+    newer, _ = aws.put(KEY, b"y")
+    assert images.present_version(BUCKET, KEY) == newer
+    assert images.present_version(BUCKET, KEY, older) == older
+    aws.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=older)
+    assert images.present_version(BUCKET, KEY, older) is None
+    aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
+    assert images.present_version(BUCKET, KEY) is None
+    assert images.present_version(BUCKET, KEY, newer) == newer
+
+
 @pytest.mark.parametrize(
     "place", [f"{folder}/{IMAGE_ID}.{extension}" for folder in images.FOLDERS for extension in images.CONTENT_TYPES]
 )

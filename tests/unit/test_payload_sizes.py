@@ -8,6 +8,7 @@ its arguments, its result or error, and the variables afterwards, all together a
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -19,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.engine import REPOSITORY
+from ops.redrive import MAX_EXECUTIONS
 from pet_detector import analyses, image_format, images, policy_parameter, recognizer
 from pet_detector.models import ImageFormat, ImageHeader
 from pet_detector.policy import Policy
@@ -28,8 +30,6 @@ LIMIT_BYTES = 64 * 1024
 KEY_BYTES, MESSAGE_BYTES, STACK = 1024, 2048, ["f" * 250] * 40
 FILE_NAME_CHARACTERS = 255
 LABELS = 1000
-# Restarts that a record remembers in Executions and Notices.
-RESTARTS = 20
 
 EXECUTION = "arn:aws:states:us-east-1:000000000000:execution:" + "w" * 80 + ":" + "e" * 80
 BUCKET, FOLDERS = "b" * 63, ("cats", "dogs", "others", "rejected")
@@ -154,14 +154,17 @@ class Context(LambdaContext):
     _aws_request_id = "r" * 36
 
 
-def answers(monkeypatch: pytest.MonkeyPatch, name: str, cat: float, data: bytes | None) -> Callable[[str, Any], Any]:
-    """What each task answers: the handlers' own answers, and DynamoDB's with a record that has been restarted often."""
+def answers(
+    monkeypatch: pytest.MonkeyPatch, name: str, cat: float, file_name: str, outcome: str
+) -> Callable[[str, Any], Any]:
+    """What each task answers: the handlers' own answers, and DynamoDB's with a record that takes no more restarts."""
     from file_manager import app as file_manager
     from image_processor import app as image_processor
 
     monkeypatch.setenv("IMAGE_BUCKET_NAME", BUCKET)
     monkeypatch.setenv("ANALYSES_TABLE_NAME", "t" * 255)
     monkeypatch.setenv("DAILY_ANALYSIS_LIMIT", "0")
+    data = None if outcome == "rejected" else b"picture"  # what is too large is not read
     stored = images.StoredImage(15_000_000, '"' + "e" * 40 + '"', "v" * 1024, data)
     header = ImageHeader(ImageFormat.JPEG, 10_000, 5_000)
     monkeypatch.setattr(images, "read", lambda *_: stored)
@@ -170,9 +173,11 @@ def answers(monkeypatch: pytest.MonkeyPatch, name: str, cat: float, data: bytes 
     monkeypatch.setattr(recognizer, "_client", lambda: Rekognition(name, cat))
     monkeypatch.setattr(analyses, "begin", lambda *_, **__: None)
     monkeypatch.setattr(analyses, "finish", lambda *_: None)
+    monkeypatch.setattr(analyses, "spend", lambda *_: outcome != "held")
+    monkeypatch.setattr(analyses, "give_up", lambda *_: None)
     monkeypatch.setattr(policy_parameter, "current", lambda _: Policy(80.123456, 15.123456, 50.123456))
-    known: dict[str, Any] = {
-        name: {"SS": [f"{EXECUTION}{n}" for n in range(RESTARTS)]} for name in ("Executions", "Notices")
+    known: dict[str, Any] = {"OriginalFilename": {"S": file_name}} | {
+        name: {"SS": [f"{EXECUTION}{n}" for n in range(MAX_EXECUTIONS)]} for name in ("Executions", "Notices")
     }
 
     def answer(state: str, arguments: Any) -> Any:
@@ -182,19 +187,12 @@ def answers(monkeypatch: pytest.MonkeyPatch, name: str, cat: float, data: bytes 
             return {"StatusCode": 200, "Payload": file_manager.lambda_handler(arguments["Payload"], Context())}
         if "Key" not in arguments:
             return {"StatusCode": 200, "Payload": {"notice": "unconfirmed"}}
-        values = arguments["ExpressionAttributeValues"]
-        known.update({value.strip(":"): content for value, content in values.items()})
-        names = {"Shard": ":shard", "SourceKey": ":key", "OriginalFilename": ":name", "CorrelationId": ":correlation"}
-        attributes = {name: values[value] for name, value in names.items() if value in values}
-        if arguments.get("ReturnValues") != "ALL_NEW":
-            return {"SdkHttpMetadata": {}}
-        known["OriginalFilename"] = {"S": (file_names[0] if file_names else attributes["OriginalFilename"]["S"])}
-        return {
-            "Attributes": {**known, **arguments["Key"], **attributes, "OriginalFilename": known["OriginalFilename"]}
-        }
+        values, names = arguments["ExpressionAttributeValues"], arguments["ExpressionAttributeNames"]
+        for name, kept, value in re.findall(r"(#?\w+) = (if_not_exists\(\w+, )?(:\w+)", arguments["UpdateExpression"]):
+            if not (kept and name in known):
+                known[names.get(name, name)] = values[value]
+        return {"Attributes": {**known, **arguments["Key"]}} if "ReturnValues" in arguments else {"SdkHttpMetadata": {}}
 
-    file_names: list[str] = []
-    answer.file_names = file_names  # type: ignore[attr-defined]
     return answer
 
 
@@ -206,26 +204,43 @@ def widest(text: str, size: int) -> str:
 
 # Any characters that S3, JSON and UTF-8 take, control characters, quotes and emoji included.
 UNICODE = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
-PATHS = st.sampled_from(["", "Claim Image", "Analyze Image", "Move Image", "Log Detection", "Notify Reviewers"])
+PATHS = st.sampled_from(
+    ["", "Claim Image", "Analyze Image", "Hold Image", "Move Image", "Log Detection", "Notify Reviewers"]
+)
+# What ImageProcessor says, and where an execution ends that does not fail.
+ENDS = {"classified": "Image Classified", "rejected": "Image Rejected", "held": "Image Held"}
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(key=UNICODE, label=UNICODE, file_name=UNICODE, cause=UNICODE, fails_in=PATHS, cat=st.floats(50.2, 100))
-@example(key="\x01", label="\x01", file_name="\x01", cause="\x01", fails_in="", cat=70.0)
-@example(key='"', label='"', file_name='"', cause='"', fails_in="Analyze Image", cat=99.0)
-@example(key="🐈", label="🐈", file_name="🐈", cause="🐈", fails_in="Log Detection", cat=99.0)
-@example(key="🐈", label="🐈", file_name="🐈", cause="\x01", fails_in="Notify Reviewers", cat=70.0)
+@given(
+    key=UNICODE,
+    label=UNICODE,
+    file_name=UNICODE,
+    cause=UNICODE,
+    fails_in=PATHS,
+    cat=st.floats(50.2, 100),
+    outcome=st.sampled_from([*ENDS]),
+)
+@example(key="\x01", label="\x01", file_name="\x01", cause="\x01", fails_in="", cat=70.0, outcome="classified")
+@example(key="\x01", label="\x01", file_name="\x01", cause="\x01", fails_in="", cat=70.0, outcome="rejected")
+@example(key="\x01", label="\x01", file_name="\x01", cause="\x01", fails_in="", cat=70.0, outcome="held")
+@example(key='"', label='"', file_name='"', cause='"', fails_in="Hold Image", cat=70.0, outcome="held")
+@example(key="🐈", label="🐈", file_name="🐈", cause="🐈", fails_in="Log Detection", cat=70.0, outcome="rejected")
+@example(key='"', label='"', file_name='"', cause='"', fails_in="Analyze Image", cat=99.0, outcome="classified")
+@example(key="🐈", label="🐈", file_name="🐈", cause="🐈", fails_in="Log Detection", cat=99.0, outcome="classified")
+@example(
+    key="🐈", label="🐈", file_name="🐈", cause="\x01", fails_in="Notify Reviewers", cat=70.0, outcome="classified"
+)
 def test_no_state_has_more_than_64_kib_of_data(
-    evaluate: Evaluate, key: str, label: str, file_name: str, cause: str, fails_in: str, cat: float
+    evaluate: Evaluate, key: str, label: str, file_name: str, cause: str, fails_in: str, cat: float, outcome: str
 ) -> None:
     document = {"detail": {"object": {"key": "input/" + widest(key, KEY_BYTES - 6), "version-id": "v" * 1024}}}
     cause = json.dumps({"errorMessage": widest(cause, MESSAGE_BYTES), "errorType": "E" * 64, "stackTrace": STACK})
     error = {"Error": "E" * 256, "Cause": cause}
     with pytest.MonkeyPatch.context() as patches:
-        answer = answers(patches, widest(label, 200), cat, b"picture")
-        answer.file_names.append(file_name * (FILE_NAME_CHARACTERS // len(file_name)))  # type: ignore[attr-defined]
-        run = Run(evaluate, document, answer)
+        name = file_name * (FILE_NAME_CHARACTERS // len(file_name))
+        run = Run(evaluate, document, answers(patches, widest(label, 200), cat, name, outcome))
         run.to_its_end(fails_in, error)
 
     assert max(run.sizes.values()) < LIMIT_BYTES, run.sizes
-    assert run.state == ("Processing Failed" if fails_in and fails_in in run.sizes else "Image Classified")
+    assert run.state == ("Processing Failed" if fails_in in run.sizes else ENDS[outcome])

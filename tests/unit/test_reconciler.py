@@ -144,6 +144,52 @@ def test_each_of_two_uploads_under_one_key_is_judged_by_its_own_record(aws: Clou
     assert list(aws.started()) == [name_of(images.hashed_image_id(KEY, second.version_id))]
 
 
+# An image that failed because its version was gone; another one lies under its key.
+NOT_FOUND = {"version": "a version that is gone", "Error": {"Error": "ImageNotFoundError", "Cause": ""}}
+
+
+def test_what_was_put_back_is_left_to_the_operator(aws: Cloud) -> None:
+    version = stored(aws)
+    record(aws, "failed", **NOT_FOUND)
+    report = reconcile(APPLICATION, OVERDUE)
+    assert report.findings == [Finding(Action.LEAVE, IMAGE_ID, KEY, version.version_id, text(version.modified))]
+    assert (report.gap, aws.started()) == (0, {})
+
+
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"Error": {"Error": "ThrottledError", "Cause": ""}},  # its version is there, or filed
+        {"SourceKey": f"cats/{IMAGE_ID}.jpg"},
+        {"StatusShard": "dismissed#0"},
+    ],
+    ids=["failed otherwise", "filed", "dismissed"],
+)
+def test_what_was_not_put_back_is_an_image_of_its_own(aws: Cloud, difference: dict[str, Any]) -> None:
+    version = stored(aws)
+    record(aws, "failed", **NOT_FOUND | difference)
+    reconcile(APPLICATION, OVERDUE)
+    assert list(aws.started()) == [name_of(images.hashed_image_id(KEY, version.version_id))]
+
+
+def test_what_has_a_record_of_its_own_was_not_put_back(aws: Cloud) -> None:
+    version = stored(aws)
+    hashed = images.hashed_image_id(KEY, version.version_id)
+    record(aws, "failed", **NOT_FOUND)
+    record(aws, "processing", version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
+    found = reconcile(APPLICATION, OVERDUE).findings
+    assert [(finding.action, finding.image_id) for finding in found] == [(Action.WAIT, hashed)]
+
+
+def test_a_record_of_a_person_without_times_stops_no_run(aws: Cloud) -> None:
+    stored(aws)
+    aws.write(ProcessingStatus="processing")
+    held = stored(aws, f"input/{'1' * 32}.jpg")
+    aws.write("1" * 32, ProcessingStatus="held", SourceVersion=held.version_id)
+    found = {finding.image_id: finding.action for finding in reconcile(APPLICATION, OVERDUE).findings}
+    assert found == {IMAGE_ID: Action.START, "1" * 32: Action.RELEASE}
+
+
 def test_an_object_that_did_not_come_through_the_api_is_named_by_key_and_version(aws: Cloud) -> None:
     version = stored(aws, "input/tom's cat.jpg")
     image_id = images.hashed_image_id(version.key, version.version_id)
