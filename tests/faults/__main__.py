@@ -23,6 +23,10 @@ from .matrix import cells
 
 DOCUMENT = REPOSITORY / "docs" / "reliability.md"
 BEGIN, END = "<!-- matrix: begin (written by make faults) -->", "<!-- matrix: end -->"
+LEGEND = """\
+"Refused" is the answer that the client of the API got, "fails" the end of a function's run. The last column is the end
+after the fault is gone and somebody has acted: `petdetect redrive` of what failed, `petdetect release` of what is held,
+the client's request once more, or the function's next run."""
 # Most of them wait for a timeout at any moment.
 SIDE_BY_SIDE = 12
 
@@ -195,8 +199,8 @@ def _afterwards(case: Case) -> str:
 def _write(cases: list[Case], summary: str) -> None:
     """Replace what stands between the markers of the document; the same result leaves it as it is."""
     rows = [f"| {c.cell.call} | {c.cell.fault} | {c.observed} | {_afterwards(c)} |" for c in cases]
-    table = ["| Call | Fault | How it ends by itself | After the redrive (or repetition) |", "|---|---|---|---|", *rows]
-    text = "\n".join([BEGIN, "", summary, "", *table, "", END])
+    table = ["| Call | Fault | How it ends by itself | Afterwards |", "|---|---|---|---|", *rows]
+    text = "\n".join([BEGIN, "", LEGEND, "", summary, "", *table, "", END])
     document = DOCUMENT.read_text()
     head, _, rest = document.partition(BEGIN)
     _, _, tail = rest.partition(END)

@@ -134,7 +134,7 @@ class Case:
         self.problems: list[str] = []
         self.redriven: set[str] = set()
         self.refused = ""
-        self.again: Callable[[], None] | None = None  # makes the call again that was refused
+        self.again: Callable[[], object] | None = None  # makes the call again that was refused
         self.has_ended = False
         self.seconds = 0.0
         self.observed = ""
@@ -194,7 +194,7 @@ class Case:
         self.uploads.append(upload)
         return upload
 
-    def refuse(self, what: str, again: Callable[[], None]) -> None:
+    def refuse(self, what: str, again: Callable[[], object]) -> None:
         """Note that the call was refused, and how it is made again once the fault is gone."""
         self.refused, self.again = what, again
 
@@ -315,7 +315,7 @@ class Case:
         left = {place for key in self.keys for place in self.bench.objects(key)} - known
         self.require(not left, f"left under input/: {sorted(left)}")
 
-    def _make_again(self, again: Callable[[], None]) -> None:
+    def _make_again(self, again: Callable[[], object]) -> None:
         again()
         self.refused = ""
         for upload in self.uploads:
