@@ -470,5 +470,5 @@ def _is_alone(cell: Cell) -> bool:
     return (
         quick
         or cell.call in ("kill", "everything stops")
-        or any(word in cell.fault for word in ("overwritten", "version 2", "lost"))
+        or any(word in cell.fault for word in ("overwritten", "version 2", "lost", "same bytes"))
     )
