@@ -18,51 +18,101 @@ from local.engine import REPOSITORY, run_command
 from pet_detector import images
 
 from .bench import Bench
-from .cells import FINAL, Case, Cell, Phase
+from .cells import FINAL, FINISHED, Case, Cell, Phase
 from .matrix import cells
 
 DOCUMENT = REPOSITORY / "docs" / "reliability.md"
 BEGIN, END = "<!-- matrix: begin (written by make faults) -->", "<!-- matrix: end -->"
+LEGEND = """\
+"Refused" is the answer that the client of the API got, "fails" the end of a function's run. The last column is the end
+after the fault is gone and somebody has acted: `petdetect redrive` of what failed, `petdetect release` of what is held,
+the client's request once more, or the function's next run."""
 # Most of them wait for a timeout at any moment.
 SIDE_BY_SIDE = 12
 
 
 class Audit:
-    """What is true of all images together, after every cell."""
+    """What must be true of all images: looked at after every cell, and of all of them together at the end."""
 
-    def __init__(self, bench: Bench, cases: Iterable[Case]) -> None:
-        uploads = [(case, upload) for case in cases for upload in case.uploads]
-        records = {record["ImageID"]["S"]: record for record in bench.records()}
-        lying: dict[str, list[str]] = {}
-        for key in {key for key, _ in bench.objects()}:
-            folder, _, name = key.partition("/")
-            if folder in images.FOLDERS:
-                lying.setdefault(name.partition(".")[0], []).append(key)
-        waiting = set(bench.objects("input/"))
+    def __init__(self, bench: Bench) -> None:
+        self._bench = bench
+        self._cases: list[Case] = []
+        self._reported: set[str] = set()
         self.lost: list[str] = []
         self.stuck: list[str] = []
-        for case, upload in uploads:
-            status = records.get(upload.image_id, {}).get("ProcessingStatus", {}).get("S")
-            waits = (upload.key, upload.version) in waiting
-            filed = len(lying.get(upload.image_id, []))
-            if status is None or (not upload.expected.gone and filed + waits == 0):
-                self.lost.append(case.cell.name)
-            elif status not in FINAL or (status == "failed" and not upload.expected.gone) or waits or filed > 1:
-                self.stuck.append(case.cell.name)
-        known = {upload.image_id for _, upload in uploads}
-        self.strays = len(records.keys() - known) + len(lying.keys() - known)
-        self.uploads, self.finished = len(uploads), sum(r["ProcessingStatus"]["S"] in FINAL for r in records.values())
-        self.double = sum(times - 1 for times in Counter(bench.notices()).values())
-        self.notices = len(bench.notices())
+        self.double: list[str] = []
+        self.strays: list[str] = []
+        self._totals = ""
+
+    def expect(self, cases: Iterable[Case]) -> None:
+        """Know the cases before they begin."""
+        self._cases += cases
+
+    def after(self, case: Case) -> None:
+        """Add to a case that has ended what is wrong with its images, and what lies under input/ and should not."""
+        case.problems += self._problems(case)
+        self._look_under_input()
+
+    def at_the_end(self) -> None:
+        """The same for all cases, as things may have come late, and what no case answers for."""
+        for case in self._cases:
+            case.problems += self._problems(case)
+        self._look_under_input()
+        known = {upload.image_id for case in self._cases for upload in case.uploads}
+        records = self._bench.records()
+        for image_id in sorted({record["ImageID"]["S"] for record in records} - known):
+            self.strays.append(f"record {image_id}")
+        for key in sorted({key for key, _ in self._bench.objects()}):
+            folder, _, name = key.partition("/")
+            if folder in images.FOLDERS and name.partition(".")[0] not in known:
+                self.strays.append(key)
+        finished = sum(record["ProcessingStatus"]["S"] in FINAL for record in records)
+        uploads = sum(len(case.uploads) for case in self._cases)
+        if uploads != finished:
+            self.strays.append(f"{uploads} uploads are not {finished} finished records")
+        self._totals = f"{uploads} uploads, {finished} finished records, {len(self._bench.notices())} notices"
+
+    def _problems(self, case: Case) -> list[str]:
+        """One finished record, one object and one notice of each fact for every upload; nothing else."""
+        found = []
+        for upload in case.uploads:
+            status, places = self._bench.status(upload.image_id), case.places(upload)
+            gone = upload.expected.gone
+            if not status or not (places or gone):
+                found.append((self.lost, f"lost: {upload.image_id} is {status or 'unrecorded'} and lies nowhere"))
+            elif status not in (FINAL if gone else FINISHED) or len(places) != (not gone) or "input" in places:
+                found.append((self.stuck, f"stuck: {upload.image_id} is {status} and lies in {places}"))
+            told = Counter(self._bench.notices(upload.image_id))
+            if told and max(told.values()) > 1:
+                found.append((self.double, f"double notice: {max(told.values())} times, {upload.image_id}"))
+        new = [(names, problem) for names, problem in found if problem not in self._reported]
+        for names, problem in new:
+            self._reported.add(problem)
+            names.append(case.cell.name)
+        return [problem for _, problem in new]
+
+    def _look_under_input(self) -> None:
+        """Only cells that have not ended may have anything there."""
+        ended = {key for case in self._cases if case.has_ended for key in case.keys}  # before looking
+        lying = self._bench.objects("input/")
+        owners = {key: case for case in self._cases for key in case.keys}
+        for key, version in lying:
+            left = f"left under input/: {key} {version}"
+            if left in self._reported or (key in owners and key not in ended):
+                continue
+            self._reported.add(left)
+            self.strays.append(left)
+            if key in owners:
+                owners[key].problems.append(left)
 
     @property
     def is_good(self) -> bool:
-        return not (self.lost or self.stuck or self.double or self.strays) and self.uploads == self.finished
+        return not (self.lost or self.stuck or self.double or self.strays)
 
     def __str__(self) -> str:
         return (
-            f"{self.uploads} uploads, {self.finished} finished records, {self.notices} notices: "
-            f"lost {len(self.lost)}, stuck {len(self.stuck)}, double notices {self.double}"
+            f"{self._totals}: lost {len(self.lost)}, stuck {len(self.stuck)}, double notices {len(self.double)}, "
+            f"strays {len(self.strays)}"
         )
 
 
@@ -81,45 +131,45 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
     cases_of_mocks = {name: {state: f"{name}-{state}" for state in mocks} for name, mocks in mocked.items()}
     answers = {f"{name}-{state}": attempts for name, mocks in mocked.items() for state, attempts in mocks.items()}
     bench = Bench({"cases": {"TestCases": cases_of_mocks}, "MockedResponses": answers})
+    audit = Audit(bench)
     with bench.running():
-        done = _run_together(bench, chosen, console) + _run_alone(bench, chosen, console)
-        audit = Audit(bench, done)
+        done = _run_together(audit, bench, [cell for cell in chosen if cell.phase is Phase.TOGETHER], console)
+        held = [cell for cell in chosen if cell.phase is Phase.LIMITED]
+        if held:
+            with bench.limit_reached():
+                done += _run_together(audit, bench, held, console)
+        for cell in chosen:
+            if cell.phase is Phase.ALONE:
+                done += _run_together(audit, bench, [cell], console)
+        audit.at_the_end()
     done.sort(key=lambda case: chosen.index(case.cell))
     bad = [case for case in done if case.problems]
     console.print(_table(done))
-    summary = f"{len(done)} cells, {len(bad)} red, {sum(case.redriven for case in done)} images redriven; {audit}."
+    redriven, repeated = sum(len(case.redriven) for case in done), sum(case.again is not None for case in done)
+    summary = f"{len(done)} cells, {len(bad)} red, {redriven} images redriven, {repeated} calls repeated; {audit}."
     console.print(f"{summary} {time.monotonic() - began:.0f} s.")
-    for title, names in (("lost", audit.lost), ("stuck", audit.stuck)):
-        for name in names:
-            console.print(f"{title}: {name}", markup=False)
+    for case in bad:
+        console.print(f"red: {case.cell.name}", markup=False)
+    for stray in audit.strays:
+        console.print(f"stray: {stray}", markup=False)
     if whole and not bad and audit.is_good:
         _write(done, summary)
     return 0 if not bad and audit.is_good else 1
 
 
-def _run_together(bench: Bench, chosen: list[Cell], console: Console) -> list[Case]:
-    together = [cell for cell in chosen if cell.phase is Phase.TOGETHER]
+def _run_together(audit: Audit, bench: Bench, chosen: list[Cell], console: Console) -> list[Case]:
+    """Run cells side by side, and look at everything after each."""
     with bench.events_lost():
-        cases = [Case(bench, cell) for cell in together]
+        cases = [Case(bench, cell) for cell in chosen]
+    audit.expect(cases)
     # The slow ones first: what hangs waits for timeouts.
     cases.sort(key=lambda case: "hangs" not in case.cell.fault and "for good" not in case.cell.fault)
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         futures = {pool.submit(case.run): case for case in cases}
         for future in as_completed(futures):
             future.result()
+            audit.after(futures[future])
             _report(futures[future], console)
-    return cases
-
-
-def _run_alone(bench: Bench, chosen: list[Cell], console: Console) -> list[Case]:
-    cases = []
-    for cell in chosen:
-        if cell.phase is Phase.ALONE:
-            with bench.events_lost():
-                case = Case(bench, cell)
-            case.run()
-            _report(case, console)
-            cases.append(case)
     return cases
 
 
@@ -131,23 +181,26 @@ def _report(case: Case, console: Console) -> None:
 
 
 def _table(cases: list[Case]) -> Table:
-    table = Table("Call", "Fault", "How it ends by itself", "Redriven", "s", title="Fault matrix")
+    table = Table("Call", "Fault", "How it ends by itself", "After", "s", title="Fault matrix")
     for case in cases:
         style = "red" if case.problems else ""
         told = escape("; ".join(case.problems) or case.observed)
-        table.add_row(case.cell.call, case.cell.fault, told, _redriven(case), f"{case.seconds:.0f}", style=style)
+        table.add_row(case.cell.call, case.cell.fault, told, _afterwards(case), f"{case.seconds:.0f}", style=style)
     return table
 
 
-def _redriven(case: Case) -> str:
-    return "completed" if case.redriven else ""
+def _afterwards(case: Case) -> str:
+    """How what was redriven, released or asked for again ended; "" when there was nothing to do."""
+    if not case.redriven and case.again is None:
+        return ""
+    return ", ".join(sorted({upload.expected.status for upload in case.uploads}))
 
 
 def _write(cases: list[Case], summary: str) -> None:
     """Replace what stands between the markers of the document; the same result leaves it as it is."""
-    rows = [f"| {c.cell.call} | {c.cell.fault} | {c.observed} | {_redriven(c)} |" for c in cases]
-    table = ["| Call | Fault | How it ends by itself | After the redrive |", "|---|---|---|---|", *rows]
-    text = "\n".join([BEGIN, "", summary, "", *table, "", END])
+    rows = [f"| {c.cell.call} | {c.cell.fault} | {c.observed} | {_afterwards(c)} |" for c in cases]
+    table = ["| Call | Fault | How it ends by itself | Afterwards |", "|---|---|---|---|", *rows]
+    text = "\n".join([BEGIN, "", LEGEND, "", summary, "", *table, "", END])
     document = DOCUMENT.read_text()
     head, _, rest = document.partition(BEGIN)
     _, _, tail = rest.partition(END)

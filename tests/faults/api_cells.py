@@ -8,11 +8,12 @@ import urllib.error
 import urllib.request
 from typing import Any
 
-from .cells import Case, Cell, Expected, Phase, Upload, failed
+from .cells import Case, Cell, Expected, Phase, failed
 
 # Calls that name no image, or that need the events of all images lost: nothing else may run beside them.
-ALONE = {"GetParameter: policy", "StartExecution: Reconciler"}
+ALONE = {"GetParameter: policy", "GetItem: newest model", "StartExecution: Reconciler"}
 _FINE = {"throttled twice, then fine", "server error twice, then fine"}
+_COMMITTED = {"answer lost after the commit", "answer corrupted once"}
 
 
 def _post(case: Case) -> int:
@@ -31,7 +32,11 @@ def _post(case: Case) -> int:
             return error.code
 
 
-def _api_row(call: str, service: str, operation: str, rules: dict[str, dict[str, Any]], first: dict[str, int]) -> Any:
+def _api_row(
+    call: str, service: str, operation: str, rules: dict[str, dict[str, Any]], first: dict[str, int], left: str
+) -> list[Cell]:
+    """`first` has the answers to the first request that are no 202; it leaves a record `left`, and no object."""
+
     def cell(fault: str, rule: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
             from upload_api.app import image_id_for  # late: the module reads its environment
@@ -39,15 +44,25 @@ def _api_row(call: str, service: str, operation: str, rules: dict[str, dict[str,
             case.image_id = image_id_for(case.cell.name, case.bench.outputs["ApiKeyId"])
             case.key = f"input/{case.image_id}.jpg"
             case.name_again()
-            case.inject(service, operation, rule)
+            number = case.inject(service, operation, rule)
+            case.upload(case.image_id, case.key)
             status = _post(case)
-            case.require(status == first.get(fault, 202), f"the API answered {status}, not {first.get(fault, 202)}")
-            case.lift()
-            if status != 202:  # the client repeats the request: same Idempotency-Key, same image
-                case.require(_post(case) == 202, "the repeated request was refused")
-            case.uploads.append(Upload(case.image_id, case.key, case.newest_version(case.key), case.cell.expected))
+            case.wait_for_fault(number)
+            if status != 202:
+                case.refuse(f"refused ({status})", lambda: repeat(case))
 
-        return Cell(call, fault, act, Expected())
+        def repeat(case: Case) -> None:
+            """The client's request again: same Idempotency-Key, same image."""
+            wanted = 200 if case.bench.status(case.image_id) == "completed" else 202
+            status = _post(case)
+            case.require(status == wanted, f"the repeated request was answered {status}, not {wanted}")
+
+        if fault not in first:
+            return Cell(call, fault, act, Expected())
+        refused = f"refused ({first[fault]})"
+        if fault in _COMMITTED:
+            return Cell(call, fault, act, Expected(refused=refused))
+        return Cell(call, fault, act, Expected(left, gone=True, refused=refused))
 
     return [cell(fault, rule) for fault, rule in rules.items()]
 
@@ -55,14 +70,14 @@ def _api_row(call: str, service: str, operation: str, rules: dict[str, dict[str,
 def announce(rules: dict[str, dict[str, Any]]) -> list[Cell]:
     """PutItem: the SDK tries three times; what it cannot mend, the client's repetition does."""
     first = {"throttled for good": 503, "access denied": 500, "expired credentials": 500}
-    return list(_api_row("PutItem: announce", "dynamodb", "PutItem", rules, first))
+    return _api_row("PutItem: announce", "dynamodb", "PutItem", rules, first, "no record")
 
 
 def store(rules: dict[str, dict[str, Any]]) -> list[Cell]:
     """PutObject: one attempt, then the client repeats the request."""
     first = dict.fromkeys(rules, 503) | {"access denied": 500, "expired credentials": 500}
     rules = {fault: {**rule, "times": 1} if fault in _FINE else rule for fault, rule in rules.items()}
-    return list(_api_row("PutObject: store", "s3", "PutObject", rules, first))
+    return _api_row("PutObject: store", "s3", "PutObject", rules, first, "uploading")
 
 
 def policy(rules: dict[str, dict[str, Any]]) -> list[Cell]:
@@ -86,6 +101,25 @@ def policy(rules: dict[str, dict[str, Any]]) -> list[Cell]:
     return [cell(fault, rule) for fault, rule in rules.items()]
 
 
+def newest_model(rules: dict[str, dict[str, Any]]) -> list[Cell]:
+    """GetItem of the analyses' newest model version: names no image, so these run alone."""
+
+    def cell(fault: str, rule: dict[str, Any]) -> Cell:
+        def act(case: Case) -> None:
+            number = case.inject_everywhere("dynamodb", "GetItem", rule, "newest-model")
+            case.put()
+            case.wait_for_fault(number)
+
+        bad = {
+            "throttled for good": failed("ThrottledError"),
+            "access denied": failed("AccessDeniedError"),
+            "expired credentials": failed("AccessDeniedError"),
+        }
+        return Cell("GetItem: newest model", fault, act, bad.get(fault, Expected()), phase=Phase.ALONE)
+
+    return [cell(fault, rule) for fault, rule in rules.items()]
+
+
 def reconciler(rules: dict[str, dict[str, Any]]) -> list[Cell]:
     """The upload's event was lost. A run that fails is mended by the next one."""
 
@@ -96,10 +130,15 @@ def reconciler(rules: dict[str, dict[str, Any]]) -> list[Cell]:
             number = case.inject("stepfunctions", "StartExecution", rule)
             answer = case.bench.reconcile()
             case.wait_for_fault(number)
-            case.lift()
             if "errorType" in answer:
-                case.bench.reconcile()
+                case.refuse(f"the run fails ({answer['errorType']})", case.bench.reconcile)
 
-        return Cell("StartExecution: Reconciler", fault, act, Expected(), phase=Phase.ALONE)
+        bad = {
+            "throttled for good": "ThrottledError",
+            "access denied": "AccessDeniedError",
+            "expired credentials": "AccessDeniedError",
+        }
+        end = Expected("no record", "input", refused=f"the run fails ({bad[fault]})") if fault in bad else Expected()
+        return Cell("StartExecution: Reconciler", fault, act, end, phase=Phase.ALONE)
 
     return [cell(fault, rule) for fault, rule in rules.items()]

@@ -24,11 +24,13 @@ from typing import Any, TypeVar
 
 from local.deploy import deploy
 from local.engine import CREDENTIALS, HOST, REGION, REPOSITORY, Engine
+from ops.environment import LOCAL, STACK_PREFIX, Deployment
+from pet_detector import analyses
 from tests.ports import free_port
 
 HOME = REPOSITORY / ".engine" / "faults"
 PROXY_PYTHON = REPOSITORY / ".engine" / "faults-venv" / "bin" / "python"
-STACK = "serverlessapp-pet-detector-local"
+STACK = STACK_PREFIX + LOCAL
 # Retries of the state machine wait a tenth of their time. Timeouts of the SDK and of tasks stay as they are.
 WAIT_SCALE = "0.1"
 _PROXIED = ("S3", "DYNAMODB", "SNS", "SFN", "SSM")
@@ -116,6 +118,7 @@ class Bench:
         aws = dataclasses.replace(aws, environment={**aws.environment, **settings})
         self.engine.processes = (aws, rekognition)
         self._proxies: list[Proxy] = []
+        self.operating = threading.Lock()
         self._ended = threading.Event()
         self._sent: list[Sent] = []
         self._collector = threading.Thread(target=self._collect, daemon=True)
@@ -139,6 +142,7 @@ class Bench:
         self._use_domain_code()
         outputs = deploy(self.engine)
         self.outputs = outputs
+        self.deployment = Deployment(LOCAL, STACK, outputs, {})
         self.bucket, self.table = outputs["ImageBucketName"], outputs["DetectionLogsTableName"]
         self.workflow, self.analyses = outputs["ImageWorkflowArn"], outputs["AnalysesTableName"]
         services = ("s3", "dynamodb", "stepfunctions", "lambda", "events", "sqs", "sns", "apigateway")
@@ -177,7 +181,7 @@ class Bench:
         self.configure(function, {**variables, "GENERATION": str(time.monotonic_ns())})
 
     def _use_domain_code(self) -> None:
-        """Let images.locate and executions.start, which the operator's command uses, work on this engine."""
+        """Let the code of petdetect work on this engine."""
         for name in [name for name in os.environ if name.startswith("AWS_")]:
             del os.environ[name]
         os.environ["ALLOWED_ORIGIN"] = "http://localhost"
@@ -232,6 +236,30 @@ class Bench:
         finally:
             for rule in rules:
                 self.events.enable_rule(Name=rule)
+
+    @contextlib.contextmanager
+    def limit_reached(self) -> Iterator[None]:
+        """The daily limit of analyses is reached meanwhile."""
+        function = self.outputs["ImageProcessorFunctionName"]
+        before = self.lambda_.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
+        analyses.spend(self.analyses, 1_000_000)
+        self.configure(function, {**before, "DAILY_ANALYSIS_LIMIT": "1"})
+        try:
+            yield
+        finally:
+            self.configure(function, before)
+
+    @contextlib.contextmanager
+    def versioning_suspended(self) -> Iterator[None]:
+        """What is written meanwhile replaces what is there under the same key: its version is `null`."""
+        self._set_versioning("Suspended")
+        try:
+            yield
+        finally:
+            self._set_versioning("Enabled")
+
+    def _set_versioning(self, status: str) -> None:
+        self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": status})
 
     def reconcile(self) -> dict[str, Any]:
         """Run the Reconciler; its answer, or its error."""

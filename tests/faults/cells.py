@@ -8,17 +8,22 @@ import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
 
 from local.engine import REPOSITORY
-from pet_detector import executions, images, notices
+from ops import redrive
+from ops.redrive import Errand
+from pet_detector import images, notices
 
 from .bench import Bench, eventually
 
-FINAL = ("completed", "needs_review", "rejected", "failed")
+FINISHED = ("completed", "needs_review", "rejected")
+FINAL = (*FINISHED, "failed")
+# What an image stays in until somebody does something.
+_ENDS = (*FINAL, "held")
 # The longest: Rekognition hangs at every attempt, five times 12 s; beside other cells.
 SETTLE_SECONDS = 240.0
 NOTICE_SECONDS = 30.0
@@ -31,10 +36,14 @@ FOLDERS = {"cat": ("completed", "cats"), "uncertain": ("needs_review", "others")
 
 
 class Phase(IntEnum):
-    """Cells of one phase run side by side, except in ALONE, where each touches what all share."""
+    """Cells of one phase run side by side, except in ALONE, where each touches what all share.
+
+    In LIMITED the daily limit of analyses is reached, so that images are held.
+    """
 
     TOGETHER = 0
-    ALONE = 1
+    LIMITED = 1
+    ALONE = 2
 
 
 @dataclass(frozen=True)
@@ -42,7 +51,8 @@ class Expected:
     """How an image ends: `folder` is where its object lies while it waits for a redrive or for good.
 
     `reviews` and `failures` are the notices that were sent until then; `error` is the record's, `gone` says that
-    somebody deleted the object, so that nothing can be redriven.
+    there is no object, so that nothing can be redriven. `refused` is what the client saw whose request broke, or what
+    became of the run of a function that broke; who made the call makes it again.
     """
 
     status: str = "completed"
@@ -51,11 +61,13 @@ class Expected:
     reviews: int = 0
     failures: int = 0
     gone: bool = False
+    refused: str = ""
 
     def __str__(self) -> str:
         told = [f"{n} {kind}" for n, kind in ((self.reviews, "review"), (self.failures, "failure")) if n]
         what = f"{self.status} ({self.error})" if self.error else self.status
-        return f"{what}, {'object gone' if self.gone else self.folder + '/'}, {' + '.join(told) or 'no'} notice"
+        seen = f"{self.refused}; " if self.refused else ""
+        return f"{seen}{what}, {'no object' if self.gone else self.folder + '/'}, {' + '.join(told) or 'no'} notice"
 
 
 def failed(error: str, folder: str = "input", failures: int = 1, **more: Any) -> Expected:
@@ -65,12 +77,17 @@ def failed(error: str, folder: str = "input", failures: int = 1, **more: Any) ->
 
 @dataclass
 class Upload:
-    """An object version that the cell put into the bucket, and what must become of it."""
+    """An object version that the cell put into the bucket, and what must become of it.
+
+    `version` is "" until it is known: the API stores pictures without saying which version it made. `picture` is what
+    is to be seen on it.
+    """
 
     image_id: str
     key: str
     version: str
     expected: Expected
+    picture: str
 
 
 @dataclass(frozen=True)
@@ -113,8 +130,12 @@ class Case:
         self.key = f"input/{self.image_id}.jpg"
         self.data = picture(cell.picture, self.image_id)
         self.uploads: list[Upload] = []
+        self.keys: set[str] = set()  # under input/, where this cell may put something
         self.problems: list[str] = []
-        self.redriven = 0
+        self.redriven: set[str] = set()
+        self.refused = ""
+        self.again: Callable[[], object] | None = None  # makes the call again that was refused
+        self.has_ended = False
         self.seconds = 0.0
         self.observed = ""
         self._payloads: set[str] = set()
@@ -129,11 +150,6 @@ class Case:
     def name_also(self, image_id: str) -> None:
         """Let faults hit a second image, too."""
         self._payload += f"|{image_id}"
-
-    def newest_version(self, key: str) -> str:
-        """The version that an upload of somebody else got; "" when it is filed already."""
-        versions = self.bench.objects(key)
-        return versions[0][1] if versions else ""
 
     # --- What a cell does -------------------------------------------------------------------------------------------
 
@@ -152,10 +168,10 @@ class Case:
             call |= {"operation": "PutObject", "headers": {"x-amz-copy-source": ""}}
         return proxy.add({**call, "payload": payload, **fault})
 
-    def inject_everywhere(self, service: str, operation: str, fault: dict[str, Any]) -> int:
+    def inject_everywhere(self, service: str, operation: str, fault: dict[str, Any], payload: str = ".") -> int:
         """Break a call that names no image; only in a cell that runs alone."""
-        self._payloads.add(".")
-        return self.bench.aws.add({"service": service, "operation": operation, "payload": ".", **fault})
+        self._payloads.add(payload)
+        return self.bench.aws.add({"service": service, "operation": operation, "payload": payload, **fault})
 
     def lift(self) -> None:
         """Take all faults away."""
@@ -166,10 +182,21 @@ class Case:
     def put(self, key: str | None = None, data: bytes | None = None) -> Upload:
         """Upload straight into the bucket, without a checksum, as a browser's form does."""
         key = key or self.key
-        version = self.bench.s3.put_object(Bucket=self.bench.bucket, Key=key, Body=data or self.data)["VersionId"]
-        upload = Upload(images.image_id_of(key, version), key, version, self.cell.expected)
+        self.keys.add(key)
+        answer = self.bench.s3.put_object(Bucket=self.bench.bucket, Key=key, Body=data or self.data)
+        version = answer.get("VersionId", "null")
+        return self.upload(images.image_id_of(key, version), key, version)
+
+    def upload(self, image_id: str, key: str, version: str = "") -> Upload:
+        """Answer for an object version."""
+        self.keys.add(key)
+        upload = Upload(image_id, key, version, self.cell.expected, self.cell.picture)
         self.uploads.append(upload)
         return upload
+
+    def refuse(self, what: str, again: Callable[[], object]) -> None:
+        """Note that the call was refused, and how it is made again once the fault is gone."""
+        self.refused, self.again = what, again
 
     def start(self, upload: Upload, times: int = 1) -> list[str]:
         """Deliver the upload's event by hand, with this cell's mocked answers."""
@@ -184,10 +211,12 @@ class Case:
             for _ in range(times)
         ]
 
-    def wait_for_fault(self, rule: int, service: str = "aws") -> None:
-        """Until a rule has met its call."""
+    def wait_for_fault(self, rule: int, service: str = "aws", times: int = 1) -> None:
+        """Until a rule has met its call so often."""
         proxy = self.bench.rekognition if service == "rekognition" else self.bench.aws
-        self.require(eventually(lambda: proxy.fired(rule), 60, 0.05), "the call to break was never made")
+        self.require(
+            eventually(lambda: proxy.fired(rule) >= times, SETTLE_SECONDS, 0.05), "the call to break was never made"
+        )
 
     def wait_for_state(self, execution: str, state: str) -> None:
         """Until the execution has entered a state."""
@@ -204,8 +233,10 @@ class Case:
         return str(arn["S"]) if arn else ""
 
     def stop(self, execution: str) -> None:
-        """Stop an execution as an operator would."""
+        """Stop an execution as an operator would, while it runs."""
         self.bench.states.stop_execution(executionArn=execution, error="ExecutionAborted", cause="stopped by the test")
+        status = self.bench.states.describe_execution(executionArn=execution)["status"]
+        self.require(status == "ABORTED", f"the execution was {status} before it could be stopped")
 
     # --- How it ends ------------------------------------------------------------------------------------------------
 
@@ -219,27 +250,33 @@ class Case:
             self.observed = "; ".join(sorted({str(self._seen(upload)) for upload in self.uploads}))
             for upload in self.uploads:
                 self._check(upload)
+            self._check_input()
             self.lift()
+            if self.again is not None:
+                self._make_again(self.again)
             for upload in self.uploads:
-                if self.bench.status(upload.image_id) == "failed" and not upload.expected.gone:
+                if not upload.expected.gone:
                     self._redrive(upload)
         except Exception as error:
             self.problems.append(f"{type(error).__name__}: {error}"[:300])
         finally:
             self.lift()
             self.seconds = time.monotonic() - began
+            self.has_ended = True
 
     def _settle(self, upload: Upload, old_execution: str = "") -> None:
         def settled() -> bool:
             record = self.bench.record(upload.image_id)
             execution = record.get("ExecutionArn", {"S": ""})["S"]
-            if not record or record["ProcessingStatus"]["S"] not in FINAL or execution == old_execution:
+            if not record or record["ProcessingStatus"]["S"] not in _ENDS or execution == old_execution:
                 return False
+            upload.version = upload.version or record["SourceVersion"]["S"]
             description = self.bench.states.describe_execution(executionArn=execution)
             return bool(description["status"] != "RUNNING")
 
-        eventually(settled, SETTLE_SECONDS)
         expected = upload.expected
+        if expected.status in _ENDS:  # else nobody works on it
+            eventually(settled, SETTLE_SECONDS)
         eventually(lambda: self._told(upload) == (expected.reviews, expected.failures), NOTICE_SECONDS)
 
     def _told(self, upload: Upload) -> tuple[int, int]:
@@ -251,7 +288,9 @@ class Case:
         # Keys, not versions: a copy that is repeated writes another version of the same object.
         keys = {key for folder in images.FOLDERS for key, _ in self.bench.objects(f"{folder}/{upload.image_id}.")}
         filed = sorted(key.partition("/")[0] for key in keys)
-        return (["input"] if (upload.key, upload.version) in self.bench.objects(upload.key) else []) + filed
+        waiting = [version for _, version in self.bench.objects(upload.key)]
+        waits = upload.version in waiting if upload.version else bool(waiting)
+        return (["input"] if waits else []) + filed
 
     def _seen(self, upload: Upload) -> Expected:
         record = self.bench.record(upload.image_id)
@@ -262,7 +301,7 @@ class Case:
         wanted = upload.expected.folder
         # While a move has failed half-way the object lies in both; only the redrive brings it back to one.
         place = wanted if status == "failed" and wanted in places else "+".join(places)
-        return Expected(status, place or wanted, error, reviews, failures, gone=not places)
+        return Expected(status, place or wanted, error, reviews, failures, not places, self.refused)
 
     def _check(self, upload: Upload) -> None:
         seen = self._seen(upload)
@@ -270,24 +309,48 @@ class Case:
         why = notices.message_of(cause)[:200]
         self.require(seen == upload.expected, f"expected {upload.expected}; got {seen} {why}")
 
+    def _check_input(self) -> None:
+        """Before anything is redriven, only what is not finished lies under input/."""
+        known = {(u.key, u.version) for u in self.uploads if u.expected.status not in FINISHED}
+        left = {place for key in self.keys for place in self.bench.objects(key)} - known
+        self.require(not left, f"left under input/: {sorted(left)}")
+
+    def _make_again(self, again: Callable[[], object]) -> None:
+        again()
+        self.refused = ""
+        for upload in self.uploads:
+            if self.bench.status(upload.image_id) != "failed":
+                self._finishes(upload)
+
     def _redrive(self, upload: Upload) -> None:
-        """Start the image again the way `petdetect redrive` does, and see it finished."""
+        """Let `petdetect` start the image again, and see it finished: redrive what failed, release what is held."""
+        for errand in (redrive.REDRIVE, redrive.RELEASE):
+            record = self.bench.record(upload.image_id)
+            if record.get("ProcessingStatus") != {"S": errand.takes.value}:
+                continue
+            self._wait_for_lease(upload)
+            if not self._is_started(upload, errand):
+                return
+            self.redriven.add(upload.image_id)
+            held = errand is redrive.REDRIVE and self.cell.phase is Phase.LIMITED
+            self._finishes(upload, record["ExecutionArn"]["S"], Expected("held", "input") if held else None)
+
+    def _is_started(self, upload: Upload, errand: Errand) -> bool:
+        with self.bench.operating:  # boto3 must not make the same client in two threads at once
+            plan = redrive.plan(self.bench.deployment, errand, upload.image_id)
+            (result,) = redrive.run(self.bench.deployment, [plan], None)
+        started = result.outcome is redrive.Outcome.STARTED
+        self.require(started, f"{errand.verb}: {result.outcome}, {result.remark}")
+        return started
+
+    def _finishes(self, upload: Upload, old_execution: str = "", end: Expected | None = None) -> None:
         record = self.bench.record(upload.image_id)
-        self._wait_for_lease(upload)
-        version = record.get("SourceVersion", {"S": images.NEWEST})["S"]
-        place = images.locate(self.bench.bucket, upload.image_id, record["SourceKey"]["S"], version)
-        if place is None:
-            self.problems.append("lost: there is no object to redrive")
-            return
-        name = f"redrive-{upload.image_id}"
-        executions.start(self.bench.workflow, name, *place, upload.image_id, restart=True)
-        self.redriven += 1
-        status, folder = FOLDERS[self.cell.picture]
-        told = self._told(upload)
-        known = "uncertain" in record.get("Notices", {}).get("SS", [])
-        reviews = told[0] + (1 if status == "needs_review" and not known else 0)
-        upload.expected = Expected(status, folder, "", reviews, told[1])
-        self._settle(upload, record["ExecutionArn"]["S"])
+        status, folder = FOLDERS[upload.picture]
+        reviews, failures = self._told(upload)
+        told_before = "uncertain" in record.get("Notices", {}).get("SS", [])
+        reviews += status == "needs_review" and not told_before
+        upload.expected = replace(end or Expected(status, folder, reviews=reviews), failures=failures)
+        self._settle(upload, old_execution)
         self._check(upload)
 
     def _wait_for_lease(self, upload: Upload) -> None:

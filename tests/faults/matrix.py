@@ -7,7 +7,8 @@ from dataclasses import replace
 from typing import Any
 
 from . import api_cells, stories
-from .cells import Case, Cell, Expected, Phase, failed
+from .cells import Case, Cell, Expected, Phase, Upload, failed
+from .stories import REVIEW
 
 TWICE, ONCE = {"times": 2}, {"times": 1}
 # Longer than any timeout of the SDK: the caller hangs up first.
@@ -52,6 +53,8 @@ def faults(service: str, corrupted: dict[str, Any] | None) -> dict[str, dict[str
 
 # An answer cut in the middle of its JSON or XML, under a good status.
 CUT = {"truncate_frac": 0.5}
+# An answer without a body whose head promises one.
+UNTRUE = {"set_headers": {"Content-Length": "64"}}
 
 
 def upload_and_break(service: str, operation: str, fault: dict[str, Any], also: str = "") -> Callable[[Case], None]:
@@ -131,12 +134,24 @@ def start_broken(case: Case) -> None:
 
 
 def direct() -> list[Cell]:
-    """Claim Image, Log Detection and Record Failure x every fault."""
+    """Claim Image, Hold Image, Log Detection and Record Failure x every fault."""
     cells = []
     for name, attempts in _DIRECT.items():
         error = _THROWN.get(name)
         claim = failed(error) if error else Expected()
         cells.append(Cell("UpdateItem: claim", name, start_it, claim, mocks={"Claim Image": attempts}, events=False))
+        hold = failed(error) if error else Expected("held", "input")
+        cells.append(
+            Cell(
+                "UpdateItem: hold",
+                name,
+                start_it,
+                hold,
+                mocks={"Hold Image": attempts},
+                events=False,
+                phase=Phase.LIMITED,
+            )
+        )
         final = failed(error, "cats") if error else Expected()
         cells.append(
             Cell("UpdateItem: final record", name, start_it, final, mocks={"Log Detection": attempts}, events=False)
@@ -151,15 +166,93 @@ def direct() -> list[Cell]:
     return cells
 
 
+# --- Notices, and what FailureRecorder writes ------------------------------------------------------------------------
+
+
+def claim_notice() -> list[Cell]:
+    """Every reservation of a notice about the image is broken: the reviewers' one, and then the operators' one."""
+    # Fails for good: nobody can be told of the failure either; the alarm on failed executions tells people.
+    ends = {THROTTLED_FOR_GOOD: "ThrottledError", DENIED: "AccessDeniedError", EXPIRED: "AccessDeniedError"}
+    # Until FailureRecorder has tried last: two states' attempts and its one, three of the SDK each.
+    tries = {THROTTLED_FOR_GOOD: 39, DENIED: 3, EXPIRED: 3}
+
+    def cell(name: str, fault: dict[str, Any]) -> Cell:
+        def act(case: Case) -> None:
+            rule = case.inject("dynamodb", "UpdateItem", fault, also="SET NoticeClaim")
+            case.put()
+            case.wait_for_fault(rule, times=tries.get(name, 1))
+
+        end = failed(ends[name], "others", 0) if name in ends else REVIEW
+        return Cell("UpdateItem: claim notice", name, act, end, "uncertain")
+
+    return [cell(name, fault) for name, fault in faults("dynamodb", CUT).items()]
+
+
+def release_notice() -> list[Cell]:
+    """SNS throttles once, and taking back the reservation of the notice meets every fault.
+
+    For good: nobody can tell any more that the notice was not sent. Told at most once; the record and lists show it.
+    """
+    ends = {
+        THROTTLED_FOR_GOOD: replace(REVIEW, reviews=0),  # the next attempt finds the reservation
+        DENIED: failed("AccessDeniedError", "others"),
+        EXPIRED: failed("AccessDeniedError", "others"),
+    }
+
+    def cell(name: str, fault: dict[str, Any]) -> Cell:
+        def act(case: Case) -> None:
+            case.inject("sns", "Publish", {"error": {"code": "Throttled", "status": 429}, **ONCE})
+            rule = case.inject("dynamodb", "UpdateItem", fault, also="REMOVE NoticeClaim")
+            case.put()
+            case.wait_for_fault(rule)
+
+        return Cell("UpdateItem: release notice", name, act, ends.get(name, REVIEW), "uncertain")
+
+    return [cell(name, fault) for name, fault in faults("dynamodb", CUT).items()]
+
+
+def failure_recorder() -> list[Cell]:
+    """The state machine could not write its failure; FailureRecorder's write of it meets every fault."""
+    for_good = (THROTTLED_FOR_GOOD, DENIED, EXPIRED)
+
+    def cell(name: str, fault: dict[str, Any]) -> Cell:
+        def act(case: Case) -> None:
+            rule = case.inject("dynamodb", "UpdateItem", fault, also=":told")
+            start_broken(case)
+            case.wait_for_fault(rule, times=3 if name == THROTTLED_FOR_GOOD else 1)  # all that the SDK makes
+            if name in for_good:
+                case.refuse("FailureRecorder fails", lambda: _an_hour_later(case, case.put_before))
+
+        end = failed("AccessDeniedError")
+        if name in for_good:
+            end = Expected("processing", "input", failures=1, refused="FailureRecorder fails")
+        return Cell(
+            "UpdateItem: FailureRecorder",
+            name,
+            act,
+            end,
+            mocks={"Record Failure": throws("DynamoDB.AccessDeniedException")},
+            events=False,
+            phase=Phase.ALONE if name in for_good else Phase.TOGETHER,  # as it reconciles
+        )
+
+    return [cell(name, fault) for name, fault in faults("dynamodb", CUT).items()]
+
+
+def _an_hour_later(case: Case, upload: Upload) -> None:
+    stories.age_claim(case, upload)
+    case.bench.reconcile()
+
+
 def cells() -> list[Cell]:
     """All of them, in the order of the workflow."""
-    review = Expected("needs_review", "others", reviews=1)
-    untold = replace(review, reviews=0)
+    untold = replace(REVIEW, reviews=0)
     rows = [
         *api_cells.announce(faults("dynamodb", CUT)),
-        *api_cells.store(faults("s3", None)),
+        *api_cells.store(faults("s3", UNTRUE)),
         *[cell for cell in direct() if "claim" in cell.call],
         *proxied("GetObject", "s3", "GetObject", corrupted={"corrupt_bytes": 64}),
+        *api_cells.newest_model(faults("dynamodb", CUT)),
         *proxied("UpdateItem: begin analysis", "dynamodb", "UpdateItem", corrupted=CUT, also="LeaseOwner"),
         *proxied("DetectLabels", "rekognition", "DetectLabels", corrupted=CUT),
         *proxied("PutItem: finish analysis", "dynamodb", "PutItem", corrupted=CUT),
@@ -174,7 +267,9 @@ def cells() -> list[Cell]:
             expired=failed("ServiceError"),
         ),
         *proxied("DeleteObject", "s3", "DeleteObject"),
+        *[cell for cell in direct() if "hold" in cell.call],
         *[cell for cell in direct() if "final" in cell.call],
+        *claim_notice(),
         *proxied(
             "Publish",
             "sns",
@@ -182,7 +277,7 @@ def cells() -> list[Cell]:
             corrupted=CUT,
             picture="uncertain",
             also="review",
-            fine=review,
+            fine=REVIEW,
             throttled=failed("ThrottledError", "others"),
             denied=failed("AccessDeniedError", "others"),
             expired=failed("AccessDeniedError", "others"),
@@ -190,7 +285,9 @@ def cells() -> list[Cell]:
             reset=untold,
             hang=untold,
         ),
+        *release_notice(),
         *[cell for cell in direct() if "failure" in cell.call],
+        *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
         *stories.stories(),
     ]

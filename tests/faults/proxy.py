@@ -40,7 +40,7 @@ def install() -> None:
         if mutator is None or mutator.abort_bytes != 0:
             mutator = mutator or forward.ResponseFault()
             if "Content-Length" in headers and mutator.truncate_frac is None:
-                mutator.set_headers["Content-Length"] = headers["Content-Length"]
+                mutator.set_headers.setdefault("Content-Length", headers["Content-Length"])
             return await stream(request, status, headers, mutator, chunks)
         async for _ in chunks:
             pass
