@@ -316,11 +316,11 @@ class Case:
         self.require(not left, f"left under input/: {sorted(left)}")
 
     def _make_again(self, again: Callable[[], object]) -> None:
+        ends = [(upload, self._good_end(upload)) for upload in self.uploads]
         again()
         self.refused = ""
-        for upload in self.uploads:
-            if self.bench.status(upload.image_id) != "failed":
-                self._finishes(upload)
+        for upload, end in ends:
+            self._finishes(upload, end)
 
     def _redrive(self, upload: Upload) -> None:
         """Let `petdetect` start the image again, and see it finished: redrive what failed, release what is held."""
@@ -328,12 +328,23 @@ class Case:
             record = self.bench.record(upload.image_id)
             if record.get("ProcessingStatus") != {"S": errand.takes.value}:
                 continue
+            end = self._good_end(upload)
+            if errand is redrive.REDRIVE and self.cell.phase is Phase.LIMITED:
+                end = replace(end, status="held", folder="input")
             self._wait_for_lease(upload)
             if not self._is_started(upload, errand):
                 return
             self.redriven.add(upload.image_id)
-            held = errand is redrive.REDRIVE and self.cell.phase is Phase.LIMITED
-            self._finishes(upload, record["ExecutionArn"]["S"], Expected("held", "input") if held else None)
+            self._finishes(upload, end, record["ExecutionArn"]["S"])
+
+    def _good_end(self, upload: Upload) -> Expected:
+        """How an image ends that is about to be started again: reviewers are told unless they were."""
+        status, folder = FOLDERS[upload.picture]
+        reviews, failures = self._told(upload)
+        told_before = "uncertain" in self.bench.record(upload.image_id).get("Notices", {}).get("SS", [])
+        if status == "needs_review" and not told_before:
+            reviews += 1
+        return Expected(status, folder, reviews=reviews, failures=failures)
 
     def _is_started(self, upload: Upload, errand: Errand) -> bool:
         with self.bench.operating:  # boto3 must not make the same client in two threads at once
@@ -343,13 +354,8 @@ class Case:
         self.require(started, f"{errand.verb}: {result.outcome}, {result.remark}")
         return started
 
-    def _finishes(self, upload: Upload, old_execution: str = "", end: Expected | None = None) -> None:
-        record = self.bench.record(upload.image_id)
-        status, folder = FOLDERS[upload.picture]
-        reviews, failures = self._told(upload)
-        told_before = "uncertain" in record.get("Notices", {}).get("SS", [])
-        reviews += status == "needs_review" and not told_before
-        upload.expected = replace(end or Expected(status, folder, reviews=reviews), failures=failures)
+    def _finishes(self, upload: Upload, end: Expected, old_execution: str = "") -> None:
+        upload.expected = end
         self._settle(upload, old_execution)
         self._check(upload)
 
