@@ -50,16 +50,14 @@ def test_a_function_that_raised_stays_warm(gap_engine: Any) -> None:
 
 
 def test_a_silent_function_is_not_kept_waiting_for_log_lines(gap_engine: Any) -> None:
-    silent = gap_engine.create_function("def handler(event, context):\n    return 1")
-    talking = gap_engine.create_function("def handler(event, context):\n    print('line')\n    return 1")
-    seconds: dict[str, list[float]] = {silent: [], talking: []}
-    for _ in range(20):
-        for name in seconds:  # side by side, so that a busy machine slows both
-            start = time.perf_counter()
-            invoke(gap_engine, name)
-            seconds[name].append(time.perf_counter() - start)
+    name = gap_engine.create_function("import time\n\ndef handler(event, context):\n    return time.time()")
 
-    assert min(seconds[silent]) < 1.4 * min(seconds[talking])
+    def seconds_to_its_answer() -> float:
+        _, returned, _ = invoke(gap_engine, name)
+        return time.time() - float(returned)
+
+    # The plain engine waits 0.05 s each time. On a busy machine the answer may take longer, but not always.
+    assert any(seconds_to_its_answer() < 0.05 for _ in range(200))
 
 
 def test_each_call_gets_its_own_log_lines_and_all_of_them(gap_engine: Any) -> None:
