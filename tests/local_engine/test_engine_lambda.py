@@ -57,7 +57,7 @@ def test_a_silent_function_is_not_kept_waiting_for_log_lines(gap_engine: Any) ->
         return time.time() - float(returned)
 
     # The plain engine waits 0.05 s each time. On a busy machine the answer may take longer, but not always.
-    assert any(seconds_to_its_answer() < 0.05 for _ in range(100))
+    assert any(seconds_to_its_answer() < 0.05 for _ in range(40))
 
 
 def test_each_call_gets_its_own_log_lines_and_all_of_them(gap_engine: Any) -> None:
