@@ -36,6 +36,14 @@ def test_a_parameter_that_cannot_be_used_is_no_decision(aws: Cloud, value: str) 
     assert "policy" in str(found.value)
 
 
+def test_a_parameter_that_was_mended_is_seen_at_once(aws: Cloud) -> None:
+    aws.set_policy("no JSON")
+    with pytest.raises(PolicyInvalidError):
+        current(POLICY_PARAMETER)
+    aws.set_policy({"minimum": 90})
+    assert current(POLICY_PARAMETER) == Policy(minimum=90)
+
+
 def test_a_missing_parameter_is_no_decision(aws: Cloud) -> None:
     aws.ssm.delete_parameter(Name=POLICY_PARAMETER)
     with pytest.raises(PolicyInvalidError, match=POLICY_PARAMETER):
