@@ -32,7 +32,7 @@ def current(name: str) -> Policy:
     try:
         return Policy.from_json(str(_client().get(name, max_age=CACHED_SECONDS)))
     except PolicyInvalidError as error:
-        _client().clear_cache()  # whoever mends it shall not wait
+        _client().clear_cache()  # type: ignore[no-untyped-call]  # whoever mends it shall not wait
         raise PolicyInvalidError(f"{name}: {error}") from error
     except GetParameterError as error:  # Powertools' name for whatever went wrong
         raise translate(error.__context__, f"ssm:GetParameter {name}") from error
