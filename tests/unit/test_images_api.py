@@ -222,6 +222,7 @@ def test_filters_by_animal_status_and_time(
     ("query", "code"),
     [
         ({"animal": "horse"}, "INVALID_FILTER"),
+        ({"anmal": "cat"}, "INVALID_FILTER"),
         ({"animal": ""}, "INVALID_FILTER"),
         ({"animal": "CAT"}, "INVALID_FILTER"),
         ({"status": "done"}, "INVALID_FILTER"),

@@ -169,6 +169,7 @@ def test_operators_hear_of_an_image_that_could_not_be_claimed(runs: dict[str, Ru
         ("empty", "detail.object.key must be"),
         ("key a number", "detail.object.key must be"),
         ("id no hex", "imageId must be 32 characters"),
+        ("filed image of another id", "can only be started again under its own imageId"),
         ("time no time", "yesterday"),
     ],
 )
