@@ -77,7 +77,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
 def ask_rekognition(event: Event, version_id: str, content_hash: str) -> Recognition | Rejection | None:
     """What Rekognition says of an object version, stored for the same bytes; None above the daily limit of analyses.
 
-    Without an answer to store, the lease on the bytes ends, so that others may ask. Raises what `recognize` raises.
+    Where there is no answer to store, the lease on the bytes ends, so that others may ask. After a ServiceError
+    there may be one, lost on its way. Raises what `recognize` raises.
     """
     table, owner = settings.required("ANALYSES_TABLE_NAME"), event["executionArn"]
     limit = 0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT"))

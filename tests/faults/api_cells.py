@@ -81,41 +81,40 @@ def store(rules: dict[str, dict[str, Any]]) -> list[Cell]:
 
 
 def policy(rules: dict[str, dict[str, Any]]) -> list[Cell]:
-    """GetParameter: names no image and is cached by each worker, so these run alone, each with new workers."""
-
-    def cell(fault: str, rule: dict[str, Any]) -> Cell:
-        def act(case: Case) -> None:
-            case.bench.restart_workers(case.bench.outputs["ImageProcessorFunctionName"])
-            number = case.inject_everywhere("ssm", "GetParameter", rule)
-            case.put()
-            case.wait_for_fault(number)
-
-        # The SDK's own five attempts are over before the state machine's begin.
-        bad = {
-            "throttled for good": failed("ThrottledError"),
-            "access denied": failed("AccessDeniedError"),
-            "expired credentials": failed("AccessDeniedError"),
-        }
-        return Cell("GetParameter: policy", fault, act, bad.get(fault, Expected()), phase=Phase.ALONE)
-
-    return [cell(fault, rule) for fault, rule in rules.items()]
+    """GetParameter: is cached by each worker, so each cell has new workers."""
+    return _nameless_row("GetParameter: policy", "ssm", "GetParameter", rules, new_workers=True)
 
 
 def newest_model(rules: dict[str, dict[str, Any]]) -> list[Cell]:
-    """GetItem of the analyses' newest model version: names no image, so these run alone."""
+    """GetItem of the analyses' newest model version."""
+    return _nameless_row("GetItem: newest model", "dynamodb", "GetItem", rules, "newest-model")
+
+
+def _nameless_row(
+    call: str,
+    service: str,
+    operation: str,
+    rules: dict[str, dict[str, Any]],
+    payload: str = ".",
+    *,
+    new_workers: bool = False,
+) -> list[Cell]:
+    """A call of ImageProcessor that names no image, so that these cells run alone."""
+    bad = {
+        "throttled for good": failed("ThrottledError"),
+        "access denied": failed("AccessDeniedError"),
+        "expired credentials": failed("AccessDeniedError"),
+    }
 
     def cell(fault: str, rule: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
-            number = case.inject_everywhere("dynamodb", "GetItem", rule, "newest-model")
+            if new_workers:
+                case.bench.restart_workers(case.bench.outputs["ImageProcessorFunctionName"])
+            number = case.inject_everywhere(service, operation, rule, payload)
             case.put()
             case.wait_for_fault(number)
 
-        bad = {
-            "throttled for good": failed("ThrottledError"),
-            "access denied": failed("AccessDeniedError"),
-            "expired credentials": failed("AccessDeniedError"),
-        }
-        return Cell("GetItem: newest model", fault, act, bad.get(fault, Expected()), phase=Phase.ALONE)
+        return Cell(call, fault, act, bad.get(fault, Expected()), phase=Phase.ALONE)
 
     return [cell(fault, rule) for fault, rule in rules.items()]
 
