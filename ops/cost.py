@@ -45,9 +45,8 @@ ANALYSIS_KB = 1
 ANALYSIS_MONTHS = analyses.KEPT_SECONDS / (30 * 24 * 3600)
 
 LOOKUPS = 2  # GET /images/{id} that a client makes for one image
-LOG_KB = (
-    8.0  # 4 of the functions (measured) and EMF documents; Lambda's own lines of six calls, three of the access log
-)
+# 4 KB of the functions' lines and EMF documents (measured), Lambda's own lines of six calls, three of the access log.
+LOG_KB = 8.0
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
 TRACED = 0.10  # the sampling rules of stacks/observability.yaml; without it X-Ray takes 5 %
 EXPRESS_MEGABYTES = 64

@@ -11,8 +11,6 @@ from pet_detector import catalogue
 from pet_detector.catalogue import Record
 from pet_detector.models import Status
 
-_RETENTION_DAYS = 365  # the default in template.yaml
-
 
 def dismissible(deployment: Deployment, image_id: str) -> Record:
     """The record of an image that may be dismissed. Raises OperatorError when it may not."""
@@ -32,7 +30,7 @@ def dismissible(deployment: Deployment, image_id: str) -> Record:
 
 def dismiss(deployment: Deployment, record: Record) -> datetime:
     """Dismiss it -> when its record expires. Raises OperatorError when it was started again in the meantime."""
-    days = int(deployment.parameters.get("RecordRetentionDays", _RETENTION_DAYS))  # as long as the workflow keeps one
+    days = int(deployment.parameters["RecordRetentionDays"])  # as long as the workflow keeps one
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     image_id, execution = record["ImageID"], str(record.get("ExecutionArn", ""))
     seconds = int(expires.timestamp())

@@ -12,6 +12,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.engine import CREDENTIALS, HOST, REGION, Engine, engine_from_environment
+from ops import shipped
 from ops.errors import OperatorError
 from pet_detector.aws_errors import code_of
 from pet_detector.reconciler import Application
@@ -26,12 +27,13 @@ STACK_PREFIX = "serverlessapp-pet-detector-"
 # A person waits: give up before they do, but not at the first hiccup.
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
 
-_OVERDUE_MINUTES = 15  # the default in template.yaml
-
 
 @dataclass(frozen=True)
 class Deployment:
-    """The stack of one environment. Its names come from its outputs; a missing one raises OperatorError."""
+    """The stack of one environment. Its names come from its outputs; a missing one raises OperatorError.
+
+    `parameters` are the stack's, and the template's defaults of those that an older version does not have.
+    """
 
     environment: str
     stack: str
@@ -68,7 +70,7 @@ class Deployment:
     @property
     def overdue(self) -> timedelta:
         """The age from which the schedule takes an upload up again."""
-        return timedelta(minutes=int(self.parameters.get("OverdueMinutes", _OVERDUE_MINUTES)))
+        return timedelta(minutes=int(self.parameters["OverdueMinutes"]))
 
     @property
     def application(self) -> Application:
@@ -96,11 +98,12 @@ def connect(environment: str) -> Deployment:
     boto3.setup_default_session(region_name=REGION)
     name = STACK_PREFIX + environment
     stack = _stack(name, environment)
+    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
     return Deployment(
         environment,
         name,
         {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
-        {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])},
+        shipped.defaults() | given,
     )
 
 

@@ -123,8 +123,12 @@ def environments() -> dict[str, dict[str, str]]:
 
 def parameters(environment: str) -> dict[str, str]:
     """All template parameters of an environment: the template's defaults, then what samconfig.toml sets."""
-    defaults = {name: str(entry.get("Default", "")) for name, entry in document(TEMPLATE)["Parameters"].items()}
-    return defaults | environments()[environment]
+    return defaults() | environments()[environment]
+
+
+def defaults() -> dict[str, str]:
+    """The template's own values of its parameters."""
+    return {name: str(entry.get("Default", "")) for name, entry in document(TEMPLATE)["Parameters"].items()}
 
 
 def old_version_days() -> int:

@@ -71,7 +71,7 @@ def state_of(deployment: Deployment) -> State:
         oldest_object=Waiting(oldest.key, oldest.modified) if oldest else None,
         stuck_objects=_stuck(deployment, versions),
         analysed_today=analyses.spent(deployment.output("AnalysesTableName")),
-        daily_limit=int(deployment.parameters.get("DailyAnalysisLimit", 0)),
+        daily_limit=int(deployment.parameters["DailyAnalysisLimit"]),
     )
 
 
