@@ -305,7 +305,6 @@ def dismiss(table: str, image_id: str, *, execution_arn: str, expires_at: int) -
                     "ProcessingStatus = :failed AND (attribute_not_exists(ExecutionArn) OR ExecutionArn = :execution)"
                 ),
                 ExpressionAttributeValues={name: _serialize(value) for name, value in values.items()},
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             refused_item(error)

@@ -205,7 +205,7 @@ def gap_engine(request: pytest.FixtureRequest) -> RunningEngine:
 
 
 @pytest.fixture
-def startable_engine(tmp_path: Path) -> Iterator[Engine]:
+def stopped(tmp_path: Path) -> Iterator[Engine]:
     """An engine of its own directory and ports, not yet started; signals are handled afterwards as before."""
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     engine = Engine(free_port(), free_port(), home=tmp_path / "engine")

@@ -204,32 +204,32 @@ def test_the_table_shows_file_names_as_they_are() -> None:
 @pytest.mark.parametrize("ran_before", [False, True])
 @pytest.mark.parametrize("end", [KeyboardInterrupt(), UserError("`sam deploy` failed.")], ids=["Ctrl-C", "failure"])
 def test_a_run_that_is_cut_short_stops_what_it_started_and_nothing_else(
-    picture: Path, startable_engine: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException
+    picture: Path, stopped: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException
 ) -> None:
     def cut_short(_: Engine) -> dict[str, str]:
-        assert startable_engine.is_up()
+        assert stopped.is_up()
         raise end
 
     monkeypatch.setattr(demo, "deploy", cut_short)
     if ran_before:
-        startable_engine.up()
+        stopped.up()
 
     with pytest.raises(type(end)) as raised:
-        demo.run(startable_engine, picture.parent, Console(file=io.StringIO()))
+        demo.run(stopped, picture.parent, Console(file=io.StringIO()))
 
     assert raised.value is end
-    logs = [startable_engine.log(process).read_text() for process in startable_engine.processes]
-    assert startable_engine.is_up() == ran_before, logs
+    logs = [stopped.log(process).read_text() for process in stopped.processes]
+    assert stopped.is_up() == ran_before, logs
 
 
 def test_an_interrupted_run_takes_its_queue_and_its_subscription_away(
-    picture: Path, startable_engine: Engine, monkeypatch: pytest.MonkeyPatch
+    picture: Path, stopped: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    startable_engine.up()
-    sns, sqs = startable_engine.client("sns"), startable_engine.client("sqs")
+    stopped.up()
+    sns, sqs = stopped.client("sns"), stopped.client("sqs")
     topic = sns.create_topic(Name="notices")["TopicArn"]
-    key = startable_engine.client("apigateway").create_api_key(name="key", enabled=True)["id"]
-    outputs = {"NoticesTopicArn": topic, "ApiKeyId": key, "ApiUrl": startable_engine.url}
+    key = stopped.client("apigateway").create_api_key(name="key", enabled=True)["id"]
+    outputs = {"NoticesTopicArn": topic, "ApiKeyId": key, "ApiUrl": stopped.url}
     monkeypatch.setattr(demo, "deploy", lambda _: outputs)
 
     def interrupt(*_: object) -> list[Outcome]:
@@ -240,9 +240,9 @@ def test_an_interrupted_run_takes_its_queue_and_its_subscription_away(
     monkeypatch.setattr(demo, "_process_all", interrupt)
 
     with pytest.raises(KeyboardInterrupt):
-        demo.run(startable_engine, picture.parent, Console(file=io.StringIO()))
+        demo.run(stopped, picture.parent, Console(file=io.StringIO()))
 
-    assert startable_engine.is_up()
+    assert stopped.is_up()
     assert sqs.list_queues().get("QueueUrls", []) == []
     assert sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"] == []
 

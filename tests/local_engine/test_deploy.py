@@ -195,26 +195,26 @@ def test_the_api_is_reached_through_the_engine(
     ("end", "code"), [(KeyboardInterrupt(), 130), (UserError("`sam deploy` failed."), 1)], ids=["Ctrl-C", "failure"]
 )
 def test_a_deployment_that_is_cut_short_stops_the_engine_that_it_started_and_no_other(
-    startable_engine: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException, code: int
+    stopped: Engine, monkeypatch: pytest.MonkeyPatch, ran_before: bool, end: BaseException, code: int
 ) -> None:
     def cut_short(engine: Engine) -> dict[str, str]:
         assert engine.is_up()
         raise end
 
-    monkeypatch.setattr(deploy, "engine_from_environment", lambda: startable_engine)
+    monkeypatch.setattr(deploy, "engine_from_environment", lambda: stopped)
     monkeypatch.setattr(deploy, "deploy", cut_short)
     if ran_before:
-        startable_engine.up()
+        stopped.up()
 
     assert deploy.main() == code
 
-    assert startable_engine.is_up() == ran_before
+    assert stopped.is_up() == ran_before
 
 
 def test_a_second_deployment_finds_the_engine_running(
-    startable_engine: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    stopped: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(deploy, "engine_from_environment", lambda: startable_engine)
+    monkeypatch.setattr(deploy, "engine_from_environment", lambda: stopped)
     monkeypatch.setattr(deploy, "deploy", lambda _: {"ApiUrl": "http://127.0.0.1"})
 
     assert deploy.main() == 0
@@ -224,7 +224,7 @@ def test_a_second_deployment_finds_the_engine_running(
     assert "is ready on" in said[0]
     assert said[1:] == [
         "ApiUrl: http://127.0.0.1",
-        f"The local AWS is already running on {startable_engine.url}.",
+        f"The local AWS is already running on {stopped.url}.",
         said[1],
     ]
-    assert startable_engine.is_up()
+    assert stopped.is_up()

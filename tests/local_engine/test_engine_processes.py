@@ -8,7 +8,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,14 +16,6 @@ from local import engine as engine_module
 from local.engine import Engine, UserError
 
 from .conftest import RunningEngine, answers, eventually, free_port
-
-
-@pytest.fixture
-def stopped(tmp_path: Path) -> Iterator[Engine]:
-    """An engine of its own directory and ports, not yet started."""
-    engine = Engine(free_port(), free_port(), home=tmp_path / "engine")
-    yield engine
-    engine.down()
 
 
 def pid(engine: Engine, name: str) -> int:
