@@ -77,6 +77,6 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         correlation_id=correlation,
         stage=settings.required("STAGE"),
     )
-    outcome = notifier.tell_once(table, settings.required("NOTICES_TOPIC_ARN"), image_id, notice)
+    outcome = notifier.notify_once(table, settings.required("NOTICES_TOPIC_ARN"), image_id, notice)
     logger.warning("Failure is on record", error=error, recorded=recorded)
     return {"recorded": recorded, "notice": outcome}

@@ -1,4 +1,4 @@
-"""NotificationService: the states Notify Reviewers and Notify Operators. Tells people, once per fact."""
+"""NotificationService: the states Notify Reviewers and Notify Operators. Sends one notice per fact."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Answer(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
-    """Sends the notice unless the record says that it was sent. Raises what `notifier.tell_once` raises."""
+    """Sends the notice unless the record says that it was sent. Raises what `notifier.notify_once` raises."""
     image_id = event["imageId"]
     bind(event)
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
     topic = settings.required("NOTICES_TOPIC_ARN")
     notice = compose(event, settings.required("STAGE"))
-    return {"notice": notifier.tell_once(table, topic, image_id, notice)}
+    return {"notice": notifier.notify_once(table, topic, image_id, notice)}
 
 
 def compose(event: Event, stage: str) -> Notice:

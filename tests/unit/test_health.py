@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from pet_detector.aws import health
 from pet_detector.aws.clients import client
-from pet_detector.aws.health import CACHED_SECONDS, check
+from pet_detector.aws.health import check
 
 from .cloud import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
 
@@ -58,11 +58,11 @@ def test_a_part_that_does_not_answer_in_time_is_down() -> None:
 
 
 @pytest.mark.parametrize("service", ["s3", "dynamodb", "stepfunctions", "ssm"])
-def test_a_check_ends_before_api_gateway_gives_up(service: Any) -> None:
-    """One attempt each, all at once: the slowest part takes connect and read timeout together."""
+def test_a_check_ends_before_who_asks_gives_up(service: Any) -> None:
+    """Monitors wait 5 seconds or longer. The parts are asked at the same time, and once each."""
     config = client(service, quick=True).meta.config
     assert config.retries["total_max_attempts"] == 1
-    assert config.connect_timeout + config.read_timeout <= 5
+    assert config.connect_timeout + config.read_timeout < 5
 
 
 @pytest.fixture
@@ -84,10 +84,10 @@ def test_an_answer_is_remembered_for_a_few_seconds_only(monkeypatch: pytest.Monk
     now = [1000.0]
     monkeypatch.setattr("pet_detector.aws.health.time.monotonic", lambda: now[0])
     first = ask()
-    now[0] += CACHED_SECONDS - 0.1
+    now[0] += 3
     assert ask() is first
     assert sorted(calls) == sorted(ALL)
-    now[0] += 0.2
+    now[0] += 7
     assert ask() == first
     assert len(calls) == 2 * len(ALL)
 
@@ -97,7 +97,7 @@ def test_bad_news_is_not_remembered_longer_than_good_news(monkeypatch: pytest.Mo
     now = [1000.0]
     monkeypatch.setattr("pet_detector.aws.health.time.monotonic", lambda: now[0])
     assert ask(bucket="no-such-bucket")["storage"] is False
-    now[0] += CACHED_SECONDS + 0.1
+    now[0] += 10
     assert ask() == ALL
 
 

@@ -138,7 +138,7 @@ def test_printable_leaves_plain_text_alone(text: str) -> None:
         ("AuthorizationError", AccessDeniedError),
         ("KMSAccessDenied", AccessDeniedError),
         ("InternalError", ServiceError),
-        ("NotFound", PetDetectorError),
+        ("NotFound", ServiceError),
         ("InvalidParameter", ServiceError),
     ],
 )

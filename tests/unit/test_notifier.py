@@ -21,7 +21,7 @@ LOST = ReadTimeoutError(endpoint_url="https://aws")
 
 
 def tell(fact: str = "a fact", image_id: str = IMAGE_ID) -> notifier.Outcome:
-    return notifier.tell_once(TABLE, TOPIC, image_id, Notice("subject", "message", {"Kind": "A"}, fact))
+    return notifier.notify_once(TABLE, TOPIC, image_id, Notice("subject", "message", {"Kind": "A"}, fact))
 
 
 def counted(capsys: pytest.CaptureFixture[str]) -> int:
@@ -37,7 +37,7 @@ def test_a_fact_is_told_and_counted_once_for_each_image(aws: Cloud, capsys: pyte
     assert (len(aws.notices()), counted(capsys)) == (2, 2)
 
 
-def test_two_who_tell_at_the_same_moment_tell_once(aws: Cloud) -> None:
+def test_two_who_tell_at_the_same_moment_notify_once(aws: Cloud) -> None:
     others: list[str] = []
 
     def meanwhile(**_: object) -> None:

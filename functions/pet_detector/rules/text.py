@@ -1,4 +1,4 @@
-"""Text from outside, made fit for people: file names, causes of errors."""
+"""Makes text from outside, such as file names and causes of errors, fit to be shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ERROR_MESSAGE = re.compile(r'"errorMessage"\s*:\s*("(?:[^"\\]|\\.)*")')
 def message_of(cause: str) -> str:
     """The sentence in a Lambda function's error output, which Step Functions hands on as JSON; else the text itself.
 
-    The state machine cuts the text, mostly in the stack trace, so it is no whole document.
+    The state machine cuts the text, mostly in the stack trace, so it is not always valid JSON.
     """
     found = _ERROR_MESSAGE.search(cause)
     try:
