@@ -128,7 +128,7 @@ def test_a_lease_is_longer_than_its_owner_may_run() -> None:
     assert template()["Resources"]["ImageProcessorFunction"]["Properties"]["Timeout"] < LEASE_SECONDS
 
 
-def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:
+def test_an_answer_that_was_lost_makes_no_owner_wait(aws: Cloud) -> None:
     """The lease was written, its answer was cut, the SDK asks again: the owner recognises its own lease."""
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True) as fault:
         assert begin(ANALYSES, HASH, "first") is None

@@ -305,7 +305,7 @@ def test_records_of_no_interest_do_not_shorten_a_page() -> None:
         (Animal.DOG, Status.NEEDS_REVIEW),
     ],
 )
-def test_nobody_reads_a_whole_index_for_what_cannot_be(animal: Animal, status: Status) -> None:
+def test_reads_no_index_for_a_combination_that_cannot_be(animal: Animal, status: Status) -> None:
     with refusal(client("dynamodb"), "Query", "ThrottlingException") as fault:
         assert list_images(TABLE, Query(animal=animal, status=status), 20).records == []
     assert fault.happened == 0
@@ -443,7 +443,7 @@ def test_a_failure_leaves_what_the_upload_wrote(aws: Cloud) -> None:
     assert failing() is True
     record = find(TABLE, IMAGE_ID)
     assert record is not None
-    assert "ExpiresAt" not in record  # a failure stays until somebody redrives it
+    assert "ExpiresAt" not in record  # a failure stays until an operator redrives it
     changed = {"ProcessingStatus", "StatusShard", "UpdatedAt", "ExpiresAt"}
     assert {name: value for name, value in announcement.items() if name not in changed}.items() <= record.items()
     assert (record["ProcessingStatus"], record["StatusShard"]) == ("failed", f"failed#{record['Shard']}")

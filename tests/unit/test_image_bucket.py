@@ -341,7 +341,7 @@ def test_the_copy_has_our_content_type_and_nothing_of_the_uploaders(
 
 
 @pytest.mark.parametrize("name", ["a b+c&d=e?.jpg", "../../etc/passwd", "ünï/\U0001f408.jpg", "%2e%2e.jpg", "\n.jpg"])
-def test_moves_from_keys_that_nobody_should_have_chosen(aws: Cloud, name: str) -> None:
+def test_moves_from_hostile_keys(aws: Cloud, name: str) -> None:
     version, etag = aws.put(f"input/{name}", b"x")
     image_bucket.move(BUCKET, f"input/{name}", version, etag, FILED)
     assert aws.keys() == [FILED]

@@ -229,7 +229,7 @@ def test_of_two_executions_with_the_same_bytes_one_asks_and_the_other_waits(
     assert asked(capsys) == 1
 
 
-def test_nobody_waits_for_an_execution_that_was_throttled(
+def test_no_execution_waits_for_one_that_was_throttled(
     aws: Cloud, rekognition: Stubber, context: LambdaContext
 ) -> None:
     version, _ = aws.put(KEY, jpeg())

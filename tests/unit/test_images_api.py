@@ -190,7 +190,7 @@ def test_lists_newest_first_page_by_page(aws: Cloud, context: LambdaContext) -> 
     assert sizes == [3, 3, 1]
 
 
-def test_a_page_has_twenty_images_unless_told_otherwise(aws: Cloud, context: LambdaContext) -> None:
+def test_a_page_has_twenty_images_by_default(aws: Cloud, context: LambdaContext) -> None:
     for number in range(21):
         put(aws, number)
     assert len(body_of(get("/images", context))["images"]) == 20

@@ -72,7 +72,7 @@ def name_of(image_id: str = IMAGE_ID, hour: datetime = NOON) -> str:
 
 
 def input_of(version: InputVersion, image_id: str = IMAGE_ID, **more: Any) -> dict[str, Any]:
-    """What an execution that takes up an object version is told."""
+    """The input of an execution that starts with an object version."""
     found = {"key": version.key, "version-id": version.version_id}
     return {"detail": {"object": found}, "imageId": image_id, "time": text(version.modified)} | more
 
@@ -87,11 +87,11 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
     "the event was lost, and the upload's record expired": (("uploading", {"ExpiresAt": 1}), Action.START),
     "being worked on": (("processing", {"version": THIS, "ClaimedAt": ago(minutes=59)}), Action.WAIT),
     "being worked on to the last moment": (("processing", {"version": THIS, "ClaimedAt": ago(hours=1)}), Action.WAIT),
-    "its execution is dead": (
+    "its execution has ended": (
         ("processing", {"version": THIS, "ClaimedAt": ago(hours=1, milliseconds=1)}),
         Action.START,
     ),
-    "its execution is dead, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
+    "its execution has ended, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
     "waits for an operator": (("failed", {"version": THIS}), Action.LEAVE),
     "waits for the next day": (("held", {"version": THIS, "UpdatedAt": ago(hours=12, minutes=30)}), Action.LEAVE),
     "the next day has come": (
@@ -123,7 +123,7 @@ def test_what_happens_to_an_object_that_still_lies_under_input(
     assert report.gap == (0 if action in (Action.LEAVE, Action.RELEASE) else 1)
     again: dict[str, Any] = {"restart": True} if action is Action.RELEASE else {}
     assert aws.started() == ({name_of(): input_of(version, **again)} if begins else {})
-    assert aws.item() == before, "the claim takes over, nobody else"
+    assert aws.item() == before, "only the claim of the execution changes the record"
     assert (aws.keys(), aws.notices()) == ([KEY], [])
 
 
@@ -219,7 +219,7 @@ def test_what_is_finished_is_no_finding(aws: Cloud) -> None:
 # --- Records whose object is gone -------------------------------------------------------------------------------------
 
 
-def test_a_dead_record_without_an_object_is_closed_and_told_once(aws: Cloud, logs: io.StringIO) -> None:
+def test_an_expired_record_without_an_object_is_closed_and_notified_once(aws: Cloud, logs: io.StringIO) -> None:
     record(aws, "processing")
     report = reconcile(RESOURCES, OVERDUE)
     assert report.findings == [Finding(Action.CLOSE, IMAGE_ID, KEY, "", "")]
@@ -236,7 +236,7 @@ def test_a_dead_record_without_an_object_is_closed_and_told_once(aws: Cloud, log
     assert aws.notices() == []
 
 
-def test_a_dead_record_whose_object_is_there_is_started_and_not_closed(aws: Cloud) -> None:
+def test_an_expired_record_whose_object_is_there_is_started_and_not_closed(aws: Cloud) -> None:
     version = stored(aws)
     record(aws, "processing", version=version.version_id)
     report = reconcile(RESOURCES, OVERDUE)
@@ -244,7 +244,7 @@ def test_a_dead_record_whose_object_is_there_is_started_and_not_closed(aws: Clou
     assert report.closed == 0
 
 
-def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:
+def test_an_expired_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:
     version = stored(aws)
     record(aws, "processing", version="an older one")
     report = reconcile(RESOURCES, OVERDUE)
