@@ -148,8 +148,8 @@ def record_failures(aws: Cloud, run: Run) -> None:
     detail = {"executionArn": EXECUTION, "status": "FAILED", "input": sent, "error": "E", "cause": f"text of {NAME}"}
     for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
         run({"detail": detail | part})
-    for service, operation in (("dynamodb", "UpdateItem"), ("sns", "Publish")):
-        with refusal(client(service), operation, "AccessDenied"):
+    for service, operation in ((client("dynamodb"), "UpdateItem"), (client("sns"), "Publish")):
+        with refusal(service, operation, "AccessDenied"):
             run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
 
 
@@ -190,10 +190,10 @@ def post(aws: Cloud, run: Run) -> None:
         run(sent)
         run(sent)
         run(upload(b"other", file_name=name, idempotency_key=IDEMPOTENCY_KEY + str(data is None)))
-    for service, operation in (("s3", "PutObject"), ("dynamodb", "PutItem")):
-        with refusal(client(service), operation, "AccessDenied"):
+    for service, operation in ((client("s3"), "PutObject"), (client("dynamodb"), "PutItem")):
+        with refusal(service, operation, "AccessDenied"):
             run(upload(PICTURE, file_name=name))
-        with breakdown(client(service), operation, LOST_BY_ID, done=False, times=9):
+        with breakdown(service, operation, LOST_BY_ID, done=False, times=9):
             run(upload(PICTURE, file_name=name))
     run(request("POST", "/upload", body=NAME, headers={"Idempotency-Key": IDEMPOTENCY_KEY}))
     run(request("POST", f"/{NAME}", body=NAME))

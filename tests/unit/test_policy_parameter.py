@@ -83,7 +83,7 @@ def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
 ) -> None:
     current(POLICY_PARAMETER)
     provider = policy_parameter._provider()
-    provider.clear_cache()
+    provider.clear_cache()  # type: ignore[no-untyped-call]
     with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
         current(POLICY_PARAMETER)
     assert type(found.value) is kind
