@@ -1,4 +1,4 @@
-"""FailureRecorder: every execution that failed is on record and told once, and what is finished stays as it is."""
+"""FailureRecorder: every execution that failed is on record, operators are notified once, finished records stay."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdow
 
 pytestmark = pytest.mark.usefixtures("people")
 
+UNEVALUATED = "States.QueryEvaluationError"
 LOST = ReadTimeoutError(endpoint_url="https://aws")
 OTHER = EXECUTION + "2"
 CLAIMED = {"ExecutionArn": EXECUTION, "CorrelationId": CORRELATION, "SourceKey": KEY, "ClaimedAt": "2026-11-21"}
@@ -52,9 +53,13 @@ def ended(status: str = "TIMED_OUT", sent: str | None = started_with(), **detail
         (ended("FAILED", error="States.DataLimitExceeded", cause="Large"), "States.DataLimitExceeded", "Large"),
         (ended("FAILED"), "States.Runtime", "The execution ended as FAILED."),
         (ended("FAILED", error="E", cause=json.dumps({"errorMessage": "Why.", "stackTrace": ["x"]})), "E", "Why."),
+        (ended("FAILED", error="E", cause=""), "E", "The execution ended as FAILED."),
+        # AWS puts the whole expression first: what is wrong stands at the end.
+        (ended("FAILED", error=UNEVALUATED, cause="x" * 3000 + "D3137: Why."), UNEVALUATED, f"…{'x' * 288}D3137: Why."),
+        (ended("FAILED", error=UNEVALUATED, cause="D3137: Why."), UNEVALUATED, "D3137: Why."),
     ],
 )
-def test_an_execution_that_died_leaves_a_failed_record_and_people_know(
+def test_an_execution_that_failed_leaves_a_failed_record_and_people_know(
     aws: Cloud, context: LambdaContext, event: Any, error: str, cause: str
 ) -> None:
     aws.write(ProcessingStatus="processing", **CLAIMED)
@@ -179,6 +184,7 @@ def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_failure(aws: Cl
 # --- Inputs -----------------------------------------------------------------------------------------------------------
 
 HASHED = image_ids.hashed_image_id("input/tom.jpg", "v1")
+WITHOUT_VERSION = image_ids.hashed_image_id("input/tom.jpg", "null")
 INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
     (started_with(), (IMAGE_ID, KEY, "v1")),
     (started_with(version=None), (IMAGE_ID, KEY, "newest")),
@@ -187,6 +193,12 @@ INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
     (started_with("cats/x.jpg", imageId="e" * 32), ("e" * 32, "cats/x.jpg", "v1")),
     (started_with(imageId=None), (IMAGE_ID, KEY, "v1")),
     (started_with("input/tom.jpg", version=None), None),
+    # Of S3 itself: versioning is not yet effective in a new bucket, and the version is null.
+    (started_with("input/tom.jpg", version=None, source="aws.s3"), (WITHOUT_VERSION, "input/tom.jpg", "null")),
+    (started_with("input/tom.jpg", version="", source="aws.s3"), (WITHOUT_VERSION, "input/tom.jpg", "null")),
+    (started_with(version=None, source="aws.s3"), (IMAGE_ID, KEY, "null")),
+    (started_with("input/tom.jpg", version=None, source="aws.s4"), None),
+    (started_with(version=5), None),
     (started_with("input/tom.jpg", version=""), None),
     (started_with(""), None),
     (started_with(None), None),

@@ -73,7 +73,7 @@ def test_a_cat_is_classified_with_all_that_the_record_keeps(
         "etag": etag,
         "versionId": version,
         "contentHash": hashlib.sha256(data).hexdigest(),
-        "imageFormat": "JPEG",
+        "imageFormat": "jpg",
         "extension": "jpg",
     }
 
@@ -165,7 +165,7 @@ def test_what_rekognition_cannot_read_is_rejected_under_its_own_format(
     version, _ = aws.put(KEY, png())
     rekognition.add_client_error("detect_labels", "InvalidImageFormatException")
     answer = lambda_handler(event(version), context)
-    assert (answer["reasonCode"], answer["imageFormat"], answer["extension"]) == ("UNSUPPORTED_FORMAT", "PNG", "png")
+    assert (answer["reasonCode"], answer["imageFormat"], answer["extension"]) == ("UNSUPPORTED_FORMAT", "png", "png")
 
 
 def test_a_missing_object_and_a_busy_rekognition_raise(
