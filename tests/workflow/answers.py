@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from pet_detector.aws.rekognition import LABELS_KEPT
+
 from .executions import CORRELATION_ID, IMAGE_ID, KEY, VERSION_ID
 
 # One attempt's answer, as a mock configuration writes it: {"Return": ...} or {"Throw": ...}.
@@ -53,19 +55,20 @@ def moved(folder: str, extension: str) -> Answer:
     return called({"key": key, "s3Location": f"s3://images/{key}"})
 
 
-CLAIMED = returns(
-    {
-        "Attributes": {
-            "ImageID": {"S": IMAGE_ID},
-            "Shard": {"S": "0"},
-            "SourceKey": {"S": KEY},
-            "SourceVersion": {"S": VERSION_ID},
-            "OriginalFilename": {"S": "Whiskers.jpg"},
-            "ProcessingStatus": {"S": "processing"},
-            "CorrelationId": {"S": CORRELATION_ID},
-        }
+def _claimed(version: str) -> Answer:
+    attributes = {
+        "ImageID": IMAGE_ID,
+        "Shard": "0",
+        "SourceKey": KEY,
+        "SourceVersion": version,
+        "OriginalFilename": "Whiskers.jpg",
+        "ProcessingStatus": "processing",
+        "CorrelationId": CORRELATION_ID,
     }
-)
+    return returns({"Attributes": {name: {"S": text} for name, text in attributes.items()}})
+
+
+CLAIMED, CLAIMED_NEWEST = _claimed(VERSION_ID), _claimed("newest")
 WRITTEN = returns({})
 NOTICE_SENT = called({"notice": "sent"})
 RECORDED = called({"recorded": True, "notice": "sent"})
@@ -155,4 +158,26 @@ ANALYSES: dict[str, dict[str, Any]] = {
     ),
     **REJECTIONS,
 }
+# As large as they can be: tests/unit/test_image_processor.py holds the functions to these sizes.
+LARGEST_ANALYSIS = {
+    **ANALYSES["uncertain"],
+    "versionId": "v" * 1024,
+    "reason": "r" * 300,
+    "labels": [{"name": "🐈" * 50, "confidence": 99.123456789}] * LABELS_KEPT,
+}
+LARGEST_CLAIM = returns(
+    {
+        "Attributes": {
+            **CLAIMED["Return"]["Attributes"],
+            "SourceKey": {"S": "input/" + "\x01" * 1018},
+            "SourceVersion": {"S": "v" * 1024},
+            "OriginalFilename": {"S": "\x01" * 1018},
+            **{
+                name: {"SS": [f"arn:aws:states:us-east-1:000000000000:execution:{'w' * 80}:{n:080}" for n in range(51)]}
+                for name in ("Executions", "Notices")
+            },
+        }
+    }
+)
+LARGEST_CAUSE = throws("E" * 256, "c" * 32_768)  # AWS allows no larger one
 CAT_AGAIN = called({**ANALYSES["cat"], "reused": True})

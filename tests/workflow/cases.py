@@ -14,7 +14,11 @@ from .answers import (
     ANALYSES,
     CAT_AGAIN,
     CLAIMED,
+    CLAIMED_NEWEST,
     HELD_BACK,
+    LARGEST_ANALYSIS,
+    LARGEST_CAUSE,
+    LARGEST_CLAIM,
     NOTICE_SENT,
     RECORDED,
     REJECTIONS,
@@ -179,6 +183,8 @@ def unevaluated_claim() -> Answer:
     return throws(_UNEVALUATED, cause)
 
 
+INCOMPLETE = called({"outcome": "classified", "animal": "cat"})
+
 _MOCKED = {
     # What the picture shows.
     "Cat": _case(CLASSIFIED),
@@ -189,6 +195,7 @@ _MOCKED = {
         f"Rejected{reason}": _case(REJECTED, analyze=called(ANALYSES[reason]), move=moved("rejected", "bin"))
         for reason in REJECTIONS
     },
+    "claimed without a version": _case(CLASSIFIED, claim=CLAIMED_NEWEST),
     "Reused": _case(CLASSIFIED, analyze=CAT_AGAIN),
     # The daily limit is reached.
     "Held": _case(HELD, **_HELD),
@@ -227,13 +234,23 @@ _MOCKED = {
         move=function("ImageChangedError", "The object is not the one that was analysed."),
     ),
     "LongCause": _case(_DENIED_PATH, "KeyError", analyze=function("KeyError", "x" * 3000)),
+    "LargestAnswers": _case(
+        REVIEWED, claim=LARGEST_CLAIM, analyze=called(LARGEST_ANALYSIS), move=moved("others", "jpg")
+    ),
+    "LargestFailure": _case(
+        _failing_at(REVIEWERS),
+        "E" * 256,
+        claim=LARGEST_CLAIM,
+        analyze=called(LARGEST_ANALYSIS),
+        reviewers=LARGEST_CAUSE,
+    ),
     "ErrorWithoutCause": _case(_DENIED_PATH, "KeyError", analyze=throws("KeyError", None)),
     "UnevaluatedClaim": _case(_failing_at(CLAIM), _UNEVALUATED, claim=unevaluated_claim()),
     # An analysis that lacks something.
     "NotAnAnalysis": Case(
         _failing_at(MOVE),
         _UNEVALUATED,
-        {**_USUAL, ANALYZE: [called({"outcome": "classified", "animal": "cat"})]},
+        {**_USUAL, ANALYZE: [INCOMPLETE]},
         unevaluated=MOVE,
     ),
 }
@@ -274,7 +291,7 @@ _GOOD_INPUTS = {
     "input with release as text": {**s3_event(), "release": "true"},
     "input with a time of another zone": {**s3_event(), "time": "2026-11-21T10:30:00.5+01:00"},
     "input with a number as event's id": {**s3_event(), "id": 7},
-    # The largest that S3 allows: a key of 1,024 bytes, a version of 1,024.
+    # As large as S3 allows.
     "input with the longest key": s3_event(key="input/" + "\x01" * 1018, version_id="v" * 1024),
     "input with the widest key": s3_event(key="input/" + "🐈" * 254, version_id="v" * 1024),
 }
