@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from pet_detector.aws.rekognition import LABELS_KEPT
+from pet_detector.aws.rekognition import LABEL_NAME_LENGTH, LABELS_KEPT
 
 from .executions import CORRELATION_ID, IMAGE_ID, KEY, VERSION_ID
 
@@ -163,7 +163,7 @@ LARGEST_ANALYSIS = {
     **ANALYSES["uncertain"],
     "versionId": "v" * 1024,
     "reason": "r" * 300,
-    "labels": [{"name": "🐈" * 50, "confidence": 99.123456789}] * LABELS_KEPT,
+    "labels": [{"name": "\x01" * LABEL_NAME_LENGTH, "confidence": 99.123456789}] * LABELS_KEPT,
 }
 LARGEST_CLAIM = returns(
     {
