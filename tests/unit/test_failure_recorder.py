@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from failure_recorder.app import lambda_handler
 from pet_detector.aws import detection_logs
@@ -167,7 +169,56 @@ def test_a_notice_that_sns_refused_is_sent_by_the_next_attempt(aws: Cloud, conte
     assert len(aws.notices()) == 1
 
 
-def test_a_table_that_refuses_fails_the_attempt_and_nobody_is_told(aws: Cloud, context: LambdaContext) -> None:
+@contextmanager
+def records_refused() -> Iterator[None]:
+    """DynamoDB refuses the record of a failure; the reservation of a notice passes."""
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        if "ProcessingStatus = :failed" in str(params):
+            code = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+            raise ClientError(code, "UpdateItem")
+
+    dynamodb = client("dynamodb")
+    dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", refuse)
+    try:
+        yield
+    finally:
+        dynamodb.meta.events.unregister("before-call.dynamodb.UpdateItem", refuse)
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_failure_that_cannot_be_recorded_fails_the_attempt_and_operators_are_notified_once(
+    aws: Cloud, context: LambdaContext, claimed: bool
+) -> None:
+    if claimed:
+        aws.write(ProcessingStatus="processing", **CLAIMED)
+    for _ in range(2):
+        with records_refused(), pytest.raises(AccessDeniedError):
+            lambda_handler(ended(), context)
+    (notice,) = aws.notices()
+    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == (CORRELATION if claimed else "one")
+    assert lambda_handler(ended(), context) == {"recorded": True, "notice": "already_sent"}
+    assert aws.notices() == []
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"ProcessingStatus": "completed", **CLAIMED},
+        {"ProcessingStatus": "processing", **CLAIMED, "ExecutionArn": OTHER},
+    ],
+    ids=["finished", "another's"],
+)
+def test_nobody_is_notified_of_what_cannot_be_recorded_and_is_finished_or_anothers(
+    aws: Cloud, context: LambdaContext, attributes: dict[str, Any]
+) -> None:
+    aws.write(**attributes)
+    with records_refused(), pytest.raises(AccessDeniedError):
+        lambda_handler(ended(), context)
+    assert aws.notices() == []
+
+
+def test_a_table_that_refuses_everything_fails_the_attempt(aws: Cloud, context: LambdaContext) -> None:
     with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
         lambda_handler(ended(), context)
     assert aws.notices() == []

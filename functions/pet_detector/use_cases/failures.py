@@ -11,6 +11,7 @@ from typing import Literal
 
 from pet_detector.aws import detection_logs
 from pet_detector.rules import notices
+from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.execution_input import Subject
 from pet_detector.rules.models import Status
 from pet_detector.runtime.observability import logger
@@ -47,21 +48,29 @@ class Recorded:
 def record(operators: Operators, failure: Failure) -> Recorded:
     """Mark the record as failed if this execution left it unfinished, and notify operators unless they were.
 
-    A record that is finished, or another execution's, stays as it is, and no notice is sent. Raises what AWS's
-    services raise; run again, it does what is still to be done.
+    A record that is finished, or another execution's, stays as it is, and no notice is sent. Raises the errors of
+    AWS; run again, it does what is still to be done. When the record cannot be written operators are notified all
+    the same, unless it is another execution's.
     """
     subject, execution = failure.subject, failure.execution_arn
-    changed = detection_logs.record_failure(
-        operators.table,
-        subject.image_id,
-        execution_arn=execution,
-        key=subject.key,
-        version_id=subject.version_id,
-        error=failure.error,
-        cause=failure.cause,
-    )
+    try:
+        changed = detection_logs.record_failure(
+            operators.table,
+            subject.image_id,
+            execution_arn=execution,
+            key=subject.key,
+            version_id=subject.version_id,
+            error=failure.error,
+            cause=failure.cause,
+        )
+    except PetDetectorError:
+        found = detection_logs.find(operators.table, subject.image_id)
+        if found is None or (found["ProcessingStatus"], found.get("ExecutionArn")) == (Status.PROCESSING, execution):
+            correlation = found["CorrelationId"] if found else execution.rpartition(":")[2]
+            notify(operators, failure, correlation_id=correlation)
+        raise
     found = detection_logs.find(operators.table, subject.image_id)
-    if found is None or found["ProcessingStatus"] != Status.FAILED or found["ExecutionArn"] != execution:
+    if found is None or (found["ProcessingStatus"], found.get("ExecutionArn")) != (Status.FAILED, execution):
         logger.info("Not this execution's image, or finished", recorded=changed)
         return Recorded(changed, "none")
     outcome = notify(operators, failure, correlation_id=found["CorrelationId"])
