@@ -62,5 +62,6 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         settings.required("NOTICES_TOPIC_ARN"),
         settings.required("STAGE"),
     )
-    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
+    caught = detail["status"] == "FAILED"
+    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause, caught))
     return {"recorded": done.changed, "notice": done.notice}
