@@ -18,14 +18,14 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.image_ids import SHARDS, shard_of
-from pet_detector.rules.models import REVIEW_FACT, Record, Status
+from pet_detector.rules.models import REVIEW_FACT, ImageFormat, Record, Status
 
 # The record of an upload that never came expires after a day; DynamoDB deletes it within two more days.
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
 # Age at which a claim has expired: TimeoutSeconds of image_workflow.asl.yaml.
 CLAIM_SECONDS = 3600
-# Of an error's cause, which may hold a stack trace; image_workflow.asl.yaml cuts at the same place.
+# Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
 CAUSE_LENGTH = 1000
 
 _DISMISSED = "dismissed#"
@@ -96,16 +96,28 @@ def is_forgotten(item: dict[str, Any]) -> bool:
 
 def plain(item: dict[str, Any]) -> Record:
     """A record as Python's own values; `item` is as DynamoDB and its streams write it. Numbers become Decimals."""
-    return cast(Record, {name: _deserialize(value) for name, value in item.items()})
+    record = cast(Record, {name: _deserialize(value) for name, value in item.items()})
+    if "ImageFormat" in record:
+        record["ImageFormat"] = ImageFormat.of_record(record["ImageFormat"])
+    return record
 
 
 def record_failure(
-    table: str, image_id: str, *, execution_arn: str, key: str, version_id: str, error: str, cause: str
+    table: str,
+    image_id: str,
+    *,
+    execution_arn: str,
+    key: str,
+    version_id: str,
+    error: str,
+    cause: str,
+    caught: bool = False,
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    An uncertain image whose reviewers were not notified is unfinished, too. `key` and `version_id` are those of the
-    execution's object. `cause` is cut to CAUSE_LENGTH characters.
+    An uncertain image whose notice was not sent is unfinished, too: certainly so when the execution ended by its own
+    error (`caught`), else when it is not reserved. `key` and `version_id` are those of the execution's object. `cause`
+    is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
@@ -114,6 +126,8 @@ def record_failure(
         ":uploading": Status.UPLOADING.value,
         ":review": Status.NEEDS_REVIEW.value,
         ":notified": REVIEW_FACT,
+        ":caught": caught,
+        ":yes": True,
         ":shard": shard_of(image_id),
         ":statusShard": f"{Status.FAILED.value}#{shard_of(image_id)}",
         ":error": {"Error": error, "Cause": cause[:CAUSE_LENGTH]},
@@ -139,7 +153,7 @@ def record_failure(
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
                     " OR (ExecutionArn = :execution AND (ProcessingStatus = :processing"
-                    " OR (ProcessingStatus = :review AND NOT contains(Notices, :notified))))"
+                    " OR (ProcessingStatus = :review AND (:caught = :yes OR NOT contains(Notices, :notified)))))"
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
                 ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},

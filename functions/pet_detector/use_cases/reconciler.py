@@ -25,11 +25,13 @@ from enum import StrEnum
 
 from pet_detector.aws import detection_logs, image_bucket, image_workflow
 from pet_detector.aws.image_bucket import InputVersion
-from pet_detector.rules import image_ids, notices
+from pet_detector.rules import image_ids
 from pet_detector.rules.errors import ImageNotFoundError, PetDetectorError
+from pet_detector.rules.execution_input import Subject
 from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
-from pet_detector.use_cases import notifier
+from pet_detector.use_cases import failures
+from pet_detector.use_cases.failures import Failure, Operators
 
 # Per run; the next run finds the rest.
 MAX_STARTS = 1000
@@ -197,27 +199,15 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
     record = detection_logs.find(resources.table, finding.image_id)
     if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_expired(record, now):
         return False  # closed or started again since it was listed
-    execution = record["ExecutionArn"]
-    error, cause = "ExecutionLost", "The execution ended without an event, and the object is no longer under input/."
-    notice = notices.failed_image(
-        finding.image_id,
-        key=finding.key,
-        error=error,
-        cause=cause,
-        execution_arn=execution,
-        correlation_id=record["CorrelationId"],
-        stage=resources.stage,
+    failure = Failure(
+        Subject(finding.image_id, finding.key, record.get("SourceVersion", image_ids.NEWEST)),
+        record["ExecutionArn"],
+        "ExecutionLost",
+        "The execution ended without an event, and the object is no longer under input/.",
     )
+    operators = Operators(resources.table, resources.topic_arn, resources.stage)
     # The notice comes first: if this run crashes in between, the next run finds the record again.
-    notifier.notify_once(resources.table, resources.topic_arn, finding.image_id, notice)
-    closed = detection_logs.record_failure(
-        resources.table,
-        finding.image_id,
-        execution_arn=execution,
-        key=finding.key,
-        version_id=record["SourceVersion"],
-        error=error,
-        cause=cause,
-    )
-    logger.warning("Record closed", image_id=finding.image_id, execution_id=execution, closed=closed)
+    failures.notify(operators, failure, correlation_id=record["CorrelationId"])
+    closed = failures.record(operators, failure).changed
+    logger.warning("Record closed", image_id=finding.image_id, execution_id=failure.execution_arn, closed=closed)
     return closed
