@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .application import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT, Answer, Application
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
+
+from .application import Answer, Application
 from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_as_png, cat_of, png, truncated_jpeg, webp
 
 SENDERS = 6
@@ -99,7 +101,7 @@ class Gallery:
         return Image(image_id, key, content, self._application.finished(image_id), answer)
 
     def _into_s3(self, key: str, content: bytes) -> Image:
-        version = self._application.put(key, content)
+        version = self._application.put_object(key, content)
         image_id = hashlib.sha256(f"{key}@{version}".encode()).hexdigest()[:32]
         return Image(image_id, key, content, self._application.finished(image_id))
 

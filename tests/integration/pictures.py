@@ -10,8 +10,7 @@ import zlib
 from PIL import Image
 
 from pet_detector.rules.image_format import MAX_BYTES
-
-from .application import CERTAIN_CAT
+from tests.support.deployment import CERTAIN_CAT
 
 # The largest pictures, in bytes, that a form and that POST /upload itself take.
 LARGEST = MAX_BYTES

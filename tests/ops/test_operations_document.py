@@ -301,7 +301,7 @@ def _stack(application: Application, name: str) -> None:
     resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "any"}}
     cloudformation = application.engine.client("cloudformation")
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Any": resource}}))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 0.05})
 
 
 def _answer(
@@ -321,7 +321,7 @@ def _answer(
             )
             arguments[name] = _value(members[option], option, values, files)
     if waiter:
-        client.get_waiter(waiter.replace("-", "_")).wait(**arguments, WaiterConfig={"Delay": 1})
+        client.get_waiter(waiter.replace("-", "_")).wait(**arguments, WaiterConfig={"Delay": 0.05})
         return None
     if service in UNKNOWN_SERVICES:
         with pytest.raises(ClientError):

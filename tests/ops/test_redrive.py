@@ -264,7 +264,7 @@ def test_what_is_known_is_printed_when_aws_fails_in_the_middle(
         started.append(image_id)
         return start(workflow, name, key, version_id, image_id, **more)
 
-    monkeypatch.setattr(redrive.executions, "start", start_once)
+    monkeypatch.setattr(redrive.image_workflow, "start", start_once)
 
     failed = application.petdetect("redrive", "--all", "--yes", "--json", *options)
 
