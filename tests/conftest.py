@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import botocore.session
 import pytest
-from botocore.loaders import JSONFileLoader
 
 if TYPE_CHECKING:
     from local.engine import Engine
@@ -17,15 +17,8 @@ if TYPE_CHECKING:
 # The logger knows its name from when it is imported, by whichever test comes first.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 
-# Each session of boto3 reads the descriptions of its services from disk; here all sessions of a process read them once.
-_read = JSONFileLoader().load_file
-JSONFileLoader.load_file = lambda _self, path: _cached(path)
-
-
-@functools.cache
-def _cached(path: str) -> object:
-    return _read(path)
-
+# Each session of botocore would read the descriptions of its services from disk: here all share one reader.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Folders whose tests share what they start, and so a process; elsewhere each file may have its own.
 SHARED = ("integration", "observability", "workflow")

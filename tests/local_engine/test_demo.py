@@ -21,8 +21,7 @@ from local.__main__ import main
 from local.api_client import ApiClient, RefusedError, _multipart
 from local.demo import Outcome, Sender, pictures_in
 from local.engine import Engine, UserError
-
-from .conftest import free_port
+from tests.support.ports import free_port
 
 
 class FakeApi(ApiClient):

@@ -12,6 +12,8 @@ import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
+from tests.support.pictures import black_png
+
 CAT = (Path(__file__).parents[2] / "photos" / "cat_chelsea.jpg").read_bytes()
 MAX_BYTES = 5_242_880
 JSON_TARGET = {"X-Amz-Target": "RekognitionService.DetectLabels", "Content-Type": "application/x-amz-json-1.1"}
@@ -66,7 +68,7 @@ def test_half_a_png_has_an_invalid_format(rekognition, encode):
 
 
 @pytest.mark.parametrize("size", [(79, 80), (80, 79), (1, 1)])
-def test_image_under_80_pixels_a_side_is_an_invalid_parameter(rekognition, black_png, size):
+def test_image_under_80_pixels_a_side_is_an_invalid_parameter(rekognition, size):
     error = refused(rekognition, Image={"Bytes": black_png(*size)})
 
     assert code(error) == "InvalidParameterException"
@@ -74,7 +76,7 @@ def test_image_under_80_pixels_a_side_is_an_invalid_parameter(rekognition, black
 
 
 @pytest.mark.parametrize("size", [(10_001, 80), (80, 10_001)])
-def test_image_over_10000_pixels_a_side_is_too_large(rekognition, black_png, size):
+def test_image_over_10000_pixels_a_side_is_too_large(rekognition, size):
     error = refused(rekognition, Image={"Bytes": black_png(*size)})
 
     assert code(error) == "ImageTooLargeException"
@@ -82,11 +84,11 @@ def test_image_over_10000_pixels_a_side_is_too_large(rekognition, black_png, siz
 
 
 @pytest.mark.parametrize("size", [(80, 80), (10_000, 80), (80, 10_000)])
-def test_image_at_the_limits_of_its_sides_is_answered(rekognition, black_png, size):
+def test_image_at_the_limits_of_its_sides_is_answered(rekognition, size):
     assert "Labels" in rekognition.detect_labels(Image={"Bytes": black_png(*size)})
 
 
-def test_decompression_bombs_are_refused_from_their_headers(start_server, connect, black_png):
+def test_decompression_bombs_are_refused_from_their_headers(start_server, connect):
     server = start_server()  # of its own: VmHWM is the most a process ever used
     rekognition = connect(server)
     rekognition.detect_labels(Image={"Bytes": CAT})

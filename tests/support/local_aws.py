@@ -35,7 +35,7 @@ def local_aws_python() -> Path:
 
 
 @contextlib.contextmanager
-def local_aws(scratch: Path, module: str = "local.ministack_ext", **variables: str) -> Iterator[str]:
+def running(scratch: Path, module: str = "local.ministack_ext", **variables: str) -> Iterator[str]:
     """Run the local AWS, or another module like it, until the block ends; gives its URL.
 
     Its files and its log, engine.log, lie in `scratch`. `variables` are added to its environment, which has nothing of
@@ -72,7 +72,7 @@ def answers(port: int, host: str = HOST) -> bool:
     return False
 
 
-def client(url: str, service: str, *, account: str = ACCOUNT, attempts: int = 1, **config: Any) -> Any:
+def client(url: str, service: str, account: str = ACCOUNT, *, attempts: int = 1, **config: Any) -> Any:
     """A boto3 client of the AWS at `url`, which does not retry: a test sees the first answer.
 
     The local AWS takes an access key of 12 digits as the account. `config` is botocore's.
