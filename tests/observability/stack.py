@@ -21,7 +21,7 @@ NAMES = {
     "RunbookUrl": "https://example.com/operations.md",
     "AlarmEmail": "operators@example.com",
 }
-_PSEUDO = {
+PSEUDO = {
     "AWS::Region": "us-east-1",
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
@@ -123,8 +123,8 @@ class Stack:
             return _NO_VALUE
         if name in self.values:
             return self.values[name]
-        if name in _PSEUDO:
-            return _PSEUDO[name]
+        if name in PSEUDO:
+            return PSEUDO[name]
         resource = self._written[name]
         if resource["Type"].startswith("AWS::CloudWatch::"):
             return self.resolve(resource["Properties"]["AlarmName"])
