@@ -225,7 +225,7 @@ def test_lines_of_lambda_become_metrics_of_memory_and_cold_starts() -> None:
 
 def test_every_metric_of_the_application_is_on_a_dashboard() -> None:
     shown = {metric["MetricName"] for _, metric in dashboard_metrics() if metric["Namespace"] == "PetDetector"}
-    assert PUBLISHED == shown
+    assert shown == PUBLISHED
 
 
 def test_every_animal_and_every_reason_is_on_the_dashboard() -> None:
