@@ -25,6 +25,7 @@ from ops import advice
 from ops.cli import main
 from pet_detector.rules import errors
 from tests.ops.application import CAT, Application
+from tests.support.templates import load
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()
 # Of the AWS CLI itself, beside the parameters of the operation.
@@ -97,8 +98,8 @@ def test_every_error_ends_with_a_redrive() -> None:
 
 
 def test_every_dead_letter_queue_is_explained() -> None:
-    template = (REPOSITORY / "template.yaml").read_text()
-    queues = set(re.findall(r"^  (\w+Queue):$", template, re.MULTILINE))
+    resources = load(REPOSITORY / "template.yaml")["Resources"]
+    queues = {name for name, resource in resources.items() if resource["Type"] == "AWS::SQS::Queue"}
     (section,) = (section for section in SECTIONS if section.heading == "Dead letters")
 
     assert queues
@@ -288,7 +289,8 @@ def _names(application: Application, execution: str) -> dict[str, str]:
         "PARAMETER_NAME": application.outputs["PolicyParameterName"],
         "FUNCTION_NAME": application.outputs["ImageProcessorFunctionName"],
         "FUNCTIONS_LOG_GROUP": application.resource("FunctionsLogGroup"),
-        "QUEUE_URL": application.outputs["UndeliveredNoticesQueueUrl"],
+        "QUEUE_URL": application.outputs["LostNewsQueueUrl"],
+        "SCHEDULE_NAME": application.resource("ReconcileSchedule"),
         "TOPIC_ARN": topic,
         "SUBSCRIPTION_ARN": subscription["SubscriptionArn"],
         "USAGE_PLAN_ID": plan["id"],
