@@ -11,7 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from local.sender import IMAGE_SECONDS, Outcome
-from pet_detector.notices import printable
+from pet_detector.rules.text import printable
 
 ID_DIGITS = 8  # `petdetect explain` takes them for the whole id
 SHOWN_NOTICES = 5
