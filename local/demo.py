@@ -146,6 +146,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     json_file = given.json or os.environ.get("JSON")
 
     def command() -> int:
+        if json_file and not Path(json_file).expanduser().absolute().parent.is_dir():
+            raise UserError(f"There is no folder for {json_file}: name a file in one that exists.")
         found = pictures_at(Path(photos).expanduser())
         with turn(home_from_environment() / "run.lock", "make run"):
             engine = engine_from_environment()
