@@ -1,4 +1,4 @@
-"""The embedded AWS as its tests see it: the plain MiniStack and ours, each a process on a free port.
+"""The local AWS as its tests see it: the plain MiniStack and ours, each a process on a free port.
 
 A test of a patch takes `gap_engine` and runs twice: on our engine, where it must pass, and on the plain one, where it
 must fail. When the plain run passes, a newer MiniStack has closed the gap: delete the patch and its test.

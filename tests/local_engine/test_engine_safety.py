@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.local_aws import LOCAL_AWS_PYTHON, REPOSITORY
+from tests.support.paths import LOCAL_AWS_PYTHON, REPOSITORY
 
 
 def status(port: int, verb: str, path: str, headers: dict[str, str], body: bytes | None = None) -> int:

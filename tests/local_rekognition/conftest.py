@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 from PIL import Image
 
-from tests.support.local_aws import REPOSITORY, client, local_aws_python
+from tests.support.local_aws import client, local_aws_python
+from tests.support.paths import REPOSITORY
 
 READY_SECONDS = 30
 

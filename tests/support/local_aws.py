@@ -17,11 +17,10 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from .paths import LOCAL_AWS_PYTHON, REPOSITORY
 from .ports import HOST, free_port
 from .waiting import wait_for
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-LOCAL_AWS_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 START_SECONDS = 30.0
 REGION = "us-east-1"
 ACCOUNT = "000000000000"
