@@ -25,6 +25,7 @@ from ops import advice
 from ops.cli import main
 from pet_detector.rules import errors
 from tests.ops.application import CAT, Application
+from tests.support.templates import load
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()
 # Of the AWS CLI itself, beside the parameters of the operation.
@@ -97,8 +98,8 @@ def test_every_error_ends_with_a_redrive() -> None:
 
 
 def test_every_dead_letter_queue_is_explained() -> None:
-    template = (REPOSITORY / "template.yaml").read_text()
-    queues = set(re.findall(r"^  (\w+Queue):$", template, re.MULTILINE))
+    resources = load(REPOSITORY / "template.yaml")["Resources"]
+    queues = {name for name, resource in resources.items() if resource["Type"] == "AWS::SQS::Queue"}
     (section,) = (section for section in SECTIONS if section.heading == "Dead letters")
 
     assert queues
@@ -288,7 +289,8 @@ def _names(application: Application, execution: str) -> dict[str, str]:
         "PARAMETER_NAME": application.outputs["PolicyParameterName"],
         "FUNCTION_NAME": application.outputs["ImageProcessorFunctionName"],
         "FUNCTIONS_LOG_GROUP": application.resource("FunctionsLogGroup"),
-        "QUEUE_URL": application.outputs["UndeliveredNoticesQueueUrl"],
+        "QUEUE_URL": application.outputs["LostNewsQueueUrl"],
+        "SCHEDULE_NAME": application.resource("ReconcileSchedule"),
         "TOPIC_ARN": topic,
         "SUBSCRIPTION_ARN": subscription["SubscriptionArn"],
         "USAGE_PLAN_ID": plan["id"],
@@ -301,7 +303,7 @@ def _stack(application: Application, name: str) -> None:
     resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "any"}}
     cloudformation = application.engine.client("cloudformation")
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Any": resource}}))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 0.05})
 
 
 def _answer(
@@ -321,7 +323,7 @@ def _answer(
             )
             arguments[name] = _value(members[option], option, values, files)
     if waiter:
-        client.get_waiter(waiter.replace("-", "_")).wait(**arguments, WaiterConfig={"Delay": 1})
+        client.get_waiter(waiter.replace("-", "_")).wait(**arguments, WaiterConfig={"Delay": 0.05})
         return None
     if service in UNKNOWN_SERVICES:
         with pytest.raises(ClientError):

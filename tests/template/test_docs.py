@@ -1,4 +1,4 @@
-"""The README names what a user can set and run, and docs/sam_local.md every function with its events."""
+"""The documents name what a user can set and run, and every function with its events."""
 
 from __future__ import annotations
 
@@ -6,15 +6,16 @@ import re
 
 import pytest
 
-from .shipped import EVENTS, REPOSITORY, resources, source
+from docs import parameters
+
+from .shipped import EVENTS, REPOSITORY, resources
 
 README = (REPOSITORY / "README.md").read_text()
 MAKE_TARGETS = re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
 
 
-@pytest.mark.parametrize("parameter", source()["Parameters"])
-def test_readme_names_the_parameter(parameter: str) -> None:
-    assert re.search(rf"\b{parameter}\b", README)
+def test_document_of_parameters_is_that_of_the_template() -> None:
+    assert parameters.DOCUMENT.read_text() == parameters.markdown(), "run: .venv/bin/python -m docs.parameters"
 
 
 @pytest.mark.parametrize("target", MAKE_TARGETS)

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules.models import Status
+from tests.support.pictures import jpeg
 
 from .api_events import API_KEY, request, upload
 from .cloud import (
@@ -26,7 +27,6 @@ from .cloud import (
     breakdown,
     refusal,
 )
-from .pictures import jpeg
 
 # Calls the handler with an event, whatever it answers or raises.
 Run = Callable[[Any], object]

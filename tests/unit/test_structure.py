@@ -11,8 +11,9 @@ import pytest
 
 from pet_detector.rules.errors import SettingMissingError
 from pet_detector.runtime import settings
+from tests.support.paths import REPOSITORY
 
-from .cloud import REPOSITORY, handlers
+from .cloud import handlers
 
 FUNCTIONS = REPOSITORY / "functions"
 
