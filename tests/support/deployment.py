@@ -183,6 +183,11 @@ class Deployment:
         """Name of each function by its logical id."""
         return stack_resources(self.engine, "AWS::Lambda::Function")
 
+    def function_arn(self, function: str) -> str:
+        """The ARN of a function."""
+        described = self.functions_client.get_function_configuration(FunctionName=self.functions[function])
+        return str(described["FunctionArn"])
+
     def configure(self, function: str, **variables: str) -> dict[str, str]:
         """Give a function these environment variables, and return what it had.
 
