@@ -24,10 +24,8 @@ from pet_detector.rules.errors import SettingMissingError
 from pet_detector.rules.models import Measurement, Status
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
-from tests.support.pictures import jpeg
-
-from .api_events import API_KEY, request, upload
-from .cloud import (
+from tests.support.api_events import API_KEY, request, upload
+from tests.support.moto_world import (
     BUCKET,
     CORRELATION,
     EXECUTION,
@@ -41,6 +39,7 @@ from .cloud import (
     handlers,
     refusal,
 )
+from tests.support.pictures import jpeg
 
 FUNCTIONS = REPOSITORY / "functions"
 RULES = FUNCTIONS / "pet_detector" / "rules"
