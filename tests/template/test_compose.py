@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from .shipped import REPOSITORY
+from tests.support.templates import REPOSITORY
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
 ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"

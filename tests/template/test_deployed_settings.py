@@ -18,8 +18,9 @@ from pet_detector.rules.models import ImageFormat
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from pet_detector.runtime import http_api
 from tests.observability.stack import observability
+from tests.support.templates import REPOSITORY
 
-from .shipped import REPOSITORY, resources, source, translate
+from .shipped import resources, source, translate
 from .test_least_privilege import calls_of
 
 FUNCTIONS = resources("AWS::Lambda::Function")
