@@ -13,8 +13,7 @@ import pytest
 import yaml
 
 from tests.support.local_aws import local_aws_python
-
-from .shipped import REPOSITORY
+from tests.support.templates import REPOSITORY
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
 # The modules that services run: `command: [python, -m, local.rekognition, ...]`.
