@@ -16,8 +16,7 @@ from moto import mock_aws
 
 from pet_detector.aws import clients, health, policy_parameter
 from pet_detector.aws.clients import client
-
-from . import cloud
+from tests.support import moto_world as cloud
 
 # The API functions build their routers when they are imported.
 os.environ.setdefault("ALLOWED_ORIGIN", cloud.ORIGIN)

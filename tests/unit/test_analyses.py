@@ -21,8 +21,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.models import Label, Recognition
-
-from .cloud import ANALYSES, Cloud, breakdown, refusal
+from tests.support.moto_world import ANALYSES, Cloud, breakdown, refusal
 
 HASH = "a" * 64
 SEEN = Recognition((Label("Cat", 98.765432), Label("Pet", 71.0)), "3.0")
@@ -110,12 +109,6 @@ def test_a_lease_whose_owner_is_dead_ends(later: Any) -> None:
     assert begin(ANALYSES, HASH, "second") is None
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "third")
-
-
-def test_a_lease_is_longer_than_its_owner_may_run() -> None:
-    from .cloud import template
-
-    assert template()["Resources"]["ImageProcessorFunction"]["Properties"]["Timeout"] < LEASE_SECONDS
 
 
 def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:

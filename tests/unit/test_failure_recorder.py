@@ -19,8 +19,7 @@ from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, ThrottledError
 from pet_detector.rules.execution_input import Subject, subject_of
 from pet_detector.rules.models import REVIEW_FACT
-
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 

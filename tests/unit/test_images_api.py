@@ -19,9 +19,8 @@ from pet_detector.aws.clients import client
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.models import Animal, Status
-
-from .api_events import body_of, refused, request
-from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
+from tests.support.api_events import body_of, refused, request
+from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
 
 INSIDE = {  # what no client needs to know
     "UploadedBy": "key-id",

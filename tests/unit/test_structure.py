@@ -24,10 +24,8 @@ from pet_detector.rules.errors import SettingMissingError
 from pet_detector.rules.models import Measurement, Status
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
-from tests.support.pictures import jpeg
-
-from .api_events import API_KEY, request, upload
-from .cloud import (
+from tests.support.api_events import API_KEY, request, upload
+from tests.support.moto_world import (
     BUCKET,
     CORRELATION,
     EXECUTION,
@@ -41,6 +39,7 @@ from .cloud import (
     handlers,
     refusal,
 )
+from tests.support.pictures import jpeg
 
 FUNCTIONS = REPOSITORY / "functions"
 RULES = FUNCTIONS / "pet_detector" / "rules"
@@ -65,13 +64,6 @@ def test_imports_keep_the_contracts() -> None:
 def test_rules_never_ask_for_the_time(path: Path) -> None:
     names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
     assert not names & {"now", "utcnow", "today"}, "times are compared, never asked for"
-
-
-def test_the_template_names_every_handler_there_is() -> None:
-    assert sorted(handlers().values()) == sorted(f"{path.parent.name}.app.lambda_handler" for path in HANDLERS)
-    for handler in handlers().values():
-        module, _, name = handler.rpartition(".")
-        assert callable(getattr(importlib.import_module(module), name))
 
 
 @pytest.mark.parametrize("value", ["", None])
