@@ -16,7 +16,7 @@ from rich.table import Table
 from local.engine import run_command
 from tests.benchmarks import import_time, throughput, transitions
 from tests.benchmarks.measure import Measure
-from tests.integration.deployment import deployed_application
+from tests.support.deployment import Deployment, running
 
 TABLE_COLUMNS = 120  # rich takes 80 when the output is no terminal, and folds every line
 
@@ -25,7 +25,9 @@ def main() -> int:
     """Exit code 0 when every target is met, else 1."""
     with tempfile.TemporaryDirectory(prefix="pet-detector-bench-") as scratch:
         home = Path(scratch) / "engine"
-        with deployed_application(home) as application:
+        with running(home) as engine:
+            application = Deployment(engine)
+            application.listen()
             measures = [*throughput.measure(application), *transitions.measure(application)]
             handlers = import_time.handlers_of(application)
         # Without the engine, which would compete for the processor.

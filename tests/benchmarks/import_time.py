@@ -20,7 +20,7 @@ from pathlib import Path
 
 from local.engine import CREDENTIALS, REGION, REPOSITORY, Engine
 from tests.benchmarks.measure import Measure
-from tests.integration.application import Application
+from tests.support.deployment import Deployment
 
 ROUNDS = 15
 MOST = 0.6  # of the baseline's time
@@ -59,7 +59,7 @@ class Handler:
     has_target: bool
 
 
-def handlers_of(application: Application) -> list[Handler]:
+def handlers_of(application: Deployment) -> list[Handler]:
     """Every function of the deployed stack; those of the workflow, which the outputs name, have a target."""
     workflow = {value for name, value in application.outputs.items() if name.endswith("FunctionName")}
     functions = application.engine.client("lambda").get_paginator("list_functions").paginate()

@@ -12,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.benchmarks.measure import Measure
-from tests.integration.application import Application
-from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, FINAL
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, FINAL, Deployment
 from tests.support.waiting import IMAGE_SECONDS
 
 CLIENTS = 8
@@ -24,7 +23,7 @@ IMAGES_OF_ALL_CLIENTS = 40
 POLL_SECONDS = 0.1
 
 
-def measure(application: Application) -> list[Measure]:
+def measure(application: Deployment) -> list[Measure]:
     """One client and eight in turns, after a round that nobody counts, in which the functions become warm."""
     photos = itertools.cycle([CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER])
     _send(application, CLIENTS, 3 * CLIENTS, photos)
@@ -48,7 +47,7 @@ def measure(application: Application) -> list[Measure]:
     ]
 
 
-def _send(application: Application, clients: int, images: int, photos: Iterator[Path]) -> tuple[float, list[str]]:
+def _send(application: Deployment, clients: int, images: int, photos: Iterator[Path]) -> tuple[float, list[str]]:
     """-> (images a second, their ids). Each client sends a picture, waits for its end, and sends the next."""
 
     def process(photo: Path) -> str:
@@ -71,7 +70,7 @@ def _send(application: Application, clients: int, images: int, photos: Iterator[
     return images / (time.monotonic() - start), ids
 
 
-def _seconds(application: Application, image_id: str) -> float:
+def _seconds(application: Deployment, image_id: str) -> float:
     """From the promise of a place to the final record, by the record's own times."""
     record = application.item(image_id)
     created, finished = (datetime.fromisoformat(record[name]["S"]) for name in ("CreatedAt", "Timestamp"))

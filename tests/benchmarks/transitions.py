@@ -5,13 +5,12 @@ from __future__ import annotations
 import uuid
 
 from tests.benchmarks.measure import Measure
-from tests.integration.application import Application
-from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT, Deployment
 
 MOST_OF_A_CERTAIN_IMAGE = 8
 
 
-def measure(application: Application) -> list[Measure]:
+def measure(application: Deployment) -> list[Measure]:
     """One execution for each way through the workflow."""
     executions = {
         "certain cat": _execution(application, application.upload(CERTAIN_CAT)),
@@ -25,12 +24,12 @@ def measure(application: Application) -> list[Measure]:
     return [_measured(application, case, execution) for case, execution in executions.items()]
 
 
-def _execution(application: Application, image_id: str) -> str:
-    application.finished(image_id)
+def _execution(application: Deployment, image_id: str) -> str:
+    application.settled(image_id)
     return str(application.item(image_id)["ExecutionArn"]["S"])
 
 
-def _measured(application: Application, case: str, execution: str) -> Measure:
+def _measured(application: Deployment, case: str, execution: str) -> Measure:
     end = application.ended(execution)
     count = transitions_of(application, execution)
     is_certain = case.startswith("certain")
@@ -42,7 +41,7 @@ def _measured(application: Application, case: str, execution: str) -> Measure:
     )
 
 
-def transitions_of(application: Application, execution: str) -> int:
+def transitions_of(application: Deployment, execution: str) -> int:
     """Each state that was entered, and each retry: what AWS bills."""
     events = application.sfn.get_execution_history(executionArn=execution, maxResults=1000)["events"]
     entered = sum("stateEnteredEventDetails" in event for event in events)

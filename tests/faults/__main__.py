@@ -16,10 +16,11 @@ from rich.table import Table
 
 from local.engine import REPOSITORY, run_command
 from pet_detector.rules import image_ids
+from tests.support.deployment import FINAL, FINISHED
 
-from .bench import Bench
-from .cells import FINAL, FINISHED, Case, Cell, Phase
+from .cells import Case, Cell, Phase
 from .matrix import cells
+from .rig import Rig, running
 
 DOCUMENT = REPOSITORY / "docs" / "reliability.md"
 BEGIN, END = "<!-- matrix: begin (written by make faults) -->", "<!-- matrix: end -->"
@@ -34,8 +35,8 @@ SIDE_BY_SIDE = 12
 class Audit:
     """What must be true of all images: looked at after every cell, and of all of them together at the end."""
 
-    def __init__(self, bench: Bench) -> None:
-        self._bench = bench
+    def __init__(self, rig: Rig) -> None:
+        self._rig = rig
         self._cases: list[Case] = []
         self._reported: set[str] = set()
         self.lost: list[str] = []
@@ -59,10 +60,10 @@ class Audit:
             case.problems += self._problems(case)
         self._look_under_input()
         known = {upload.image_id for case in self._cases for upload in case.uploads}
-        records = self._bench.records()
+        records = self._rig.records()
         for image_id in sorted({record["ImageID"]["S"] for record in records} - known):
             self.strays.append(f"record {image_id}")
-        for key in sorted({key for key, _ in self._bench.objects()}):
+        for key in sorted({key for key, _ in self._rig.objects()}):
             folder, _, name = key.partition("/")
             if folder in image_ids.FOLDERS and name.partition(".")[0] not in known:
                 self.strays.append(key)
@@ -70,19 +71,19 @@ class Audit:
         uploads = sum(len(case.uploads) for case in self._cases)
         if uploads != finished:
             self.strays.append(f"{uploads} uploads are not {finished} finished records")
-        self._totals = f"{uploads} uploads, {finished} finished records, {len(self._bench.notices())} notices"
+        self._totals = f"{uploads} uploads, {finished} finished records, {len(self._rig.sent())} notices"
 
     def _problems(self, case: Case) -> list[str]:
         """One finished record, one object and one notice of each fact for every upload; nothing else."""
         found = []
         for upload in case.uploads:
-            status, places = self._bench.status(upload.image_id), case.places(upload)
+            status, places = self._rig.status(upload.image_id), case.places(upload)
             gone = upload.expected.gone
             if not status or not (places or gone):
                 found.append((self.lost, f"lost: {upload.image_id} is {status or 'unrecorded'} and lies nowhere"))
             elif status not in (FINAL if gone else FINISHED) or len(places) != (not gone) or "input" in places:
                 found.append((self.stuck, f"stuck: {upload.image_id} is {status} and lies in {places}"))
-            told = Counter(self._bench.notices(upload.image_id))
+            told = Counter(self._rig.sent(upload.image_id))
             if told and max(told.values()) > 1:
                 found.append((self.double, f"double notice: {max(told.values())} times, {upload.image_id}"))
         new = [(names, problem) for names, problem in found if problem not in self._reported]
@@ -94,7 +95,7 @@ class Audit:
     def _look_under_input(self) -> None:
         """Only cells that have not ended may have anything there."""
         ended = {key for case in self._cases if case.has_ended for key in case.keys}  # before looking
-        lying = self._bench.objects("input/")
+        lying = self._rig.objects("input/")
         owners = {key: case for case in self._cases for key in case.keys}
         for key, version in lying:
             left = f"left under input/: {key} {version}"
@@ -130,17 +131,16 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
     mocked = {cell.test_case: cell.mocks for cell in chosen if cell.mocks}
     cases_of_mocks = {name: {state: f"{name}-{state}" for state in mocks} for name, mocks in mocked.items()}
     answers = {f"{name}-{state}": attempts for name, mocks in mocked.items() for state, attempts in mocks.items()}
-    bench = Bench({"cases": {"TestCases": cases_of_mocks}, "MockedResponses": answers})
-    audit = Audit(bench)
-    with bench.running():
-        done = _run_together(audit, bench, [cell for cell in chosen if cell.phase is Phase.TOGETHER], console)
+    with running({"cases": {"TestCases": cases_of_mocks}, "MockedResponses": answers}) as rig:
+        audit = Audit(rig)
+        done = _run_together(audit, rig, [cell for cell in chosen if cell.phase is Phase.TOGETHER], console)
         held = [cell for cell in chosen if cell.phase is Phase.LIMITED]
         if held:
-            with bench.limit_reached():
-                done += _run_together(audit, bench, held, console)
+            with rig.daily_limit_reached():
+                done += _run_together(audit, rig, held, console)
         for cell in chosen:
             if cell.phase is Phase.ALONE:
-                done += _run_together(audit, bench, [cell], console)
+                done += _run_together(audit, rig, [cell], console)
         audit.at_the_end()
     done.sort(key=lambda case: chosen.index(case.cell))
     bad = [case for case in done if case.problems]
@@ -157,10 +157,10 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
     return 0 if not bad and audit.is_good else 1
 
 
-def _run_together(audit: Audit, bench: Bench, chosen: list[Cell], console: Console) -> list[Case]:
+def _run_together(audit: Audit, rig: Rig, chosen: list[Cell], console: Console) -> list[Case]:
     """Run cells side by side, and look at everything after each."""
-    with bench.events_lost():
-        cases = [Case(bench, cell) for cell in chosen]
+    with rig.deaf_to_uploads():
+        cases = [Case(rig, cell) for cell in chosen]
     audit.expect(cases)
     # The slow ones first: what hangs waits for timeouts.
     cases.sort(key=lambda case: "hangs" not in case.cell.fault and "for good" not in case.cell.fault)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import base64
-import json
-import urllib.error
-import urllib.request
 from typing import Any
+
+import requests
 
 from .cells import Case, Cell, Expected, Phase, failed
 
@@ -19,17 +18,10 @@ _COMMITTED = {"answer lost after the commit", "answer corrupted once"}
 def _post(case: Case) -> int:
     """POST /upload with the picture and an Idempotency-Key; the status."""
     body = {"fileName": "cat.jpg", "contentType": "image/jpeg", "image": base64.b64encode(case.data).decode()}
-    headers = {"x-api-key": case.bench.api_key, "Content-Type": "application/json", "Idempotency-Key": case.cell.name}
-    request = urllib.request.Request(
-        f"{case.bench.outputs['ApiUrl']}/upload", json.dumps(body).encode(), headers, method="POST"
-    )
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-    try:
-        with opener.open(request, timeout=60) as answer:
-            return int(answer.status)
-    except urllib.error.HTTPError as error:
-        with error:
-            return error.code
+    headers = {"x-api-key": case.rig.api_key, "Idempotency-Key": case.cell.name}
+    with requests.Session() as session:
+        session.trust_env = False  # no proxy
+        return session.post(f"{case.rig.outputs['ApiUrl']}/upload", json=body, headers=headers, timeout=60).status_code
 
 
 def _api_row(
@@ -41,7 +33,7 @@ def _api_row(
         def act(case: Case) -> None:
             from upload_api.app import image_id_for  # late: the module reads its environment
 
-            case.image_id = image_id_for(case.cell.name, case.bench.outputs["ApiKeyId"])
+            case.image_id = image_id_for(case.cell.name, case.rig.outputs["ApiKeyId"])
             case.key = f"input/{case.image_id}.jpg"
             case.name_again()
             number = case.inject(service, operation, rule)
@@ -53,7 +45,7 @@ def _api_row(
 
         def repeat(case: Case) -> None:
             """The client's request again: same Idempotency-Key, same image."""
-            wanted = 200 if case.bench.status(case.image_id) == "completed" else 202
+            wanted = 200 if case.rig.status(case.image_id) == "completed" else 202
             status = _post(case)
             case.require(status == wanted, f"the repeated request was answered {status}, not {wanted}")
 
@@ -109,7 +101,7 @@ def _nameless_row(
     def cell(fault: str, rule: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
             if new_workers:
-                case.bench.restart_workers(case.bench.outputs["ImageProcessorFunctionName"])
+                case.rig.configure("ImageProcessorFunction")  # new workers, which have cached nothing
             number = case.inject_everywhere(service, operation, rule, payload)
             case.put()
             case.wait_for_fault(number)
@@ -124,13 +116,13 @@ def reconciler(rules: dict[str, dict[str, Any]]) -> list[Cell]:
 
     def cell(fault: str, rule: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
-            with case.bench.events_lost():
+            with case.rig.deaf_to_uploads():
                 case.put()
             number = case.inject("stepfunctions", "StartExecution", rule)
-            answer = case.bench.reconcile()
+            answer = case.rig.reconcile()
             case.wait_for_fault(number)
             if "errorType" in answer:
-                case.refuse(f"the run fails ({answer['errorType']})", case.bench.reconcile)
+                case.refuse(f"the run fails ({answer['errorType']})", case.rig.reconcile)
 
         bad = {
             "throttled for good": "ThrottledError",

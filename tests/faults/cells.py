@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from enum import IntEnum
-from pathlib import Path
 from typing import Any
 
-from local.engine import REPOSITORY
 from ops import redrive
 from ops.redrive import Errand
 from pet_detector.rules import image_ids, text
+from tests.support.deployment import CERTAIN_CAT, FINAL, FINISHED, UNCERTAIN_CAT, never_seen
+from tests.support.waiting import wait_for
 
-from .bench import Bench, eventually
+from .rig import Rig
 
-FINISHED = ("completed", "needs_review", "rejected")
-FINAL = (*FINISHED, "failed")
 # What an image stays in until somebody does something.
 _ENDS = (*FINAL, "held")
 # The longest: Rekognition hangs at every attempt, five times 12 s; beside other cells.
 SETTLE_SECONDS = 240.0
 NOTICE_SECONDS = 30.0
 
-PICTURES = {
-    "cat": REPOSITORY / "photos" / "cat_chelsea.jpg",
-    "uncertain": REPOSITORY / "photos" / "cat_gcompris_cat_yarn.jpg",
-}
+PICTURES = {"cat": CERTAIN_CAT, "uncertain": UNCERTAIN_CAT}
 FOLDERS = {"cat": ("completed", "cats"), "uncertain": ("needs_review", "others")}
 
 
@@ -114,17 +108,15 @@ class Cell:
 
 
 def picture(kind: str, mark: str) -> bytes:
-    """A photograph whose bytes nobody has seen before: a JPEG with a comment."""
-    data = Path(PICTURES[kind]).read_bytes()
-    comment = mark.encode()
-    return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+    """A photo whose bytes are new."""
+    return never_seen(PICTURES[kind], mark.encode())
 
 
 class Case:
     """A cell while it runs: its image, its faults, and what is wrong."""
 
-    def __init__(self, bench: Bench, cell: Cell) -> None:
-        self.bench = bench
+    def __init__(self, rig: Rig, cell: Cell) -> None:
+        self.rig = rig
         self.cell = cell
         self.image_id = uuid.uuid4().hex
         self.key = f"input/{self.image_id}.jpg"
@@ -162,7 +154,7 @@ class Case:
         """Break a call about this image (or whose text has `also`, a regular expression, too)."""
         payload = f"(?s)(?=.*{also})(?=.*({self._payload}))" if also else self._payload
         self._payloads.add(payload)
-        proxy = self.bench.rekognition if service == "rekognition" else self.bench.aws
+        proxy = self.rig.rekognition if service == "rekognition" else self.rig.aws
         call: dict[str, Any] = {"service": service, "operation": operation}
         if operation == "CopyObject":  # on the wire a PutObject with a header
             call |= {"operation": "PutObject", "headers": {"x-amz-copy-source": ""}}
@@ -171,20 +163,19 @@ class Case:
     def inject_everywhere(self, service: str, operation: str, fault: dict[str, Any], payload: str = ".") -> int:
         """Break a call that names no image; only in a cell that runs alone."""
         self._payloads.add(payload)
-        return self.bench.aws.add({"service": service, "operation": operation, "payload": payload, **fault})
+        return self.rig.aws.add({"service": service, "operation": operation, "payload": payload, **fault})
 
     def lift(self) -> None:
         """Take all faults away."""
         for payload in self._payloads:
-            self.bench.aws.remove(payload)
-            self.bench.rekognition.remove(payload)
+            self.rig.aws.remove(payload)
+            self.rig.rekognition.remove(payload)
 
     def put(self, key: str | None = None, data: bytes | None = None) -> Upload:
         """Upload straight into the bucket, without a checksum, as a browser's form does."""
         key = key or self.key
         self.keys.add(key)
-        answer = self.bench.s3.put_object(Bucket=self.bench.bucket, Key=key, Body=data or self.data)
-        version = answer.get("VersionId", "null")
+        version = self.rig.put_object(key, data or self.data)
         return self.upload(image_ids.image_id_of(key, version), key, version)
 
     def upload(self, image_id: str, key: str, version: str = "") -> Upload:
@@ -201,41 +192,32 @@ class Case:
     def start(self, upload: Upload, times: int = 1) -> list[str]:
         """Deliver the upload's event by hand, with this cell's mocked answers."""
         document = {"detail": {"object": {"key": upload.key, "version-id": upload.version}}}
-        suffix = f"#{self.cell.test_case}" if self.cell.mocks else ""
-        return [
-            str(
-                self.bench.states.start_execution(
-                    stateMachineArn=self.bench.workflow + suffix, input=json.dumps(document)
-                )["executionArn"]
-            )
-            for _ in range(times)
-        ]
+        test_case = self.cell.test_case if self.cell.mocks else ""
+        return [self.rig.start_execution(document, test_case=test_case) for _ in range(times)]
 
     def wait_for_fault(self, rule: int, service: str = "aws", times: int = 1) -> None:
         """Until a rule has met its call so often."""
-        proxy = self.bench.rekognition if service == "rekognition" else self.bench.aws
+        proxy = self.rig.rekognition if service == "rekognition" else self.rig.aws
         self.require(
-            eventually(lambda: proxy.fired(rule) >= times, SETTLE_SECONDS, 0.05), "the call to break was never made"
+            wait_for(lambda: proxy.fired(rule) >= times, SETTLE_SECONDS, 0.05), "the call to break was never made"
         )
 
     def wait_for_state(self, execution: str, state: str) -> None:
         """Until the execution has entered a state."""
 
-        def entered() -> bool:
-            history = self.bench.states.get_execution_history(executionArn=execution, maxResults=1000)["events"]
-            return any(e.get("stateEnteredEventDetails", {}).get("name") == state for e in history)
-
-        self.require(eventually(entered, 60, 0.02), f"{state} was never entered")
+        self.require(
+            wait_for(lambda: state in self.rig.states_entered(execution), 60, 0.02), f"{state} was never entered"
+        )
 
     def execution_of(self, upload: Upload) -> str:
         """The execution that has claimed the image."""
-        arn = eventually(lambda: self.bench.record(upload.image_id).get("ExecutionArn"), 60)
+        arn = wait_for(lambda: self.rig.record(upload.image_id).get("ExecutionArn"), 60)
         return str(arn["S"]) if arn else ""
 
     def stop(self, execution: str) -> None:
         """Stop an execution as an operator would, while it runs."""
-        self.bench.states.stop_execution(executionArn=execution, error="ExecutionAborted", cause="stopped by the test")
-        status = self.bench.states.describe_execution(executionArn=execution)["status"]
+        self.rig.sfn.stop_execution(executionArn=execution, error="ExecutionAborted", cause="stopped by the test")
+        status = self.rig.sfn.describe_execution(executionArn=execution)["status"]
         self.require(status == "ABORTED", f"the execution was {status} before it could be stopped")
 
     # --- How it ends ------------------------------------------------------------------------------------------------
@@ -266,34 +248,33 @@ class Case:
 
     def _settle(self, upload: Upload, old_execution: str = "") -> None:
         def settled() -> bool:
-            record = self.bench.record(upload.image_id)
+            record = self.rig.record(upload.image_id)
             execution = record.get("ExecutionArn", {"S": ""})["S"]
             if not record or record["ProcessingStatus"]["S"] not in _ENDS or execution == old_execution:
                 return False
             upload.version = upload.version or record["SourceVersion"]["S"]
-            description = self.bench.states.describe_execution(executionArn=execution)
-            return bool(description["status"] != "RUNNING")
+            return not self.rig.is_running(execution)
 
         expected = upload.expected
         if expected.status in _ENDS:  # else nobody works on it
-            eventually(settled, SETTLE_SECONDS)
-        eventually(lambda: self._told(upload) == (expected.reviews, expected.failures), NOTICE_SECONDS)
+            wait_for(settled, SETTLE_SECONDS)
+        wait_for(lambda: self._told(upload) == (expected.reviews, expected.failures), NOTICE_SECONDS)
 
     def _told(self, upload: Upload) -> tuple[int, int]:
-        kinds = Counter(sent.kind for sent in self.bench.notices(upload.image_id))
+        kinds = Counter(sent.kind for sent in self.rig.sent(upload.image_id))
         return kinds["ImageUncertain"], kinds["ImageProcessingFailed"]
 
     def places(self, upload: Upload) -> list[str]:
         """Folders that hold the upload or a copy of it."""
         # Keys, not versions: a copy that is repeated writes another version of the same object.
-        keys = {key for folder in image_ids.FOLDERS for key, _ in self.bench.objects(f"{folder}/{upload.image_id}.")}
+        keys = {key for folder in image_ids.FOLDERS for key, _ in self.rig.objects(f"{folder}/{upload.image_id}.")}
         filed = sorted(key.partition("/")[0] for key in keys)
-        waiting = [version for _, version in self.bench.objects(upload.key)]
+        waiting = [version for _, version in self.rig.objects(upload.key)]
         waits = upload.version in waiting if upload.version else bool(waiting)
         return (["input"] if waits else []) + filed
 
     def _seen(self, upload: Upload) -> Expected:
-        record = self.bench.record(upload.image_id)
+        record = self.rig.record(upload.image_id)
         places = self.places(upload)
         reviews, failures = self._told(upload)
         error = record.get("Error", {}).get("M", {}).get("Error", {"S": ""})["S"]
@@ -305,14 +286,14 @@ class Case:
 
     def _check(self, upload: Upload) -> None:
         seen = self._seen(upload)
-        cause = self.bench.record(upload.image_id).get("Error", {}).get("M", {}).get("Cause", {"S": ""})["S"]
+        cause = self.rig.record(upload.image_id).get("Error", {}).get("M", {}).get("Cause", {"S": ""})["S"]
         why = text.message_of(cause)[:200]
         self.require(seen == upload.expected, f"expected {upload.expected}; got {seen} {why}")
 
     def _check_input(self) -> None:
         """Before anything is redriven, only what is not finished lies under input/."""
         known = {(u.key, u.version) for u in self.uploads if u.expected.status not in FINISHED}
-        left = {place for key in self.keys for place in self.bench.objects(key)} - known
+        left = {place for key in self.keys for place in self.rig.objects(key)} - known
         self.require(not left, f"left under input/: {sorted(left)}")
 
     def _make_again(self, again: Callable[[], object]) -> None:
@@ -325,7 +306,7 @@ class Case:
     def _redrive(self, upload: Upload) -> None:
         """Let `petdetect` start the image again, and see it finished: redrive what failed, release what is held."""
         for errand in (redrive.REDRIVE, redrive.RELEASE):
-            record = self.bench.record(upload.image_id)
+            record = self.rig.record(upload.image_id)
             if record.get("ProcessingStatus") != {"S": errand.takes.value}:
                 continue
             end = self._good_end(upload)
@@ -341,15 +322,15 @@ class Case:
         """How an image ends that is about to be started again: reviewers are told unless they were."""
         status, folder = FOLDERS[upload.picture]
         reviews, failures = self._told(upload)
-        told_before = "uncertain" in self.bench.record(upload.image_id).get("Notices", {}).get("SS", [])
+        told_before = "uncertain" in self.rig.record(upload.image_id).get("Notices", {}).get("SS", [])
         if status == "needs_review" and not told_before:
             reviews += 1
         return Expected(status, folder, reviews=reviews, failures=failures)
 
     def _is_started(self, upload: Upload, errand: Errand) -> bool:
-        with self.bench.operating:  # boto3 must not make the same client in two threads at once
-            plan = redrive.plan(self.bench.deployment, errand, upload.image_id)
-            (result,) = redrive.run(self.bench.deployment, [plan], None)
+        with self.rig.operating:  # boto3 must not make the same client in two threads at once
+            plan = redrive.plan(self.rig.operator, errand, upload.image_id)
+            (result,) = redrive.run(self.rig.operator, [plan], None)
         started = result.outcome is redrive.Outcome.STARTED
         self.require(started, f"{errand.verb}: {result.outcome}, {result.remark}")
         return started
@@ -362,11 +343,11 @@ class Case:
     def _wait_for_lease(self, upload: Upload) -> None:
         """Until the failed execution's lease on the analysis has ended: local retries are too short to wait for it."""
         data = self.data
-        for place, version in self.bench.objects(upload.key):
+        for place, version in self.rig.objects(upload.key):
             if version == upload.version:
-                answer = self.bench.s3.get_object(Bucket=self.bench.bucket, Key=place, VersionId=version)
+                answer = self.rig.s3.get_object(Bucket=self.rig.bucket, Key=place, VersionId=version)
                 data = answer["Body"].read()
         key = {"ContentHash": {"S": hashlib.sha256(data).hexdigest()}}
-        item = self.bench.dynamodb.get_item(TableName=self.bench.analyses, Key=key).get("Item", {})
+        item = self.rig.dynamodb.get_item(TableName=self.rig.analyses, Key=key).get("Item", {})
         if "LeaseEnds" in item:
             time.sleep(max(0.0, int(item["LeaseEnds"]["N"]) + 1.5 - time.time()))

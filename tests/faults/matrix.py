@@ -255,7 +255,7 @@ def failure_recorder() -> list[Cell]:
 
 def _an_hour_later(case: Case, upload: Upload) -> None:
     stories.age_claim(case, upload)
-    case.bench.reconcile()
+    case.rig.reconcile()
 
 
 def cells() -> list[Cell]:

@@ -4,19 +4,18 @@ while they are processed, executions stopped after each state, workers killed, a
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from pet_detector.rules import image_ids
+from tests.support.waiting import wait_for
 
-from .bench import Bench, eventually
 from .cells import Case, Cell, Expected, Phase, Upload, failed, picture
 
 REVIEW = Expected("needs_review", "others", reviews=1)
@@ -30,15 +29,15 @@ def _finished(case: Case, executions: list[str]) -> list[str]:
     """Wait for executions; their statuses."""
 
     def statuses() -> list[str]:
-        return [str(case.bench.states.describe_execution(executionArn=arn)["status"]) for arn in executions]
+        return [str(case.rig.sfn.describe_execution(executionArn=arn)["status"]) for arn in executions]
 
-    eventually(lambda: "RUNNING" not in statuses(), 120)
+    wait_for(lambda: "RUNNING" not in statuses(), 120)
     return statuses()
 
 
 def _final(case: Case, upload: Upload) -> None:
     case.require(
-        eventually(lambda: case.bench.status(upload.image_id) not in ("", "processing"), 120), "the image never ended"
+        wait_for(lambda: case.rig.status(upload.image_id) not in ("", "processing"), 120), "the image never ended"
     )
 
 
@@ -59,14 +58,14 @@ def newer_event_first(key: Callable[[Case], str]) -> Callable[[Case], None]:
     """Version 2's event arrives before version 1's."""
 
     def act(case: Case) -> None:
-        with case.bench.events_lost():
+        with case.rig.deaf_to_uploads():
             first = case.put(key(case))
             second = case.put(key(case), picture("cat", uuid.uuid4().hex))
         _finished(case, case.start(second))
         case.require(_finished(case, case.start(first)) == ["SUCCEEDED"], "the older event failed")
         if first.image_id == second.image_id:  # the key names one image: the other version is another one
             first.image_id = image_ids.hashed_image_id(first.key, first.version)
-            case.bench.reconcile()
+            case.rig.reconcile()
 
     return act
 
@@ -78,33 +77,33 @@ def overwritten(case: Case) -> None:
     second = case.put(data=picture("cat", uuid.uuid4().hex))
     second.image_id = image_ids.hashed_image_id(second.key, second.version)
     _final(case, first)
-    version = case.bench.record(first.image_id)["SourceVersion"]["S"]
+    version = case.rig.record(first.image_id)["SourceVersion"]["S"]
     case.require(version == first.version, "the record is about the other version")
-    case.require(not case.bench.status(second.image_id), "the second version was taken up too early")
-    case.bench.reconcile()
+    case.require(not case.rig.status(second.image_id), "the second version was taken up too early")
+    case.rig.reconcile()
 
 
 def overwritten_in_place(case: Case) -> None:
     """Versioning is suspended, so nothing but the copy's condition tells the new bytes from those analysed."""
-    with case.bench.versioning_suspended():
+    with case.rig.versioning_suspended():
         rule = case.inject("s3", "CopyObject", HELD)
         upload = case.put()
         case.wait_for_fault(rule)
         upload.picture = "uncertain"
         data = picture(upload.picture, uuid.uuid4().hex)
-        case.bench.s3.put_object(Bucket=case.bench.bucket, Key=upload.key, Body=data)
+        case.rig.s3.put_object(Bucket=case.rig.bucket, Key=upload.key, Body=data)
         _final(case, upload)
 
 
 def overwritten_before_redrive(case: Case) -> None:
     """The claim fails for good, the key is written again, and the redrive must still mean the first version."""
     key = f"input/holiday {case.image_id}.jpg"
-    with case.bench.events_lost():
+    with case.rig.deaf_to_uploads():
         first = case.put(key)
         second = case.put(key, picture("cat", uuid.uuid4().hex))
     _finished(case, case.start(first))
     second.expected = Expected()
-    case.bench.reconcile()
+    case.rig.reconcile()
 
 
 # --- A new bucket, whose versioning is not yet effective --------------------------------------------------------------
@@ -112,12 +111,11 @@ def overwritten_before_redrive(case: Case) -> None:
 
 def event_without_version(case: Case) -> None:
     """The object has version null, and its event names none. The Reconciler knows it by the same ImageID."""
-    with case.bench.versioning_suspended(), case.bench.events_lost():
+    with case.rig.versioning_suspended(), case.rig.deaf_to_uploads():
         upload = case.put(f"input/holiday {case.image_id}.jpg")
     document = {"source": "aws.s3", "detail": {"object": {"key": upload.key}}}
-    started = case.bench.states.start_execution(stateMachineArn=case.bench.workflow, input=json.dumps(document))
-    _finished(case, [str(started["executionArn"])])
-    case.bench.reconcile()
+    _finished(case, [case.rig.start_execution(document)])
+    case.rig.reconcile()
 
 
 def not_yet_visible(operation: str) -> Callable[[Case], None]:
@@ -145,9 +143,9 @@ def _twice(case: Case, *, at_once: bool) -> None:
     second = case.put(f"input/{other}.jpg")
     _final(case, first)
     _final(case, second)
-    made = case.bench.rekognition.fired(calls)
+    made = case.rig.rekognition.fired(calls)
     case.require(made == 1, f"Rekognition was asked {made} times")
-    reused = [case.bench.record(u.image_id).get("AnalysisReused", {}).get("BOOL") for u in (first, second)]
+    reused = [case.rig.record(u.image_id).get("AnalysisReused", {}).get("BOOL") for u in (first, second)]
     case.require(sorted(map(str, reused)) == ["False", "True"], f"AnalysisReused is {reused}")
 
 
@@ -162,7 +160,7 @@ def deleted(operation: str, *, marker: bool) -> Callable[[Case], None]:
         upload = case.put()
         case.wait_for_fault(rule)
         version = {} if marker else {"VersionId": upload.version}
-        case.bench.s3.delete_object(Bucket=case.bench.bucket, Key=upload.key, **version)
+        case.rig.s3.delete_object(Bucket=case.rig.bucket, Key=upload.key, **version)
 
     return act
 
@@ -202,14 +200,14 @@ def stopped_after(state: str, *, broken: bool = False) -> Callable[[Case], None]
 
     def is_done(case: Case) -> bool:
         if state in ("Notify Reviewers", "Record Failure"):
-            return bool(case.bench.notices(case.image_id))
-        return case.bench.status(case.image_id) in ("completed", "held")
+            return bool(case.rig.sent(case.image_id))
+        return case.rig.status(case.image_id) in ("completed", "held")
 
     def act(case: Case) -> None:
         if broken:
             case.inject("s3", "GetObject", DENIED)
         (execution,) = case.start(case.put_before)
-        case.require(eventually(lambda: is_done(case), 60, 0.02), f"{state} was never done")
+        case.require(wait_for(lambda: is_done(case), 60, 0.02), f"{state} was never done")
         case.stop(execution)
 
     return act
@@ -235,31 +233,22 @@ def _throttle_of(state: str) -> str:
 # --- Killed ----------------------------------------------------------------------------------------------------------
 
 
-def worker_killed(output: str, service: str, operation: str) -> Callable[[Case], None]:
+def worker_killed(function: str, service: str, operation: str) -> Callable[[Case], None]:
     """The process that runs the function dies in the middle of a call."""
 
     def act(case: Case) -> None:
         rule = case.inject(service, operation, HANGS)
         case.put()
         case.wait_for_fault(rule)
-        for worker in case.bench.workers(case.bench.outputs[output]):
+        for worker in case.rig.workers(function):
             os.kill(worker, signal.SIGKILL)
 
     return act
 
 
-@contextmanager
-def _failures_unheard(bench: Bench) -> Iterator[None]:
-    """No execution that fails is reported meanwhile."""
-    functions = [f for page in bench.lambda_.get_paginator("list_functions").paginate() for f in page["Functions"]]
-    rules = [r for f in functions if "FailureRecorder" in f["FunctionName"] for r in bench.rules_of(f["FunctionArn"])]
-    for rule in rules:
-        bench.events.disable_rule(Name=rule)
-    try:
-        yield
-    finally:
-        for rule in rules:
-            bench.events.enable_rule(Name=rule)
+def _failures_unheard(case: Case) -> AbstractContextManager[None]:
+    """No execution that fails is reported inside the block."""
+    return case.rig.rules_disabled(case.rig.function_arn("FailureRecorderFunction"))
 
 
 def _die_in(case: Case, service: str, operation: str) -> Upload:
@@ -274,62 +263,57 @@ def _die_in(case: Case, service: str, operation: str) -> Upload:
 def age_claim(case: Case, upload: Upload) -> None:
     """Let the claim be as old as the workflow can run."""
     then = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    case.bench.dynamodb.update_item(
-        TableName=case.bench.table,
-        Key={"ImageID": {"S": upload.image_id}},
-        UpdateExpression="SET ClaimedAt = :then",
-        ExpressionAttributeValues={":then": {"S": then}},
-    )
+    case.rig.change_record(upload.image_id, ClaimedAt=then)
 
 
 def everything_stops(operation: str) -> Callable[[Case], None]:
     """All that a lost engine takes along: the execution, the event of its end, and the image's own event."""
 
     def act(case: Case) -> None:
-        with _failures_unheard(case.bench):
+        with _failures_unheard(case):
             upload = _die_in(case, "s3", operation)
-        case.bench.reconcile()
-        case.require(case.bench.status(upload.image_id) == "processing", "a claim that is still valid was taken over")
-        eventually(lambda: False, 4.0)  # the call that was held comes through
+        case.rig.reconcile()
+        case.require(case.rig.status(upload.image_id) == "processing", "a claim that is still valid was taken over")
+        wait_for(lambda: False, 4.0)  # the call that was held comes through
         age_claim(case, upload)
-        case.bench.reconcile()
+        case.rig.reconcile()
 
     return act
 
 
 def nothing_left(case: Case) -> None:
-    with _failures_unheard(case.bench):
+    with _failures_unheard(case):
         upload = _die_in(case, "s3", "GetObject")
-    case.bench.s3.delete_object(Bucket=case.bench.bucket, Key=upload.key, VersionId=upload.version)
+    case.rig.s3.delete_object(Bucket=case.rig.bucket, Key=upload.key, VersionId=upload.version)
     age_claim(case, upload)
-    case.bench.reconcile()
+    case.rig.reconcile()
 
 
 def taken_over_by_another_version(case: Case) -> None:
     """The dead claim is about version 1 of the key; version 2's event comes before the Reconciler."""
-    with _failures_unheard(case.bench):
+    with _failures_unheard(case):
         first = _die_in(case, "s3", "GetObject")
-    with case.bench.events_lost():
+    with case.rig.deaf_to_uploads():
         second = case.put(data=picture("cat", uuid.uuid4().hex))
     second.image_id = image_ids.hashed_image_id(second.key, second.version)
     age_claim(case, first)
     case.require(_finished(case, case.start(second)) == ["SUCCEEDED"], "the other version's execution failed")
-    case.require(case.bench.status(first.image_id) == "processing", "the other version took the claim over")
-    case.bench.reconcile()
+    case.require(case.rig.status(first.image_id) == "processing", "the other version took the claim over")
+    case.rig.reconcile()
 
 
 def failure_unheard(case: Case) -> None:
-    with _failures_unheard(case.bench):
+    with _failures_unheard(case):
         case.inject("s3", "GetObject", DENIED)
         case.start(case.put_before)
         _final(case, case.put_before)
 
 
 def event_lost_then_late(case: Case) -> None:
-    with case.bench.events_lost():
+    with case.rig.deaf_to_uploads():
         upload = case.put()
-    case.bench.reconcile()
-    case.bench.reconcile()
+    case.rig.reconcile()
+    case.rig.reconcile()
     _finished(case, case.start(upload))
 
 
@@ -466,19 +450,19 @@ def stories() -> list[Cell]:
         Cell(
             "kill",
             "ImageProcessor while it reads",
-            worker_killed("ImageProcessorFunctionName", "s3", "GetObject"),
+            worker_killed("ImageProcessorFunction", "s3", "GetObject"),
             Expected(),
         ),
         Cell(
             "kill",
             "FileManager while it copies",
-            worker_killed("FileManagerFunctionName", "s3", "CopyObject"),
+            worker_killed("FileManagerFunction", "s3", "CopyObject"),
             Expected(),
         ),
         Cell(
             "kill",
             "NotificationService while it publishes",
-            worker_killed("NotificationServiceFunctionName", "sns", "Publish"),
+            worker_killed("NotificationServiceFunction", "sns", "Publish"),
             replace(REVIEW, reviews=0),
             "uncertain",
         ),

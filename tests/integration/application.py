@@ -17,7 +17,6 @@ from typing import Any
 
 import requests
 
-from local.api_client import ApiClient
 from local.deploy import stack_resources
 from local.engine import Engine
 from tests.support.deployment import Deployment
@@ -56,7 +55,6 @@ class Application(Deployment):
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
         self.url = self.outputs["ApiUrl"]
-        self.client = ApiClient(self.url, self.api_key)  # the demonstration's own: waits when it is throttled
         self._peaks: dict[Path, Peak] = {}
 
     # --- HTTP ---------------------------------------------------------------------------------------------------------
@@ -100,10 +98,6 @@ class Application(Deployment):
 
     # --- Images and executions ----------------------------------------------------------------------------------------
 
-    def upload(self, picture: Path) -> str:
-        """Send a photo through a form, and return its id."""
-        return self.client.upload(picture.name, "image/jpeg", picture.read_bytes())
-
     def finished(self, image_id: str) -> dict[str, Any]:
         """Wait until the image has its final status and all is done, and return what the API says then."""
         self.settled(image_id)  # asked of DynamoDB: a usage plan throttles who asks the API so often
@@ -130,11 +124,6 @@ class Application(Deployment):
     def executions(self, image_id: str) -> list[str]:
         """ARNs of all executions that were started for an API-made key with this id."""
         return [arn for arn in self.execution_arns() if image_id in json.dumps(self.input_of(arn))]
-
-    def input_of(self, execution: str) -> dict[str, Any]:
-        """What an execution was started with."""
-        document: dict[str, Any] = json.loads(self.sfn.describe_execution(executionArn=execution)["input"])
-        return document
 
     @cached_property
     def _every_upload_is_overdue(self) -> bool:

@@ -16,6 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from local.api_client import ApiClient
 from local.deploy import deploy, stack_outputs, stack_resources
 from local.engine import REPOSITORY, Engine
 
@@ -82,6 +83,8 @@ class Deployment:
         self.sqs, self.ssm = engine.client("sqs"), engine.client("ssm")
         gateway = engine.client("apigateway")
         self.api_key: str = gateway.get_api_key(apiKey=self.outputs["ApiKeyId"], includeValue=True)["value"]
+        # The demonstration's own: waits when it is throttled.
+        self.client = ApiClient(self.outputs["ApiUrl"], self.api_key)
         self._notices: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
@@ -123,6 +126,10 @@ class Deployment:
 
     # --- Objects ------------------------------------------------------------------------------------------------------
 
+    def upload(self, picture: Path) -> str:
+        """Send a photo through a form, and return its id."""
+        return self.client.upload(picture.name, "image/jpeg", picture.read_bytes())
+
     def put_object(self, key: str, content: bytes) -> str:
         """Put an object straight into the bucket, and return its version."""
         return str(self.s3.put_object(Bucket=self.bucket, Key=key, Body=content).get("VersionId", "null"))
@@ -147,6 +154,11 @@ class Deployment:
             stateMachineArn=machine, name=name or uuid.uuid4().hex, input=json.dumps(document)
         )
         return str(execution["executionArn"])
+
+    def input_of(self, execution: str) -> dict[str, Any]:
+        """What an execution was started with."""
+        document: dict[str, Any] = json.loads(self.sfn.describe_execution(executionArn=execution)["input"])
+        return document
 
     def execution_arns(self) -> list[str]:
         """Every execution of the workflow."""
@@ -187,6 +199,11 @@ class Deployment:
     def functions(self) -> dict[str, str]:
         """Name of each function by its logical id."""
         return stack_resources(self.engine, "AWS::Lambda::Function")
+
+    def function_arn(self, function: str) -> str:
+        """The ARN of a function."""
+        described = self.functions_client.get_function_configuration(FunctionName=self.functions[function])
+        return str(described["FunctionArn"])
 
     def configure(self, function: str, **variables: str) -> dict[str, str]:
         """Give a function these environment variables, and return what it had.

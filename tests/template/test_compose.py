@@ -14,9 +14,8 @@ import pytest
 import yaml
 
 from tests.support.local_aws import local_aws_python
+from tests.support.templates import REPOSITORY
 from tests.workflow.mocks import TEST_CASES, mock_configuration
-
-from .shipped import REPOSITORY
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
 # The modules that services run: `command: [python, -m, local.rekognition, ...]`.

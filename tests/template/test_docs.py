@@ -7,8 +7,9 @@ import re
 import pytest
 
 from docs import parameters
+from tests.support.templates import REPOSITORY
 
-from .shipped import EVENTS, REPOSITORY, resources
+from .shipped import EVENTS, resources
 
 README = (REPOSITORY / "README.md").read_text()
 MAKE_TARGETS = re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)

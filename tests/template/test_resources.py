@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pet_detector.rules import image_ids
+from tests.support.templates import REPOSITORY
 
-from .shipped import REPOSITORY, TWO_WEEKS, references, resources, source, translated
+from .shipped import TWO_WEEKS, references, resources, source, translated
 
 CONFIG = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
 STAGES = source()["Parameters"]["Stage"]["AllowedValues"]
@@ -190,6 +191,15 @@ def test_data_outlives_the_stack_unless_it_can_be_had_again() -> None:
         elif resource["Type"] in STATEFUL:
             assert resource["DeletionPolicy"] == "RetainExceptOnCreate", name
             assert resource["UpdateReplacePolicy"] == "Retain", name
+
+
+def test_a_bucket_that_outlives_the_stack_keeps_its_policy() -> None:
+    """Else the pictures could be read without TLS as soon as the stack is gone."""
+    found = translated()["Resources"]
+    for name, policy in resources("AWS::S3::BucketPolicy").items():
+        (bucket,) = references(policy["Bucket"])
+        for key in ("DeletionPolicy", "UpdateReplacePolicy"):
+            assert found[name].get(key) == found[bucket][key], name
 
 
 def test_no_arn_is_bound_to_one_partition_of_aws() -> None:

@@ -17,8 +17,7 @@ from moto import mock_aws
 from pet_detector.aws import clients, health, policy_parameter
 from pet_detector.aws.clients import client
 from pet_detector.runtime.observability import logger
-
-from . import cloud
+from tests.support import moto_world as cloud
 
 # One session for all tests: it reads botocore's service descriptions once.
 _SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)

@@ -12,10 +12,8 @@ from botocore.exceptions import ClientError, ReadTimeoutError
 from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules.models import Status
-from tests.support.pictures import jpeg
-
-from .api_events import API_KEY, request, upload
-from .cloud import (
+from tests.support.api_events import API_KEY, request, upload
+from tests.support.moto_world import (
     BUCKET,
     CORRELATION,
     EXECUTION,
@@ -27,6 +25,7 @@ from .cloud import (
     breakdown,
     refusal,
 )
+from tests.support.pictures import jpeg
 
 # Calls the handler with an event, whatever it answers or raises.
 Run = Callable[[Any], object]

@@ -21,8 +21,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.models import Label, Recognition
-
-from .cloud import ANALYSES, Cloud, breakdown, refusal
+from tests.support.moto_world import ANALYSES, Cloud, breakdown, refusal
 
 HASH = "a" * 64
 SEEN = Recognition((Label("Cat", 98.765432), Label("Pet", 71.0)), "3.0")
@@ -120,12 +119,6 @@ def test_a_lease_never_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     clock[0] = 1_000_000.0 + LEASE_SECONDS  # a tenth of a second is missing
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "second")
-
-
-def test_a_lease_is_longer_than_its_owner_may_run() -> None:
-    from .cloud import template
-
-    assert template()["Resources"]["ImageProcessorFunction"]["Properties"]["Timeout"] < LEASE_SECONDS
 
 
 def test_an_answer_that_was_lost_makes_no_owner_wait(aws: Cloud) -> None:

@@ -11,7 +11,8 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
 
-from .cloud import Cloud, handlers, template
+from tests.support.moto_world import Cloud, handlers, template
+
 from .stories import STORIES
 
 

@@ -34,8 +34,17 @@ from pet_detector.rules import image_ids, models
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, RequestError, ServiceError, ThrottledError
 from pet_detector.rules.image_ids import shard_of
 from pet_detector.rules.models import REVIEW_FACT, Animal, Status
-
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, create_table, refusal
+from tests.support.moto_world import (
+    CORRELATION,
+    EXECUTION,
+    IMAGE_ID,
+    KEY,
+    TABLE,
+    Cloud,
+    breakdown,
+    create_table,
+    refusal,
+)
 
 LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 DAY = "2026-11-21T09:30:00.000Z"

@@ -19,8 +19,7 @@ from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, ThrottledError
 from pet_detector.rules.execution_input import Subject, subject_of
 from pet_detector.rules.models import REVIEW_FACT
-
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -191,8 +190,7 @@ def records_refused() -> Iterator[None]:
 
     def refuse(params: dict[str, Any], **_: Any) -> None:
         if "ProcessingStatus = :failed" in str(params):
-            code: Any = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
-            raise ClientError(code, "UpdateItem")
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "UpdateItem")
 
     dynamodb = client("dynamodb")
     dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", refuse)

@@ -9,8 +9,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from file_manager.app import lambda_handler
 from pet_detector.rules.errors import ImageNotFoundError
-
-from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
+from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
 
 
 def event(aws: Cloud, key: str = KEY, folder: str = "cats", extension: str = "jpg") -> Any:

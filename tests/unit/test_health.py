@@ -11,8 +11,7 @@ from botocore.exceptions import ConnectTimeoutError
 from pet_detector.aws import health
 from pet_detector.aws.clients import client
 from pet_detector.aws.health import check
-
-from .cloud import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
+from tests.support.moto_world import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
 
 ALL = {"storage": True, "records": True, "workflow": True, "policy": True}
 

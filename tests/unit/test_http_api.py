@@ -21,9 +21,8 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.runtime import http_api
-
-from .api_events import API_KEY_ID, body_of, refused, request
-from .cloud import ORIGIN
+from tests.support.api_events import API_KEY_ID, body_of, refused, request
+from tests.support.moto_world import ORIGIN
 
 
 def answer_to(error: Exception, context: LambdaContext) -> dict[str, Any]:

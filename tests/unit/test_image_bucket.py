@@ -27,8 +27,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.image_format import MAX_BYTES
-
-from .cloud import BUCKET, CORRELATION, IMAGE_ID, KEY, Cloud, breakdown, refusal
+from tests.support.moto_world import BUCKET, CORRELATION, IMAGE_ID, KEY, Cloud, breakdown, refusal
 
 FILED = f"cats/{IMAGE_ID}.jpg"
 TIMEOUT = ReadTimeoutError(endpoint_url="https://s3")

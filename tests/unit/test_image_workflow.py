@@ -10,8 +10,7 @@ from botocore.exceptions import ReadTimeoutError
 from pet_detector.aws import image_workflow
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-
-from .cloud import IMAGE_ID, KEY, WORKFLOW, Cloud, breakdown, refusal
+from tests.support.moto_world import IMAGE_ID, KEY, WORKFLOW, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("workflow")
 

@@ -22,9 +22,8 @@ from pet_detector.aws.clients import client
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.models import Animal, Status
-
-from .api_events import body_of, refused, request
-from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
+from tests.support.api_events import body_of, refused, request
+from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
 
 # A token that is right but for its length: spaces are nothing in JSON.
 PADDED_TOKEN = base64.urlsafe_b64encode(

@@ -13,9 +13,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from pet_detector.aws.clients import client
 from pet_detector.rules.models import Measurement
 from pet_detector.runtime.observability import METRICS_NAMESPACE, count, logger, publish
+from tests.support.api_events import request, upload
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, handlers, refusal
 
-from .api_events import request, upload
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, handlers, refusal
 from .stories import SECRETS, STORIES
 
 

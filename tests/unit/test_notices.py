@@ -24,8 +24,7 @@ from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, Servi
 from pet_detector.rules.models import REVIEW_FACT, Scores
 from pet_detector.rules.notices import Notice
 from pet_detector.rules.text import message_of, printable
-
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
 
 
 def uncertain(*, file_name: str = "tom.jpg", scores: Scores = Scores(60.0, 10.0)) -> Notice:  # noqa: B008  # immutable

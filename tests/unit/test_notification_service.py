@@ -12,8 +12,7 @@ from notification_service.app import lambda_handler
 from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, TABLE, Cloud, breakdown, refusal
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, TABLE, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 

@@ -12,8 +12,7 @@ from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 from pet_detector.rules.notices import Notice
 from pet_detector.use_cases import notifier
-
-from .cloud import IMAGE_ID, TABLE, TOPIC, Cloud, breakdown, refusal
+from tests.support.moto_world import IMAGE_ID, TABLE, TOPIC, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 

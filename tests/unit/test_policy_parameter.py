@@ -17,8 +17,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.policy import Policy
-
-from .cloud import POLICY_PARAMETER, Cloud, refusal
+from tests.support.moto_world import POLICY_PARAMETER, Cloud, refusal
 
 pytestmark = pytest.mark.usefixtures("policy")
 

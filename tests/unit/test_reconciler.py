@@ -20,8 +20,18 @@ from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
 from pet_detector.use_cases.reconciler import Action, Finding, Report, Resources, reconcile
 from reconciler.app import lambda_handler
-
-from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, TOPIC, WORKFLOW, Cloud, refusal
+from tests.support.moto_world import (
+    BUCKET,
+    CORRELATION,
+    EXECUTION,
+    IMAGE_ID,
+    KEY,
+    TABLE,
+    TOPIC,
+    WORKFLOW,
+    Cloud,
+    refusal,
+)
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 

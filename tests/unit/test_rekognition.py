@@ -22,8 +22,7 @@ from pet_detector.rules.errors import (
 )
 from pet_detector.rules.models import Label, ReasonCode, Rejection
 from pet_detector.rules.policy import Policy, decide
-
-from .cloud import BUCKET, KEY
+from tests.support.moto_world import BUCKET, KEY
 
 QUESTION = {
     "Image": {"S3Object": {"Bucket": BUCKET, "Name": KEY, "Version": "v1"}},

@@ -11,9 +11,8 @@ import pytest
 
 from pet_detector.rules.errors import SettingMissingError
 from pet_detector.runtime import settings
+from tests.support.moto_world import handlers
 from tests.support.paths import REPOSITORY
-
-from .cloud import handlers
 
 FUNCTIONS = REPOSITORY / "functions"
 

@@ -17,10 +17,9 @@ from hypothesis import strategies as st
 from pet_detector.aws import detection_logs, listing
 from pet_detector.aws.clients import client
 from pet_detector.rules.image_format import MAX_BYTES
+from tests.support.api_events import API_KEY, API_KEY_ID, body_of, refused, request, upload
+from tests.support.moto_world import BUCKET, ORIGIN, TABLE, Cloud, breakdown, refusal, template
 from upload_api.app import EXTENSIONS, FILE_NAME_LENGTH, MAX_INLINE_BYTES, clean_name, lambda_handler
-
-from .api_events import API_KEY, API_KEY_ID, body_of, refused, request, upload
-from .cloud import BUCKET, ORIGIN, TABLE, Cloud, breakdown, refusal, template
 
 GOOD = {"fileName": "tom.jpg", "contentType": "image/jpeg"}
 

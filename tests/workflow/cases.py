@@ -145,10 +145,10 @@ def _dynamodb_task(
     """What can happen to a task that calls DynamoDB."""
     for_good = [dynamodb("AmazonDynamoDBException")] * 6
     return {
-        f"{name}Throttled": _case(path, **given, **{task: [*_DYNAMODB_THROTTLES, good]}),
-        f"{name}Broken": _case(path, **given, **{task: [*_DYNAMODB_FAULTS, good]}),
-        f"{name}RetriesExhausted": _case(failing, _THROTTLE, **given, **{task: for_good}),
-        f"{name}UnknownError": _case(failing, "DynamoDB.ResourceNotFoundException", **given, **{task: _NO_TABLE}),
+        f"{name}Throttled": _case(path, **{**given, task: [*_DYNAMODB_THROTTLES, good]}),
+        f"{name}Broken": _case(path, **{**given, task: [*_DYNAMODB_FAULTS, good]}),
+        f"{name}RetriesExhausted": _case(failing, _THROTTLE, **{**given, task: for_good}),
+        f"{name}UnknownError": _case(failing, "DynamoDB.ResourceNotFoundException", **{**given, task: _NO_TABLE}),
     }
 
 
@@ -157,17 +157,16 @@ def _lambda_task(
 ) -> dict[str, Case]:
     """What can happen to a task that calls a function. `error` is what the execution fails with anyway."""
     throttles = 9 if task == "analyze" else 5
-    given.pop(task, None)
     return {
-        f"{name}Throttled": _case(path, error, **given, **{task: [*_THROTTLES, good]}),
-        f"{name}ServerError": _case(path, error, **given, **{task: [*_SERVER_FAULTS, good]}),
-        f"{name}CallFails": _case(path, error, **given, **{task: [*_CALL_FAULTS, good]}),
-        f"{name}TimesOut": _case(path, error, **given, **{task: [*_LATE, good]}),
+        f"{name}Throttled": _case(path, error, **{**given, task: [*_THROTTLES, good]}),
+        f"{name}ServerError": _case(path, error, **{**given, task: [*_SERVER_FAULTS, good]}),
+        f"{name}CallFails": _case(path, error, **{**given, task: [*_CALL_FAULTS, good]}),
+        f"{name}TimesOut": _case(path, error, **{**given, task: [*_LATE, good]}),
         f"{name}ThrottlesExhausted": _case(
-            failing, error or "ThrottledError", **given, **{task: [_THROTTLED] * (throttles + 1)}
+            failing, error or "ThrottledError", **{**given, task: [_THROTTLED] * (throttles + 1)}
         ),
-        f"{name}RetriesExhausted": _case(failing, error or "ServiceError", **given, **{task: [_BROKEN] * 5}),
-        f"{name}UnknownError": _case(failing, error or "KeyError", **given, **{task: _BUG}),
+        f"{name}RetriesExhausted": _case(failing, error or "ServiceError", **{**given, task: [_BROKEN] * 5}),
+        f"{name}UnknownError": _case(failing, error or "KeyError", **{**given, task: _BUG}),
     }
 
 

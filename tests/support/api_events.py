@@ -6,7 +6,7 @@ import base64
 import json
 from typing import Any
 
-from .cloud import CORRELATION, ORIGIN
+from tests.support.moto_world import CORRELATION, ORIGIN
 
 API_KEY = "the-value-of-the-api-key"
 API_KEY_ID = "key-id"
