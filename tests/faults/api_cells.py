@@ -7,6 +7,8 @@ from typing import Any
 
 import requests
 
+from upload_api.app import image_id_for
+
 from .cells import Case, Cell, Expected, Phase, failed
 
 # Calls that name no image, or that need the events of all images lost: nothing else may run beside them.
@@ -31,8 +33,6 @@ def _api_row(
 
     def cell(fault: str, rule: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
-            from upload_api.app import image_id_for  # late: the module reads its environment
-
             case.image_id = image_id_for(case.cell.name, case.rig.outputs["ApiKeyId"])
             case.key = f"input/{case.image_id}.jpg"
             case.name_again()
