@@ -381,7 +381,7 @@ _LOAD = cost.Load()
 for _option in (
     click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: look back."),
     click.option("--actual", is_flag=True, help="What really ran, by the metrics of a deployment."),
-    click.option("--markdown", is_flag=True, help="Print the table of README.md."),
+    click.option("--markdown", is_flag=True, help="Print the table of docs/cost.md."),
     click.option(
         "--type",
         "kind",
