@@ -16,8 +16,8 @@ import boto3
 from ops import cost, shipped
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.fixed_cost import METRICS, METRICS_BY_DIMENSION
-from pet_detector.observability import METRICS_NAMESPACE
-from pet_detector.prices import prices
+from pet_detector.rules.prices import prices
+from pet_detector.runtime.observability import METRICS_NAMESPACE
 
 _HOUR = 3600  # the finest that CloudWatch keeps for over two months
 _DIMENSION = {"ImageClassified": "Animal", "ImageRejected": "ReasonCode"}

@@ -21,9 +21,11 @@ from ops import actual_cost, cost, cost_output, dismissal, fixed_cost, output, r
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.redrive import REDRIVE, RELEASE, Errand, Outcome, Plan
-from pet_detector import image_format, reconciler
-from pet_detector.catalogue import Record
-from pet_detector.observability import logger
+from pet_detector.rules import image_format
+from pet_detector.rules.image_ids import IMAGE_ID
+from pet_detector.rules.models import Record
+from pet_detector.runtime.observability import logger
+from pet_detector.use_cases import reconciler
 
 ATTENTION = 3
 
@@ -37,7 +39,7 @@ class ImageId(click.ParamType):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The ID, or a usage error."""
-        if not re.fullmatch(r"[0-9a-f]{32}", value):
+        if not IMAGE_ID.fullmatch(value):
             self.fail(f"{value!r} is no image ID: it has 32 digits, 0 to 9 and a to f.", param, ctx)
         return value
 
@@ -337,7 +339,7 @@ def cost_of_images(
 ) -> None:
     """Show what an image and a month cost, line by line.
 
-    The estimate comes from the workflow, the template, samconfig.toml and functions/pet_detector/prices.json, and
+    The estimate comes from the workflow, the template, samconfig.toml and functions/pet_detector/rules/prices.json, and
     needs no deployment; it is about prod unless another environment on AWS is named. --actual asks the metrics of a
     deployment what really ran.
     """

@@ -12,8 +12,8 @@ from enum import StrEnum
 
 from ops import shipped
 from ops.shipped import CERTAIN, UNCERTAIN
-from pet_detector import analyses
-from pet_detector.prices import prices
+from pet_detector.aws import analyses
+from pet_detector.rules.prices import prices
 
 # Billed milliseconds of a warm call: what the call waits for (S3, Rekognition, DynamoDB), not what it computes. They
 # count because a waiting function is paid for. ImageProcessor waits for Rekognition, half a second and more.

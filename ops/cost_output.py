@@ -10,7 +10,7 @@ from ops.actual_cost import Actual
 from ops.cost import Line, Load
 from ops.fixed_cost import Fixed
 from ops.output import print_table, say
-from pet_detector.prices import prices_document
+from pet_detector.rules.prices import prices_document
 
 Monthly = Mapping[str, Sequence[Fixed]]
 

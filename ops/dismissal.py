@@ -7,9 +7,8 @@ from datetime import UTC, datetime, timedelta
 from ops import records
 from ops.environment import Deployment
 from ops.errors import OperatorError
-from pet_detector import catalogue
-from pet_detector.catalogue import Record
-from pet_detector.models import Status
+from pet_detector.aws import detection_logs
+from pet_detector.rules.models import Record, Status
 
 
 def dismissible(deployment: Deployment, image_id: str) -> Record:
@@ -18,7 +17,7 @@ def dismissible(deployment: Deployment, image_id: str) -> Record:
     status = record.get("ProcessingStatus", "unrecorded")
     if status != Status.FAILED:
         raise OperatorError(f"It is {status}, and only failed images are dismissed.")
-    if catalogue.is_dismissed(record):
+    if detection_logs.is_dismissed(record):
         raise OperatorError("It is dismissed already.")
     if place := records.place_of(deployment, record):
         raise OperatorError(
@@ -34,6 +33,6 @@ def dismiss(deployment: Deployment, record: Record) -> datetime:
     expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
     image_id, execution = record["ImageID"], str(record.get("ExecutionArn", ""))
     seconds = int(expires.timestamp())
-    if not catalogue.dismiss(deployment.table, image_id, execution_arn=execution, expires_at=seconds):
+    if not detection_logs.dismiss(deployment.table, image_id, execution_arn=execution, expires_at=seconds):
         raise OperatorError(f"It was started again in the meantime: look at petdetect explain {image_id}.")
     return expires

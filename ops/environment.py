@@ -14,8 +14,8 @@ from botocore.exceptions import ClientError
 from local.engine import CREDENTIALS, HOST, REGION, Engine, engine_from_environment
 from ops import shipped
 from ops.errors import OperatorError
-from pet_detector.aws_errors import code_of
-from pet_detector.reconciler import Application
+from pet_detector.aws.errors import code_of
+from pet_detector.use_cases.reconciler import Application
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef

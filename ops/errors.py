@@ -16,8 +16,8 @@ from botocore.exceptions import (
 )
 
 from local.engine import UserError
-from pet_detector.aws_errors import DENIALS, THROTTLES, code_of
-from pet_detector.errors import PetDetectorError
+from pet_detector.aws.errors import DENIALS, THROTTLES, code_of
+from pet_detector.rules.errors import PetDetectorError
 
 # What `sentence` can put into words.
 KNOWN = (ClientError, BotoCoreError, PetDetectorError, UserError)

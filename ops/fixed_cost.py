@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ops import shipped
-from pet_detector.models import Animal, ReasonCode
-from pet_detector.prices import prices
+from pet_detector.rules.models import Animal, ReasonCode
+from pet_detector.rules.prices import prices
 
 OBSERVABILITY = shipped.REPOSITORY / "stacks" / "observability.yaml"
 

@@ -22,10 +22,10 @@ from ops.records import FailedImage
 from ops.redrive import Outcome, Plan, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
-from pet_detector import catalogue
-from pet_detector.models import Status
-from pet_detector.notices import message_of, printable
-from pet_detector.reconciler import Action, Report
+from pet_detector.aws import detection_logs
+from pet_detector.rules.models import Status
+from pet_detector.rules.text import message_of, printable
+from pet_detector.use_cases.reconciler import Action, Report
 
 _WIDTH_OF_A_PIPE = 160
 
@@ -147,7 +147,7 @@ def _place(key: str, version_id: str, replaced: str) -> str:
 def _verdict(story: Story) -> str:
     record = story.record
     if "Error" in record:
-        dismissed = ", dismissed" if catalogue.is_dismissed(record) else ""
+        dismissed = ", dismissed" if detection_logs.is_dismissed(record) else ""
         return f" ({printable(str(record['Error'].get('Error')))}{dismissed})"
     if "ReasonCode" in record:
         return f" ({record['ReasonCode']}: {printable(str(record.get('Reason')))})"
@@ -192,7 +192,7 @@ def story_document(story: Story) -> dict[str, Any]:
         "record": story.record,
         "executions": story.runs,
         "object": _object_document(story),
-        "dismissed": catalogue.is_dismissed(story.record),
+        "dismissed": detection_logs.is_dismissed(story.record),
         "told": story.told,
         "advice": story.advice,
         "commands": story.commands,

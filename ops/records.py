@@ -10,13 +10,13 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import boto3
-from boto3.dynamodb.types import TypeDeserializer
 
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import OperatorError
-from pet_detector import catalogue, images
-from pet_detector.catalogue import Query, Record
-from pet_detector.models import Status
+from pet_detector.aws import detection_logs, image_bucket, listing
+from pet_detector.aws.listing import Query
+from pet_detector.rules import image_ids
+from pet_detector.rules.models import Record, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -76,8 +76,7 @@ def read(deployment: Deployment, image_id: str) -> Record:
             f"There is no image {image_id} in {deployment.environment}: look at the ID, or name another environment "
             "with --env."
         )
-    deserialize = TypeDeserializer().deserialize
-    return {name: deserialize(value) for name, value in item.items()}
+    return detection_logs.plain(item)
 
 
 def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:
@@ -88,8 +87,8 @@ def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:
     image_id = record["ImageID"]
     # An upload that nobody has claimed has no key in its record; the API makes them of this form.
     keys = [record["SourceKey"]] if "SourceKey" in record else [f"input/{image_id}.{end}" for end in ("jpg", "png")]
-    version = record.get("SourceVersion", images.NEWEST)
-    places = (images.locate(deployment.bucket, image_id, key, version) for key in keys)
+    version = record.get("SourceVersion", image_ids.NEWEST)
+    places = (image_bucket.locate(deployment.bucket, image_id, key, version) for key in keys)
     return next(filter(None, places), None) or _put_back(deployment, record)
 
 
@@ -98,17 +97,17 @@ def _put_back(deployment: Deployment, record: Record) -> tuple[str, str] | None:
     image_id, key = record["ImageID"], record.get("SourceKey")
     if key is None or record.get("ProcessingStatus") != Status.FAILED:
         return None
-    version = images.present_version(deployment.bucket, key)
-    if version is None or images.image_id_of(key, version) != image_id:
+    version = image_bucket.present_version(deployment.bucket, key)
+    if version is None or image_ids.image_id_of(key, version) != image_id:
         return None
-    is_taken = catalogue.find(deployment.table, images.hashed_image_id(key, version)) is not None
+    is_taken = detection_logs.find(deployment.table, image_ids.hashed_image_id(key, version)) is not None
     return None if is_taken else (key, version)
 
 
 def replaced_version(record: Record, place: tuple[str, str]) -> str:
     """The version that is gone, if the object at this place was put back instead of it; else empty."""
-    known = str(record.get("SourceVersion", images.NEWEST))
-    is_other = place[0] == record.get("SourceKey") and known not in (images.NEWEST, place[1])
+    known = str(record.get("SourceVersion", image_ids.NEWEST))
+    is_other = place[0] == record.get("SourceKey") and known not in (image_ids.NEWEST, place[1])
     return known if is_other else ""
 
 
@@ -132,7 +131,7 @@ def records_with(deployment: Deployment, status: Status) -> Iterator[Record]:
     """
     token = None
     while True:
-        page = catalogue.list_images(deployment.table, Query(status=status), PAGE, token)
+        page = listing.list_images(deployment.table, Query(status=status), PAGE, token)
         yield from page.records
         token = page.next_token
         if token is None:

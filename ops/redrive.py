@@ -19,9 +19,9 @@ from botocore.exceptions import ClientError
 from ops import records
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import KNOWN, OperatorError
-from pet_detector import catalogue, executions
-from pet_detector.aws_errors import code_of
-from pet_detector.models import Status
+from pet_detector.aws import detection_logs, image_workflow
+from pet_detector.aws.errors import code_of
+from pet_detector.rules.models import Status
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
@@ -142,7 +142,7 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
         name = chosen.execution_name(attempt)
         arn = deployment.execution_arn(name)
         result = Result(chosen.image_id, Outcome.STARTED, chosen.status, execution=arn)
-        if executions.start(
+        if image_workflow.start(
             deployment.workflow_arn,
             name,
             chosen.key,
@@ -154,7 +154,7 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
             return result
         if _describe(arn)["status"] == "RUNNING":
             return result
-        record = catalogue.find(deployment.table, chosen.image_id)
+        record = detection_logs.find(deployment.table, chosen.image_id)
         if record is None or record.get("ExecutionArn", "") != chosen.last_execution:
             return result  # it did its work; whoever waits for it sees how it ended
     remark = (
@@ -205,7 +205,7 @@ def _end(deployment: Deployment, started: Result, *, is_late: bool) -> Result | 
     description = _describe(arn)
     if description["status"] == "RUNNING":
         return Result(image_id, Outcome.RUNNING, Status.PROCESSING, "It still runs.", arn) if is_late else None
-    record = catalogue.find(deployment.table, image_id)
+    record = detection_logs.find(deployment.table, image_id)
     status = str(record["ProcessingStatus"]) if record else "unrecorded"
     if description["status"] != "SUCCEEDED":
         error = description.get("error") or _WITHOUT_ERROR.get(description["status"], description["status"])

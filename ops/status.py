@@ -11,10 +11,12 @@ import boto3
 
 from ops import records
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector import analyses, catalogue, images, reconciler
-from pet_detector.images import InputVersion
-from pet_detector.models import Status
-from pet_detector.reconciler import Action
+from pet_detector.aws import daily_limit, image_bucket
+from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.rules import image_ids
+from pet_detector.rules.models import Status
+from pet_detector.use_cases import reconciler
+from pet_detector.use_cases.reconciler import Action
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -60,7 +62,7 @@ class State:
 def state_of(deployment: Deployment) -> State:
     """Look at everything. The counts come from an index, which lags behind the table by moments."""
     dynamodb = boto3.client("dynamodb", config=CLIENT_CONFIG)
-    versions = list(images.input_versions(deployment.bucket))
+    versions = list(image_bucket.input_versions(deployment.bucket))
     oldest = min(versions, key=lambda version: version.modified, default=None)
     return State(
         images={status.value: _count(dynamodb, deployment.table, status) for status in Status},
@@ -70,7 +72,7 @@ def state_of(deployment: Deployment) -> State:
         objects_in_input=len(versions),
         oldest_object=Waiting(oldest.key, oldest.modified) if oldest else None,
         stuck_objects=_stuck(deployment, versions),
-        analysed_today=analyses.spent(deployment.output("AnalysesTableName")),
+        analysed_today=daily_limit.spent(deployment.output("AnalysesTableName")),
         daily_limit=int(deployment.parameters["DailyAnalysisLimit"]),
     )
 
@@ -85,7 +87,7 @@ def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
 def _count(dynamodb: DynamoDBClient, table: str, status: Status) -> int:
     pages = (
         page
-        for shard in range(catalogue.SHARDS)
+        for shard in range(image_ids.SHARDS)
         for page in dynamodb.get_paginator("query").paginate(
             TableName=table,
             IndexName="StatusIndex",
@@ -100,7 +102,7 @@ def _count(dynamodb: DynamoDBClient, table: str, status: Status) -> int:
 def _oldest_unfinished(dynamodb: DynamoDBClient, table: str) -> Waiting | None:
     """Of the images that an execution has claimed; uploads that were only announced may well never come."""
     found = []
-    for shard in range(catalogue.SHARDS):
+    for shard in range(image_ids.SHARDS):
         answer = dynamodb.query(
             TableName=table,
             IndexName="StatusIndex",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -12,16 +11,14 @@ from botocore.exceptions import ClientError
 
 from ops import advice, records
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector import catalogue, notices
-from pet_detector.aws_errors import code_of
-from pet_detector.catalogue import Record
-from pet_detector.models import REVIEW_FACT, Status
+from pet_detector.aws import detection_logs
+from pet_detector.aws.errors import code_of
+from pet_detector.rules import text
+from pet_detector.rules.execution_input import kind_of
+from pet_detector.rules.models import REVIEW_FACT, Record, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
-
-# Kinds of executions whose names begin with them.
-_BY_NAME = ("redrive", "release", "reconcile")
 
 
 @dataclass(frozen=True)
@@ -112,29 +109,12 @@ def _run(sfn: SFNClient, arn: str) -> Run:
         description["stopDate"].astimezone(UTC) if "stopDate" in description else None,
         kind_of(arn.rpartition(":")[2], description.get("input")),
         description.get("error", ""),
-        notices.message_of(description.get("cause", "")),
+        text.message_of(description.get("cause", "")),
     )
     for page in sfn.get_paginator("get_execution_history").paginate(executionArn=arn):
         for event in page["events"]:
             _add(run, event)
     return run
-
-
-def kind_of(name: str, text: str | None) -> str:
-    """Who started an execution, by its name and its input: event, redrive, release, reconcile,
-    restart, manual or unreadable.
-    """
-    try:
-        document = json.loads(text or "")
-        asked, event = document.get("restart") is True, document.get("detail-type") == "Object Created"
-    except (ValueError, AttributeError):
-        return "unreadable"
-    for kind in _BY_NAME:
-        if name.startswith(f"{kind}-"):
-            return kind
-    if asked:
-        return "restart"
-    return "event" if event else "manual"
 
 
 def _add(run: Run, event: Any) -> None:
@@ -150,7 +130,7 @@ def _add(run: Run, event: Any) -> None:
     if kind.endswith(("Failed", "TimedOut")):
         details: dict[str, str] = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
         error = details.get("error") or ("States.Timeout" if kind.endswith("TimedOut") else kind)
-        step.problems.append(Problem(time, error, notices.message_of(details.get("cause") or "")))
+        step.problems.append(Problem(time, error, text.message_of(details.get("cause") or "")))
 
 
 def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tuple[str, list[str]]:
@@ -182,7 +162,7 @@ def _next_of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str,
     image_id = record["ImageID"]
     told = advice.for_error(records.error_of(record)[0])
     if place is None:
-        if catalogue.is_dismissed(record):
+        if detection_logs.is_dismissed(record):
             return "Nothing: its object is gone, and an operator ended it. Its record expires.", []
         gone = "Its object is gone: a redrive needs it back. When it is gone for good, end it:"
         return f"{told} {gone}", [f"petdetect dismiss {image_id}"]
@@ -196,7 +176,7 @@ def _next_of_processing(record: Record, runs: list[Run], reconcile: str) -> tupl
         return "An execution works on it: wait.", []
     begins = "Its"
     if claimed := records.moment(record.get("ClaimedAt")):
-        begins = f"From {claimed + timedelta(seconds=catalogue.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
+        begins = f"From {claimed + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return (
         f"No execution works on it any more. {begins} claim belongs to nobody, and the reconciler takes it up.",
         [reconcile],

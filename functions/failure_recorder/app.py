@@ -6,16 +6,17 @@ the whole machine, a stop by hand, data too large, an error of the runtime, ends
 
 from __future__ import annotations
 
-import json
-import re
-from typing import Any, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue, images, notices, notifier, settings
-from pet_detector.observability import logger
+from pet_detector.aws import detection_logs
+from pet_detector.rules import notices, text
+from pet_detector.rules.execution_input import subject_of
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import logger
+from pet_detector.use_cases import notifier
 
-_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 # What AWS leaves out of the event.
 _ERRORS = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}
 
@@ -53,15 +54,15 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     if subject is None:
         logger.error("An execution failed whose input names no image", status=detail["status"])
         return {"recorded": False, "notice": "none"}
-    image_id, key, version_id = subject
+    image_id, key = subject.image_id, subject.key
     logger.append_keys(image_id=image_id)
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
     error = detail.get("error") or _ERRORS.get(detail["status"], "States.Runtime")
-    cause = notices.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.")
-    recorded = catalogue.record_failure(
-        table, image_id, execution_arn=execution, key=key, version_id=version_id, error=error, cause=cause
+    cause = text.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.")
+    recorded = detection_logs.record_failure(
+        table, image_id, execution_arn=execution, key=key, version_id=subject.version_id, error=error, cause=cause
     )
-    record = catalogue.find(table, image_id)
+    record = detection_logs.find(table, image_id)
     if record is None or record["ProcessingStatus"] != "failed" or record["ExecutionArn"] != execution:
         logger.info("Not this execution's image, or finished", recorded=recorded)
         return {"recorded": recorded, "notice": "none"}
@@ -79,16 +80,3 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     outcome = notifier.tell_once(table, settings.required("NOTICES_TOPIC_ARN"), image_id, notice)
     logger.warning("Failure is on record", error=error, recorded=recorded)
     return {"recorded": recorded, "notice": outcome}
-
-
-def subject_of(text: str | None) -> tuple[str, str, str] | None:
-    """(ImageID, key, version) of an execution's input, or None when it is none of ours."""
-    try:
-        document: dict[str, Any] = json.loads(text or "")
-        found = document["detail"]["object"]
-        key, version = found["key"], found.get("version-id")
-        image_id = document.get("imageId") or images.image_id_of(key, version)
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return None
-    ours = isinstance(image_id, str) and _IMAGE_ID.fullmatch(image_id) and isinstance(key, str) and key
-    return (image_id, key, version or images.NEWEST) if ours else None

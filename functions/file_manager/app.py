@@ -6,8 +6,9 @@ from typing import TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import images, settings
-from pet_detector.observability import bind, logger
+from pet_detector.aws import image_bucket
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import bind, logger
 
 
 class Event(TypedDict):
@@ -32,11 +33,11 @@ class Moved(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Moved:
-    """Moves the object; running it again finds nothing left to do. Raises the errors of `images.move`."""
+    """Moves the object; running it again finds nothing left to do. Raises the errors of `image_bucket.move`."""
     bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
     # Our own name: the uploader's never becomes a part of a path.
     destination = f"{event['folder']}/{event['imageId']}.{event['extension']}"
-    images.move(bucket, event["key"], event["versionId"], event["etag"], destination)
+    image_bucket.move(bucket, event["key"], event["versionId"], event["etag"], destination)
     logger.info("Image moved", folder=event["folder"])
     return {"key": destination, "s3Location": f"s3://{bucket}/{destination}"}

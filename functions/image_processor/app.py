@@ -1,4 +1,4 @@
-"""ImageProcessor: the state Analyze Image. Checks the picture, asks the recognizer, applies the policy."""
+"""ImageProcessor: the state Analyze Image. Checks the picture, asks Rekognition, applies the policy."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import analyses, image_format, images, policy_parameter, recognizer, settings
-from pet_detector.errors import PetDetectorError, ServiceError, ThrottledError
-from pet_detector.models import Rejection
-from pet_detector.observability import bind, count, logger
-from pet_detector.policy import decide
-from pet_detector.recognizer import Recognition
+from pet_detector.aws import image_bucket, policy_parameter
+from pet_detector.rules import image_format
+from pet_detector.rules.models import Rejection
+from pet_detector.rules.policy import decide
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import bind, logger
+from pet_detector.use_cases.analyser import Picture, analyse_once
 
 
 class Event(TypedDict):
@@ -39,7 +40,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     """
     bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
-    stored = images.read(bucket, event["key"], event.get("versionId") or None)
+    stored = image_bucket.read(bucket, event["key"], event.get("versionId") or None)
     facts: dict[str, Any] = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
     if stored.data is None:
         return _rejected(facts, image_format.too_large(stored.size))
@@ -48,15 +49,14 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if isinstance(header, Rejection):
         return _rejected(facts, header)
     facts |= {"imageFormat": header.format.value, "extension": header.format.extension}
-    recognition = analyses.begin(settings.required("ANALYSES_TABLE_NAME"), facts["contentHash"], event["executionArn"])
-    reused = recognition is not None
-    if recognition is None:
-        answer = ask_rekognition(event, stored.version_id, facts["contentHash"])
-        if answer is None:
-            return {"outcome": "held"}
-        if isinstance(answer, Rejection):
-            return _rejected(facts, answer)
-        recognition = answer
+    picture = Picture(bucket, event["key"], stored.version_id, facts["contentHash"])
+    limit = 0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT"))
+    analysis = analyse_once(settings.required("ANALYSES_TABLE_NAME"), picture, owner=event["executionArn"], limit=limit)
+    if analysis is None:
+        return {"outcome": "held"}
+    if isinstance(analysis, Rejection):
+        return _rejected(facts, analysis)
+    recognition = analysis.recognition
     policy = policy_parameter.current(settings.required("POLICY_PARAMETER_NAME"))
     decision = decide(recognition.labels, policy)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)
@@ -68,38 +68,10 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         "reason": decision.reason,
         "scores": {"cat": round(decision.scores.cat, 2), "dog": round(decision.scores.dog, 2)},
         "labels": [{"name": label.name, "confidence": label.confidence} for label in recognition.labels],
-        "reused": reused,
+        "reused": analysis.reused,
         "policyVersion": policy.version,
         "modelVersion": recognition.model_version,
     }
-
-
-def ask_rekognition(event: Event, version_id: str, content_hash: str) -> Recognition | Rejection | None:
-    """What Rekognition says of an object version, stored for the same bytes; None above the daily limit of analyses.
-
-    Where there is no answer to store, the lease on the bytes ends, so that others may ask. After a ServiceError
-    there may be one, lost on its way. Raises what `recognize` raises.
-    """
-    table, owner = settings.required("ANALYSES_TABLE_NAME"), event["executionArn"]
-    limit = 0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT"))
-    if not analyses.spend(table, limit):
-        analyses.give_up(table, content_hash, owner)
-        logger.info("Image held: the daily limit of analyses is reached")
-        return None
-    try:
-        answer = recognizer.recognize(settings.required("IMAGE_BUCKET_NAME"), event["key"], version_id)
-    except PetDetectorError as error:
-        if isinstance(error, ThrottledError):
-            analyses.take_back(table, limit)
-        if not isinstance(error, ServiceError):  # certainly no answer: nobody needs to wait for it
-            analyses.give_up(table, content_hash, owner)
-        raise
-    if isinstance(answer, Rejection):
-        analyses.give_up(table, content_hash, owner)
-    else:
-        count("RekognitionCall")
-        analyses.finish(table, content_hash, answer)
-    return answer
 
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:

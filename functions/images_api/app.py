@@ -10,12 +10,14 @@ from typing import Any, TypeVar
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue, dependencies, http_api, images, settings
-from pet_detector.catalogue import Query, Record
-from pet_detector.errors import RequestError
-from pet_detector.models import Animal, Status
-from pet_detector.notices import printable
-from pet_detector.observability import logger
+from pet_detector.aws import detection_logs, health, image_bucket, listing
+from pet_detector.aws.listing import Query
+from pet_detector.rules.errors import RequestError
+from pet_detector.rules.image_ids import IMAGE_ID
+from pet_detector.rules.models import Animal, Record, Status
+from pet_detector.rules.text import printable
+from pet_detector.runtime import http_api, settings
+from pet_detector.runtime.observability import logger
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 100
@@ -25,7 +27,6 @@ FILTERS = ("animal", "status", "from", "to", "limit", "nextToken")
 
 Word = TypeVar("Word", bound=StrEnum)  # Python 3.11 has no other spelling
 
-_IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 # Attributes of a record as the API names them; what is not here stays inside.
 _FIELDS = {
     "ImageID": "imageId",
@@ -58,9 +59,9 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 @app.get("/health")
-def health() -> Response[str]:
+def health_of_the_service() -> Response[str]:
     """200 when every part of the service answers, else 503. Needs no key, and so gives no details."""
-    parts = dependencies.check(
+    parts = health.check(
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=settings.required("DETECTION_LOGS_TABLE_NAME"),
         workflow_arn=settings.required("IMAGE_WORKFLOW_ARN"),
@@ -75,15 +76,15 @@ def health() -> Response[str]:
 def one_image(image_id: str) -> Response[str]:
     """The record of an image, with a link to look at it for a few minutes when it was filed under an animal."""
     record = None
-    if _IMAGE_ID.fullmatch(image_id):
-        record = catalogue.find(settings.required("DETECTION_LOGS_TABLE_NAME"), image_id)
+    if IMAGE_ID.fullmatch(image_id):
+        record = detection_logs.find(settings.required("DETECTION_LOGS_TABLE_NAME"), image_id)
     if record is None:
         raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
     body = visible(record)
     if record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW):
         bucket = settings.required("IMAGE_BUCKET_NAME")
-        body["viewUrl"] = images.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/"))
-        body["viewUrlExpiresInSeconds"] = images.VIEW_LINK_SECONDS
+        body["viewUrl"] = image_bucket.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/"))
+        body["viewUrlExpiresInSeconds"] = image_bucket.VIEW_LINK_SECONDS
     return http_api.answer(200, body)
 
 
@@ -104,7 +105,7 @@ def all_images() -> Response[str]:
     token = parameters.get("nextToken")
     if token is not None and len(token) > MAX_TOKEN_LENGTH:
         raise RequestError(400, "INVALID_TOKEN", "nextToken is not of this listing: send it unchanged.")
-    page = catalogue.list_images(
+    page = listing.list_images(
         settings.required("DETECTION_LOGS_TABLE_NAME"), query, limit_of(parameters.get("limit")), token or None
     )
     return http_api.answer(200, {"images": [visible(r) for r in page.records], "nextToken": page.next_token})
@@ -112,7 +113,8 @@ def all_images() -> Response[str]:
 
 def visible(record: Record) -> dict[str, Any]:
     """The part of a record that clients see, under the API's names."""
-    shown = {ours: record[name] for name, ours in _FIELDS.items() if name in record}
+    found: dict[str, Any] = {**record}
+    shown = {ours: found[name] for name, ours in _FIELDS.items() if name in found}
     if "fileName" in shown:  # of an object that came straight into S3 it may be anything
         shown["fileName"] = printable(shown["fileName"], MAX_NAME_LENGTH) or "image"
     return shown
@@ -139,7 +141,7 @@ def moment(name: str, text: str | None) -> str | None:
         raise RequestError(
             400, "INVALID_FILTER", f"{name} must be a day or a time, such as 2026-11-21 or 2026-11-21T09:30:00Z."
         ) from None
-    return catalogue.spelled(time)
+    return detection_logs.spelled(time)
 
 
 def limit_of(text: str | None) -> int:

@@ -9,10 +9,10 @@ from typing import Any
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue
-from pet_detector.activity import measurements
-from pet_detector.models import Measurement
-from pet_detector.observability import logger, publish
+from pet_detector.aws import detection_logs
+from pet_detector.rules.business_metrics import measurements
+from pet_detector.rules.models import Measurement, Record
+from pet_detector.runtime.observability import logger, publish
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -27,6 +27,6 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
     logger.debug("Changes measured", changes=len(changes), measurements=len(found))
 
 
-def _image(change: dict[str, Any], name: str) -> dict[str, Any] | None:
+def _image(change: dict[str, Any], name: str) -> Record | None:
     item = change.get(name)
-    return catalogue.plain(item) if item else None
+    return detection_logs.plain(item) if item else None

@@ -6,10 +6,12 @@ from typing import Literal, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import notices, notifier, settings
-from pet_detector.models import Scores
-from pet_detector.notices import Notice
-from pet_detector.observability import bind, logger
+from pet_detector.rules import notices, text
+from pet_detector.rules.models import Scores
+from pet_detector.rules.notices import Notice
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import bind, logger
+from pet_detector.use_cases import notifier
 
 
 class ScoresEvent(TypedDict):
@@ -70,7 +72,7 @@ def compose(event: Event, stage: str) -> Notice:
         event["imageId"],
         key=event["key"],
         error=event["error"],
-        cause=notices.message_of(event["cause"]),
+        cause=text.message_of(event["cause"]),
         execution_arn=event["executionArn"],
         correlation_id=event["correlationId"],
         stage=stage,

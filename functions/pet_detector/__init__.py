@@ -1,10 +1,10 @@
-"""The domain of the Pet Detector: what a picture is, what is on it, where it belongs and who must hear of it.
+"""What the functions share. The folder says what a module may import: only from the folders below its own.
 
-`models`, `errors`, `policy`, `image_format`, `prices` and `activity` (what a change of a record means) are pure.
-`recognizer` (Amazon Rekognition), `images` (Amazon S3), `catalogue` and `analyses` (Amazon DynamoDB), `executions` (AWS
-Step Functions), `policy_parameter` (AWS Systems Manager) and `notices` (Amazon SNS) are the boundaries: they call AWS,
-each for itself, and translate AWS's errors into the domain's own. Only `dependencies` calls AWS besides them: it asks
-whether those services answer. What needs several of them stands above: `notifier` tells people of a fact once,
-`reconciler` finishes what was left unfinished. `aws_errors`, `settings` and `observability` stand at the bottom,
-`http_api` is what the API's functions share.
+    <function>/app.py   the handlers: extract, call, return
+    use_cases/          what needs several AWS services: analyse once, notify once, reconcile
+    aws/                one module per AWS service or table; only here boto3
+    runtime/            what Lambda gives a function: settings, logs and metrics, the HTTP router
+    rules/              pure: no AWS, no environment, no clock
+
+The contracts of import-linter in pyproject.toml hold this.
 """

@@ -7,8 +7,9 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import reconciler, settings
-from pet_detector.observability import count, logger
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import count, logger
+from pet_detector.use_cases import reconciler
 
 
 class Answer(TypedDict):

@@ -14,12 +14,14 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue, http_api, images, settings
-from pet_detector.errors import RequestError
-from pet_detector.models import Status
-from pet_detector.observability import logger
+from pet_detector.aws import detection_logs, image_bucket
+from pet_detector.rules import image_ids
+from pet_detector.rules.errors import RequestError
+from pet_detector.rules.models import ImageFormat, Status
+from pet_detector.runtime import http_api, settings
+from pet_detector.runtime.observability import logger
 
-EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png"}
+EXTENSIONS = {kind.content_type: kind.extension for kind in ImageFormat}
 FILE_NAME_LENGTH = 255
 # Base64 makes 4 bytes of 3, and Lambda takes 6 MB a request: 4 MB is what surely fits.
 MAX_INLINE_BYTES = 4 * 1024 * 1024
@@ -60,7 +62,7 @@ def upload() -> Response[str]:
     image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), caller)
     correlation_id = app.current_event.request_context.request_id
     logger.append_keys(image_id=image_id, correlation_id=correlation_id)
-    record = catalogue.announce(
+    record = detection_logs.announce(
         settings.required("DETECTION_LOGS_TABLE_NAME"),
         image_id,
         file_name=request.file_name,
@@ -76,12 +78,12 @@ def upload() -> Response[str]:
     if record["ProcessingStatus"] != Status.UPLOADING:  # a repeated request: another object would be another image
         return http_api.answer(200, body)
     bucket = settings.required("IMAGE_BUCKET_NAME")
-    key = f"{images.INPUT_FOLDER}/{image_id}.{EXTENSIONS[request.content_type]}"
+    key = f"{image_ids.INPUT_FOLDER}/{image_id}.{EXTENSIONS[request.content_type]}"
     if request.data is None:
-        form = images.upload_form(bucket, key, request.content_type, correlation_id)
+        form = image_bucket.upload_form(bucket, key, request.content_type, correlation_id)
         logger.info("Upload form handed out")
-        return http_api.answer(201, body | {"upload": form, "expiresInSeconds": images.UPLOAD_LINK_SECONDS})
-    images.store(bucket, key, request.data, request.content_type, correlation_id)
+        return http_api.answer(201, body | {"upload": form, "expiresInSeconds": image_bucket.UPLOAD_LINK_SECONDS})
+    image_bucket.store(bucket, key, request.data, request.content_type, correlation_id)
     logger.info("Image stored")
     return http_api.answer(202, body)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from pet_detector.prices import prices
+from pet_detector.rules.prices import prices
 
 # In us-east-1 on 2026-11-21: dollars a million units, ...
 A_MILLION = {

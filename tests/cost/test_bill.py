@@ -8,7 +8,7 @@ import pytest
 
 from ops import cost
 from ops.cost import Kind, Load, bill
-from pet_detector import prices as price_file
+from pet_detector.rules import prices
 
 MILLION = 1_000_000
 pytestmark = pytest.mark.usefixtures("pinned_prices")
@@ -99,7 +99,7 @@ def test_lines_are_the_dearest_first_and_the_total_is_their_sum() -> None:
 )
 def test_a_dearer_price_makes_its_line_dearer(set_price: Any, price: str, line: str) -> None:
     before = _dollars()
-    set_price(price, 10 * price_file.prices()[price])
+    set_price(price, 10 * prices.prices()[price])
 
     after = _dollars()
 

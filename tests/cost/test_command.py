@@ -9,8 +9,8 @@ from click.testing import CliRunner, Result
 
 from local.engine import REPOSITORY
 from ops.cli import main
-from pet_detector.observability import logger
-from pet_detector.prices import prices_document
+from pet_detector.rules.prices import prices_document
+from pet_detector.runtime.observability import logger
 
 BEGIN, END = "<!-- petdetect cost --markdown -->", "<!-- end of petdetect cost -->"
 

@@ -8,7 +8,7 @@ import pytest
 
 from ops import cost, shipped
 from ops.cost import Load, bill
-from pet_detector.prices import REVIEW_TRANSITIONS, TRANSITIONS, image_cost
+from pet_detector.rules.prices import REVIEW_TRANSITIONS, TRANSITIONS, image_cost
 
 
 def test_orchestration_stays_under_a_fifth_of_rekognitions_price() -> None:

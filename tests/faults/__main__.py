@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from local.engine import REPOSITORY, run_command
-from pet_detector import images
+from pet_detector.rules import image_ids
 
 from .bench import Bench
 from .cells import FINAL, FINISHED, Case, Cell, Phase
@@ -64,7 +64,7 @@ class Audit:
             self.strays.append(f"record {image_id}")
         for key in sorted({key for key, _ in self._bench.objects()}):
             folder, _, name = key.partition("/")
-            if folder in images.FOLDERS and name.partition(".")[0] not in known:
+            if folder in image_ids.FOLDERS and name.partition(".")[0] not in known:
                 self.strays.append(key)
         finished = sum(record["ProcessingStatus"]["S"] in FINAL for record in records)
         uploads = sum(len(case.uploads) for case in self._cases)

@@ -25,7 +25,7 @@ from typing import Any, TypeVar
 from local.deploy import deploy
 from local.engine import CREDENTIALS, HOST, REGION, REPOSITORY, Engine
 from ops.environment import LOCAL, STACK_PREFIX, Deployment
-from pet_detector import analyses
+from pet_detector.aws import daily_limit
 from tests.ports import free_port
 
 HOME = REPOSITORY / ".engine" / "faults"
@@ -242,7 +242,7 @@ class Bench:
         """The daily limit of analyses is reached meanwhile."""
         function = self.outputs["ImageProcessorFunctionName"]
         before = self.lambda_.get_function_configuration(FunctionName=function)["Environment"]["Variables"]
-        analyses.spend(self.analyses, 1_000_000)
+        daily_limit.spend(self.analyses, 1_000_000)
         self.configure(function, {**before, "DAILY_ANALYSIS_LIMIT": "1"})
         try:
             yield

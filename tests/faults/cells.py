@@ -16,7 +16,7 @@ from typing import Any
 from local.engine import REPOSITORY
 from ops import redrive
 from ops.redrive import Errand
-from pet_detector import images, notices
+from pet_detector.rules import image_ids, text
 
 from .bench import Bench, eventually
 
@@ -185,7 +185,7 @@ class Case:
         self.keys.add(key)
         answer = self.bench.s3.put_object(Bucket=self.bench.bucket, Key=key, Body=data or self.data)
         version = answer.get("VersionId", "null")
-        return self.upload(images.image_id_of(key, version), key, version)
+        return self.upload(image_ids.image_id_of(key, version), key, version)
 
     def upload(self, image_id: str, key: str, version: str = "") -> Upload:
         """Answer for an object version."""
@@ -286,7 +286,7 @@ class Case:
     def places(self, upload: Upload) -> list[str]:
         """Folders that hold the upload or a copy of it."""
         # Keys, not versions: a copy that is repeated writes another version of the same object.
-        keys = {key for folder in images.FOLDERS for key, _ in self.bench.objects(f"{folder}/{upload.image_id}.")}
+        keys = {key for folder in image_ids.FOLDERS for key, _ in self.bench.objects(f"{folder}/{upload.image_id}.")}
         filed = sorted(key.partition("/")[0] for key in keys)
         waiting = [version for _, version in self.bench.objects(upload.key)]
         waits = upload.version in waiting if upload.version else bool(waiting)
@@ -306,7 +306,7 @@ class Case:
     def _check(self, upload: Upload) -> None:
         seen = self._seen(upload)
         cause = self.bench.record(upload.image_id).get("Error", {}).get("M", {}).get("Cause", {"S": ""})["S"]
-        why = notices.message_of(cause)[:200]
+        why = text.message_of(cause)[:200]
         self.require(seen == upload.expected, f"expected {upload.expected}; got {seen} {why}")
 
     def _check_input(self) -> None:

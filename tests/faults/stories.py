@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from pet_detector import images
+from pet_detector.rules import image_ids
 
 from .bench import Bench, eventually
 from .cells import Case, Cell, Expected, Phase, Upload, failed, picture
@@ -64,7 +64,7 @@ def newer_event_first(key: Callable[[Case], str]) -> Callable[[Case], None]:
         _finished(case, case.start(second))
         case.require(_finished(case, case.start(first)) == ["SUCCEEDED"], "the older event failed")
         if first.image_id == second.image_id:  # the key names one image: the other version is another one
-            first.image_id = images.hashed_image_id(first.key, first.version)
+            first.image_id = image_ids.hashed_image_id(first.key, first.version)
             case.bench.reconcile()
 
     return act
@@ -75,7 +75,7 @@ def overwritten(case: Case) -> None:
     first = case.put()
     case.wait_for_fault(rule)
     second = case.put(data=picture("cat", uuid.uuid4().hex))
-    second.image_id = images.hashed_image_id(second.key, second.version)
+    second.image_id = image_ids.hashed_image_id(second.key, second.version)
     _final(case, first)
     version = case.bench.record(first.image_id)["SourceVersion"]["S"]
     case.require(version == first.version, "the record is about the other version")
@@ -280,7 +280,7 @@ def taken_over_by_another_version(case: Case) -> None:
         first = _die_in(case, "s3", "GetObject")
     with case.bench.events_lost():
         second = case.put(data=picture("cat", uuid.uuid4().hex))
-    second.image_id = images.hashed_image_id(second.key, second.version)
+    second.image_id = image_ids.hashed_image_id(second.key, second.version)
     age_claim(case, first)
     case.require(_finished(case, case.start(second)) == ["SUCCEEDED"], "the other version's execution failed")
     case.require(case.bench.status(first.image_id) == "processing", "the other version took the claim over")

@@ -9,7 +9,7 @@ import zlib
 
 from PIL import Image
 
-from pet_detector.image_format import MAX_BYTES
+from pet_detector.rules.image_format import MAX_BYTES
 
 from .application import CERTAIN_CAT
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pet_detector import prices
+from pet_detector.rules import prices
 
 from .application import FINAL, Application, eventually
 from .gallery import Gallery

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pet_detector.notices import printable
+from pet_detector.rules.text import printable
 
 from .application import Application
 from .gallery import HOSTILE_KEYS, Gallery

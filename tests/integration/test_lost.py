@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
 from local.deploy import stack_resources
-from pet_detector import catalogue, images
+from pet_detector.rules import image_ids
 
 from .application import CERTAIN_CAT, CERTAIN_DOG, UNCERTAIN_CAT, Application, eventually
 from .gallery import Gallery
@@ -61,7 +61,7 @@ def test_uploads_whose_events_were_lost_are_found(application: Application, quie
 
     assert application.reconcile() == {"gap": 2, "started": 2, "closed": 0}
 
-    strange = images.hashed_image_id(foreign, version)
+    strange = image_ids.hashed_image_id(foreign, version)
     assert application.finished(promised)["animal"] == "dog"
     assert application.finished(strange)["status"] == "needs_review"
     assert len(application.notices(strange)) == 1
@@ -87,7 +87,7 @@ def test_a_second_upload_under_a_used_key_is_an_image_of_its_own(
 
     assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
 
-    own = images.hashed_image_id(image.key, version)
+    own = image_ids.hashed_image_id(image.key, version)
     assert own != image.id
     assert application.finished(own)["animal"] == "dog"
     assert application.stored(application.client.image(own)["location"]) == CERTAIN_DOG.read_bytes()
@@ -115,7 +115,7 @@ def test_a_form_that_is_used_twice_at_once_gives_two_images(application: Applica
 
     assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
 
-    second = application.finished(images.hashed_image_id(key, other))
+    second = application.finished(image_ids.hashed_image_id(key, other))
     assert {first["animal"], second["animal"]} == {"cat", "dog"}
     assert sorted(application.stored(record["location"]) for record in (first, second)) == sorted(pictures)
     assert application.reconcile() == NOTHING
@@ -125,7 +125,7 @@ def test_a_record_that_nobody_works_on_is_closed_and_told(application: Applicati
     """Its execution ended without a word, and there is no object to start again with."""
     assert quiet_gallery
     image_id, long_ago = uuid.uuid4().hex, "2026-01-01T00:00:00.000Z"
-    shard = catalogue.shard_of(image_id)
+    shard = image_ids.shard_of(image_id)
     key, execution = f"input/{image_id}.jpg", f"{application.workflow.replace('stateMachine', 'execution')}:lost"
     texts = {
         "ImageID": image_id,

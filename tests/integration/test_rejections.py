@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pet_detector.models import ReasonCode
+from pet_detector.rules.models import ReasonCode
 
 from .application import Application
 from .gallery import Gallery

@@ -230,7 +230,7 @@ def test_every_metric_of_ours_is_on_a_dashboard() -> None:
 
 
 def test_every_animal_and_every_reason_is_on_the_dashboard() -> None:
-    from pet_detector.models import Animal, ReasonCode
+    from pet_detector.rules.models import Animal, ReasonCode
 
     shown = {d["Value"] for _, metric in dashboard_metrics() for d in metric["Dimensions"]}
     assert {*map(str, Animal), *map(str, ReasonCode)} <= shown

@@ -27,7 +27,7 @@ from click.testing import CliRunner
 from local.deploy import stack_outputs
 from local.engine import REPOSITORY, Engine
 from ops.cli import main
-from pet_detector.observability import logger
+from pet_detector.runtime.observability import logger
 
 SECONDS = 40.0  # far more than one picture needs, on a machine that does other things besides
 FINAL = {"completed", "needs_review", "rejected", "failed"}

@@ -5,14 +5,12 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
 
 from local.deploy import deploy
 from local.engine import REPOSITORY, Engine, UserError
-from ops import records, redrive
-from pet_detector import analyses, catalogue, executions, images, notices
+from pet_detector.aws import clients
 from tests.ops.application import Application
 from tests.ports import free_port
 
@@ -40,10 +38,8 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
 @pytest.fixture(scope="module", autouse=True)
 def _no_clients_left() -> Iterator[None]:
     """What the command keeps in this process belongs to this engine: other suites have their own AWS."""
-    boundaries: tuple[Any, ...] = (analyses, catalogue, executions, images, notices, records, redrive)
     yield
-    for boundary in boundaries:
-        boundary._client.cache_clear()
+    clients.forget()
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from pet_detector import catalogue
+from pet_detector.aws import detection_logs
 from tests.ops.application import Application, eventually
 
 
@@ -70,7 +70,7 @@ def test_only_failed_images_without_an_object_are_dismissed(application: Applica
 def test_an_image_that_was_started_again_in_the_meantime_is_not_dismissed(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(catalogue, "dismiss", lambda *_, **__: False)
+    monkeypatch.setattr(detection_logs, "dismiss", lambda *_, **__: False)
 
     refused = application.petdetect("dismiss", application.missing(), "--yes")
 

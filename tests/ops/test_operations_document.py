@@ -23,7 +23,7 @@ from botocore.model import ListShape, OperationModel, Shape, StringShape, Struct
 from local.engine import REPOSITORY
 from ops import advice
 from ops.cli import main
-from pet_detector import errors
+from pet_detector.rules import errors
 from tests.ops.application import CAT, Application
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()

@@ -7,8 +7,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from ops import status
-from pet_detector import executions
-from pet_detector.errors import AccessDeniedError
+from pet_detector.aws import image_workflow
+from pet_detector.rules.errors import AccessDeniedError
 from tests.ops.application import DOG, Application, ended, eventually, start_petdetect
 
 
@@ -120,7 +120,7 @@ def test_what_could_not_be_taken_up_is_told(application: Application, monkeypatc
     def refuse(*_: object, **__: object) -> bool:
         raise AccessDeniedError("states:StartExecution: AccessDenied")
 
-    monkeypatch.setattr(executions, "start", refuse)
+    monkeypatch.setattr(image_workflow, "start", refuse)
     document = application.petdetect("reconcile", "--older-than", "0", "--json")
     table = application.petdetect("reconcile", "--older-than", "0")
 

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from ops import redrive
-from pet_detector import images
-from pet_detector.errors import ThrottledError
+from pet_detector.rules import image_ids
+from pet_detector.rules.errors import ThrottledError
 from tests.ops.application import CAT, DOG, Application, ended, eventually, start_petdetect
 
 
@@ -206,7 +206,7 @@ def test_another_image_under_the_same_key_was_not_put_back(application: Applicat
     application.come(image_id)
     key = f"input/{image_id}.jpg"
     version_id = application.newest(image_id)
-    other = images.hashed_image_id(key, version_id)
+    other = image_ids.hashed_image_id(key, version_id)
     item = application.item(image_id) | {"ImageID": {"S": other}, "SourceVersion": {"S": version_id}}
     application.dynamodb.put_item(TableName=application.table, Item=item)
 
@@ -217,7 +217,7 @@ def test_another_image_under_the_same_key_was_not_put_back(application: Applicat
 
 def test_another_upload_under_a_key_of_no_id_was_not_put_back(application: Application) -> None:
     key, old = "input/tom.jpg", application.missing()
-    image_id = images.hashed_image_id(key, "gone")
+    image_id = image_ids.hashed_image_id(key, "gone")
     item = application.item(old) | {"ImageID": {"S": image_id}, "SourceKey": {"S": key}, "SourceVersion": {"S": "gone"}}
     application.dynamodb.put_item(TableName=application.table, Item=item)
     with application.deaf_to_uploads():
@@ -256,7 +256,7 @@ def test_what_is_known_is_printed_when_aws_fails_in_the_middle(
     application: Application, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     both = {application.mended(), application.mended()}
-    start, started = redrive.executions.start, list[str]()
+    start, started = redrive.image_workflow.start, list[str]()
 
     def start_once(workflow: str, name: str, key: str, version_id: str, image_id: str, **more: Any) -> bool:
         if started:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from pet_detector import analyses, catalogue, images, prices
+from pet_detector.aws import analyses, detection_logs
+from pet_detector.rules import image_ids, prices
 
 from .shipped import REPOSITORY, machines, resources
 from .test_state_machines import waits
@@ -25,7 +26,7 @@ STATES: dict[str, Any] = MACHINE.definition["States"]
 
 
 def test_a_claim_belongs_to_nobody_when_the_machine_has_timed_out() -> None:
-    assert MACHINE.definition["TimeoutSeconds"] == catalogue.CLAIM_SECONDS
+    assert MACHINE.definition["TimeoutSeconds"] == detection_logs.CLAIM_SECONDS
 
 
 def test_a_lease_outlives_the_function_that_asks_for_it() -> None:
@@ -41,13 +42,13 @@ def test_who_waits_for_a_lease_waits_longer_than_it_lasts() -> None:
 def test_a_cause_is_cut_at_the_same_place() -> None:
     lengths = re.findall(r"\$substring\(\$states\.errorOutput\.Cause, 0, (\d+)\)", MACHINE.text)
     assert lengths
-    assert {int(length) for length in lengths} == {catalogue.CAUSE_LENGTH}
+    assert {int(length) for length in lengths} == {detection_logs.CAUSE_LENGTH}
 
 
 def test_listings_are_spread_over_the_same_number_of_shards() -> None:
     spreads = re.findall(r"\$substring\(\$id, 0, 1\)\)\) % (\d+)\)", MACHINE.text)
     assert spreads
-    assert {int(spread) for spread in spreads} == {catalogue.SHARDS}
+    assert {int(spread) for spread in spreads} == {image_ids.SHARDS}
 
 
 def test_a_price_counts_the_transitions_of_the_machine() -> None:
@@ -123,7 +124,7 @@ def jsonata() -> Iterator[Jsonata]:
 
 def image_id_or_none(key: str, version: str | None) -> str | None:
     try:
-        return images.image_id_of(key, version)
+        return image_ids.image_id_of(key, version)
     except ValueError:
         return None
 
@@ -160,16 +161,16 @@ def test_functions_and_machine_give_an_object_version_the_same_id(
         assert claim is None
         return
     assert claim["Key"] == {"ImageID": {"S": expected}}
-    assert claim["ExpressionAttributeValues"][":shard"] == {"S": catalogue.shard_of(expected)}
+    assert claim["ExpressionAttributeValues"][":shard"] == {"S": image_ids.shard_of(expected)}
     failed = jsonata.value(STATES["Claim Image"]["Catch"][-1]["Assign"]["image"], document)
-    assert (failed["id"], failed["shard"]) == (expected, catalogue.shard_of(expected))
+    assert (failed["id"], failed["shard"]) == (expected, image_ids.shard_of(expected))
 
 
 @pytest.mark.parametrize("digit", "0123456789abcdef")
 def test_functions_and_machine_give_an_id_the_same_shard(jsonata: Jsonata, digit: str) -> None:
     image_id = digit * 32
     claim = jsonata.value(STATES["Claim Image"]["Arguments"], {"detail": {"object": {"key": f"input/{image_id}.jpg"}}})
-    assert claim["ExpressionAttributeValues"][":shard"] == {"S": catalogue.shard_of(image_id)}
+    assert claim["ExpressionAttributeValues"][":shard"] == {"S": image_ids.shard_of(image_id)}
 
 
 @pytest.mark.parametrize("end", ["\n", "\r", "\u2028", " "])

@@ -14,23 +14,15 @@ from typing import Any
 import boto3
 import pytest
 
+from pet_detector.aws import clients, health, policy_parameter, rekognition
+from pet_detector.rules import image_ids, models, prices
+
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from moto import mock_aws
 
 from local.samples import SAMPLES
-from pet_detector import (
-    analyses,
-    catalogue,
-    dependencies,
-    executions,
-    images,
-    notices,
-    policy_parameter,
-    prices,
-    recognizer,
-)
-from pet_detector.models import Label
+from pet_detector.rules.models import Label
 
 from .shipped import EVENTS, invoked_function, machines, references, resources, source
 
@@ -91,9 +83,9 @@ class Aws:
 
 def forget_clients() -> None:
     """Clients are kept by the functions, and belong to the AWS that was there when they were made."""
-    for module in (analyses, catalogue, executions, images, notices, policy_parameter, recognizer):
-        module._client.cache_clear()
-    dependencies._last = None
+    clients.forget()
+    policy_parameter._provider.cache_clear()
+    health._last = None
 
 
 @pytest.fixture
@@ -105,10 +97,10 @@ def aws(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     for name in ("AWS_ENDPOINT_URL", "AWS_PROFILE", "AWS_SESSION_TOKEN"):
         monkeypatch.delenv(name, raising=False)
 
-    def recognize(bucket: str, key: str, version_id: str) -> recognizer.Recognition:
-        return recognizer.Recognition((Label(ANIMALS[key], 98.0),), "3.0")
+    def recognize(bucket: str, key: str, version_id: str) -> models.Recognition:
+        return models.Recognition((Label(ANIMALS[key], 98.0),), "3.0")
 
-    monkeypatch.setattr(recognizer, "recognize", recognize)
+    monkeypatch.setattr(rekognition, "recognize", recognize)
     with warnings.catch_warnings(), mock_aws():
         warnings.simplefilter("ignore", DeprecationWarning)  # of moto
         forget_clients()
@@ -254,7 +246,7 @@ def upload_api_inline(aws: Aws) -> None:
 
 def finished(aws: Aws) -> None:
     """What an execution of console_execution.json leaves in the table."""
-    shard = catalogue.shard_of(CAT)
+    shard = image_ids.shard_of(CAT)
     moment = "2026-11-21T09:30:00.000Z"
     texts = {
         "ImageID": CAT,

@@ -58,15 +58,6 @@ def test_function_gets_just_the_settings_that_its_code_asks_for(function: str) -
     assert given == required_by(LAMBDA_FUNCTIONS[function]["Handler"].rpartition(".")[0])
 
 
-def test_only_the_settings_module_reads_the_environment() -> None:
-    readers = {
-        str(file.relative_to(FUNCTIONS))
-        for file in FUNCTIONS.rglob("*.py")
-        if any(word in file.read_text() for word in ("os.environ", "getenv"))
-    }
-    assert readers == {"pet_detector/settings.py"}
-
-
 def test_every_folder_with_a_handler_is_a_function_of_the_same_name() -> None:
     folders = {file.parent.name for file in FUNCTIONS.glob("*/app.py")}
     expected = {"".join(word.capitalize() for word in folder.split("_")) + "Function": folder for folder in folders}

@@ -18,7 +18,7 @@ import pytest
 from botocore import xform_name
 from botocore.session import Session
 
-from pet_detector import images
+from pet_detector.rules import image_ids
 
 from .shipped import Machine, code_of, machines, references, resources, translated, words
 from .test_hops import FUNCTIONS, HOPS, role_of
@@ -34,15 +34,16 @@ ROLES = resources("AWS::IAM::Role")
 # Most calls need the action of their own name, on the resource of their module.
 RESOURCES = {
     "analyses": "${AnalysesTable.Arn}",
-    "catalogue": "${DetectionLogsTable.Arn}",
-    "executions": "${ImageWorkflow}",
-    "notices": "${NoticesTopic}",
+    "daily_limit": "${AnalysesTable.Arn}",
+    "detection_logs": "${DetectionLogsTable.Arn}",
+    "image_workflow": "${ImageWorkflow}",
+    "notices_topic": "${NoticesTopic}",
 }
 
 BUCKET, OBJECTS = "${ImageBucket.Arn}", "${ImageBucket.Arn}/*"
 POLICY = "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${DetectionPolicyParameter}"
-UPLOADS_ONLY = json.dumps({"StringLike": {"s3:prefix": f"{images.INPUT_FOLDER}/*"}})
-VIEWED = set(images.FOLDERS) - {"rejected"}
+UPLOADS_ONLY = json.dumps({"StringLike": {"s3:prefix": f"{image_ids.INPUT_FOLDER}/*"}})
+VIEWED = set(image_ids.FOLDERS) - {"rejected"}
 # Without the second one of each S3 answers 403, not 404, for what is not there.
 READ_NEWEST = {("s3:GetObject", OBJECTS), ("s3:ListBucket", BUCKET)}
 READ_VERSION = {("s3:GetObjectVersion", OBJECTS), ("s3:ListBucketVersions", BUCKET)}
@@ -55,22 +56,22 @@ def in_folders(action: str, *folders: str) -> set[Grant]:
 
 # These need other ones, or more (user guide of Amazon S3, "Required permissions for Amazon S3 API operations").
 RIGHTS: dict[str, set[Grant]] = {
-    "catalogue._query_shard dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/*")},
-    "catalogue.abandoned dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/StatusIndex")},
-    "dependencies.check dynamodb:DescribeTable": {("dynamodb:DescribeTable", "${DetectionLogsTable.Arn}")},
-    "dependencies.check s3:HeadBucket": {("s3:ListBucket", BUCKET)},
-    "dependencies.check ssm:GetParameter": {("ssm:GetParameter", POLICY)},
-    "dependencies.check states:DescribeStateMachine": {("states:DescribeStateMachine", "${ImageWorkflow}")},
-    "images._verify s3:HeadObject": READ_NEWEST,
-    "images.input_versions s3:ListObjectVersions": {("s3:ListBucketVersions", f"{BUCKET} if {UPLOADS_ONLY}")},
-    "images.move s3:CopyObject": READ_VERSION | in_folders("s3:PutObject", *images.FOLDERS),
-    "images.move s3:DeleteObject": {("s3:DeleteObjectVersion", OBJECTS)},
-    "images.read s3:GetObject": READ_NEWEST | READ_VERSION,
-    "images.store s3:PutObject": in_folders("s3:PutObject", images.INPUT_FOLDER),
-    "images.upload_form s3:PutObject": in_folders("s3:PutObject", images.INPUT_FOLDER),
-    "images.view_link s3:GetObject": in_folders("s3:GetObject", *VIEWED),
-    "policy_parameter._client ssm:GetParameter": {("ssm:GetParameter", POLICY)},
-    "recognizer.recognize rekognition:DetectLabels": {
+    "listing._query_shard dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/*")},
+    "detection_logs.abandoned dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/StatusIndex")},
+    "health.check dynamodb:DescribeTable": {("dynamodb:DescribeTable", "${DetectionLogsTable.Arn}")},
+    "health.check s3:HeadBucket": {("s3:ListBucket", BUCKET)},
+    "health.check ssm:GetParameter": {("ssm:GetParameter", POLICY)},
+    "health.check states:DescribeStateMachine": {("states:DescribeStateMachine", "${ImageWorkflow}")},
+    "image_bucket._verify s3:HeadObject": READ_NEWEST,
+    "image_bucket.input_versions s3:ListObjectVersions": {("s3:ListBucketVersions", f"{BUCKET} if {UPLOADS_ONLY}")},
+    "image_bucket.move s3:CopyObject": READ_VERSION | in_folders("s3:PutObject", *image_ids.FOLDERS),
+    "image_bucket.move s3:DeleteObject": {("s3:DeleteObjectVersion", OBJECTS)},
+    "image_bucket.read s3:GetObject": READ_NEWEST | READ_VERSION,
+    "image_bucket.store s3:PutObject": in_folders("s3:PutObject", image_ids.INPUT_FOLDER),
+    "image_bucket.upload_form s3:PutObject": in_folders("s3:PutObject", image_ids.INPUT_FOLDER),
+    "image_bucket.view_link s3:GetObject": in_folders("s3:GetObject", *VIEWED),
+    "policy_parameter._provider ssm:GetParameter": {("ssm:GetParameter", POLICY)},
+    "rekognition.recognize rekognition:DetectLabels": {
         ("rekognition:DetectLabels", "*"),
         ("s3:GetObjectVersion", OBJECTS),  # Rekognition reads with the rights of its caller
     },
@@ -114,7 +115,7 @@ def calls_in(part: ast.AST, services: set[str]) -> Iterator[str]:
 def services_of(module: ast.Module) -> set[str]:
     """The services that a module has clients of."""
     calls = [node for node in ast.walk(module) if isinstance(node, ast.Call)]
-    return {ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "boto3.client"}
+    return {ast.literal_eval(call.args[0]) for call in calls if ast.unparse(call.func) == "client"}
 
 
 def names_in(part: ast.AST, module: str, tree: ast.Module) -> Iterator[str]:
@@ -158,7 +159,7 @@ def calls_of(function: str) -> frozenset[str]:
         of_powertools = {other.rpartition(".")[2] for other in referred if other.startswith(PARAMETERS_OF_POWERTOOLS)}
         calls = [CALLS_OF_POWERTOOLS[other] for other in of_powertools if other.endswith("Provider")]
         calls += calls_in(part, services_of(tree))
-        found |= {f"{name.removeprefix('pet_detector.')} {call}" for call in calls}
+        found |= {f"{name.removeprefix('pet_detector.aws.')} {call}" for call in calls}
     return frozenset(found)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pet_detector import images
+from pet_detector.rules import image_ids
 
 from .shipped import REPOSITORY, TWO_WEEKS, references, resources, source, translated
 
@@ -100,10 +100,10 @@ def test_images_expire_by_their_folder_and_what_waits_for_an_operator_lasts_as_l
         if rule["Prefix"]
     }
     assert days == {
-        **{f"{folder}/": (retention, 30) for folder in [*images.FOLDERS, "samples"]},
+        **{f"{folder}/": (retention, 30) for folder in [*image_ids.FOLDERS, "samples"]},
         "rejected/": (30, 30),
         # Even a version that was overwritten, or marked as deleted, may be the only copy of a failed image.
-        f"{images.INPUT_FOLDER}/": (retention, retention),
+        f"{image_ids.INPUT_FOLDER}/": (retention, retention),
     }
 
 

@@ -12,7 +12,7 @@ from statelint.config import Config
 from statelint.linter import Linter
 from statelint.problem import ProblemType
 
-from pet_detector import errors
+from pet_detector.rules import errors
 
 from .shipped import Machine, code_of, invoked_function, machines, resources
 

@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import cast
 
 import boto3
 import pytest
@@ -14,15 +14,15 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 from moto import mock_aws
 
+from pet_detector.aws import clients, health, policy_parameter
+from pet_detector.aws.clients import client
+
 from . import cloud
 
 # The API functions build their routers when they are imported.
 os.environ.setdefault("ALLOWED_ORIGIN", cloud.ORIGIN)
 
-from pet_detector import analyses, catalogue, dependencies, executions, images, notices, policy_parameter, recognizer
-from pet_detector.observability import logger
-
-BOUNDARIES: tuple[Any, ...] = (analyses, catalogue, executions, images, notices, policy_parameter, recognizer)
+from pet_detector.runtime.observability import logger
 
 # One session for all tests: it reads botocore's service descriptions once.
 _SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)
@@ -59,10 +59,9 @@ def _environment(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 def _forget() -> None:
-    for boundary in BOUNDARIES:
-        boundary._client.cache_clear()
-    dependencies._last = None
-    dependencies._clients.cache_clear()
+    clients.forget()
+    policy_parameter._provider.cache_clear()
+    health._last = None
 
 
 @pytest.fixture(autouse=True)
@@ -107,6 +106,6 @@ def workflow(aws: cloud.Cloud) -> None:
 @pytest.fixture
 def rekognition() -> Iterator[Stubber]:
     """The recognizer's client with answers that the test gives: moto's DetectLabels always sees the same."""
-    with Stubber(recognizer._client()) as stubber:
+    with Stubber(client("rekognition")) as stubber:
         yield stubber
     stubber.assert_no_pending_responses()

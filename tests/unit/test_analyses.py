@@ -10,27 +10,17 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector import analyses
-from pet_detector.analyses import (
-    COUNTER_KEPT_SECONDS,
-    KEPT_SECONDS,
-    LEASE_SECONDS,
-    begin,
-    finish,
-    give_up,
-    spend,
-    spent,
-    take_back,
-)
-from pet_detector.errors import (
+from pet_detector.aws.analyses import KEPT_SECONDS, LEASE_SECONDS, begin, finish, give_up
+from pet_detector.aws.clients import client
+from pet_detector.aws.daily_limit import COUNTER_KEPT_SECONDS, spend, spent, take_back
+from pet_detector.rules.errors import (
     AccessDeniedError,
     AnalysisInProgressError,
     PetDetectorError,
     ServiceError,
     ThrottledError,
 )
-from pet_detector.models import Label
-from pet_detector.recognizer import Recognition
+from pet_detector.rules.models import Label, Recognition
 
 from .cloud import ANALYSES, Cloud, breakdown, refusal
 
@@ -50,7 +40,7 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Any:
     """later(seconds): time passes."""
     passed = [0.0]
     real = time.time
-    monkeypatch.setattr("pet_detector.analyses.time.time", lambda: real() + passed[0])
+    monkeypatch.setattr("pet_detector.aws.analyses.time.time", lambda: real() + passed[0])
 
     def move(seconds: float) -> None:
         passed[0] += seconds
@@ -107,7 +97,7 @@ def test_giving_up_ends_the_lease_but_not_another_owners() -> None:
 
 
 def test_giving_up_that_aws_refuses_is_an_error() -> None:
-    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
         give_up(ANALYSES, HASH, "one")
 
 
@@ -130,7 +120,7 @@ def test_a_lease_is_longer_than_its_owner_may_run() -> None:
 
 def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:
     """The lease was written, its answer was cut, the SDK asks again: the owner recognises its own lease."""
-    with breakdown(analyses._client(), "UpdateItem", LOST, done=True) as fault:
+    with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True) as fault:
         assert begin(ANALYSES, HASH, "first") is None
     assert fault.happened == 1
 
@@ -183,7 +173,7 @@ def test_errors_of_aws_have_the_names_that_the_state_machine_retries(
         begin(ANALYSES, HASH, "first")
         finish(ANALYSES, HASH, SEEN)
 
-    with refusal(analyses._client(), operation, code, status), pytest.raises(error):
+    with refusal(client("dynamodb"), operation, code, status), pytest.raises(error):
         ask_and_store()
 
 
@@ -191,7 +181,7 @@ def test_errors_of_aws_have_the_names_that_the_state_machine_retries(
 
 
 def test_no_limit_costs_no_call() -> None:
-    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException") as fault:
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException") as fault:
         assert spend(ANALYSES, 0)
     assert fault.happened == 0
 
@@ -224,7 +214,7 @@ def test_what_was_refused_by_rekognition_is_taken_back() -> None:
 
 @pytest.mark.parametrize(("limit", "calls"), [(0, 0), (5, 1)])
 def test_to_take_back_costs_nothing_without_a_limit_and_never_hides_why_it_was_needed(limit: int, calls: int) -> None:
-    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException") as fault:
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException") as fault:
         take_back(ANALYSES, limit)
     assert fault.happened == calls
 
@@ -237,7 +227,7 @@ def test_the_next_day_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
         def now(cls, tz: Any = None) -> Any:
             return cls.moment
 
-    monkeypatch.setattr("pet_detector.analyses.datetime", Clock)
+    monkeypatch.setattr("pet_detector.aws.daily_limit.datetime", Clock)
     spend(ANALYSES, 1)
     assert not spend(ANALYSES, 1)
     Clock.moment = datetime(2026, 11, 22, tzinfo=UTC)
@@ -252,5 +242,5 @@ def test_counters_expire(table: Any) -> None:
 
 
 def test_a_throttled_counter_is_retried_and_not_taken_for_the_limit() -> None:
-    with refusal(analyses._client(), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
+    with refusal(client("dynamodb"), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
         spend(ANALYSES, 5)

@@ -13,8 +13,8 @@ from botocore.exceptions import (
 )
 from botocore.parsers import ResponseParserError
 
-from pet_detector.aws_errors import code_of, translate, translated
-from pet_detector.errors import (
+from pet_detector.aws.errors import code_of, translate, translated
+from pet_detector.rules.errors import (
     AccessDeniedError,
     ImageChangedError,
     ImageNotFoundError,

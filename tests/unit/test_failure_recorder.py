@@ -10,10 +10,13 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ReadTimeoutError
 
-from failure_recorder.app import lambda_handler, subject_of
-from pet_detector import catalogue, images, notices
-from pet_detector.errors import AccessDeniedError, ThrottledError
-from pet_detector.models import REVIEW_FACT
+from failure_recorder.app import lambda_handler
+from pet_detector.aws import detection_logs
+from pet_detector.aws.clients import client
+from pet_detector.rules import image_ids
+from pet_detector.rules.errors import AccessDeniedError, ThrottledError
+from pet_detector.rules.execution_input import Subject, subject_of
+from pet_detector.rules.models import REVIEW_FACT
 
 from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
 
@@ -56,7 +59,7 @@ def test_an_execution_that_died_leaves_a_failed_record_and_people_know(
 ) -> None:
     aws.write(ProcessingStatus="processing", **CLAIMED)
     assert lambda_handler(event, context) == ON_RECORD
-    record = catalogue.find(TABLE, IMAGE_ID)
+    record = detection_logs.find(TABLE, IMAGE_ID)
     assert record is not None
     assert (record["ProcessingStatus"], record["Error"]) == ("failed", {"Error": error, "Cause": cause})
     (notice,) = aws.notices()
@@ -70,11 +73,11 @@ def test_an_execution_that_never_claimed_its_image_is_on_record_too(
     aws: Cloud, context: LambdaContext, announced: bool
 ) -> None:
     if announced:
-        catalogue.announce(
+        detection_logs.announce(
             TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="k", fingerprint="f", correlation_id=CORRELATION
         )
     assert lambda_handler(ended(), context) == ON_RECORD
-    record = catalogue.find(TABLE, IMAGE_ID)
+    record = detection_logs.find(TABLE, IMAGE_ID)
     assert record is not None
     assert (record["ProcessingStatus"], record["ExecutionArn"]) == ("failed", EXECUTION)
     assert record["CorrelationId"] == (CORRELATION if announced else "one")
@@ -87,7 +90,7 @@ def test_an_uncertain_image_that_nobody_was_told_of_is_a_failure(aws: Cloud, con
 
 
 def test_the_record_is_the_one_that_the_execution_was_started_for(aws: Cloud, context: LambdaContext) -> None:
-    another, hashed = "e" * 32, images.hashed_image_id("input/tom.jpg", "v1")
+    another, hashed = "e" * 32, image_ids.hashed_image_id("input/tom.jpg", "v1")
     aws.write(another, ProcessingStatus="processing", **CLAIMED)
     lambda_handler(ended(sent=started_with(f"cats/{another}.jpg", imageId=another, restart=True)), context)
     lambda_handler(ended(sent=started_with("input/tom.jpg"), executionArn=OTHER), context)
@@ -152,7 +155,7 @@ def test_an_event_that_comes_twice_is_told_once(aws: Cloud, context: LambdaConte
 
 def test_a_notice_that_sns_refused_is_sent_by_the_next_attempt(aws: Cloud, context: LambdaContext) -> None:
     aws.write(ProcessingStatus="processing", **CLAIMED)
-    with refusal(notices._client(), "Publish", "Throttled"), pytest.raises(ThrottledError):
+    with refusal(client("sns"), "Publish", "Throttled"), pytest.raises(ThrottledError):
         lambda_handler(ended(), context)
     assert aws.item()["ProcessingStatus"]["S"] == "failed"
     assert lambda_handler(ended(), context) == {"recorded": False, "notice": "sent"}
@@ -160,14 +163,14 @@ def test_a_notice_that_sns_refused_is_sent_by_the_next_attempt(aws: Cloud, conte
 
 
 def test_a_table_that_refuses_fails_the_attempt_and_nobody_is_told(aws: Cloud, context: LambdaContext) -> None:
-    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
         lambda_handler(ended(), context)
     assert aws.notices() == []
 
 
 def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_failure(aws: Cloud, context: LambdaContext) -> None:
     aws.write(ProcessingStatus="processing", **CLAIMED)
-    with breakdown(catalogue._client(), "UpdateItem", LOST, done=True) as fault:
+    with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True) as fault:
         assert lambda_handler(ended(), context) == ON_RECORD
     assert fault.happened == 1
     assert len(aws.notices()) == 1
@@ -175,7 +178,7 @@ def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_failure(aws: Cl
 
 # --- Inputs -----------------------------------------------------------------------------------------------------------
 
-HASHED = images.hashed_image_id("input/tom.jpg", "v1")
+HASHED = image_ids.hashed_image_id("input/tom.jpg", "v1")
 INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
     (started_with(), (IMAGE_ID, KEY, "v1")),
     (started_with(version=None), (IMAGE_ID, KEY, "newest")),
@@ -213,7 +216,7 @@ INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
 def test_an_input_names_an_image_or_it_is_none_of_ours(
     aws: Cloud, context: LambdaContext, logs: io.StringIO, sent: str | None, subject: tuple[str, str, str] | None
 ) -> None:
-    assert subject_of(sent) == subject
+    assert subject_of(sent) == (subject and Subject(*subject))
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
     assert len(aws.dynamodb.scan(TableName=TABLE)["Items"]) == (1 if subject else 0)
     assert ("names no image" in logs.getvalue()) is (subject is None)

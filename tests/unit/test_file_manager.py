@@ -8,7 +8,7 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from file_manager.app import lambda_handler
-from pet_detector.errors import ImageNotFoundError
+from pet_detector.rules.errors import ImageNotFoundError
 
 from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
 

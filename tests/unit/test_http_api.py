@@ -11,8 +11,7 @@ import pytest
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import http_api
-from pet_detector.errors import (
+from pet_detector.rules.errors import (
     AccessDeniedError,
     ImageNotFoundError,
     PolicyInvalidError,
@@ -21,6 +20,7 @@ from pet_detector.errors import (
     SettingMissingError,
     ThrottledError,
 )
+from pet_detector.runtime import http_api
 
 from .api_events import API_KEY_ID, body_of, refused, request
 from .cloud import ORIGIN

@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pet_detector import image_format
-from pet_detector.image_format import MAX_BYTES, inspect, too_large
-from pet_detector.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules import image_format
+from pet_detector.rules.image_format import MAX_BYTES, inspect, too_large
+from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 
 from .cloud import REPOSITORY
 from .pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, jpeg, png, scan, segment

@@ -11,8 +11,8 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
 from image_processor.app import lambda_handler
-from pet_detector import policy_parameter
-from pet_detector.errors import (
+from pet_detector.aws import policy_parameter
+from pet_detector.rules.errors import (
     AnalysisInProgressError,
     ImageNotFoundError,
     PetDetectorError,
@@ -20,9 +20,9 @@ from pet_detector.errors import (
     SettingMissingError,
     ThrottledError,
 )
-from pet_detector.image_format import MAX_BYTES
-from pet_detector.models import Label
-from pet_detector.policy import Policy, decide
+from pet_detector.rules.image_format import MAX_BYTES
+from pet_detector.rules.models import Label
+from pet_detector.rules.policy import Policy, decide
 
 from .cloud import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
 from .pictures import jpeg, png
@@ -208,7 +208,7 @@ def test_a_stored_answer_is_judged_by_the_policy_of_today(
     sees(rekognition, version, Cat=85.0)
     assert lambda_handler(event(version), context)["animal"] == "cat"
     aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
-    policy_parameter._client().clear_cache()
+    policy_parameter._provider().clear_cache()
     again = lambda_handler(event(version), context)
     assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
 

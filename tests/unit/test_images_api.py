@@ -14,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from images_api.app import MAX_TOKEN_LENGTH, lambda_handler, limit_of, moment
-from pet_detector import catalogue
-from pet_detector.errors import RequestError
-from pet_detector.models import Animal, Status
+from pet_detector.aws import detection_logs
+from pet_detector.aws.clients import client
+from pet_detector.rules import image_ids
+from pet_detector.rules.errors import RequestError
+from pet_detector.rules.models import Animal, Status
 
 from .api_events import body_of, refused, request
 from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
@@ -39,7 +41,7 @@ INSIDE = {  # what no client needs to know
 def put(aws: Cloud, number: int = 0, *, status: Status = Status.COMPLETED, animal: Animal | None = Animal.CAT) -> str:
     """Write a record as the workflow leaves it; `number` makes it newer -> its ImageID."""
     image_id = f"{number:x}{IMAGE_ID}"[:32]
-    shard = catalogue.shard_of(image_id)
+    shard = image_ids.shard_of(image_id)
     created = f"2026-11-21T09:30:00.{number:03}Z"
     texts: dict[str, Any] = INSIDE | {
         "ImageID": image_id,
@@ -113,7 +115,7 @@ def test_only_what_was_filed_under_an_animal_has_a_link(aws: Cloud, context: Lam
 
 
 def test_an_image_that_has_just_been_announced_shows_what_is_known(aws: Cloud, context: LambdaContext) -> None:
-    catalogue.announce(
+    detection_logs.announce(
         TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="key-id", fingerprint="f", correlation_id=CORRELATION
     )
     body = body_of(get(f"/images/{IMAGE_ID}", context))
@@ -155,7 +157,7 @@ def test_an_unknown_id_says_where_ids_come_from(aws: Cloud, context: LambdaConte
 
 
 def test_the_memory_of_a_notice_is_no_image(aws: Cloud, context: LambdaContext) -> None:
-    catalogue.claim_notice(TABLE, IMAGE_ID, EXECUTION)
+    detection_logs.claim_notice(TABLE, IMAGE_ID, EXECUTION)
     assert refused(get(f"/images/{IMAGE_ID}", context)) == (404, "IMAGE_NOT_FOUND")
 
 
@@ -300,5 +302,5 @@ def test_one_part_that_does_not_answer_is_named_and_nothing_more_is_told(aws: Cl
 def test_a_table_that_does_not_answer_is_told_so(
     aws: Cloud, context: LambdaContext, path: str, operation: str, code: str, expected: tuple[int, str]
 ) -> None:
-    with refusal(catalogue._client(), operation, code):
+    with refusal(client("dynamodb"), operation, code):
         assert refused(get(path, context)) == expected

@@ -17,10 +17,13 @@ from botocore.parsers import ResponseParserError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet_detector import notices
-from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-from pet_detector.models import REVIEW_FACT, Scores
-from pet_detector.notices import Notice, message_of, printable
+from pet_detector.aws import notices_topic
+from pet_detector.aws.clients import client
+from pet_detector.rules import notices
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+from pet_detector.rules.models import REVIEW_FACT, Scores
+from pet_detector.rules.notices import Notice
+from pet_detector.rules.text import message_of, printable
 
 from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
 
@@ -88,7 +91,7 @@ def test_subscribers_can_filter_by_what_the_machine_leaned_to(scores: Scores, le
 
 @pytest.mark.usefixtures("people")
 def test_sns_delivers_the_notice_with_attributes_that_compare_as_numbers(aws: Cloud) -> None:
-    assert notices.publish(TOPIC, uncertain()) is True
+    assert notices_topic.publish(TOPIC, uncertain()) is True
     (delivered,) = aws.notices()
     assert delivered["Subject"] == uncertain().subject
     assert delivered["Message"] == uncertain().message
@@ -100,7 +103,7 @@ def test_sns_delivers_the_notice_with_attributes_that_compare_as_numbers(aws: Cl
 @pytest.mark.parametrize("subject", ["x" * 300, "two\r\nBcc: lines", "\u202egnp.\U0001f408 ünï", "\x00\x1b[31m"])
 @pytest.mark.usefixtures("people")
 def test_a_subject_is_what_sns_takes(aws: Cloud, subject: str) -> None:
-    notices.publish(TOPIC, Notice(subject, "m", {}, "a fact"))
+    notices_topic.publish(TOPIC, Notice(subject, "m", {}, "a fact"))
     (delivered,) = aws.notices()
     assert 1 <= len(delivered["Subject"]) <= 100
     assert all(" " <= character <= "~" for character in delivered["Subject"])
@@ -141,8 +144,8 @@ def test_printable_leaves_plain_text_alone(text: str) -> None:
 )
 @pytest.mark.usefixtures("people")
 def test_a_no_of_sns_means_that_nothing_was_sent(aws: Cloud, code: str, kind: type[PetDetectorError]) -> None:
-    with refusal(notices._client(), "Publish", code) as fault, pytest.raises(kind):
-        notices.publish(TOPIC, uncertain())
+    with refusal(client("sns"), "Publish", code) as fault, pytest.raises(kind):
+        notices_topic.publish(TOPIC, uncertain())
     assert fault.happened == 1
     assert aws.notices() == []
 
@@ -158,8 +161,8 @@ def test_a_no_of_sns_means_that_nothing_was_sent(aws: Cloud, code: str, kind: ty
 )
 @pytest.mark.usefixtures("people")
 def test_a_lost_answer_is_no_failure_and_no_second_notice(aws: Cloud, error: Exception) -> None:
-    with breakdown(notices._client(), "Publish", error, done=True, times=9) as fault:
-        assert notices.publish(TOPIC, uncertain()) is False
+    with breakdown(client("sns"), "Publish", error, done=True, times=9) as fault:
+        assert notices_topic.publish(TOPIC, uncertain()) is False
     assert fault.happened == 1, "the SDK sent it again"
     assert len(aws.notices()) == 1
 
@@ -171,8 +174,8 @@ def test_a_lost_answer_is_no_failure_and_no_second_notice(aws: Cloud, error: Exc
 )
 @pytest.mark.usefixtures("people")
 def test_a_service_that_was_never_reached_has_sent_nothing(aws: Cloud, error: Exception) -> None:
-    with breakdown(notices._client(), "Publish", error, done=False), pytest.raises(ServiceError):
-        notices.publish(TOPIC, uncertain())
+    with breakdown(client("sns"), "Publish", error, done=False), pytest.raises(ServiceError):
+        notices_topic.publish(TOPIC, uncertain())
     assert aws.notices() == []
 
 
@@ -180,9 +183,9 @@ def test_missing_credentials_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -
     def fail(**_: object) -> None:
         raise NoCredentialsError
 
-    monkeypatch.setattr(notices._client(), "publish", fail)
+    monkeypatch.setattr(client("sns"), "publish", fail)
     with pytest.raises(AccessDeniedError):
-        notices.publish(TOPIC, uncertain())
+        notices_topic.publish(TOPIC, uncertain())
 
 
 CAUSE = json.dumps(

@@ -9,8 +9,9 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
 from notification_service.app import lambda_handler
-from pet_detector import catalogue, notices
-from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+from pet_detector.aws import detection_logs
+from pet_detector.aws.clients import client
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 
 from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
 
@@ -73,7 +74,7 @@ def test_a_restart_that_fails_again_is_a_new_fact_and_a_review_is_not(aws: Cloud
 def test_a_refusal_of_sns_leaves_the_notice_to_the_next_attempt(
     aws: Cloud, context: LambdaContext, event: Any, code: str, kind: type[PetDetectorError]
 ) -> None:
-    with refusal(notices._client(), "Publish", code) as fault, pytest.raises(kind):
+    with refusal(client("sns"), "Publish", code) as fault, pytest.raises(kind):
         lambda_handler(event, context)
     assert fault.happened == 1
     assert aws.item().keys() <= {"ImageID"}, "the reservation was not released"
@@ -86,7 +87,7 @@ def test_an_sns_that_was_never_reached_leaves_the_notice_to_the_next_attempt(
     aws: Cloud, context: LambdaContext, event: Any
 ) -> None:
     never = ConnectTimeoutError(endpoint_url="https://sns")
-    with breakdown(notices._client(), "Publish", never, done=False), pytest.raises(ServiceError):
+    with breakdown(client("sns"), "Publish", never, done=False), pytest.raises(ServiceError):
         lambda_handler(event, context)
     assert lambda_handler(event, context) == {"notice": "sent"}
     assert len(aws.notices()) == 1
@@ -94,7 +95,7 @@ def test_an_sns_that_was_never_reached_leaves_the_notice_to_the_next_attempt(
 
 @EVENTS
 def test_a_lost_answer_of_sns_is_unconfirmed_and_not_sent_twice(aws: Cloud, context: LambdaContext, event: Any) -> None:
-    with breakdown(notices._client(), "Publish", LOST, done=True):
+    with breakdown(client("sns"), "Publish", LOST, done=True):
         assert lambda_handler(event, context) == {"notice": "unconfirmed"}
     assert lambda_handler(event, context) == {"notice": "already_sent"}
     assert len(aws.notices()) == 1
@@ -104,21 +105,21 @@ def test_a_lost_answer_of_sns_is_unconfirmed_and_not_sent_twice(aws: Cloud, cont
 def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_notice(
     aws: Cloud, context: LambdaContext, event: Any
 ) -> None:
-    with breakdown(catalogue._client(), "UpdateItem", LOST, done=True):
+    with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True):
         assert lambda_handler(event, context) == {"notice": "sent"}
     assert lambda_handler(event, context) == {"notice": "already_sent"}
     assert len(aws.notices()) == 1
 
 
 def test_nothing_is_sent_that_could_not_be_reserved(aws: Cloud, context: LambdaContext) -> None:
-    with refusal(catalogue._client(), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
+    with refusal(client("dynamodb"), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
         lambda_handler(failed(), context)
     assert aws.notices() == []
 
 
 def test_the_reservation_stands_before_the_notice_is_sent(aws: Cloud, context: LambdaContext) -> None:
     reserved: list[bool] = []
-    notices._client().meta.events.register(
+    client("sns").meta.events.register(
         "before-call.sns.Publish", lambda **_: reserved.append(aws.item().get("Notices") == {"SS": [EXECUTION]})
     )
     lambda_handler(failed(), context)
@@ -126,10 +127,10 @@ def test_the_reservation_stands_before_the_notice_is_sent(aws: Cloud, context: L
 
 
 def test_the_record_stays_as_it_is(aws: Cloud, context: LambdaContext) -> None:
-    record = catalogue.announce(
+    record = detection_logs.announce(
         TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="someone", fingerprint="f", correlation_id=CORRELATION
     )
     lambda_handler(uncertain(), context)
-    found = catalogue.find(TABLE, IMAGE_ID)
+    found = detection_logs.find(TABLE, IMAGE_ID)
     assert found is not None
     assert record.items() <= found.items()

@@ -7,9 +7,11 @@ import json
 import pytest
 from botocore.exceptions import ConnectTimeoutError, ReadTimeoutError
 
-from pet_detector import catalogue, notices, notifier
-from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-from pet_detector.notices import Notice
+from pet_detector.aws import notices_topic
+from pet_detector.aws.clients import client
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+from pet_detector.rules.notices import Notice
+from pet_detector.use_cases import notifier
 
 from .cloud import IMAGE_ID, TABLE, TOPIC, Cloud, breakdown, refusal
 
@@ -43,7 +45,7 @@ def test_two_who_tell_at_the_same_moment_tell_once(aws: Cloud) -> None:
             others.append("")
             others[0] = tell()
 
-    notices._client().meta.events.register("before-call.sns.Publish", meanwhile)
+    client("sns").meta.events.register("before-call.sns.Publish", meanwhile)
     assert tell() == "sent"
     assert others == ["already_sent"]
     assert len(aws.notices()) == 1
@@ -56,7 +58,7 @@ def test_two_who_tell_at_the_same_moment_tell_once(aws: Cloud) -> None:
 def test_a_refusal_takes_the_reservation_back(
     aws: Cloud, code: str, kind: type[PetDetectorError], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with refusal(notices._client(), "Publish", code), pytest.raises(kind):
+    with refusal(client("sns"), "Publish", code), pytest.raises(kind):
         tell()
     assert "Notices" not in aws.item()
     assert (aws.notices(), counted(capsys)) == ([], 0)
@@ -65,7 +67,7 @@ def test_a_refusal_takes_the_reservation_back(
 
 def test_a_topic_that_was_never_reached_takes_the_reservation_back(aws: Cloud) -> None:
     never = ConnectTimeoutError(endpoint_url="https://sns")
-    with breakdown(notices._client(), "Publish", never, done=False), pytest.raises(ServiceError):
+    with breakdown(client("sns"), "Publish", never, done=False), pytest.raises(ServiceError):
         tell()
     assert tell() == "sent"
     assert len(aws.notices()) == 1
@@ -74,7 +76,7 @@ def test_a_topic_that_was_never_reached_takes_the_reservation_back(aws: Cloud) -
 def test_a_lost_answer_of_sns_is_unconfirmed_counted_and_not_sent_again(
     aws: Cloud, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    with breakdown(notices._client(), "Publish", LOST, done=True):
+    with breakdown(client("sns"), "Publish", LOST, done=True):
         assert tell() == "unconfirmed"
     assert tell() == "already_sent"
     assert (len(aws.notices()), counted(capsys)) == (1, 1)
@@ -87,7 +89,7 @@ def test_a_crash_between_reserving_and_sending_costs_the_notice_rather_than_send
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(notices, "publish", crash)
+        patched.setattr(notices_topic, "publish", crash)
         with pytest.raises(KeyboardInterrupt):
             tell()
     assert tell() == "already_sent"
@@ -95,6 +97,6 @@ def test_a_crash_between_reserving_and_sending_costs_the_notice_rather_than_send
 
 
 def test_nothing_is_sent_that_could_not_be_reserved(aws: Cloud) -> None:
-    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
         tell()
     assert aws.notices() == []

@@ -21,9 +21,10 @@ from hypothesis import strategies as st
 
 from local.engine import REPOSITORY
 from ops.redrive import MAX_EXECUTIONS
-from pet_detector import analyses, image_format, images, policy_parameter, recognizer
-from pet_detector.models import ImageFormat, ImageHeader
-from pet_detector.policy import Policy
+from pet_detector.aws import analyses, daily_limit, image_bucket, policy_parameter, rekognition
+from pet_detector.rules import image_format
+from pet_detector.rules.models import ImageFormat, ImageHeader
+from pet_detector.rules.policy import Policy
 
 LIMIT_BYTES = 64 * 1024
 # S3's limit for a key, in bytes. Our errors' messages hold a key and a few words, and 40 calls are a deep stack.
@@ -165,15 +166,15 @@ def answers(
     monkeypatch.setenv("ANALYSES_TABLE_NAME", "t" * 255)
     monkeypatch.setenv("DAILY_ANALYSIS_LIMIT", "0")
     data = None if outcome == "rejected" else b"picture"  # what is too large is not read
-    stored = images.StoredImage(15_000_000, '"' + "e" * 40 + '"', "v" * 1024, data)
+    stored = image_bucket.StoredImage(15_000_000, '"' + "e" * 40 + '"', "v" * 1024, data)
     header = ImageHeader(ImageFormat.JPEG, 10_000, 5_000)
-    monkeypatch.setattr(images, "read", lambda *_: stored)
-    monkeypatch.setattr(images, "move", lambda *_: None)
+    monkeypatch.setattr(image_bucket, "read", lambda *_: stored)
+    monkeypatch.setattr(image_bucket, "move", lambda *_: None)
     monkeypatch.setattr(image_format, "inspect", lambda _: header)
-    monkeypatch.setattr(recognizer, "_client", lambda: Rekognition(name, cat))
+    monkeypatch.setattr(rekognition, "client", lambda _: Rekognition(name, cat))
     monkeypatch.setattr(analyses, "begin", lambda *_, **__: None)
     monkeypatch.setattr(analyses, "finish", lambda *_: None)
-    monkeypatch.setattr(analyses, "spend", lambda *_: outcome != "held")
+    monkeypatch.setattr(daily_limit, "spend", lambda *_: outcome != "held")
     monkeypatch.setattr(analyses, "give_up", lambda *_: None)
     monkeypatch.setattr(policy_parameter, "current", lambda _: Policy(80.123456, 15.123456, 50.123456))
     known: dict[str, Any] = {"OriginalFilename": {"S": file_name}} | {

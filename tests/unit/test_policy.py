@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet_detector.errors import PolicyInvalidError
-from pet_detector.models import Animal, Label
-from pet_detector.policy import Policy, decide
+from pet_detector.rules.errors import PolicyInvalidError
+from pet_detector.rules.models import Animal, Label
+from pet_detector.rules.policy import Policy, decide
 
 percent = st.floats(0, 100, allow_nan=False)
 

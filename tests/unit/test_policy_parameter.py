@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from pet_detector import policy_parameter
-from pet_detector.errors import AccessDeniedError, PetDetectorError, PolicyInvalidError, ServiceError, ThrottledError
-from pet_detector.policy import Policy
-from pet_detector.policy_parameter import current
+from pet_detector.aws import policy_parameter
+from pet_detector.aws.policy_parameter import current
+from pet_detector.rules.errors import (
+    AccessDeniedError,
+    PetDetectorError,
+    PolicyInvalidError,
+    ServiceError,
+    ThrottledError,
+)
+from pet_detector.rules.policy import Policy
 
 from .cloud import POLICY_PARAMETER, Cloud, refusal
 
@@ -62,7 +68,7 @@ def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
     aws: Cloud, code: str, kind: type[PetDetectorError]
 ) -> None:
     current(POLICY_PARAMETER)
-    provider = policy_parameter._client()
+    provider = policy_parameter._provider()
     provider.clear_cache()
     with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
         current(POLICY_PARAMETER)

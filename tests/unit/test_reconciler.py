@@ -11,11 +11,14 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector import catalogue, executions, images, notices, reconciler
-from pet_detector.errors import AccessDeniedError, PetDetectorError, ThrottledError
-from pet_detector.images import InputVersion
-from pet_detector.models import Status
-from pet_detector.reconciler import Action, Application, Finding, Report, reconcile
+from pet_detector.aws import detection_logs, image_bucket
+from pet_detector.aws.clients import client
+from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.rules import image_ids
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ThrottledError
+from pet_detector.rules.models import Status
+from pet_detector.use_cases import reconciler
+from pet_detector.use_cases.reconciler import Action, Application, Finding, Report, reconcile
 from reconciler.app import lambda_handler
 
 from .cloud import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, TOPIC, WORKFLOW, Cloud, refusal
@@ -48,7 +51,7 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
     at(monkeypatch, NOON)
 
 
-def record(aws: Cloud, status: str, version: str = images.NEWEST, image_id: str = IMAGE_ID, **more: Any) -> None:
+def record(aws: Cloud, status: str, version: str = image_ids.NEWEST, image_id: str = IMAGE_ID, **more: Any) -> None:
     """A record as the workflow leaves it."""
     owned = {"ExecutionArn": EXECUTION, "CorrelationId": CORRELATION, "SourceKey": KEY, "SourceVersion": version}
     times = {"ClaimedAt": ago(hours=3), "UpdatedAt": ago(minutes=1), "ListedAt": f"{ago(hours=3)}#{image_id}"}
@@ -58,7 +61,9 @@ def record(aws: Cloud, status: str, version: str = images.NEWEST, image_id: str 
 def stored(aws: Cloud, key: str = KEY) -> InputVersion:
     """Store an object under input/ -> its newest version."""
     version, _ = aws.put(key, b"x")
-    (found,) = [found for found in images.input_versions(BUCKET) if (found.key, found.version_id) == (key, version)]
+    (found,) = [
+        found for found in image_bucket.input_versions(BUCKET) if (found.key, found.version_id) == (key, version)
+    ]
     return found
 
 
@@ -97,7 +102,7 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
     **{
         f"{status} ({version}), and the source is still there": ((status, {"version": version}), Action.REPORT)
         for status in ("completed", "needs_review", "rejected")
-        for version in (THIS, images.NEWEST)
+        for version in (THIS, image_ids.NEWEST)
     },
 }
 
@@ -126,7 +131,7 @@ def test_what_happens_to_an_object_that_still_lies_under_input(
 def test_another_upload_under_a_key_that_was_used_before_is_an_image_of_its_own(aws: Cloud, status: Status) -> None:
     version = stored(aws)
     record(aws, status, version="an older one", ClaimedAt=ago(minutes=1))
-    hashed = images.hashed_image_id(KEY, version.version_id)
+    hashed = image_ids.hashed_image_id(KEY, version.version_id)
     report = reconcile(APPLICATION, OVERDUE)
     assert report.findings == [Finding(Action.START, hashed, KEY, version.version_id, text(version.modified))]
     assert aws.started() == {name_of(hashed): input_of(version, hashed)}
@@ -141,7 +146,7 @@ def test_each_of_two_uploads_under_one_key_is_judged_by_its_own_record(aws: Clou
     record(aws, "failed", version=first.version_id)
     found = {finding.version_id: finding.action for finding in reconcile(APPLICATION, OVERDUE).findings}
     assert found == {first.version_id: Action.LEAVE, second.version_id: Action.START}
-    assert list(aws.started()) == [name_of(images.hashed_image_id(KEY, second.version_id))]
+    assert list(aws.started()) == [name_of(image_ids.hashed_image_id(KEY, second.version_id))]
 
 
 # An image that failed because its version was gone; another one lies under its key.
@@ -169,12 +174,12 @@ def test_what_was_not_put_back_is_an_image_of_its_own(aws: Cloud, difference: di
     version = stored(aws)
     record(aws, "failed", **NOT_FOUND | difference)
     reconcile(APPLICATION, OVERDUE)
-    assert list(aws.started()) == [name_of(images.hashed_image_id(KEY, version.version_id))]
+    assert list(aws.started()) == [name_of(image_ids.hashed_image_id(KEY, version.version_id))]
 
 
 def test_what_has_a_record_of_its_own_was_not_put_back(aws: Cloud) -> None:
     version = stored(aws)
-    hashed = images.hashed_image_id(KEY, version.version_id)
+    hashed = image_ids.hashed_image_id(KEY, version.version_id)
     record(aws, "failed", **NOT_FOUND)
     record(aws, "processing", version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
     found = reconcile(APPLICATION, OVERDUE).findings
@@ -192,7 +197,7 @@ def test_a_record_of_a_person_without_times_stops_no_run(aws: Cloud) -> None:
 
 def test_an_object_that_did_not_come_through_the_api_is_named_by_key_and_version(aws: Cloud) -> None:
     version = stored(aws, "input/tom's cat.jpg")
-    image_id = images.hashed_image_id(version.key, version.version_id)
+    image_id = image_ids.hashed_image_id(version.key, version.version_id)
     reconcile(APPLICATION, OVERDUE)
     assert aws.started() == {name_of(image_id): input_of(version, image_id)}
 
@@ -219,7 +224,7 @@ def test_a_dead_record_without_an_object_is_closed_and_told_once(aws: Cloud, log
     report = reconcile(APPLICATION, OVERDUE)
     assert report.findings == [Finding(Action.CLOSE, IMAGE_ID, KEY, "", "")]
     assert (report.started, report.closed, report.gap) == (0, 1, 1)
-    closed = catalogue.find(TABLE, IMAGE_ID)
+    closed = detection_logs.find(TABLE, IMAGE_ID)
     assert closed is not None
     assert (closed["ProcessingStatus"], closed["Error"]["Error"]) == ("failed", "ExecutionLost")
     (notice,) = aws.notices()
@@ -243,7 +248,7 @@ def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -
     version = stored(aws)
     record(aws, "processing", version="an older one")
     report = reconcile(APPLICATION, OVERDUE)
-    hashed = images.hashed_image_id(KEY, version.version_id)
+    hashed = image_ids.hashed_image_id(KEY, version.version_id)
     found = [(finding.action, finding.image_id) for finding in report.findings]
     assert found == [(Action.START, hashed), (Action.CLOSE, IMAGE_ID)]
     assert (report.started, report.closed) == (1, 1)
@@ -252,7 +257,7 @@ def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -
 @pytest.mark.parametrize("code", ["Throttled", "InternalError"])
 def test_a_notice_that_sns_refused_is_sent_by_the_next_run(aws: Cloud, code: str) -> None:
     record(aws, "processing")
-    with refusal(notices._client(), "Publish", code):
+    with refusal(client("sns"), "Publish", code):
         report = reconcile(APPLICATION, OVERDUE)
     assert (report.closed, isinstance(report.error, PetDetectorError)) == (0, True)
     assert reconcile(APPLICATION, OVERDUE).closed == 1
@@ -268,7 +273,7 @@ def test_a_run_that_ended_between_notice_and_record_is_finished_by_the_next_one(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(catalogue, "record_failure", crash)
+        patched.setattr(detection_logs, "record_failure", crash)
         with pytest.raises(KeyboardInterrupt):
             reconcile(APPLICATION, OVERDUE)
     assert reconcile(APPLICATION, OVERDUE).closed == 1
@@ -283,7 +288,7 @@ def test_a_record_that_was_finished_since_the_index_was_read_is_not_closed(
     if status:
         record(aws, status)
     before = aws.item()
-    monkeypatch.setattr(catalogue, "abandoned", lambda *_: [{"ImageID": IMAGE_ID, "SourceKey": KEY}])
+    monkeypatch.setattr(detection_logs, "abandoned", lambda *_: [{"ImageID": IMAGE_ID, "SourceKey": KEY}])
     report = reconcile(APPLICATION, OVERDUE)
     assert (report.gap, report.closed) == (1, 0)
     assert aws.item() == before
@@ -342,7 +347,7 @@ def test_a_run_starts_no_more_than_its_share_and_still_counts_the_rest(
 def test_what_was_done_before_a_failure_stays_done(aws: Cloud) -> None:
     stored(aws)
     record(aws, "processing", image_id="1" * 32)
-    with refusal(catalogue._client(), "Query", "ThrottlingException"), pytest.raises(ThrottledError):
+    with refusal(client("dynamodb"), "Query", "ThrottlingException"), pytest.raises(ThrottledError):
         reconcile(APPLICATION, OVERDUE)
     assert list(aws.started()) == [name_of()]
 
@@ -350,7 +355,7 @@ def test_what_was_done_before_a_failure_stays_done(aws: Cloud) -> None:
 def test_what_cannot_be_started_does_not_keep_the_rest_from_its_end(aws: Cloud) -> None:
     stored(aws)
     record(aws, "processing", image_id="1" * 32)
-    with refusal(executions._client(), "StartExecution", "AccessDeniedException"):
+    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
         report = reconcile(APPLICATION, OVERDUE)
     assert (report.gap, report.started, report.closed) == (2, 0, 1)
     assert isinstance(report.error, AccessDeniedError)
@@ -365,9 +370,9 @@ def test_an_object_that_is_too_young_to_be_overdue_keeps_its_record_open(aws: Cl
 
 def test_what_was_claimed_again_since_the_listing_is_not_closed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     record(aws, "processing")
-    listed = list(catalogue.abandoned(TABLE, "9"))
+    listed = list(detection_logs.abandoned(TABLE, "9"))
     record(aws, "processing", ClaimedAt=ago(minutes=1))
-    monkeypatch.setattr(catalogue, "abandoned", lambda *_: iter(listed))
+    monkeypatch.setattr(detection_logs, "abandoned", lambda *_: iter(listed))
     assert reconcile(APPLICATION, OVERDUE).closed == 0
     assert aws.item()["ProcessingStatus"]["S"] == "processing"
     assert aws.notices() == []

@@ -7,7 +7,8 @@ import base64
 import importlib
 import io
 import json
-import re
+import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,11 +18,12 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ClientError, ReadTimeoutError
 
-import pet_detector
-from pet_detector import analyses, catalogue, executions, images, notices, recognizer, settings
-from pet_detector.errors import SettingMissingError
-from pet_detector.models import Measurement, Status
-from pet_detector.observability import METRICS_NAMESPACE, count, publish
+from pet_detector.aws import detection_logs
+from pet_detector.aws.clients import client
+from pet_detector.rules.errors import SettingMissingError
+from pet_detector.rules.models import Measurement, Status
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
 
 from .api_events import API_KEY, request, upload
 from .cloud import (
@@ -38,107 +40,31 @@ from .cloud import (
     handlers,
     refusal,
 )
-from .conftest import BOUNDARIES
 from .pictures import jpeg
 
 FUNCTIONS = REPOSITORY / "functions"
-DOMAIN = FUNCTIONS / "pet_detector"
-MODULES = sorted(path.stem for path in DOMAIN.glob("*.py") if path.stem != "__init__")
+RULES = FUNCTIONS / "pet_detector" / "rules"
 HANDLERS = sorted(FUNCTIONS.glob("*/app.py"))
 
-# --- Imports ----------------------------------------------------------------------------------------------------------
+# --- Structure --------------------------------------------------------------------------------------------------------
 
 
-def imports(path: Path, *, when_run: bool = True) -> set[str]:
-    """The modules that a file imports, as `package.module`; with `when_run` without those for the type checker."""
-    tree = ast.parse(path.read_text())
-    for node in ast.walk(tree) if when_run else ():
-        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
-            node.body = [ast.Pass()]
-    found: set[str] = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports name the whole path: it is the same in tests and in Lambda"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+def test_imports_keep_the_contracts() -> None:
+    """The contracts of import-linter in pyproject.toml: the folder of a module says what it may import."""
+    linter = Path(sys.executable).with_name("lint-imports")
+    environment = {"PYTHONPATH": str(FUNCTIONS), "PATH": os.environ["PATH"], "COLUMNS": "120"}
+    checked = subprocess.run(
+        [linter, "--no-cache"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
+    )
+    assert checked.returncode == 0, checked.stdout + checked.stderr
 
 
-def roots(path: Path, *, when_run: bool = True) -> set[str]:
-    return {name.partition(".")[0] for name in imports(path, when_run=when_run)}
-
-
-def siblings(path: Path) -> set[str]:
-    """The modules of pet_detector that a file imports."""
-    return {name.split(".")[1] for name in imports(path) if name.startswith("pet_detector.")}
-
-
-def named(role: str) -> set[str]:
-    """The modules that the package's docstring gives a role: `pure`, `boundaries`, `besides`, `above` or `bottom`."""
-    sentences = re.split(r"(?<=\.)\s+", pet_detector.__doc__ or "")
-    (sentence,) = [sentence for sentence in sentences if re.search(rf"\b{role}\b", sentence)]
-    return set(re.findall(r"`(\w+)`", sentence))
-
-
-PURE, AT_THE_BOUNDARY = named("pure"), named("boundaries")
-
-
-def test_the_packages_docstring_names_every_module_there_is() -> None:
-    assert {"models", "errors", "policy", "image_format", "activity"} <= PURE
-    assert {"recognizer", "images", "catalogue", "analyses", "executions", "notices"} <= AT_THE_BOUNDARY
-    assert named("besides") == {"dependencies"}
-    assert named("above") == {"notifier", "reconciler"}
-    assert set(re.findall(r"`(\w+)`", pet_detector.__doc__ or "")) == set(MODULES), "a module without a role"
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_only_boundaries_and_the_check_of_health_import_boto3(module: str) -> None:
-    assert ("boto3" in roots(DOMAIN / f"{module}.py")) is (module in AT_THE_BOUNDARY | named("besides"))
-
-
-@pytest.mark.parametrize("module", sorted(PURE))
-def test_pure_modules_know_nothing_of_aws_the_environment_or_the_clock(module: str) -> None:
-    path = DOMAIN / f"{module}.py"
-    outside = roots(path, when_run=False) - {"pet_detector"}
-    assert outside <= sys.stdlib_module_names, "a library"
-    assert not outside & {"os", "time", "random", "socket", "urllib", "http", "subprocess", "logging"}
+@pytest.mark.parametrize(
+    "path", sorted((FUNCTIONS / "pet_detector" / "rules").glob("*.py")), ids=lambda path: path.stem
+)
+def test_rules_never_ask_for_the_time(path: Path) -> None:
     names = {node.attr for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Attribute)}
     assert not names & {"now", "utcnow", "today"}, "times are compared, never asked for"
-    assert siblings(path) <= PURE
-
-
-@pytest.mark.parametrize("module", sorted(AT_THE_BOUNDARY))
-def test_boundaries_translate_errors_and_make_their_client_once_when_it_is_needed(module: str) -> None:
-    path = DOMAIN / f"{module}.py"
-    assert "aws_errors" in siblings(path)
-    of_others = {name.split(".", 1)[1] for name in imports(path) if name.startswith("pet_detector.")}
-    called = {name.partition(".")[0] for name in of_others if name.rpartition(".")[2][0].islower()}  # types are not
-    assert not called & AT_THE_BOUNDARY, "one boundary calls another"
-    (client,) = [n for n in ast.parse(path.read_text()).body if isinstance(n, ast.FunctionDef) and n.name == "_client"]
-    assert [ast.unparse(decorator) for decorator in client.decorator_list] == ["cache"]
-    clients = [n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Attribute) and n.attr == "client"]
-    assert len(clients) == 1, "a client beside the one"
-
-
-def test_no_test_meets_the_client_of_another_test() -> None:
-    assert {boundary.__name__.rpartition(".")[2] for boundary in BOUNDARIES} == AT_THE_BOUNDARY
-
-
-@pytest.mark.parametrize("path", HANDLERS, ids=lambda path: path.parent.name)
-def test_handlers_import_the_domain_and_powertools_but_neither_boto3_nor_another_handler(path: Path) -> None:
-    outside = roots(path, when_run=False) - {"pet_detector", "aws_lambda_powertools"}
-    assert outside <= sys.stdlib_module_names
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_the_domain_knows_no_handler(module: str) -> None:
-    assert not roots(DOMAIN / f"{module}.py") & {path.parent.name for path in HANDLERS}
-
-
-@pytest.mark.parametrize("module", [name for name in MODULES if name != "settings"])
-def test_only_settings_reads_the_environment(module: str) -> None:
-    assert "os" not in roots(DOMAIN / f"{module}.py")
 
 
 def test_the_template_names_every_handler_there_is() -> None:
@@ -196,7 +122,7 @@ LOST_BY_ID = ReadTimeoutError(endpoint_url=f"https://{BUCKET}.s3.amazonaws.com/{
 
 def analyse(aws: Cloud, run: Callable[[Any], object]) -> None:
     """Every end that ImageProcessor has."""
-    detect: Any = recognizer._client()
+    detect: Any = client("rekognition")
     sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
     for data, labels in (
         (PICTURE, ["Cat"]),
@@ -218,7 +144,7 @@ def analyse(aws: Cloud, run: Callable[[Any], object]) -> None:
     version, _ = aws.put(HOSTILE_KEY, PICTURE + b"3")
     event = sent | {"versionId": version}
     detect.detect_labels = refuse
-    with refusal(analyses._client(), "UpdateItem", "AccessDeniedException"):
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
         run(event)
     run(event)
     run(event | {"executionArn": EXECUTION + "2"})  # the same bytes are being analysed
@@ -244,9 +170,9 @@ def move(aws: Cloud, run: Callable[[Any], object]) -> None:
         "extension": "jpg",
     }
     for code in ("PreconditionFailed", "AccessDenied", "SlowDown"):
-        with refusal(images._client(), "CopyObject", code):
+        with refusal(client("s3"), "CopyObject", code):
             run(event)
-    with breakdown(images._client(), "DeleteObject", LOST, done=False):
+    with breakdown(client("s3"), "DeleteObject", LOST, done=False):
         run(event)
     run(event)
     run(event)
@@ -273,13 +199,13 @@ def notify(aws: Cloud, run: Callable[[Any], object]) -> None:
         "scores": {"cat": 60.0, "dog": 10.0},
     }
     for event in (failed, uncertain):
-        with refusal(notices._client(), "Publish", "Throttled"):
+        with refusal(client("sns"), "Publish", "Throttled"):
             run(event)
         run(event)
         run(event)
-    with breakdown(notices._client(), "Publish", LOST, done=True):
+    with breakdown(client("sns"), "Publish", LOST, done=True):
         run(failed | {"executionArn": EXECUTION + "2"})
-    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"):
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
         run(failed)
 
 
@@ -289,8 +215,8 @@ def record_failures(aws: Cloud, run: Callable[[Any], object]) -> None:
     detail = {"executionArn": EXECUTION, "status": "FAILED", "input": sent, "error": "E", "cause": f"text of {NAME}"}
     for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
         run({"detail": detail | part})
-    for client, operation in ((catalogue._client(), "UpdateItem"), (notices._client(), "Publish")):
-        with refusal(client, operation, "AccessDenied"):
+    for service, operation in (("dynamodb", "UpdateItem"), ("sns", "Publish")):
+        with refusal(client(service), operation, "AccessDenied"):
             run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
 
 
@@ -302,11 +228,11 @@ def reconcile(aws: Cloud, run: Callable[[Any], object]) -> None:
     for name in ("ImageID", "2"):
         aws.write(name.encode().hex().ljust(32, "0"), ProcessingStatus="processing", ListedAt=name, **lost)
     aws.put(HOSTILE_KEY, PICTURE)
-    with refusal(notices._client(), "Publish", "Throttled"):
+    with refusal(client("sns"), "Publish", "Throttled"):
         run({"source": "aws.scheduler"})
-    with refusal(executions._client(), "StartExecution", "AccessDeniedException"):
+    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
         run({})
-    with refusal(images._client(), "ListObjectVersions", "AccessDenied"):
+    with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
         run({})
     run({})
 
@@ -331,10 +257,10 @@ def post(aws: Cloud, run: Callable[[Any], object]) -> None:
         run(sent)
         run(sent)
         run(upload(b"other", file_name=name, idempotency_key=IDEMPOTENCY_KEY + str(data is None)))
-    for client, operation in ((images._client(), "PutObject"), (catalogue._client(), "PutItem")):
-        with refusal(client, operation, "AccessDenied"):
+    for service, operation in (("s3", "PutObject"), ("dynamodb", "PutItem")):
+        with refusal(client(service), operation, "AccessDenied"):
             run(upload(PICTURE, file_name=name))
-        with breakdown(client, operation, LOST_BY_ID, done=False, times=9):
+        with breakdown(client(service), operation, LOST_BY_ID, done=False, times=9):
             run(upload(PICTURE, file_name=name))
     run(request("POST", "/upload", body=NAME, headers={"Idempotency-Key": IDEMPOTENCY_KEY}))
     run(request("POST", f"/{NAME}", body=NAME))
@@ -342,7 +268,7 @@ def post(aws: Cloud, run: Callable[[Any], object]) -> None:
 
 def look(aws: Cloud, run: Callable[[Any], object]) -> None:
     """Every end that ImagesApi has."""
-    record = catalogue.announce(
+    record = detection_logs.announce(
         TABLE, IMAGE_ID, file_name=NAME, uploaded_by=NAME, fingerprint="f", correlation_id=CORRELATION
     )
     filed: dict[str, Any] = {name: {"S": str(value)} for name, value in record.items() if name != "ExpiresAt"}
@@ -353,9 +279,9 @@ def look(aws: Cloud, run: Callable[[Any], object]) -> None:
     for query in ({"animal": NAME}, {"from": NAME}, {"limit": NAME}, {"nextToken": NAME}):
         run(request("GET", "/images", query=query))
     for operation, path in (("GetItem", f"/images/{IMAGE_ID}"), ("Query", "/images")):
-        with refusal(catalogue._client(), operation, "AccessDeniedException"):
+        with refusal(client("dynamodb"), operation, "AccessDeniedException"):
             run(request("GET", path))
-        with breakdown(catalogue._client(), operation, LOST_BY_ID, done=False, times=9):
+        with breakdown(client("dynamodb"), operation, LOST_BY_ID, done=False, times=9):
             run(request("GET", path))
 
 
@@ -429,7 +355,7 @@ def test_an_image_leaves_nothing_in_the_log_lines_of_the_next_request(
 ) -> None:
     handler = importlib.import_module("upload_api.app").lambda_handler
     handler(upload(), context)
-    with refusal(catalogue._client(), "PutItem", "AccessDenied"):
+    with refusal(client("dynamodb"), "PutItem", "AccessDenied"):
         handler(upload(), context)
     first, second = [json.loads(line) for line in logs.getvalue().splitlines()]
     assert first["image_id"] != second["image_id"]

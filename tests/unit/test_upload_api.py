@@ -14,8 +14,9 @@ from botocore.exceptions import ReadTimeoutError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet_detector import catalogue, images
-from pet_detector.image_format import MAX_BYTES
+from pet_detector.aws import detection_logs, listing
+from pet_detector.aws.clients import client
+from pet_detector.rules.image_format import MAX_BYTES
 from upload_api.app import FILE_NAME_LENGTH, MAX_INLINE_BYTES, clean_name, lambda_handler
 
 from .api_events import API_KEY, API_KEY_ID, body_of, refused, request, upload
@@ -70,7 +71,7 @@ def test_stores_a_picture_that_comes_with_the_request(
 @pytest.mark.parametrize("data", [None, b"picture"])
 def test_announces_the_image_before_anything_can_arrive(aws: Cloud, context: LambdaContext, data: bytes | None) -> None:
     body = body_of(lambda_handler(upload(data, file_name="dir/Tom.jpg"), context))
-    record = catalogue.find(TABLE, body["imageId"])
+    record = detection_logs.find(TABLE, body["imageId"])
     assert record is not None
     assert (record["OriginalFilename"], record["UploadedBy"]) == ("Tom.jpg", API_KEY_ID)
     assert record["ProcessingStatus"] == "uploading"
@@ -93,7 +94,7 @@ def test_answers_are_for_browsers_of_our_origin_and_for_no_cache(aws: Cloud, con
 
 def test_a_caller_without_a_key_is_written_down_as_unknown(aws: Cloud, context: LambdaContext) -> None:
     body = body_of(lambda_handler(upload(api_key_id=None), context))
-    record = catalogue.find(TABLE, body["imageId"])
+    record = detection_logs.find(TABLE, body["imageId"])
     assert record is not None
     assert record["UploadedBy"] == "unknown"
 
@@ -108,7 +109,7 @@ def test_the_same_request_under_the_same_key_is_one_image(
     answers = [lambda_handler(upload(data, idempotency_key="one"), context) for _ in range(3)]
     assert len({body_of(answer)["imageId"] for answer in answers}) == 1
     assert len({answer["statusCode"] for answer in answers}) == 1
-    assert len(catalogue.list_images(TABLE, catalogue.Query(), 10).records) == 1
+    assert len(listing.list_images(TABLE, listing.Query(), 10).records) == 1
     assert len(aws.s3.list_object_versions(Bucket=BUCKET).get("Versions", [])) == (0 if data is None else 1)
 
 
@@ -126,11 +127,11 @@ def test_another_request_under_the_same_key_is_refused_and_changes_nothing(
     aws: Cloud, context: LambdaContext, other: dict[str, Any]
 ) -> None:
     image_id = body_of(lambda_handler(upload(b"picture", idempotency_key="one"), context))["imageId"]
-    record = catalogue.find(TABLE, image_id)
+    record = detection_logs.find(TABLE, image_id)
     assert refused(lambda_handler(other, context)) == (409, "IDEMPOTENCY_KEY_REUSED")
     assert aws.get(f"input/{image_id}.jpg") == b"picture"
     assert len(aws.keys()) == 1
-    assert catalogue.find(TABLE, image_id) == record
+    assert detection_logs.find(TABLE, image_id) == record
 
 
 def test_another_caller_may_have_the_same_key(aws: Cloud, context: LambdaContext) -> None:
@@ -189,7 +190,7 @@ def test_a_crash_between_record_and_picture_is_mended_by_the_repeated_request(
 ) -> None:
     sent = upload(b"picture", idempotency_key="one")
     lost = ReadTimeoutError(endpoint_url="https://s3")
-    with breakdown(images._client(), "PutObject", lost, done=False) as fault:
+    with breakdown(client("s3"), "PutObject", lost, done=False) as fault:
         assert refused(lambda_handler(sent, context)) == (503, "UNAVAILABLE")
     assert fault.happened == 1
     assert lambda_handler(sent, context)["statusCode"] == 202
@@ -242,7 +243,7 @@ def test_a_bad_request_is_told_what_to_change_and_leaves_no_trace(
 ) -> None:
     assert refused(lambda_handler(request("POST", "/upload", body=body), context)) == (400, code)
     assert aws.keys() == []
-    assert catalogue.list_images(TABLE, catalogue.Query(), 1).records == []
+    assert listing.list_images(TABLE, listing.Query(), 1).records == []
 
 
 def test_takes_up_to_4_mb_with_the_request(aws: Cloud, context: LambdaContext) -> None:
@@ -263,7 +264,7 @@ def test_takes_up_to_4_mb_with_the_request(aws: Cloud, context: LambdaContext) -
 def test_a_fault_of_ours_is_told_as_ours(
     aws: Cloud, context: LambdaContext, code: str, expected: tuple[int, str]
 ) -> None:
-    with refusal(catalogue._client(), "PutItem", code):
+    with refusal(client("dynamodb"), "PutItem", code):
         answer = lambda_handler(upload(b"x"), context)
     assert refused(answer) == expected
     assert code not in answer["body"]
@@ -317,6 +318,6 @@ def test_a_clean_name_is_one_visible_part_of_a_path(file_name: str) -> None:
 def test_a_hostile_file_name_touches_neither_key_nor_id(aws: Cloud, context: LambdaContext, name: str) -> None:
     body = body_of(lambda_handler(upload(b"x", file_name=name), context))
     assert aws.keys() == [f"input/{body['imageId']}.jpg"]
-    record = catalogue.find(TABLE, body["imageId"])
+    record = detection_logs.find(TABLE, body["imageId"])
     assert record is not None
     assert record["OriginalFilename"] == clean_name(name)

@@ -10,7 +10,7 @@ from typing import Any, NotRequired, get_origin, get_type_hints
 
 import pytest
 
-from pet_detector.models import ReasonCode
+from pet_detector.rules.models import ReasonCode
 
 from .cases import CASES, FOREIGN_KEY, REJECTIONS
 from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, MOCK_CONFIG, VERSION_ID, Run, definition

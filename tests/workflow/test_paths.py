@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pet_detector import prices
+from pet_detector.rules import prices
 
 from .cases import CASES, REJECTIONS
 from .executions import Run, definition

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
+from typing import TypedDict
 
 # The fact, in a record's Notices, that people were asked to review the image.
 REVIEW_FACT = "uncertain"
@@ -56,6 +58,11 @@ class ImageFormat(StrEnum):
         """File name extension of the stored object, without the dot."""
         return "jpg" if self is ImageFormat.JPEG else "png"
 
+    @property
+    def content_type(self) -> str:
+        """The MIME type, which is a JPEG's or PNG's Content-Type."""
+        return f"image/{self.value.lower()}"
+
 
 @dataclass(frozen=True)
 class Label:
@@ -63,6 +70,17 @@ class Label:
 
     name: str
     confidence: float
+
+
+@dataclass(frozen=True)
+class Recognition:
+    """The labels worth keeping , and the version of the model that saw them.
+
+    A decision is made from nothing else, so that a record alone gives the same one again.
+    """
+
+    labels: tuple[Label, ...]
+    model_version: str
 
 
 @dataclass(frozen=True)
@@ -113,3 +131,59 @@ class Measurement:
     value: float = 1
     unit: str = "Count"
     dimension: tuple[str, str] | None = None
+
+
+class LoggedError(TypedDict):
+    """The error that failed an image: its name, and the end of its message or of its stack trace."""
+
+    Error: str
+    Cause: str
+
+
+class LoggedLabel(TypedDict):
+    """A Label, as a record keeps it."""
+
+    Name: str
+    Confidence: Decimal
+
+
+class Record(TypedDict, total=False):
+    """An item of the table DetectionLogs. Which attributes are there depends on how far the image has come."""
+
+    ImageID: str
+    ProcessingStatus: str  # a Status
+    DetectedAnimal: str  # an Animal
+    ConfidenceScore: Decimal  # percent
+    Certain: bool
+    Scores: dict[str, Decimal]  # percent, by cat and dog
+    Reason: str
+    ReasonCode: str  # of a rejected image
+    Labels: list[LoggedLabel]
+    PolicyVersion: str
+    ModelVersion: str
+    AnalysisReused: bool
+    ContentHash: str  # SHA-256, hexadecimal
+    FileSize: Decimal  # bytes
+    ImageFormat: str
+    S3Location: str  # s3://bucket/key
+    OriginalFilename: str
+    UploadedBy: str  # id of an API key; s3 for what came straight into the bucket
+    RequestFingerprint: str
+    CorrelationId: str
+    SourceKey: str
+    SourceVersion: str  # or NEWEST
+    ExecutionArn: str  # of the execution that claimed it last
+    Executions: set[str]
+    Notices: set[str]  # the facts that people were notified of
+    NoticeClaim: str
+    Error: LoggedError
+    Timestamp: str  # when it was filed; this and the next five are RFC 3339 UTC
+    ClaimedAt: str
+    ReceivedAt: str
+    CreatedAt: str
+    UpdatedAt: str
+    ListedAt: str  # "<CreatedAt>#<ImageID>", the sort key of the indexes
+    Shard: str
+    StatusShard: str
+    AnimalShard: str
+    ExpiresAt: Decimal | int  # seconds since 1970

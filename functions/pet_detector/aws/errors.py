@@ -13,7 +13,7 @@ from typing import Any, cast
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError
 from botocore.parsers import ResponseParserError
 
-from pet_detector.errors import (
+from pet_detector.rules.errors import (
     AccessDeniedError,
     ImageChangedError,
     ImageNotFoundError,

@@ -9,17 +9,18 @@ from botocore.stub import Stubber
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet_detector import recognizer
-from pet_detector.errors import (
+from pet_detector.aws import rekognition
+from pet_detector.aws.rekognition import LABELS_KEPT, recognize, trimmed
+from pet_detector.rules import models
+from pet_detector.rules.errors import (
     AccessDeniedError,
     ImageNotFoundError,
     PetDetectorError,
     ServiceError,
     ThrottledError,
 )
-from pet_detector.models import Label, ReasonCode, Rejection
-from pet_detector.policy import LOWEST_FLOOR, Policy, decide
-from pet_detector.recognizer import LABELS_KEPT, recognize, trimmed
+from pet_detector.rules.models import Label, ReasonCode, Rejection
+from pet_detector.rules.policy import LOWEST_FLOOR, Policy, decide
 
 from .cloud import BUCKET, KEY
 
@@ -41,13 +42,13 @@ def test_asks_for_one_version_of_the_object(rekognition: Stubber) -> None:
         "LabelModelVersion": "3.0",
     }
     rekognition.add_response("detect_labels", answer, QUESTION)
-    expected = recognizer.Recognition((Label("Cat", 98.25), Label("Pet", 50.5)), "3.0")
+    expected = models.Recognition((Label("Cat", 98.25), Label("Pet", 50.5)), "3.0")
     assert recognize(BUCKET, KEY, "v1") == expected
 
 
 def test_a_picture_of_nothing_has_no_labels(rekognition: Stubber) -> None:
     rekognition.add_response("detect_labels", {"Labels": []}, QUESTION)
-    assert recognize(BUCKET, KEY, "v1") == recognizer.Recognition((), "unknown")
+    assert recognize(BUCKET, KEY, "v1") == models.Recognition((), "unknown")
 
 
 def test_an_answer_without_labels_is_a_failure_of_the_service(rekognition: Stubber) -> None:
@@ -95,7 +96,7 @@ def test_other_refusals_are_no_fault_of_the_picture(
 
 
 def test_asks_for_every_label_that_a_policy_may_judge() -> None:
-    assert recognizer.MIN_CONFIDENCE <= LOWEST_FLOOR
+    assert rekognition.MIN_CONFIDENCE <= LOWEST_FLOOR
 
 
 @given(labels)
@@ -108,7 +109,7 @@ def test_the_labels_that_are_kept_lead_to_the_decision_of_them_all(found: list[L
 def test_the_labels_that_are_kept_are_few_short_and_the_most_confident(found: list[Label]) -> None:
     kept = trimmed(found)
     assert len(kept) == min(len(found), LABELS_KEPT)
-    assert all(len(label.name) <= recognizer.LABEL_NAME_LENGTH for label in kept)
+    assert all(len(label.name) <= rekognition.LABEL_NAME_LENGTH for label in kept)
     assert all(label.confidence == round(label.confidence, 2) for label in kept)
     others = [label.confidence for label in kept if label.name not in ("Cat", "Dog")]
     assert others == sorted(others, reverse=True)

@@ -1,46 +1,29 @@
-"""The boundary to Amazon DynamoDB: the table Analyses, what Rekognition saw in which bytes, so that nobody pays twice.
+"""Amazon DynamoDB: the table Analyses, what Rekognition saw in which bytes, so that the same bytes are paid for once.
 
 One item per content hash holds either a lease (an execution is asking Rekognition right now) or the labels. The item
-`newest-model` holds the model version of the latest answer: labels of another version are not used again. An item a day
-counts the analyses (the spend brake).
+`newest-model` holds the model version of the latest answer: labels of another version are not used again.
+`daily_limit` keeps a counter in the same table.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
-from datetime import UTC, datetime
 from decimal import Decimal
-from functools import cache
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pet_detector.aws_errors import refused_item, translated
-from pet_detector.errors import AnalysisInProgressError, PetDetectorError
-from pet_detector.models import Label
-from pet_detector.recognizer import Recognition
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import AnalysisInProgressError
+from pet_detector.rules.models import Label, Recognition
 
 # Longer than ImageProcessor may run (its Timeout in template.yaml): after that the owner of a lease is dead.
 LEASE_SECONDS = 30
 # The same picture comes again soon or never; in three months Rekognition's model will have changed anyway.
 KEPT_SECONDS = 90 * 24 * 60 * 60
 
-# A day's counter: long enough to look back at a bad week.
-COUNTER_KEPT_SECONDS = 7 * 24 * 60 * 60
-
 _NEWEST_MODEL = "newest-model"
-_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 3})
-
-
-@cache
-def _client() -> DynamoDBClient:
-    return boto3.client("dynamodb", config=_CONFIG)
 
 
 def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
@@ -53,7 +36,7 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
     with translated("dynamodb:UpdateItem Analyses"):
         newest = _newest_model(table)
         try:
-            _client().update_item(
+            client("dynamodb").update_item(
                 TableName=table,
                 Key={"ContentHash": {"S": content_hash}},
                 UpdateExpression="SET LeaseOwner = :owner, LeaseEnds = :ends, ExpiresAt = :expires",
@@ -91,7 +74,7 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
     with translated("dynamodb:PutItem Analyses"):
         # This order: labels of a version that is not known as the newest would be asked for again.
         _note_model(table, recognition.model_version)
-        _client().put_item(
+        client("dynamodb").put_item(
             TableName=table,
             Item={
                 "ContentHash": {"S": content_hash},
@@ -104,14 +87,14 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
 
 def _newest_model(table: str) -> dict[str, Any]:
     key = {"ContentHash": {"S": _NEWEST_MODEL}}
-    return dict(_client().get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {}))
+    return dict(client("dynamodb").get_item(TableName=table, Key=key, ConsistentRead=True).get("Item", {}))
 
 
 def _note_model(table: str, version: str) -> None:
     """Remember a model's version unless a newer one is known: while AWS rolls one out, both of them answer."""
     order = {"N": str(_order(version))}
     try:
-        _client().put_item(
+        client("dynamodb").put_item(
             TableName=table,
             Item={"ContentHash": {"S": _NEWEST_MODEL}, "ModelVersion": {"S": version}, "ModelOrder": order},
             ConditionExpression="attribute_not_exists(ModelOrder) OR ModelOrder <= :order",
@@ -131,7 +114,7 @@ def give_up(table: str, content_hash: str, owner: str) -> None:
     """End the lease without an answer: nobody needs to wait for one. Nothing when it is another's by now."""
     with translated("dynamodb:UpdateItem Analyses"):
         try:
-            _client().update_item(
+            client("dynamodb").update_item(
                 TableName=table,
                 Key={"ContentHash": {"S": content_hash}},
                 UpdateExpression="REMOVE LeaseOwner, LeaseEnds",
@@ -140,55 +123,3 @@ def give_up(table: str, content_hash: str, owner: str) -> None:
             )
         except ClientError as error:
             refused_item(error)
-
-
-def spend(table: str, limit: int) -> bool:
-    """Count one image to be analysed today (UTC). False: `limit` were counted already, and this one was not.
-
-    `limit` 0 switches the brake off, and costs no call. A retry counts again, as the call that failed may be billed;
-    one that was throttled is not (`take_back`).
-    """
-    if limit == 0:
-        return True
-    with translated("dynamodb:UpdateItem Analyses"):
-        try:
-            _client().update_item(
-                TableName=table,
-                Key=_counter_of_today(),
-                UpdateExpression="ADD Images :one SET ExpiresAt = :expires",
-                ConditionExpression="attribute_not_exists(Images) OR Images < :limit",
-                ExpressionAttributeValues={
-                    ":one": {"N": "1"},
-                    ":limit": {"N": str(limit)},
-                    ":expires": {"N": str(int(time.time()) + COUNTER_KEPT_SECONDS)},
-                },
-            )
-        except ClientError as error:
-            refused_item(error)
-            return False
-    return True
-
-
-def take_back(table: str, limit: int) -> None:
-    """Count one image less, as Rekognition refused the call that was counted. Never raises: then it stays counted."""
-    if limit == 0:
-        return
-    with contextlib.suppress(PetDetectorError), translated("dynamodb:UpdateItem Analyses"):
-        _client().update_item(
-            TableName=table,
-            Key=_counter_of_today(),
-            UpdateExpression="ADD Images :less",
-            ConditionExpression="Images > :none",  # a day that began since has nothing to take back
-            ExpressionAttributeValues={":less": {"N": "-1"}, ":none": {"N": "0"}},
-        )
-
-
-def spent(table: str) -> int:
-    """Images that `spend` counted today; an operator wants to know."""
-    with translated("dynamodb:GetItem Analyses"):
-        item = _client().get_item(TableName=table, Key=_counter_of_today(), ConsistentRead=True).get("Item", {})
-    return int(item["Images"]["N"]) if item else 0
-
-
-def _counter_of_today() -> Any:
-    return {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}

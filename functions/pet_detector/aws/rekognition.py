@@ -1,22 +1,15 @@
-"""The boundary to Amazon Rekognition: what is on the picture?"""
+"""Amazon Rekognition: what is on the picture?"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
-from functools import cache
-from typing import TYPE_CHECKING
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pet_detector.aws_errors import code_of, translated
-from pet_detector.errors import ServiceError
-from pet_detector.models import Label, ReasonCode, Rejection
-
-if TYPE_CHECKING:
-    from mypy_boto3_rekognition import RekognitionClient
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import code_of, translated
+from pet_detector.rules.errors import ServiceError
+from pet_detector.rules.models import Label, ReasonCode, Recognition, Rejection
 
 # Cat and Dog come behind their ancestors (Animal, Mammal, Pet), typically as fourth and fifth label.
 MAX_LABELS = 50
@@ -26,25 +19,6 @@ MIN_CONFIDENCE = 20.0
 LABELS_KEPT = 15
 LABEL_NAME_LENGTH = 64
 
-# One attempt in the SDK: the state machine owns the retries (their budget stands beside them in the ASL).
-_CONFIG = Config(connect_timeout=2, read_timeout=12, retries={"mode": "standard", "total_max_attempts": 1})
-
-
-@cache
-def _client() -> RekognitionClient:
-    return boto3.client("rekognition", config=_CONFIG)
-
-
-@dataclass(frozen=True)
-class Recognition:
-    """The labels worth keeping (`trimmed`), and the version of the model that saw them.
-
-    A decision is made from nothing else, so that a record alone gives the same one again.
-    """
-
-    labels: tuple[Label, ...]
-    model_version: str
-
 
 def recognize(bucket: str, key: str, version_id: str) -> Recognition | Rejection:
     """Ask Rekognition for the labels of one version of an object, or learn that it cannot read the picture.
@@ -53,7 +27,7 @@ def recognize(bucket: str, key: str, version_id: str) -> Recognition | Rejection
     """
     with translated("rekognition:DetectLabels"):
         try:
-            answer = _client().detect_labels(
+            answer = client("rekognition").detect_labels(
                 Image={"S3Object": {"Bucket": bucket, "Name": key, "Version": version_id}},
                 MaxLabels=MAX_LABELS,
                 MinConfidence=MIN_CONFIDENCE,

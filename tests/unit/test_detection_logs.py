@@ -17,22 +17,23 @@ from botocore.stub import Stubber
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pet_detector import catalogue
-from pet_detector.catalogue import (
-    Query,
+from pet_detector.aws import detection_logs, listing
+from pet_detector.aws.clients import client
+from pet_detector.aws.detection_logs import (
     abandoned,
     announce,
     claim_notice,
     dismiss,
     find,
     is_dismissed,
-    list_images,
     record_failure,
     release_notice,
-    shard_of,
 )
-from pet_detector.errors import AccessDeniedError, PetDetectorError, RequestError, ServiceError, ThrottledError
-from pet_detector.models import REVIEW_FACT, Animal, Status
+from pet_detector.aws.listing import Query, list_images
+from pet_detector.rules import image_ids, models
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, RequestError, ServiceError, ThrottledError
+from pet_detector.rules.image_ids import shard_of
+from pet_detector.rules.models import REVIEW_FACT, Animal, Status
 
 from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, create_table, refusal
 
@@ -40,7 +41,7 @@ LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 DAY = "2026-11-21T09:30:00.000Z"
 
 
-def announced(file_name: str = "tom.jpg", fingerprint: str = "f", image_id: str = IMAGE_ID) -> catalogue.Record:
+def announced(file_name: str = "tom.jpg", fingerprint: str = "f", image_id: str = IMAGE_ID) -> models.Record:
     return announce(
         TABLE,
         image_id,
@@ -66,7 +67,7 @@ def test_announces_an_upload_that_the_listing_finds(aws: Cloud) -> None:
 
 
 def test_an_upload_that_never_comes_is_forgotten_after_a_day(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pet_detector.catalogue.time.time", lambda: 1_000_000.9)
+    monkeypatch.setattr("pet_detector.aws.detection_logs.time.time", lambda: 1_000_000.9)
     assert announced()["ExpiresAt"] == 1_000_000 + 24 * 60 * 60
 
 
@@ -78,7 +79,7 @@ def test_an_upload_that_never_came_ends_when_it_expires_and_nothing_else_does(
     for status in Status:
         aws.write(**record | {"ProcessingStatus": status.value})
         for time, is_there in ((end, True), (end + 1, status is not Status.UPLOADING)):
-            monkeypatch.setattr("pet_detector.catalogue.time.time", lambda time=time: time)
+            monkeypatch.setattr("pet_detector.aws.detection_logs.time.time", lambda time=time: time)
             assert (find(TABLE, IMAGE_ID) is not None) is is_there
             assert bool(list_images(TABLE, Query(), 10).records) is is_there
 
@@ -101,7 +102,7 @@ def test_announcing_again_tells_how_far_the_image_has_come(aws: Cloud) -> None:
 
 
 def test_a_lost_answer_to_an_announcement_is_asked_for_again(aws: Cloud) -> None:
-    with breakdown(catalogue._client(), "PutItem", LOST, done=True) as fault:
+    with breakdown(client("dynamodb"), "PutItem", LOST, done=True) as fault:
         record = announced()
     assert fault.happened == 1
     assert find(TABLE, IMAGE_ID) == record
@@ -141,13 +142,13 @@ def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
 def test_every_call_raises_the_domains_errors(
     aws: Cloud, operation: str, call: Callable[[], object], code: str, kind: type[PetDetectorError]
 ) -> None:
-    with refusal(catalogue._client(), operation, code), pytest.raises(PetDetectorError) as found:
+    with refusal(client("dynamodb"), operation, code), pytest.raises(PetDetectorError) as found:
         call()
     assert type(found.value) is kind
 
 
 def test_the_time_is_written_as_step_functions_writes_it() -> None:
-    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", catalogue.now())
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", detection_logs.now())
 
 
 def test_shards_are_spread_by_the_first_digit_of_the_id() -> None:
@@ -252,21 +253,21 @@ def test_lists_newest_first_over_all_shards(aws: Cloud) -> None:
 def test_asks_for_no_more_than_a_page_of_each_shard(aws: Cloud) -> None:
     asked: list[int] = []
     table = filled(aws, many(200))
-    catalogue._client().meta.events.register(
+    client("dynamodb").meta.events.register(
         "before-parameter-build.dynamodb.Query", lambda params, **_: asked.append(params["Limit"])
     )
     assert len(list_images(table, Query(), 3).records) == 3
-    assert len(asked) == catalogue.SHARDS
+    assert len(asked) == image_ids.SHARDS
     assert max(asked) <= 5
 
 
 def test_records_of_no_interest_do_not_shorten_a_page() -> None:
     # Amazon DynamoDB counts what it looks at and filters then, so a page may be empty; moto filters first.
     dog = Image("0" * 32, "2026-11-21T08:00:00.000Z", Animal.DOG, Status.FAILED)
-    with Stubber(catalogue._client()) as stubber:
+    with Stubber(client("dynamodb")) as stubber:
         stubber.add_response("query", {"Items": [], "LastEvaluatedKey": {"ImageID": {"S": "f" * 32}}})
         stubber.add_response("query", {"Items": [dog.item()]})
-        for _ in range(catalogue.SHARDS - 1):
+        for _ in range(image_ids.SHARDS - 1):
             stubber.add_response("query", {"Items": []})
         page = list_images(TABLE, Query(animal=Animal.DOG, status=Status.FAILED), 2)
         stubber.assert_no_pending_responses()
@@ -282,7 +283,7 @@ def test_records_of_no_interest_do_not_shorten_a_page() -> None:
     ],
 )
 def test_nobody_reads_a_whole_index_for_what_cannot_be(animal: Animal, status: Status) -> None:
-    with refusal(catalogue._client(), "Query", "ThrottlingException") as fault:
+    with refusal(client("dynamodb"), "Query", "ThrottlingException") as fault:
         assert list_images(TABLE, Query(animal=animal, status=status), 20).records == []
     assert fault.happened == 0
 
@@ -301,8 +302,8 @@ def test_new_uploads_between_two_pages_repeat_and_hide_nothing(aws: Cloud) -> No
 
 def test_an_upper_bound_below_the_lower_one_finds_nothing(aws: Cloud) -> None:
     query = Query(since="2026-11-22", until="2026-11-21")
-    with refusal(catalogue._client(), "Query", "ValidationException"):  # Amazon DynamoDB's answer; moto has another
-        assert list_images(filled(aws, many(3)), query, 5) == catalogue.Page([], None)
+    with refusal(client("dynamodb"), "Query", "ValidationException"):  # Amazon DynamoDB's answer; moto has another
+        assert list_images(filled(aws, many(3)), query, 5) == listing.Page([], None)
 
 
 @pytest.mark.parametrize(
@@ -446,7 +447,7 @@ def test_only_the_failure_that_an_operator_saw_is_dismissed(aws: Cloud, attribut
     before = aws.item()
     assert dismiss(TABLE, IMAGE_ID, execution_arn=EXECUTION, expires_at=4_000_000_000) is False
     assert aws.item() == before
-    with refusal(catalogue._client(), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
         dismiss(TABLE, IMAGE_ID, execution_arn=EXECUTION, expires_at=4_000_000_000)
 
 
@@ -481,13 +482,13 @@ def test_what_is_finished_is_not_touched(aws: Cloud, attributes: dict[str, Any],
 
 def test_only_the_beginning_of_a_cause_is_kept(aws: Cloud) -> None:
     failing(cause="x" * 5000)
-    assert len(aws.item()["Error"]["M"]["Cause"]["S"]) == catalogue.CAUSE_LENGTH == 1000
+    assert len(aws.item()["Error"]["M"]["Cause"]["S"]) == detection_logs.CAUSE_LENGTH == 1000
 
 
 @pytest.mark.parametrize("done", [True, False])
 def test_a_lost_answer_to_a_failure_does_not_hide_it(aws: Cloud, done: bool) -> None:
     aws.write(**PROCESSING)
-    with breakdown(catalogue._client(), "UpdateItem", LOST, done=done) as fault:
+    with breakdown(client("dynamodb"), "UpdateItem", LOST, done=done) as fault:
         assert failing() is True
     assert fault.happened == 1
     assert aws.item()["ProcessingStatus"]["S"] == "failed"
@@ -532,7 +533,7 @@ def test_releasing_takes_back_nothing_but_the_same_fact(aws: Cloud) -> None:
 
 @pytest.mark.parametrize("done", [True, False])
 def test_a_lost_answer_to_a_claim_does_not_lose_the_notice(aws: Cloud, done: bool) -> None:
-    with breakdown(catalogue._client(), "UpdateItem", LOST, done=done) as fault:
+    with breakdown(client("dynamodb"), "UpdateItem", LOST, done=done) as fault:
         assert claim_notice(TABLE, IMAGE_ID, "x") is True
     assert fault.happened == 1
     assert claim_notice(TABLE, IMAGE_ID, "x") is False
@@ -540,7 +541,7 @@ def test_a_lost_answer_to_a_claim_does_not_lose_the_notice(aws: Cloud, done: boo
 
 def test_a_lost_answer_to_a_release_is_a_release(aws: Cloud) -> None:
     claim_notice(TABLE, IMAGE_ID, "x")
-    with breakdown(catalogue._client(), "UpdateItem", LOST, done=True):
+    with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True):
         release_notice(TABLE, IMAGE_ID, "x")
     assert claim_notice(TABLE, IMAGE_ID, "x") is True
 
@@ -554,6 +555,6 @@ def test_a_claim_leaves_the_record_as_it_is(aws: Cloud) -> None:
 
 
 def test_the_sdk_asks_three_times_and_then_gives_up(aws: Cloud) -> None:
-    with breakdown(catalogue._client(), "GetItem", LOST, done=False, times=9) as fault, pytest.raises(ServiceError):
+    with breakdown(client("dynamodb"), "GetItem", LOST, done=False, times=9) as fault, pytest.raises(ServiceError):
         find(TABLE, IMAGE_ID)
     assert fault.happened == 3

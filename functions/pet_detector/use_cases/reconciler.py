@@ -23,12 +23,13 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from pet_detector import catalogue, executions, images, notices, notifier
-from pet_detector.catalogue import Record
-from pet_detector.errors import ImageNotFoundError, PetDetectorError
-from pet_detector.images import InputVersion
-from pet_detector.models import Status
-from pet_detector.observability import logger
+from pet_detector.aws import detection_logs, image_bucket, image_workflow
+from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.rules import image_ids, notices
+from pet_detector.rules.errors import ImageNotFoundError, PetDetectorError
+from pet_detector.rules.models import Record, Status
+from pet_detector.runtime.observability import logger
+from pet_detector.use_cases import notifier
 
 # One run's share: the rest is found by the next run.
 MAX_STARTS = 1000
@@ -108,36 +109,38 @@ def reconcile(application: Application, older_than: timedelta, *, dry_run: bool 
 
 def _findings(application: Application, now: datetime, older_than: timedelta) -> Iterator[Finding]:
     seen: set[str] = set()
-    for version in images.input_versions(application.bucket):
+    for version in image_bucket.input_versions(application.bucket):
         if version.modified > now - older_than:  # too young to look up, but there
-            image_id = images.image_id_of(version.key, version.version_id)
-            seen |= {image_id, images.hashed_image_id(version.key, version.version_id)}
+            image_id = image_ids.image_id_of(version.key, version.version_id)
+            seen |= {image_id, image_ids.hashed_image_id(version.key, version.version_id)}
             continue
         finding = judge(application.table, version, now)
         seen.add(finding.image_id)
         yield finding
-    claimed_before = catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS))
-    for record in catalogue.abandoned(application.table, claimed_before):
+    claimed_before = detection_logs.spelled(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
+    for record in detection_logs.abandoned(application.table, claimed_before):
         if record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
 
 
 def judge(table: str, version: InputVersion, now: datetime) -> Finding:
     """What is to be done about an object version that should be finished by now."""
-    image_id = images.image_id_of(version.key, version.version_id)
-    record = catalogue.find(table, image_id)
+    image_id = image_ids.image_id_of(version.key, version.version_id)
+    record = detection_logs.find(table, image_id)
     if record and _is_of_another_version(record, version):
-        hashed = images.hashed_image_id(version.key, version.version_id)
-        own = catalogue.find(table, hashed)
+        hashed = image_ids.hashed_image_id(version.key, version.version_id)
+        own = detection_logs.find(table, hashed)
         if own or not _is_replaced(record, version):
             image_id, record = hashed, own
-    return Finding(_action(record, now), image_id, version.key, version.version_id, catalogue.spelled(version.modified))
+    return Finding(
+        _action(record, now), image_id, version.key, version.version_id, detection_logs.spelled(version.modified)
+    )
 
 
 def _is_of_another_version(record: Record, version: InputVersion) -> bool:
     """Whether the record is about an upload before this one, under the same key."""
-    known = record.get("SourceVersion", images.NEWEST)
-    if record["ProcessingStatus"] == Status.UPLOADING or known == images.NEWEST:
+    known = record.get("SourceVersion", image_ids.NEWEST)
+    if record["ProcessingStatus"] == Status.UPLOADING or known == image_ids.NEWEST:
         return False
     return bool(known != version.version_id)
 
@@ -150,7 +153,7 @@ def _is_replaced(record: Record, version: InputVersion) -> bool:
         record["ProcessingStatus"] == Status.FAILED
         and record.get("Error", {}).get("Error") == ImageNotFoundError.__name__
         and record.get("SourceKey") == version.key
-        and not catalogue.is_dismissed(record)
+        and not detection_logs.is_dismissed(record)
     )
 
 
@@ -160,18 +163,20 @@ def _action(record: Record | None, now: datetime) -> Action:
     if record["ProcessingStatus"] == Status.PROCESSING:
         return Action.START if _is_dead(record, now) else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
-        return Action.RELEASE if record.get("UpdatedAt", "")[:10] < catalogue.spelled(now)[:10] else Action.LEAVE
+        return Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.spelled(now)[:10] else Action.LEAVE
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
 def _is_dead(record: Record, now: datetime) -> bool:
     """Whether the claim is older than an execution can run."""
-    return bool(record.get("ClaimedAt", "") < catalogue.spelled(now - timedelta(seconds=catalogue.CLAIM_SECONDS)))
+    return bool(
+        record.get("ClaimedAt", "") < detection_logs.spelled(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
+    )
 
 
 def _start(application: Application, finding: Finding, now: datetime) -> bool:
     name = f"reconcile-{finding.image_id}-{now:%Y%m%dT%H}"
-    started = executions.start(
+    started = image_workflow.start(
         application.workflow_arn,
         name,
         finding.key,
@@ -185,7 +190,7 @@ def _start(application: Application, finding: Finding, now: datetime) -> bool:
 
 
 def _close(application: Application, finding: Finding, now: datetime) -> bool:
-    record = catalogue.find(application.table, finding.image_id)
+    record = detection_logs.find(application.table, finding.image_id)
     if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_dead(record, now):
         return False  # it was closed, or started again, since the listing
     execution = record["ExecutionArn"]
@@ -201,7 +206,7 @@ def _close(application: Application, finding: Finding, now: datetime) -> bool:
     )
     # First the notice: a run that ends in between leaves a record that the next run finds again.
     notifier.tell_once(application.table, application.topic_arn, finding.image_id, notice)
-    closed = catalogue.record_failure(
+    closed = detection_logs.record_failure(
         application.table,
         finding.image_id,
         execution_arn=execution,

@@ -4,29 +4,31 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pet_detector import catalogue, notices
-from pet_detector.errors import PetDetectorError
-from pet_detector.notices import Notice
-from pet_detector.observability import count, logger
+from pet_detector.aws import detection_logs, notices_topic
+from pet_detector.rules.errors import PetDetectorError
+from pet_detector.rules.notices import Notice
+from pet_detector.runtime.observability import count, logger
 
 # unconfirmed: sent, but SNS's answer was lost on its way.
 Outcome = Literal["sent", "already_sent", "unconfirmed"]
 
 
 def tell_once(table: str, topic_arn: str, image_id: str, notice: Notice) -> Outcome:
-    """Send a notice unless its fact was announced before. Raises what `notices.publish` raises; then nobody was told.
+    """Send a notice unless its fact was announced before.
+
+    Raises the errors of `notices_topic.publish`: then nobody was notified.
 
     A crash between reserving and publishing costs the notice (the record still says needs_review or failed); the
     other order would tell people twice.
     """
     kind = str(notice.attributes["Kind"])
-    if not catalogue.claim_notice(table, image_id, notice.fact):
+    if not detection_logs.claim_notice(table, image_id, notice.fact):
         logger.info("Notice was sent before", kind=kind)
         return "already_sent"
     try:
-        confirmed = notices.publish(topic_arn, notice)
+        confirmed = notices_topic.publish(topic_arn, notice)
     except PetDetectorError:
-        catalogue.release_notice(table, image_id, notice.fact)
+        detection_logs.release_notice(table, image_id, notice.fact)
         raise
     if confirmed:
         logger.info("Notice sent", kind=kind)

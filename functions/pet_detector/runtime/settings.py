@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from pet_detector.errors import SettingMissingError
+from pet_detector.rules.errors import SettingMissingError
 
 
 def required(name: str) -> str:

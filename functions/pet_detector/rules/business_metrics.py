@@ -8,15 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
-from typing import Any
 
-from pet_detector import prices
-from pet_detector.models import Measurement, Status
+from pet_detector.rules import prices
+from pet_detector.rules.models import Measurement, Record, Status
 
 _NOT_RECEIVED = (None, Status.UPLOADING)
 
 
-def measurements(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iterator[Measurement]:
+def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
     """What happened between two states of a record; nothing when its status is the same, or when it expired."""
     was, status = _status(old), _status(new)
     if new is None or status is None or status == was:
@@ -41,7 +40,7 @@ def measurements(old: dict[str, Any] | None, new: dict[str, Any] | None) -> Iter
             yield Measurement("ImageHeld")
 
 
-def _finished(record: dict[str, Any], *, analysed: bool) -> Iterator[Measurement]:
+def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
     if "ReceivedAt" in record:
         taken = datetime.fromisoformat(record["UpdatedAt"]) - datetime.fromisoformat(record["ReceivedAt"])
         yield Measurement("ProcessingTime", max(0.0, taken.total_seconds() * 1000), "Milliseconds")
@@ -49,6 +48,6 @@ def _finished(record: dict[str, Any], *, analysed: bool) -> Iterator[Measurement
     yield Measurement("EstimatedCost", prices.image_cost(analysed=analysed, uncertain=uncertain), "None")
 
 
-def _status(record: dict[str, Any] | None) -> Status | None:
-    text = (record or {}).get("ProcessingStatus")  # a record that only remembers a notice has none
+def _status(record: Record | None) -> Status | None:
+    text = record.get("ProcessingStatus") if record else None  # a record that only remembers a notice has none
     return Status(text) if text else None

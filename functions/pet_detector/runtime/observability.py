@@ -10,7 +10,7 @@ from typing import Any
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.metrics import EphemeralMetrics
 
-from pet_detector.models import Measurement
+from pet_detector.rules.models import Measurement
 
 METRICS_NAMESPACE = "PetDetector"
 

@@ -6,13 +6,13 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pet_detector.errors import PolicyInvalidError
-from pet_detector.models import Animal, Decision, Label, Scores
+from pet_detector.rules.errors import PolicyInvalidError
+from pet_detector.rules.models import Animal, Decision, Label, Scores
 
 # Version of the rules in `decide`, not of their numbers. Raise it when the same labels and numbers give another answer.
 RULES_VERSION = 1
 
-# Labels below this are not asked for (recognizer.MIN_CONFIDENCE), so nobody could tell what lies there.
+# Labels below this are not asked for (MIN_CONFIDENCE of aws/rekognition.py), so nobody could tell what lies there.
 LOWEST_FLOOR = 20.0
 
 

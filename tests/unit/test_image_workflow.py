@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector import executions
-from pet_detector.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
+from pet_detector.aws import image_workflow
+from pet_detector.aws.clients import client
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 
 from .cloud import IMAGE_ID, KEY, WORKFLOW, Cloud, breakdown, refusal
 
@@ -19,7 +20,7 @@ OBJECT = {"detail": {"object": {"key": KEY, "version-id": "v1"}}, "imageId": IMA
 
 
 def start(name: str = "one", version_id: str = "v1", **more: Any) -> bool:
-    return executions.start(WORKFLOW, name, KEY, version_id, IMAGE_ID, **more)
+    return image_workflow.start(WORKFLOW, name, KEY, version_id, IMAGE_ID, **more)
 
 
 @pytest.mark.parametrize(
@@ -51,7 +52,7 @@ def test_one_name_is_one_execution(aws: Cloud) -> None:
 
 @pytest.mark.parametrize("done", [True, False])
 def test_a_lost_answer_is_asked_for_again_and_starts_nothing_twice(aws: Cloud, done: bool) -> None:
-    with breakdown(executions._client(), "StartExecution", LOST, done=done) as fault:
+    with breakdown(client("stepfunctions"), "StartExecution", LOST, done=done) as fault:
         assert start() is True
     assert fault.happened == 1
     assert len(aws.started()) == 1
@@ -59,7 +60,7 @@ def test_a_lost_answer_is_asked_for_again_and_starts_nothing_twice(aws: Cloud, d
 
 def test_the_sdk_asks_three_times_and_then_gives_up(aws: Cloud) -> None:
     with (
-        breakdown(executions._client(), "StartExecution", LOST, done=False, times=9) as fault,
+        breakdown(client("stepfunctions"), "StartExecution", LOST, done=False, times=9) as fault,
         pytest.raises(ServiceError),
     ):
         start()
@@ -76,7 +77,7 @@ def test_the_sdk_asks_three_times_and_then_gives_up(aws: Cloud) -> None:
     ],
 )
 def test_a_no_is_one_of_the_domains_errors(aws: Cloud, code: str, kind: type[PetDetectorError]) -> None:
-    with refusal(executions._client(), "StartExecution", code), pytest.raises(PetDetectorError) as found:
+    with refusal(client("stepfunctions"), "StartExecution", code), pytest.raises(PetDetectorError) as found:
         start()
     assert type(found.value) is kind
     assert aws.started() == {}

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pet_detector.activity import measurements
-from pet_detector.models import Measurement, Status
-from pet_detector.prices import image_cost
+from pet_detector.rules.business_metrics import measurements
+from pet_detector.rules.models import Measurement, Status
+from pet_detector.rules.prices import image_cost
 
 Record = dict[str, Any]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pet_detector.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 
 # Limits of Amazon Rekognition DetectLabels for objects in S3 (guidelines and quotas in its developer guide).
 MAX_BYTES = 15 * 1024 * 1024

@@ -1,4 +1,4 @@
-"""The boundary to Amazon S3: reading, filing and handing out pictures. One bucket; its name comes from the caller."""
+"""Amazon S3: reading, filing and handing out pictures. One bucket; its name comes from the caller."""
 
 from __future__ import annotations
 
@@ -8,65 +8,25 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from pet_detector.aws_errors import ABSENCES, CHANGES, code_of, translated
-from pet_detector.errors import ImageChangedError, ImageNotFoundError, ServiceError
-from pet_detector.image_format import MAX_BYTES
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import ABSENCES, CHANGES, code_of, translated
+from pet_detector.rules.errors import ImageChangedError, ImageNotFoundError, ServiceError
+from pet_detector.rules.image_format import MAX_BYTES
+from pet_detector.rules.image_ids import FOLDERS, INPUT_FOLDER, NEWEST
+from pet_detector.rules.models import ImageFormat
 
-if TYPE_CHECKING:
-    from mypy_boto3_s3 import S3Client
-
-INPUT_FOLDER = "input"
-FOLDERS = ("cats", "dogs", "others", "rejected")
-# What a record's SourceVersion says when a person started the execution without a version.
-NEWEST = "newest"
 CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
 
-CONTENT_TYPES = {"jpg": "image/jpeg", "png": "image/png", "bin": "application/octet-stream"}
-
-# Signature v4 by name: without it botocore presigns for us-east-1 with the retired v2. One attempt: the state machine
-# owns the retries.
-_CONFIG = Config(
-    signature_version="s3v4",
-    connect_timeout=2,
-    read_timeout=8,
-    retries={"mode": "standard", "total_max_attempts": 1},
-)
-
-
-@cache
-def _client() -> S3Client:
-    return boto3.client("s3", config=_CONFIG)
-
+# By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser shall try to show.
+CONTENT_TYPES = {kind.extension: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
 
 _MD5 = re.compile(r'"[0-9a-f]{32}"')
-_API_KEY_OF_IMAGE = re.compile(rf"{INPUT_FOLDER}/([0-9a-f]{{32}})\.[a-z]+")
-
-
-def image_id_of(key: str, version_id: str | None) -> str:
-    """The ImageID of an object version: the one in a key that the API made, else a hash of key and version.
-
-    `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
-    """
-    match = _API_KEY_OF_IMAGE.fullmatch(key)
-    if match:
-        return match[1]
-    if not version_id:
-        raise ValueError("A key that the API did not make needs a version.")
-    return hashed_image_id(key, version_id)
-
-
-def hashed_image_id(key: str, version_id: str) -> str:
-    """The ImageID of an object version whose key names none, or one that another version has taken."""
-    return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]
 
 
 @dataclass(frozen=True)
@@ -80,7 +40,7 @@ class InputVersion:
 
 def input_versions(bucket: str) -> Iterator[InputVersion]:
     """Every object version under input/; marks of deletion are none."""
-    pages = _client().get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{INPUT_FOLDER}/")
+    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{INPUT_FOLDER}/")
     with translated("s3:ListObjectVersions"):
         for page in pages:
             for version in page.get("Versions", []):
@@ -104,7 +64,7 @@ def present_version(bucket: str, key: str, version_id: str | None = None) -> str
     """The version of an object, by default its newest, if it is there."""
     with translated("s3:HeadObject"):
         try:
-            return _client().head_object(**_version(bucket, key, version_id)).get("VersionId", "null")
+            return client("s3").head_object(**_version(bucket, key, version_id)).get("VersionId", "null")
         except ClientError as error:
             if code_of(error) not in ABSENCES:
                 raise
@@ -134,7 +94,7 @@ def _version(bucket: str, key: str, version_id: str | None) -> _Version:
 def read(bucket: str, key: str, version_id: str | None) -> StoredImage:
     """Read one version of an object, by default its newest. Raises ImageNotFoundError and the errors of AWS."""
     with translated("s3:GetObject"):
-        answer = _client().get_object(**_version(bucket, key, version_id))
+        answer = client("s3").get_object(**_version(bucket, key, version_id))
         with closing(answer["Body"]) as body:  # its own `with` hands out the raw stream, without checks and errors
             size = answer["ContentLength"]
             data = body.read() if size <= MAX_BYTES else None
@@ -164,7 +124,7 @@ def move(bucket: str, key: str, version_id: str, etag: str, destination: str) ->
         return
     with translated("s3:CopyObject"):
         try:
-            _client().copy_object(
+            client("s3").copy_object(
                 Bucket=bucket,
                 Key=destination,
                 CopySource={"Bucket": bucket, "Key": key, "VersionId": version_id},
@@ -186,12 +146,12 @@ def move(bucket: str, key: str, version_id: str, etag: str, destination: str) ->
     _verify(bucket, destination, version_id)
     with translated("s3:DeleteObject"):
         # The version, not the key: a newer upload under the same key stays where it is.
-        _client().delete_object(Bucket=bucket, Key=key, VersionId=version_id)
+        client("s3").delete_object(Bucket=bucket, Key=key, VersionId=version_id)
 
 
 def _verify(bucket: str, key: str, source_version: str | None) -> None:
     with translated("s3:HeadObject"):
-        metadata = _client().head_object(Bucket=bucket, Key=key)["Metadata"]
+        metadata = client("s3").head_object(Bucket=bucket, Key=key)["Metadata"]
     if source_version is not None and metadata.get("source-version") != source_version:
         raise ImageNotFoundError(f"{key} is a copy of another object, and the source is gone.")
 
@@ -209,7 +169,7 @@ def upload_form(bucket: str, key: str, content_type: str, correlation_id: str) -
     The object's metadata will name the request that asked for the form.
     """
     fields = {"Content-Type": content_type, CORRELATION_FIELD: correlation_id}
-    form = _client().generate_presigned_post(
+    form = client("s3").generate_presigned_post(
         bucket,
         key,
         Fields=fields,
@@ -223,7 +183,7 @@ def store(bucket: str, key: str, data: bytes, content_type: str, correlation_id:
     """Put a new object; when the key exists already (the same request, again) leave it as it is."""
     with translated("s3:PutObject"):
         try:
-            _client().put_object(
+            client("s3").put_object(
                 Bucket=bucket,
                 Key=key,
                 Body=data,
@@ -238,7 +198,7 @@ def store(bucket: str, key: str, data: bytes, content_type: str, correlation_id:
 
 def view_link(bucket: str, key: str) -> str:
     """A link that shows the picture for VIEW_LINK_SECONDS to whoever holds it; never write it to a log."""
-    return _client().generate_presigned_url(
+    return client("s3").generate_presigned_url(
         "get_object",
         Params={
             "Bucket": bucket,

@@ -15,8 +15,10 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from pet_detector import images
-from pet_detector.errors import (
+from pet_detector.aws import image_bucket
+from pet_detector.aws.clients import client
+from pet_detector.rules import image_ids
+from pet_detector.rules.errors import (
     AccessDeniedError,
     ImageChangedError,
     ImageNotFoundError,
@@ -24,7 +26,7 @@ from pet_detector.errors import (
     ServiceError,
     ThrottledError,
 )
-from pet_detector.image_format import MAX_BYTES
+from pet_detector.rules.image_format import MAX_BYTES
 
 from .cloud import BUCKET, CORRELATION, IMAGE_ID, KEY, Cloud, breakdown, refusal
 
@@ -43,7 +45,7 @@ def versions(aws: Cloud, key: str) -> list[str]:
 
 def test_the_id_is_in_a_key_that_the_api_made(aws: Cloud) -> None:
     for version in ("v1", "", None):
-        assert images.image_id_of(KEY, version) == IMAGE_ID
+        assert image_ids.image_id_of(KEY, version) == IMAGE_ID
 
 
 @pytest.mark.parametrize(
@@ -62,11 +64,11 @@ def test_the_id_is_in_a_key_that_the_api_made(aws: Cloud) -> None:
 )
 def test_the_id_of_any_other_key_is_a_hash_of_key_and_version(key: str) -> None:
     expected = hashlib.sha256(f"{key}@v1".encode()).hexdigest()[:32]
-    assert images.image_id_of(key, "v1") == images.hashed_image_id(key, "v1") == expected
-    assert images.image_id_of(key, "v2") != expected
+    assert image_ids.image_id_of(key, "v1") == image_ids.hashed_image_id(key, "v1") == expected
+    assert image_ids.image_id_of(key, "v2") != expected
     for version in (None, ""):
         with pytest.raises(ValueError, match="needs a version"):
-            images.image_id_of(key, version)
+            image_ids.image_id_of(key, version)
 
 
 def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> None:
@@ -74,7 +76,7 @@ def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> 
     aws.put("inputs/x.jpg", b"x")
     aws.put(FILED, b"x")
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
-    found = list(images.input_versions(BUCKET))
+    found = list(image_bucket.input_versions(BUCKET))
     assert {(version.key, version.version_id) for version in found} == expected
     assert len(found) == len(expected)
     assert all(abs(datetime.now(UTC) - version.modified) < timedelta(minutes=1) for version in found)
@@ -83,33 +85,34 @@ def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> 
 def test_locates_an_image_at_its_source_or_where_it_was_filed(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"x")
     newer, _ = aws.put(KEY, b"newer")
-    assert images.locate(BUCKET, IMAGE_ID, KEY, version) == (KEY, version)
-    assert images.locate(BUCKET, IMAGE_ID, KEY, images.NEWEST) == (KEY, newer)
-    images.move(BUCKET, KEY, version, etag, FILED)
-    assert images.locate(BUCKET, IMAGE_ID, KEY, version) == (FILED, versions(aws, FILED)[0])
+    assert image_bucket.locate(BUCKET, IMAGE_ID, KEY, version) == (KEY, version)
+    assert image_bucket.locate(BUCKET, IMAGE_ID, KEY, image_ids.NEWEST) == (KEY, newer)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED)
+    assert image_bucket.locate(BUCKET, IMAGE_ID, KEY, version) == (FILED, versions(aws, FILED)[0])
     aws.s3.delete_object(Bucket=BUCKET, Key=FILED)
-    assert images.locate(BUCKET, IMAGE_ID, KEY, version) is None
+    assert image_bucket.locate(BUCKET, IMAGE_ID, KEY, version) is None
 
 
 def test_an_object_version_is_present_until_it_is_deleted(aws: Cloud) -> None:
-    assert images.present_version(BUCKET, KEY) is None
+    assert image_bucket.present_version(BUCKET, KEY) is None
     older, _ = aws.put(KEY, b"x")
     newer, _ = aws.put(KEY, b"y")
-    assert images.present_version(BUCKET, KEY) == newer
-    assert images.present_version(BUCKET, KEY, older) == older
+    assert image_bucket.present_version(BUCKET, KEY) == newer
+    assert image_bucket.present_version(BUCKET, KEY, older) == older
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=older)
-    assert images.present_version(BUCKET, KEY, older) is None
+    assert image_bucket.present_version(BUCKET, KEY, older) is None
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
-    assert images.present_version(BUCKET, KEY) is None
-    assert images.present_version(BUCKET, KEY, newer) == newer
+    assert image_bucket.present_version(BUCKET, KEY) is None
+    assert image_bucket.present_version(BUCKET, KEY, newer) == newer
 
 
 @pytest.mark.parametrize(
-    "place", [f"{folder}/{IMAGE_ID}.{extension}" for folder in images.FOLDERS for extension in images.CONTENT_TYPES]
+    "place",
+    [f"{folder}/{IMAGE_ID}.{extension}" for folder in image_ids.FOLDERS for extension in image_bucket.CONTENT_TYPES],
 )
 def test_locates_an_image_in_every_folder(aws: Cloud, place: str) -> None:
     version, _ = aws.put(place, b"x")
-    assert images.locate(BUCKET, IMAGE_ID, KEY, images.NEWEST) == (place, version)
+    assert image_bucket.locate(BUCKET, IMAGE_ID, KEY, image_ids.NEWEST) == (place, version)
 
 
 # --- Reading ----------------------------------------------------------------------------------------------------------
@@ -118,21 +121,21 @@ def test_locates_an_image_in_every_folder(aws: Cloud, place: str) -> None:
 def test_reads_the_version_that_is_asked_for_else_the_newest(aws: Cloud) -> None:
     old, old_etag = aws.put(KEY, b"old")
     new, new_etag = aws.put(KEY, b"newer")
-    assert images.read(BUCKET, KEY, old) == images.StoredImage(3, old_etag, old, b"old")
-    assert images.read(BUCKET, KEY, None) == images.StoredImage(5, new_etag, new, b"newer")
-    assert images.read(BUCKET, KEY, "").version_id == new
+    assert image_bucket.read(BUCKET, KEY, old) == image_bucket.StoredImage(3, old_etag, old, b"old")
+    assert image_bucket.read(BUCKET, KEY, None) == image_bucket.StoredImage(5, new_etag, new, b"newer")
+    assert image_bucket.read(BUCKET, KEY, "").version_id == new
 
 
 def test_a_bucket_without_versions_has_the_version_null(aws: Cloud) -> None:
     aws.s3.create_bucket(Bucket="without-versions")
     aws.s3.put_object(Bucket="without-versions", Key=KEY, Body=b"x")
-    assert images.read("without-versions", KEY, None).version_id == "null"
+    assert image_bucket.read("without-versions", KEY, None).version_id == "null"
 
 
 @pytest.mark.parametrize(("size", "is_read"), [(MAX_BYTES, True), (MAX_BYTES + 1, False)])
 def test_reads_up_to_15_mb_and_of_more_only_the_size(aws: Cloud, size: int, is_read: bool) -> None:
     aws.put(KEY, bytes(size))
-    stored = images.read(BUCKET, KEY, None)
+    stored = image_bucket.read(BUCKET, KEY, None)
     assert (stored.size, stored.data is not None) == (size, is_read)
 
 
@@ -140,11 +143,11 @@ def test_reading_what_is_not_there_is_no_retry(aws: Cloud) -> None:
     version, _ = aws.put(KEY, b"x")
     for key, wanted in (("input/other.jpg", None), (KEY, "no-such-version")):
         with pytest.raises(ImageNotFoundError):
-            images.read(BUCKET, key, wanted)
+            image_bucket.read(BUCKET, key, wanted)
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
     with pytest.raises(ImageNotFoundError):
-        images.read(BUCKET, KEY, None)
-    assert images.read(BUCKET, KEY, version).data == b"x"
+        image_bucket.read(BUCKET, KEY, None)
+    assert image_bucket.read(BUCKET, KEY, version).data == b"x"
 
 
 @pytest.mark.parametrize(
@@ -156,22 +159,22 @@ def test_reading_what_is_not_there_is_no_retry(aws: Cloud) -> None:
     ],
 )
 def test_bytes_that_were_damaged_on_their_way_are_read_again(etag: str, is_taken: bool) -> None:
-    with Stubber(images._client()) as stubber:
+    with Stubber(client("s3")) as stubber:
         body = StreamingBody(io.BytesIO(b"x"), content_length=1)
         stubber.add_response("get_object", {"Body": body, "ContentLength": 1, "ETag": etag, "VersionId": "v"})
         if is_taken:
-            assert images.read(BUCKET, KEY, "v").data == b"x"
+            assert image_bucket.read(BUCKET, KEY, "v").data == b"x"
         else:
             with pytest.raises(ServiceError, match="damaged"):
-                images.read(BUCKET, KEY, "v")
+                image_bucket.read(BUCKET, KEY, "v")
 
 
 def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
-    with Stubber(images._client()) as stubber:
+    with Stubber(client("s3")) as stubber:
         body = StreamingBody(io.BytesIO(b"half"), content_length=8)
         stubber.add_response("get_object", {"Body": body, "ContentLength": 8, "ETag": '"e"', "VersionId": "v"})
         with pytest.raises(ServiceError):
-            images.read(BUCKET, KEY, "v")
+            image_bucket.read(BUCKET, KEY, "v")
 
 
 @pytest.mark.parametrize(
@@ -181,13 +184,13 @@ def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
 @pytest.mark.parametrize(
     ("operation", "call"),
     [
-        ("GetObject", lambda version, _: images.read(BUCKET, KEY, version)),
-        ("CopyObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
-        ("HeadObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
-        ("DeleteObject", lambda version, etag: images.move(BUCKET, KEY, version, etag, FILED)),
-        ("PutObject", lambda *_: images.store(BUCKET, "input/new.jpg", b"x", "image/jpeg", CORRELATION)),
-        ("ListObjectVersions", lambda *_: list(images.input_versions(BUCKET))),
-        ("HeadObject", lambda version, _: images.locate(BUCKET, IMAGE_ID, KEY, version)),
+        ("GetObject", lambda version, _: image_bucket.read(BUCKET, KEY, version)),
+        ("CopyObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
+        ("HeadObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
+        ("DeleteObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
+        ("PutObject", lambda *_: image_bucket.store(BUCKET, "input/new.jpg", b"x", "image/jpeg", CORRELATION)),
+        ("ListObjectVersions", lambda *_: list(image_bucket.input_versions(BUCKET))),
+        ("HeadObject", lambda version, _: image_bucket.locate(BUCKET, IMAGE_ID, KEY, version)),
     ],
     ids=["read", "copy", "verify", "delete", "store", "list", "locate"],
 )
@@ -200,7 +203,7 @@ def test_every_call_raises_the_domains_errors(
     kind: type[PetDetectorError],
 ) -> None:
     version, etag = aws.put(KEY, b"x")
-    with refusal(images._client(), operation, code, status) as fault, pytest.raises(kind) as found:
+    with refusal(client("s3"), operation, code, status) as fault, pytest.raises(kind) as found:
         call(version, etag)
     assert fault.happened == 1
     assert type(found.value) is kind
@@ -212,7 +215,7 @@ def test_every_call_raises_the_domains_errors(
 
 def test_moves_an_object_and_leaves_nothing_behind(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"x")
-    images.move(BUCKET, KEY, version, etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED)
     assert aws.keys() == [FILED]
     assert aws.get(FILED) == b"x"
     assert versions(aws, KEY) == []
@@ -221,7 +224,7 @@ def test_moves_an_object_and_leaves_nothing_behind(aws: Cloud) -> None:
 def test_moving_twice_finds_nothing_left_to_do(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"x")
     for _ in range(3):
-        images.move(BUCKET, KEY, version, etag, FILED)
+        image_bucket.move(BUCKET, KEY, version, etag, FILED)
     assert aws.keys() == [FILED]
     assert len(versions(aws, FILED)) == 1
 
@@ -230,11 +233,11 @@ def test_moving_twice_finds_nothing_left_to_do(aws: Cloud) -> None:
 @pytest.mark.parametrize("done", [False, True])
 def test_a_crash_at_any_call_loses_nothing_and_the_next_run_finishes(aws: Cloud, operation: str, done: bool) -> None:
     version, etag = aws.put(KEY, b"x")
-    with breakdown(images._client(), operation, TIMEOUT, done=done) as fault, pytest.raises(ServiceError):
-        images.move(BUCKET, KEY, version, etag, FILED)
+    with breakdown(client("s3"), operation, TIMEOUT, done=done) as fault, pytest.raises(ServiceError):
+        image_bucket.move(BUCKET, KEY, version, etag, FILED)
     assert fault.happened == 1
     assert aws.keys(), "lost"
-    images.move(BUCKET, KEY, version, etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED)
     assert aws.keys() == [FILED]
     assert aws.get(FILED) == b"x"
     assert versions(aws, KEY) == []
@@ -242,15 +245,15 @@ def test_a_crash_at_any_call_loses_nothing_and_the_next_run_finishes(aws: Cloud,
 
 def test_deletes_nothing_before_the_copy_is_verified(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"x")
-    with refusal(images._client(), "HeadObject", "404", 404), pytest.raises(ImageNotFoundError):
-        images.move(BUCKET, KEY, version, etag, FILED)
+    with refusal(client("s3"), "HeadObject", "404", 404), pytest.raises(ImageNotFoundError):
+        image_bucket.move(BUCKET, KEY, version, etag, FILED)
     assert versions(aws, KEY) == [version]
 
 
 def test_a_newer_version_under_the_same_key_stays(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"analysed")
     newer, _ = aws.put(KEY, b"newer")
-    images.move(BUCKET, KEY, version, etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED)
     assert aws.get(FILED) == b"analysed"
     assert aws.get(KEY) == b"newer"
     assert versions(aws, KEY) == [newer]
@@ -259,8 +262,8 @@ def test_a_newer_version_under_the_same_key_stays(aws: Cloud) -> None:
 @pytest.mark.parametrize("code", ["PreconditionFailed", "412"])
 def test_an_object_with_another_etag_is_not_moved(aws: Cloud, code: str) -> None:
     version, _ = aws.put(KEY, b"x")
-    with refusal(images._client(), "CopyObject", code, 412), pytest.raises(ImageChangedError) as found:
-        images.move(BUCKET, KEY, version, '"another"', FILED)
+    with refusal(client("s3"), "CopyObject", code, 412), pytest.raises(ImageChangedError) as found:
+        image_bucket.move(BUCKET, KEY, version, '"another"', FILED)
     assert aws.keys() == [KEY]
     assert KEY not in str(found.value)  # Lambda writes the message of an error to its log
 
@@ -269,10 +272,10 @@ def test_asks_for_just_the_version_and_the_etag_that_were_analysed(aws: Cloud) -
     sent: list[dict[str, str]] = []
     version, etag = aws.put(KEY, b"x")
     aws.put(KEY, b"newer")
-    images._client().meta.events.register(
+    client("s3").meta.events.register(
         "before-call.s3.CopyObject", lambda params, **_: sent.append(dict(params["headers"]))
     )
-    images.move(BUCKET, KEY, version, etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED)
     (headers,) = sent
     assert headers["x-amz-copy-source"] == f"{BUCKET}/{KEY}?versionId={version}"
     assert headers["x-amz-copy-source-if-match"] == etag
@@ -280,25 +283,25 @@ def test_asks_for_just_the_version_and_the_etag_that_were_analysed(aws: Cloud) -
 
 def test_an_object_that_is_nowhere_is_not_found(aws: Cloud) -> None:
     with pytest.raises(ImageNotFoundError):
-        images.move(BUCKET, KEY, "5c1d0d6c-0000-4000-8000-000000000000", '"e"', FILED)
+        image_bucket.move(BUCKET, KEY, "5c1d0d6c-0000-4000-8000-000000000000", '"e"', FILED)
 
 
 def test_a_copy_of_another_object_at_the_destination_does_not_pass_for_ours(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"ours")
     other, other_etag = aws.put("input/other.jpg", b"other")
-    images.move(BUCKET, "input/other.jpg", other, other_etag, FILED)
+    image_bucket.move(BUCKET, "input/other.jpg", other, other_etag, FILED)
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=version)
     with pytest.raises(ImageNotFoundError, match="copy of another object"):
-        images.move(BUCKET, KEY, version, etag, FILED)
+        image_bucket.move(BUCKET, KEY, version, etag, FILED)
 
 
 def test_an_object_that_is_filed_already_stays_where_it_is(aws: Cloud) -> None:
     version, etag = aws.put(FILED, b"x")
-    images.move(BUCKET, FILED, version, etag, FILED)
+    image_bucket.move(BUCKET, FILED, version, etag, FILED)
     assert versions(aws, FILED) == [version]
     aws.s3.delete_object(Bucket=BUCKET, Key=FILED)
     with pytest.raises(ImageNotFoundError):
-        images.move(BUCKET, FILED, version, etag, FILED)
+        image_bucket.move(BUCKET, FILED, version, etag, FILED)
 
 
 @pytest.mark.parametrize(
@@ -311,7 +314,7 @@ def test_the_copy_has_our_content_type_and_nothing_of_the_uploaders(
         KEY, b"x", ContentType="text/html", Metadata={"evil": "yes"}, Tagging="evil=yes", CacheControl="public"
     )
     filed = f"rejected/{IMAGE_ID}.{extension}"
-    images.move(BUCKET, KEY, version, etag, filed)
+    image_bucket.move(BUCKET, KEY, version, etag, filed)
     head = aws.s3.head_object(Bucket=BUCKET, Key=filed)
     assert head["ContentType"] == content_type
     assert head["Metadata"] == {"source-etag": etag.strip('"'), "source-version": version}
@@ -322,7 +325,7 @@ def test_the_copy_has_our_content_type_and_nothing_of_the_uploaders(
 @pytest.mark.parametrize("name", ["a b+c&d=e?.jpg", "../../etc/passwd", "ünï/\U0001f408.jpg", "%2e%2e.jpg", "\n.jpg"])
 def test_moves_from_keys_that_nobody_should_have_chosen(aws: Cloud, name: str) -> None:
     version, etag = aws.put(f"input/{name}", b"x")
-    images.move(BUCKET, f"input/{name}", version, etag, FILED)
+    image_bucket.move(BUCKET, f"input/{name}", version, etag, FILED)
     assert aws.keys() == [FILED]
 
 
@@ -330,8 +333,8 @@ def test_moves_from_keys_that_nobody_should_have_chosen(aws: Cloud, name: str) -
 
 
 def test_storing_again_leaves_the_first_object_as_it_is(aws: Cloud) -> None:
-    images.store(BUCKET, KEY, b"first", "image/png", CORRELATION)
-    images.store(BUCKET, KEY, b"second", "image/jpeg", "another")
+    image_bucket.store(BUCKET, KEY, b"first", "image/png", CORRELATION)
+    image_bucket.store(BUCKET, KEY, b"second", "image/jpeg", "another")
     assert aws.get(KEY) == b"first"
     assert len(versions(aws, KEY)) == 1
     head = aws.s3.head_object(Bucket=BUCKET, Key=KEY)
@@ -340,7 +343,7 @@ def test_storing_again_leaves_the_first_object_as_it_is(aws: Cloud) -> None:
 
 def test_a_form_takes_one_key_one_type_and_1_byte_to_15_mb_for_five_minutes() -> None:
     before = datetime.now(UTC)
-    form = images.upload_form(BUCKET, KEY, "image/png", CORRELATION)
+    form = image_bucket.upload_form(BUCKET, KEY, "image/png", CORRELATION)
     assert BUCKET in form["url"]
     assert form["fields"]["key"] == KEY
     assert form["fields"]["Content-Type"] == "image/png"
@@ -360,7 +363,7 @@ def test_a_form_takes_one_key_one_type_and_1_byte_to_15_mb_for_five_minutes() ->
 
 
 def test_a_link_shows_one_picture_for_five_minutes_as_the_type_that_we_gave_it() -> None:
-    link = urlsplit(images.view_link(BUCKET, f"dogs/{IMAGE_ID}.png"))
+    link = urlsplit(image_bucket.view_link(BUCKET, f"dogs/{IMAGE_ID}.png"))
     query = parse_qs(link.query)
     assert link.path.endswith(f"/dogs/{IMAGE_ID}.png")
     assert query["X-Amz-Algorithm"] == ["AWS4-HMAC-SHA256"]
@@ -371,6 +374,6 @@ def test_a_link_shows_one_picture_for_five_minutes_as_the_type_that_we_gave_it()
 
 def test_the_sdk_makes_one_attempt_as_the_state_machine_owns_the_retries(aws: Cloud) -> None:
     aws.put(KEY, b"x")
-    with breakdown(images._client(), "GetObject", TIMEOUT, done=False, times=9) as fault, pytest.raises(ServiceError):
-        images.read(BUCKET, KEY, None)
+    with breakdown(client("s3"), "GetObject", TIMEOUT, done=False, times=9) as fault, pytest.raises(ServiceError):
+        image_bucket.read(BUCKET, KEY, None)
     assert fault.happened == 1

@@ -1,26 +1,23 @@
-"""The boundary to AWS Systems Manager: the parameter that holds the policy's numbers, which people change."""
+"""AWS Systems Manager: the parameter that holds the policy's numbers, which people change."""
 
 from __future__ import annotations
 
 from functools import cache
 
-import boto3
 from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMProvider
-from botocore.config import Config
 
-from pet_detector.aws_errors import translate
-from pet_detector.errors import PolicyInvalidError
-from pet_detector.policy import Policy
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import translate
+from pet_detector.rules.errors import PolicyInvalidError
+from pet_detector.rules.policy import Policy
 
 # How long a change of the parameter may take to be seen; saves an SSM call for every image of a busy minute.
 CACHED_SECONDS = 60
 
-_CONFIG = Config(connect_timeout=2, read_timeout=5, retries={"mode": "standard", "total_max_attempts": 1})
-
 
 @cache
-def _client() -> SSMProvider:
-    return SSMProvider(boto3_client=boto3.client("ssm", config=_CONFIG))
+def _provider() -> SSMProvider:
+    return SSMProvider(boto3_client=client("ssm"))
 
 
 def current(name: str) -> Policy:
@@ -30,9 +27,9 @@ def current(name: str) -> Policy:
     and ThrottledError, ServiceError or AccessDeniedError when it cannot be read.
     """
     try:
-        return Policy.from_json(str(_client().get(name, max_age=CACHED_SECONDS)))
+        return Policy.from_json(str(_provider().get(name, max_age=CACHED_SECONDS)))
     except PolicyInvalidError as error:
-        _client().clear_cache()  # type: ignore[no-untyped-call]  # whoever mends it shall not wait
+        _provider().clear_cache()  # type: ignore[no-untyped-call]  # whoever mends it shall not wait
         raise PolicyInvalidError(f"{name}: {error}") from error
     except GetParameterError as error:  # Powertools' name for whatever went wrong
         raise translate(error.__context__, f"ssm:GetParameter {name}") from error

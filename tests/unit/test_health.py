@@ -5,12 +5,12 @@ from __future__ import annotations
 import io
 from typing import Any
 
-import boto3
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from pet_detector import dependencies
-from pet_detector.dependencies import CACHED_SECONDS, check
+from pet_detector.aws import health
+from pet_detector.aws.clients import client
+from pet_detector.aws.health import CACHED_SECONDS, check
 
 from .cloud import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
 
@@ -49,26 +49,18 @@ def test_a_policy_that_nobody_can_use_is_down(aws: Cloud, value: str) -> None:
 
 
 @pytest.mark.usefixtures("policy", "workflow")
-def test_a_part_that_does_not_answer_in_time_is_down(monkeypatch: pytest.MonkeyPatch) -> None:
-    make = boto3.client
+def test_a_part_that_does_not_answer_in_time_is_down() -> None:
+    def hang(**_: Any) -> None:
+        raise ConnectTimeoutError(endpoint_url="https://dynamodb")
 
-    def client(service: str, **options: Any) -> Any:
-        made: Any = make(service, **options)  # type: ignore[call-overload]
-        if service == "dynamodb":
-
-            def hang(**_: Any) -> None:
-                raise ConnectTimeoutError(endpoint_url="https://dynamodb")
-
-            made.meta.events.register("before-send", hang)
-        return made
-
-    monkeypatch.setattr("pet_detector.dependencies.boto3.client", client)
+    client("dynamodb", quick=True).meta.events.register_first("before-send", hang)
     assert ask() == ALL | {"records": False}
 
 
-def test_nobody_waits_longer_than_api_gateway_allows() -> None:
+@pytest.mark.parametrize("service", ["s3", "dynamodb", "stepfunctions", "ssm"])
+def test_a_check_ends_before_api_gateway_gives_up(service: Any) -> None:
     """One attempt each, all at once: the slowest part takes connect and read timeout together."""
-    config: Any = dependencies._CONFIG
+    config = client(service, quick=True).meta.config
     assert config.retries["total_max_attempts"] == 1
     assert config.connect_timeout + config.read_timeout <= 5
 
@@ -77,20 +69,20 @@ def test_nobody_waits_longer_than_api_gateway_allows() -> None:
 def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The parts that were asked."""
     asked: list[str] = []
-    answers = dependencies._answers
+    answers = health._answers
 
     def counted(part: str, probe: Any) -> bool:
         asked.append(part)
         return answers(part, probe)
 
-    monkeypatch.setattr(dependencies, "_answers", counted)
+    monkeypatch.setattr(health, "_answers", counted)
     return asked
 
 
 @pytest.mark.usefixtures("policy", "workflow")
 def test_an_answer_is_remembered_for_a_few_seconds_only(monkeypatch: pytest.MonkeyPatch, calls: list[str]) -> None:
     now = [1000.0]
-    monkeypatch.setattr("pet_detector.dependencies.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pet_detector.aws.health.time.monotonic", lambda: now[0])
     first = ask()
     now[0] += CACHED_SECONDS - 0.1
     assert ask() is first
@@ -103,7 +95,7 @@ def test_an_answer_is_remembered_for_a_few_seconds_only(monkeypatch: pytest.Monk
 @pytest.mark.usefixtures("policy", "workflow")
 def test_bad_news_is_not_remembered_longer_than_good_news(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [1000.0]
-    monkeypatch.setattr("pet_detector.dependencies.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("pet_detector.aws.health.time.monotonic", lambda: now[0])
     assert ask(bucket="no-such-bucket")["storage"] is False
     now[0] += CACHED_SECONDS + 0.1
     assert ask() == ALL

@@ -10,9 +10,9 @@ from typing import Any
 from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
-from pet_detector import settings
-from pet_detector.errors import RequestError, ServiceError, ThrottledError
-from pet_detector.observability import logger
+from pet_detector.rules.errors import RequestError, ServiceError, ThrottledError
+from pet_detector.runtime import settings
+from pet_detector.runtime.observability import logger
 
 ALLOWED_HEADERS = ["Content-Type", "X-Api-Key", "Idempotency-Key"]
 

@@ -1,0 +1,72 @@
+"""One client of each AWS service, made when it is first needed."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import boto3
+from botocore.config import Config
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_rekognition import RekognitionClient
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_sns import SNSClient
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_stepfunctions import SFNClient
+
+# (seconds to wait for an answer, attempts). One attempt: the state machine owns the retries, and their budget stands
+# beside them in image_workflow.asl.yaml; a second attempt of sns:Publish, after an answer that was lost, would send a
+# notice twice. DynamoDB's writes are conditional and StartExecution has a name: repeating them is safe.
+_PATIENCE = {
+    "dynamodb": (5, 3),
+    "rekognition": (12, 1),
+    "s3": (8, 1),
+    "sns": (8, 1),
+    "ssm": (5, 1),
+    "stepfunctions": (8, 3),
+}
+# For a check of health: a service that takes longer is down, as far as the caller of /health is concerned.
+_QUICK = (2, 1)
+
+if TYPE_CHECKING:
+
+    @overload
+    def client(service: Literal["dynamodb"], *, quick: bool = False) -> DynamoDBClient: ...
+    @overload
+    def client(service: Literal["rekognition"], *, quick: bool = False) -> RekognitionClient: ...
+    @overload
+    def client(service: Literal["s3"], *, quick: bool = False) -> S3Client: ...
+    @overload
+    def client(service: Literal["sns"], *, quick: bool = False) -> SNSClient: ...
+    @overload
+    def client(service: Literal["ssm"], *, quick: bool = False) -> SSMClient: ...
+    @overload
+    def client(service: Literal["stepfunctions"], *, quick: bool = False) -> SFNClient: ...
+
+
+def client(service: str, *, quick: bool = False) -> Any:
+    """The client of a service, the same one every time; a `quick` one gives up after 3 seconds."""
+    return _made(service, quick)
+
+
+@cache
+def _made(service: str, quick: bool) -> Any:
+    seconds, attempts = _QUICK if quick else _PATIENCE[service]
+    make: Any = boto3.client
+    return make(
+        service,
+        config=Config(
+            # By name: without it botocore presigns S3 requests for us-east-1 with the retired version 2.
+            signature_version="s3v4" if service == "s3" else None,
+            connect_timeout=1 if quick else 2,
+            read_timeout=seconds,
+            retries={"mode": "standard", "total_max_attempts": attempts},
+        ),
+    )
+
+
+def forget() -> None:
+    """Make new clients from here on: for tests and for a command that changes to another account."""
+    _made.cache_clear()

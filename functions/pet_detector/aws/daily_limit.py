@@ -1,0 +1,71 @@
+"""Amazon DynamoDB: how many images were analysed today, in an item a day of the table Analyses (the spend brake)."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from datetime import UTC, datetime
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import PetDetectorError
+
+# A day's counter: long enough to look back at a bad week.
+COUNTER_KEPT_SECONDS = 7 * 24 * 60 * 60
+
+
+def spend(table: str, limit: int) -> bool:
+    """Count one image to be analysed today (UTC). False: `limit` were counted already, and this one was not.
+
+    `limit` 0 switches the brake off, and costs no call. A retry counts again, as the call that failed may be billed;
+    one that was throttled is not (`take_back`).
+    """
+    if limit == 0:
+        return True
+    with translated("dynamodb:UpdateItem Analyses"):
+        try:
+            client("dynamodb").update_item(
+                TableName=table,
+                Key=_counter_of_today(),
+                UpdateExpression="ADD Images :one SET ExpiresAt = :expires",
+                ConditionExpression="attribute_not_exists(Images) OR Images < :limit",
+                ExpressionAttributeValues={
+                    ":one": {"N": "1"},
+                    ":limit": {"N": str(limit)},
+                    ":expires": {"N": str(int(time.time()) + COUNTER_KEPT_SECONDS)},
+                },
+            )
+        except ClientError as error:
+            refused_item(error)
+            return False
+    return True
+
+
+def take_back(table: str, limit: int) -> None:
+    """Count one image less, as Rekognition refused the call that was counted. Never raises: then it stays counted."""
+    if limit == 0:
+        return
+    with contextlib.suppress(PetDetectorError), translated("dynamodb:UpdateItem Analyses"):
+        client("dynamodb").update_item(
+            TableName=table,
+            Key=_counter_of_today(),
+            UpdateExpression="ADD Images :less",
+            ConditionExpression="Images > :none",  # a day that began since has nothing to take back
+            ExpressionAttributeValues={":less": {"N": "-1"}, ":none": {"N": "0"}},
+        )
+
+
+def spent(table: str) -> int:
+    """Images that `spend` counted today; an operator wants to know."""
+    with translated("dynamodb:GetItem Analyses"):
+        item = (
+            client("dynamodb").get_item(TableName=table, Key=_counter_of_today(), ConsistentRead=True).get("Item", {})
+        )
+    return int(item["Images"]["N"]) if item else 0
+
+
+def _counter_of_today() -> Any:
+    return {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}

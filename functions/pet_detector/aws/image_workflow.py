@@ -1,0 +1,39 @@
+"""AWS Step Functions: starting the workflow for an image that waits."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import code_of, translated
+from pet_detector.rules.execution_input import Subject, text_for
+
+
+def start(
+    workflow_arn: str,
+    name: str,
+    key: str,
+    version_id: str,
+    image_id: str,
+    *,
+    received: str | None = None,
+    restart: bool = False,
+    release: bool = False,
+) -> bool:
+    """Start the workflow for an object version; False when an execution of this name has ended, or has another input.
+
+    Starting one again that still runs is a success, as for AWS.
+
+    `image_id` names the record. `received` is when the object was stored, if the workflow has not heard of it yet.
+    `restart` takes up a failed or held image; `release` lets it pass the daily limit. A name can be used once in 90
+    days.
+    """
+    text = text_for(Subject(image_id, key, version_id), received=received, restart=restart, release=release)
+    with translated("states:StartExecution"):
+        try:
+            client("stepfunctions").start_execution(stateMachineArn=workflow_arn, name=name, input=text)
+        except ClientError as error:
+            if code_of(error) != "ExecutionAlreadyExists":
+                raise
+            return False
+    return True

@@ -1,0 +1,39 @@
+"""Amazon SNS: the topic that people subscribe to."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
+from botocore.parsers import ResponseParserError
+
+from pet_detector.aws.clients import client
+from pet_detector.aws.errors import translate
+from pet_detector.rules.notices import Notice
+from pet_detector.rules.text import printable
+
+if TYPE_CHECKING:
+    from mypy_boto3_sns.type_defs import MessageAttributeValueTypeDef
+
+SUBJECT_LENGTH = 100  # SNS refuses longer ones, and anything but printable ASCII
+
+
+def publish(topic_arn: str, notice: Notice) -> bool:
+    """Send a notice, at most once. True when SNS confirmed it, False when its answer was lost on the way.
+
+    Raises ThrottledError, ServiceError or AccessDeniedError when the notice was certainly not sent.
+    """
+    attributes: dict[str, MessageAttributeValueTypeDef] = {
+        name: {"DataType": "String", "StringValue": value}
+        if isinstance(value, str)
+        else {"DataType": "Number", "StringValue": f"{value:.2f}"}
+        for name, value in notice.attributes.items()
+    }
+    subject = printable(notice.subject).encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
+    try:
+        client("sns").publish(TopicArn=topic_arn, Subject=subject, Message=notice.message, MessageAttributes=attributes)
+    except (HTTPClientError, ResponseParserError):  # timed out, hung up, or unreadable: SNS may well have sent it
+        return False
+    except (ClientError, BotoCoreError) as error:  # SNS said no, or was never reached
+        raise translate(error, "sns:Publish") from error
+    return True

@@ -1,0 +1,69 @@
+"""The input of an execution of the image workflow: written by what starts one, read by what explains or records one.
+
+It is an EventBridge "Object Created" event of Amazon S3, or the same shape written here; image_workflow.asl.yaml says
+what each part does.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import Any
+
+from pet_detector.rules.image_ids import IMAGE_ID, NEWEST, image_id_of
+
+# Kinds of executions whose names begin with them.
+_BY_NAME = ("redrive", "release", "reconcile")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The image that an execution is about. `version_id` is NEWEST when the input names no version."""
+
+    image_id: str
+    key: str
+    version_id: str
+
+
+def text_for(subject: Subject, *, received: str | None = None, restart: bool = False, release: bool = False) -> str:
+    """An input as JSON. `received` is when the object was stored (RFC 3339), if the workflow does not know it yet.
+
+    `restart` starts a failed or held image again; `release` lets it pass the daily limit.
+    """
+    document: dict[str, Any] = {
+        "detail": {"object": {"key": subject.key, "version-id": subject.version_id}},
+        "imageId": subject.image_id,
+    }
+    document |= {"time": received} if received else {}
+    document |= {name: True for name, wanted in (("restart", restart), ("release", release)) if wanted}
+    return json.dumps(document)
+
+
+def subject_of(text: str | None) -> Subject | None:
+    """The image that an input names, or None when it names none."""
+    try:
+        document: dict[str, Any] = json.loads(text or "")
+        found = document["detail"]["object"]
+        key, version = found["key"], found.get("version-id")
+        image_id = document.get("imageId") or image_id_of(key, version)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return None
+    usable = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id) and isinstance(key, str) and key
+    return Subject(image_id, key, version or NEWEST) if usable else None
+
+
+def kind_of(name: str, text: str | None) -> str:
+    """What started an execution, by its name and its input: event, redrive, release, reconcile, restart, manual or
+    unreadable.
+    """
+    try:
+        document = json.loads(text or "")
+        is_restart, is_event = document.get("restart") is True, document.get("detail-type") == "Object Created"
+    except (ValueError, AttributeError):
+        return "unreadable"
+    for kind in _BY_NAME:
+        if name.startswith(f"{kind}-"):
+            return kind
+    if is_restart:
+        return "restart"
+    return "event" if is_event else "manual"

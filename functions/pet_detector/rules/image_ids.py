@@ -1,0 +1,42 @@
+"""What an image is called: its ImageID, the keys that name it, and the shard of its record."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+# 32 hexadecimal digits. Whole texts only: use `fullmatch`.
+IMAGE_ID = re.compile(r"[0-9a-f]{32}")
+
+INPUT_FOLDER = "input"
+FOLDERS = ("cats", "dogs", "others", "rejected")
+# What a record's SourceVersion says when a person started the execution without a version.
+NEWEST = "newest"
+
+# Partition keys of the listing indexes are spread over so many values; image_workflow.asl.yaml computes the same.
+SHARDS = 4
+
+_KEY_FROM_THE_API = re.compile(rf"{INPUT_FOLDER}/({IMAGE_ID.pattern})\.[a-z]+")
+
+
+def image_id_of(key: str, version_id: str | None) -> str:
+    """The ImageID of an object version: the one in a key that the API made, else a hash of key and version.
+
+    `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
+    """
+    match = _KEY_FROM_THE_API.fullmatch(key)
+    if match:
+        return match[1]
+    if not version_id:
+        raise ValueError("A key that the API did not make needs a version.")
+    return hashed_image_id(key, version_id)
+
+
+def hashed_image_id(key: str, version_id: str) -> str:
+    """The ImageID of an object version whose key names none, or one that another version has taken."""
+    return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]
+
+
+def shard_of(image_id: str) -> str:
+    """The shard of an ImageID ("0" to "3"): its first hex digit modulo SHARDS."""
+    return str(int(image_id[0], 16) % SHARDS)

@@ -1,0 +1,1 @@
+"""What Lambda gives a function: environment variables, logs and metrics, HTTP requests."""
