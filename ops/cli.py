@@ -115,7 +115,7 @@ Exit codes:
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
-Local: the embedded AWS of `make up` or `make run`; PORT and ENGINE_HOME as there.""",
+Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there.""",
 )
 @click.option(
     "--env",
