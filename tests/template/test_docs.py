@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from docs import parameters
+
 from .shipped import EVENTS, REPOSITORY, resources, source
 
 DOCUMENTS = sorted(
@@ -34,6 +36,10 @@ def anchors(document: Path) -> set[str]:
         found.add(f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor)
         seen[anchor] += 1
     return found
+
+
+def test_document_of_parameters_is_that_of_the_template() -> None:
+    assert parameters.DOCUMENT.read_text() == parameters.markdown(), "run: .venv/bin/python -m docs.parameters"
 
 
 def code(document: Path) -> list[str]:
