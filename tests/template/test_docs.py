@@ -21,6 +21,7 @@ DOCUMENTS = sorted(
     ]
 )
 IDS = [str(document.relative_to(REPOSITORY)) for document in DOCUMENTS]
+ROOTS = [REPOSITORY, REPOSITORY / "functions", REPOSITORY / "functions" / "pet_detector"]
 BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
 FOLDERS = "|".join(
     sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith("."))
@@ -60,11 +61,13 @@ def test_every_link_leads_somewhere(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_every_file_that_is_named_exists(document: Path) -> None:
-    named = re.compile(rf"(?<![\w./-])(?:(?:{FOLDERS})/[\w./*-]*|(?:rules|runtime|aws|use_cases)/\w+\.py)")
+    named = re.compile(
+        rf"(?<![\w./-])(?:(?:{FOLDERS})/[\w./*-]*|pet_detector/[\w./-]*|(?:rules|runtime|aws|use_cases)/\w+\.py)"
+    )
     for piece in code(document):
         for name in named.findall(piece):
             if "<" not in piece and not name.startswith(("input/", "samples/")):
-                places = [*REPOSITORY.glob(name.rstrip("/.")), *REPOSITORY.glob(f"functions/pet_detector/{name}")]
+                places = [path for root in ROOTS for path in root.glob(name.rstrip("/."))]
                 assert places, f"{name} in {piece}"
 
 
@@ -78,11 +81,12 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_every_parameter_and_output_that_is_named_exists(document: Path) -> None:
     """As `Parameter=value`, and as `output Name` in a shell."""
+    parameters_of_stack, outputs = source()["Parameters"].keys(), source()["Outputs"].keys()
     for piece in code(document):
         for line in piece.splitlines():
             if not line.lstrip().startswith("aws "):
-                assert set(re.findall(r"\b([A-Z][a-z]\w+)=(?!=)", line)) <= source()["Parameters"].keys(), line
-            assert set(re.findall(r"\$\(output (\w+)\)", line)) <= source()["Outputs"].keys(), line
+                assert set(re.findall(r"\b([A-Z][a-z]\w+)=(?!=)", line)) <= parameters_of_stack, line
+            assert set(re.findall(r"\$\(output (\w+)\)", line)) <= outputs, line
 
 
 def test_every_alarm_of_the_service_levels_exists() -> None:
