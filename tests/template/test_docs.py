@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections import Counter
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from docs import parameters
+from local.engine import REPOSITORY
+from ops.cli import main
 
-from .shipped import EVENTS, REPOSITORY, resources, source
+from .shipped import EVENTS, resources, source
 
 DOCUMENTS = sorted(
     [
@@ -76,6 +80,14 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
     targets = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
     for piece in code(document):
         assert set(re.findall(r"^\s*make (?:\S+=\S+ )*([a-z-]+)", piece, re.MULTILINE)) <= targets, piece
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_every_command_of_petdetect_exists_with_its_options(document: Path) -> None:
+    for piece in code(document):
+        for line in re.findall(r"^ *(?:\.venv/bin/)?petdetect (.+)$", piece, re.MULTILINE):
+            result = CliRunner().invoke(main, [*shlex.split(line), "--help"])
+            assert result.exit_code == 0, result.output
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
