@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pet_detector.aws import analyses, detection_logs
-from pet_detector.rules import image_ids, prices
+from pet_detector.rules import image_ids
 
 from .shipped import REPOSITORY, machines, resources
 from .test_state_machines import waits
@@ -49,31 +49,6 @@ def test_listings_are_spread_over_the_same_number_of_shards() -> None:
     spreads = re.findall(r"\$substring\(\$id, 0, 1\)\)\) % (\d+)\)", MACHINE.text)
     assert spreads
     assert {int(spread) for spread in spreads} == {image_ids.SHARDS}
-
-
-def test_a_price_counts_the_transitions_of_the_machine() -> None:
-    shortest = {
-        end: transitions_to(end, without={"Notify Reviewers"}) for end in ("Image Classified", "Image Rejected")
-    }
-    assert shortest == dict.fromkeys(shortest, prices.TRANSITIONS)
-    reviewed = transitions_to("Notify Reviewers") + 1
-    assert reviewed == prices.TRANSITIONS + prices.REVIEW_TRANSITIONS
-
-
-def transitions_to(end: str, without: frozenset[str] | set[str] = frozenset()) -> int:
-    """States on the shortest way without failures to `end`, which counts too."""
-    steps, frontier = 1, {MACHINE.definition["StartAt"]}
-    while end not in frontier:
-        steps += 1
-        frontier = {
-            lead[name]
-            for state in frontier
-            for lead in [STATES[state], *STATES[state].get("Choices", [])]
-            for name in ("Next", "Default")
-            if name in lead
-        } - without
-        assert frontier, f"no way leads to {end}"
-    return steps
 
 
 # --- The ImageID ------------------------------------------------------------------------------------------------------

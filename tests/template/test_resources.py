@@ -192,6 +192,15 @@ def test_data_outlives_the_stack_unless_it_can_be_had_again() -> None:
             assert resource["UpdateReplacePolicy"] == "Retain", name
 
 
+def test_a_bucket_that_outlives_the_stack_keeps_its_policy() -> None:
+    """Else the pictures could be read without TLS as soon as the stack is gone."""
+    found = translated()["Resources"]
+    for name, policy in resources("AWS::S3::BucketPolicy").items():
+        (bucket,) = references(policy["Bucket"])
+        for key in ("DeletionPolicy", "UpdateReplacePolicy"):
+            assert found[name].get(key) == found[bucket][key], name
+
+
 def test_no_arn_is_bound_to_one_partition_of_aws() -> None:
     assert not ARNS_IN_TEXT.search(json.dumps(source()["Resources"]).replace("arn:aws:states:::", ""))
 

@@ -112,12 +112,6 @@ def test_a_lease_whose_owner_is_dead_ends(later: Any) -> None:
         begin(ANALYSES, HASH, "third")
 
 
-def test_a_lease_is_longer_than_its_owner_may_run() -> None:
-    from .cloud import template
-
-    assert template()["Resources"]["ImageProcessorFunction"]["Properties"]["Timeout"] < LEASE_SECONDS
-
-
 def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:
     """The lease was written, its answer was cut, the SDK asks again: the owner recognises its own lease."""
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True) as fault:

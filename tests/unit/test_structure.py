@@ -67,13 +67,6 @@ def test_rules_never_ask_for_the_time(path: Path) -> None:
     assert not names & {"now", "utcnow", "today"}, "times are compared, never asked for"
 
 
-def test_the_template_names_every_handler_there_is() -> None:
-    assert sorted(handlers().values()) == sorted(f"{path.parent.name}.app.lambda_handler" for path in HANDLERS)
-    for handler in handlers().values():
-        module, _, name = handler.rpartition(".")
-        assert callable(getattr(importlib.import_module(module), name))
-
-
 @pytest.mark.parametrize("value", ["", None])
 def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, value: str | None) -> None:
     monkeypatch.setenv("STAGE", "dev")
