@@ -1,13 +1,13 @@
-"""A Step Functions engine that answers every task from `mock_config.json`.
+"""A Step Functions engine that answers every task from the mock configuration of `mocks.py`.
 
-It is the embedded one, started for these tests on a free port with AWS's own variable SFN_MOCK_CONFIG, and with no
-waiting between retries. With STEP_FUNCTIONS_ENDPOINT it is whatever runs there with that mock configuration, such as
-AWS Step Functions Local (`compose.yaml`), which does wait: minutes for the longest case.
+It is the local AWS, started for these tests on a free port with AWS's own variable SFN_MOCK_CONFIG, and with no waiting
+between retries. With STEP_FUNCTIONS_ENDPOINT it is whatever runs there with that mock configuration (`compose.yaml`).
 """
 
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import socket
 import subprocess
@@ -25,7 +25,9 @@ from tests.ports import free_port
 
 from .cases import CASES
 from .detection_logs import DetectionLogs, detection_logs
-from .executions import MOCK_CONFIG, REPOSITORY, Engine, Run
+from .evaluations import Evaluation, read
+from .executions import REPOSITORY, Engine, Request, Run
+from .mocks import TEST_CASES, mock_configuration
 
 ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 START_SECONDS = 30.0
@@ -35,21 +37,36 @@ PATIENCE_WITH_WAITING_SECONDS = 1800.0
 
 
 @pytest.fixture(scope="session")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+def evaluations_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the local AWS writes every expression that it evaluates."""
+    return tmp_path_factory.mktemp("evaluations") / "evaluations.jsonl"
+
+
+@pytest.fixture(scope="session")
+def engine(tmp_path_factory: pytest.TempPathFactory, evaluations_file: Path) -> Iterator[Engine]:
     """The engine, and the shipped state machine in it."""
     endpoint = os.environ.get("STEP_FUNCTIONS_ENDPOINT")
     if endpoint:
         _wait_until_it_answers(endpoint)
         yield Engine(_client(endpoint), PATIENCE_WITH_WAITING_SECONDS)
         return
-    with _embedded(tmp_path_factory.mktemp("engine")) as url:
+    with _local_aws(tmp_path_factory.mktemp("engine"), evaluations_file) as url:
         yield Engine(_client(url), PATIENCE_SECONDS)
 
 
 @pytest.fixture(scope="session")
 def runs(engine: Engine) -> dict[str, Run]:
     """Every case, run once; all of them at the same time."""
-    return dict(zip(CASES, engine.run(case.request for case in CASES.values()), strict=True))
+    requests = [Request(TEST_CASES[name], case.input) for name, case in CASES.items()]
+    return dict(zip(CASES, engine.run(requests), strict=True))
+
+
+@pytest.fixture(scope="session")
+def evaluations(runs: dict[str, Run], evaluations_file: Path) -> list[Evaluation]:
+    """Every expression that the local AWS evaluated for these runs, with what it was given; each once."""
+    if not evaluations_file.exists():
+        pytest.skip("An engine behind STEP_FUNCTIONS_ENDPOINT does not write what it evaluates.")
+    return read(evaluations_file)
 
 
 def _client(endpoint: str) -> Any:
@@ -65,10 +82,12 @@ def _client(endpoint: str) -> Any:
 
 
 @contextlib.contextmanager
-def _embedded(scratch: Path) -> Iterator[str]:
-    """The embedded engine, until the block ends; gives its URL."""
+def _local_aws(scratch: Path, evaluations_file: Path) -> Iterator[str]:
+    """The local AWS, until the block ends; gives its URL."""
     if not ENGINE_PYTHON.exists():
-        pytest.fail("The embedded AWS is not installed: run `make install`.")
+        pytest.fail("The local AWS is not installed: run `make install`.")
+    mocks = scratch / "mock_config.json"
+    mocks.write_text(json.dumps(mock_configuration()))
     port = free_port()
     url = f"http://127.0.0.1:{port}"
     environment = {
@@ -76,13 +95,18 @@ def _embedded(scratch: Path) -> Iterator[str]:
         "HOME": str(scratch),
         "TMPDIR": str(scratch),
         "GATEWAY_PORT": str(port),
-        "SFN_MOCK_CONFIG": str(MOCK_CONFIG),
+        "SFN_MOCK_CONFIG": str(mocks),
+        "EVALUATIONS_FILE": str(evaluations_file),
         "SFN_WAIT_SCALE": "0",
     }
     log = scratch / "engine.log"
     with log.open("w") as output:
         process = subprocess.Popen(
-            [ENGINE_PYTHON, "-m", "local.ministack_ext"], cwd=REPOSITORY, env=environment, stdout=output, stderr=output
+            [ENGINE_PYTHON, "-m", "tests.workflow.observed_engine"],
+            cwd=REPOSITORY,
+            env=environment,
+            stdout=output,
+            stderr=output,
         )
     try:
         _wait_until_it_answers(url, lambda: process.poll() is None, log)

@@ -1,4 +1,4 @@
-"""Runs of the shipped state machine, with its tasks answered by `mock_config.json`.
+"""Runs of the shipped state machine, with its tasks answered by the mock configuration of `mocks.py`.
 
 The definition runs twice for each request. First exactly as shipped: its path and its end are what the tests judge.
 Then as a recording, which differs in its outputs only: each task, and each of its catchers, outputs the Arguments that
@@ -23,14 +23,14 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFINITION = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
-MOCK_CONFIG = Path(__file__).with_name("mock_config.json")
 
 MACHINE = "ImageWorkflow"  # the name that the mock configuration knows it by
 ROLE = "arn:aws:iam::000000000000:role/ImageWorkflow"
 
-IMAGE_ID = "0123456789abcdef0123456789abcdef"
+IMAGE_ID = "7123456789abcdef0123456789abcdef"
+SHARD = "3"  # 7 modulo 4
 VERSION_ID = "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
-CORRELATION_ID = "17793124-05d4-b198-2fde-7ededc63b103"  # in the mocked answers to Claim Image
+CORRELATION_ID = "17793124-05d4-b198-2fde-7ededc63b103"  # in the mocked answers to Claim Upload
 KEY = f"input/{IMAGE_ID}.jpg"
 RETENTION_DAYS = 400
 
