@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from pet_detector.aws import analyses, detection_logs
 from pet_detector.rules import image_ids
 from pet_detector.rules.execution_input import subject_of
+from tests.support.templates import REPOSITORY
 
-from .shipped import REPOSITORY, machines, resources
+from .shipped import machines, resources
 from .test_state_machines import waits
 
 ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"

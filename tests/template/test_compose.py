@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.templates import REPOSITORY
 from tests.workflow.mocks import TEST_CASES, mock_configuration
-
-from .shipped import REPOSITORY
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
 ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"

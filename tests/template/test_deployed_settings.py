@@ -18,8 +18,10 @@ from pet_detector.rules.models import ImageFormat
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from pet_detector.runtime import http_api
 from tests.observability.stack import observability
+from tests.support.templates import REPOSITORY
 
-from .shipped import REPOSITORY, resources, source, translate
+from .shipped import references, resources, source, translate
+from .test_hops import HOPS
 from .test_least_privilege import calls_of
 
 FUNCTIONS = resources("AWS::Lambda::Function")
@@ -103,15 +105,29 @@ def test_functions_of_the_api_answer_before_the_gateway_gives_up() -> None:
 
 
 def test_events_that_start_or_record_an_execution_are_delivered_for_a_day() -> None:
+    """EventBridge's most; a count of duplicates is worth an hour."""
     retries = {
-        target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]: target["RetryPolicy"]
+        references(target["Arn"]).pop(): target["RetryPolicy"]
         for rule in resources("AWS::Events::Rule").values()
         for target in rule["Targets"]
     }
+    day = {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185}
     assert retries == {
-        "LostWorkQueue": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
-        "LostNewsQueue": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10},
+        "ImageWorkflow": day,
+        "FailureRecorderFunction": day,
+        "MetricsPublisherFunction": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10},
     }
+
+
+def test_what_concerns_images_is_kept_apart_from_reports() -> None:
+    """A dead letter of the first queue pages a person, one of the second can wait."""
+    queues = {(hop.sender, *sorted(hop.receiver)): references(hop.queue).pop() for hop in HOPS}
+    assert {hop for hop, queue in queues.items() if queue == "LostWorkQueue"} == {
+        ("ImageUploadedRule", "ImageWorkflow"),
+        ("FailureRecorderFunctionExecutionFailed", "FailureRecorderFunction"),
+        ("Lambda", "FailureRecorderFunction"),
+    }
+    assert set(queues.values()) == {"LostWorkQueue", "LostNewsQueue"}
 
 
 def test_lambda_repeats_events_but_those_that_the_schedule_repeats() -> None:

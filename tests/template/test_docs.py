@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 
 from docs import parameters
-from local.engine import REPOSITORY
 from ops.cli import main
 from pet_detector.runtime.observability import logger
+from tests.support.templates import REPOSITORY
 
 from .shipped import EVENTS, resources, source
 

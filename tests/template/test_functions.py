@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from .shipped import FUNCTIONS, REPOSITORY, modules_of, references, resources, source
+from tests.support.templates import REPOSITORY
+
+from .shipped import FUNCTIONS, modules_of, references, resources, source
 
 LAMBDA_FUNCTIONS = resources("AWS::Lambda::Function")
 each_function = pytest.mark.parametrize("function", LAMBDA_FUNCTIONS)
@@ -32,7 +34,7 @@ def required_by(module: str) -> set[str]:
             if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.required":
                 (argument,) = node.args
                 assert isinstance(argument, ast.Constant), f"{name}: {ast.unparse(node)} cannot be checked"
-                asked.add(argument.value)
+                asked.add(str(argument.value))
     return asked
 
 

@@ -49,7 +49,8 @@ def matches(file: Path) -> list[Match]:
     """What cfn-lint says about a template, with the rules for serverless applications."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        return lint_file(file, config=ManualArgs(append_rules=[SERVERLESS_RULES], regions=["us-east-1"]))
+        found: list[Match] = lint_file(file, config=ManualArgs(append_rules=[SERVERLESS_RULES], regions=["us-east-1"]))
+    return found
 
 
 def faults(file: Path) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from pet_detector.rules import image_ids
+from tests.support.templates import REPOSITORY
 
-from .shipped import REPOSITORY, TWO_WEEKS, references, resources, source, translated
+from .shipped import TWO_WEEKS, references, resources, source, translated
 
 CONFIG = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
 STAGES = source()["Parameters"]["Stage"]["AllowedValues"]
