@@ -10,9 +10,10 @@ import subprocess
 
 import pytest
 
-from local.engine import REPOSITORY
+from tests.support.paths import REPOSITORY
+from tests.support.waiting import IMAGE_SECONDS, eventually
 
-from .application import IMAGE_SECONDS, Application, eventually
+from .application import Application
 
 
 def examples(path: str, heading: str) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local.api_client import RefusedError
+from tests.support.deployment import CERTAIN_CAT
 
-from .application import CERTAIN_CAT, Application
+from .application import Application
 from .gallery import Gallery, inline, once
 from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_of
 

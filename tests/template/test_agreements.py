@@ -14,12 +14,11 @@ from hypothesis import strategies as st
 from pet_detector.aws import analyses, detection_logs
 from pet_detector.rules import image_ids
 from pet_detector.rules.execution_input import subject_of
-from tests.support.templates import REPOSITORY
+from tests.support.local_aws import local_aws_python
 
 from .shipped import machines, resources
 from .test_state_machines import waits
 
-ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 (MACHINE,) = machines()
 STATES: dict[str, Any] = MACHINE.definition["States"]
 
@@ -79,9 +78,7 @@ class Jsonata:
 @pytest.fixture(scope="module")
 def jsonata() -> Iterator[Jsonata]:
     """The evaluator, for all tests here."""
-    if not ENGINE_PYTHON.exists():
-        pytest.fail("The local AWS is not installed: run `make install`.")
-    command = [str(ENGINE_PYTHON), "-c", PROGRAM]
+    command = [str(local_aws_python()), "-c", PROGRAM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Jsonata(process)
 

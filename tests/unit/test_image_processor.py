@@ -23,9 +23,9 @@ from pet_detector.rules.errors import (
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.models import Label
 from pet_detector.rules.policy import Policy, decide
+from tests.support.pictures import jpeg, png
 
 from .cloud import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
-from .pictures import jpeg, png
 
 pytestmark = pytest.mark.usefixtures("policy")
 

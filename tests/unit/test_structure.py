@@ -24,6 +24,7 @@ from pet_detector.rules.errors import SettingMissingError
 from pet_detector.rules.models import Measurement, Status
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
+from tests.support.pictures import jpeg
 
 from .api_events import API_KEY, request, upload
 from .cloud import (
@@ -40,7 +41,6 @@ from .cloud import (
     handlers,
     refusal,
 )
-from .pictures import jpeg
 
 FUNCTIONS = REPOSITORY / "functions"
 RULES = FUNCTIONS / "pet_detector" / "rules"
