@@ -11,7 +11,7 @@ import subprocess
 import pytest
 
 from tests.support.paths import REPOSITORY
-from tests.support.waiting import IMAGE_SECONDS, eventually
+from tests.support.waiting import IMAGE_SECONDS
 
 from .application import Application
 
@@ -28,7 +28,7 @@ def pasted(application: Application, script: str) -> str:
     for tool in ("curl", "jq"):
         if shutil.which(tool) is None:
             pytest.skip(f"the example needs {tool}, which is not installed")
-    environment = {"PATH": os.environ["PATH"], "API": application.url, "KEY": application.key}
+    environment = {"PATH": os.environ["PATH"], "API": application.url, "KEY": application.api_key}
     result = subprocess.run(
         ["bash", "-uc", script],
         cwd=REPOSITORY,
@@ -51,7 +51,7 @@ def test_the_readmes_upload_waits_for_the_result(application: Application) -> No
 def test_the_inline_upload_and_the_list_of_the_api_document(application: Application) -> None:
     upload, list_images = examples("docs/api.md", "Upload").split("\ncurl -s", 1)
     image_id = json.loads(pasted(application, upload))["imageId"]
-    eventually(lambda: application.client.image(image_id)["status"] == "completed", f"{image_id} is completed")
+    assert application.settled(image_id) == "completed"
 
     newest = json.loads(pasted(application, f"curl -s{list_images}"))["images"]
 
