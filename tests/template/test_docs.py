@@ -115,6 +115,16 @@ def test_every_alarm_of_the_service_levels_exists() -> None:
     assert named <= alarms
 
 
+def test_decisions_have_a_number_a_day_and_a_status() -> None:
+    text = (REPOSITORY / "docs" / "decisions.md").read_text()
+    entries = re.split(r"^## ", text, flags=re.MULTILINE)[1:]
+
+    for number, entry in enumerate(entries, 1):
+        assert re.match(rf"{number}\. .+\n\nDecided \d{{4}}-\d\d-\d\d\. Status: (accepted|superseded by)", entry), (
+            entry[:80]
+        )
+
+
 def test_sam_local_names_every_function_with_its_events() -> None:
     """`invoke XFunction -e events/x_one.json   # also _two` names x_one and x_two."""
     named: dict[str, set[str]] = {}
