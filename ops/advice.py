@@ -6,21 +6,21 @@ _THEN_REDRIVE = "then redrive it"
 
 # One sentence per error that a record can hold; the heading of its runbook is the same name.
 BY_ERROR = {
-    "ThrottledError": f"An AWS service was asked too often for minutes: wait until the load is over, {_THEN_REDRIVE}.",
+    "ThrottledError": f"An AWS service throttled the calls for minutes: wait until the load is over, {_THEN_REDRIVE}.",
     "ServiceError": f"An AWS service failed or did not answer: see whether it works again, {_THEN_REDRIVE}.",
-    "AccessDeniedError": f"A permission is missing or was taken away: restore it, {_THEN_REDRIVE}.",
-    "ImageNotFoundError": f"The object was deleted or never came: put it back under its key, {_THEN_REDRIVE}.",
-    "ImageChangedError": f"The object was replaced while it was analysed: nothing to mend, {_THEN_REDRIVE}.",
-    "PolicyInvalidError": f"The detection policy parameter is missing or no usable JSON: repair it, {_THEN_REDRIVE}.",
+    "AccessDeniedError": f"A permission is missing or was removed: restore it, {_THEN_REDRIVE}.",
+    "ImageNotFoundError": f"The object was deleted or never arrived: put it back under its key, {_THEN_REDRIVE}.",
+    "ImageChangedError": f"The object was replaced while it was analysed: nothing to fix, {_THEN_REDRIVE}.",
+    "PolicyInvalidError": f"The detection policy parameter is missing or not usable: correct it, {_THEN_REDRIVE}.",
     "AnalysisInProgressError": f"Another execution was analysing the same bytes for minutes: {_THEN_REDRIVE}.",
     "SettingMissingError": f"A function lacks an environment variable: deploy the whole stack again, {_THEN_REDRIVE}.",
     "States.Timeout": f"A step, or the whole execution, took longer than it may: see which step, {_THEN_REDRIVE}.",
     "ExecutionAborted": f"Somebody stopped the execution: ask why, {_THEN_REDRIVE}.",
-    "ExecutionLost": f"The execution died, and nothing is under input/: if it is gone, put it back, {_THEN_REDRIVE}.",
-    "States.Runtime": f"The state machine could not evaluate its definition: mend and deploy it, {_THEN_REDRIVE}.",
-    "States.DataLimitExceeded": f"A state's data was too large: find out which, mend and deploy, {_THEN_REDRIVE}.",
+    "ExecutionLost": f"The execution disappeared: if its object is gone, put it back, {_THEN_REDRIVE}.",
+    "States.Runtime": f"The state machine could not evaluate its definition: fix and deploy it, {_THEN_REDRIVE}.",
+    "States.DataLimitExceeded": f"A state's data was too large: find out which, fix and deploy, {_THEN_REDRIVE}.",
 }
-OTHERWISE = f"Nobody expected this error: read the cause and the functions' logs, mend what they name, {_THEN_REDRIVE}."
+OTHERWISE = f"An unexpected error: read the cause and the functions' logs, fix what they name, {_THEN_REDRIVE}."
 
 HELD = (
     "The daily limit of analysed images was reached. The reconciler starts it after 0:00 UTC; to pay for it today, "
@@ -34,7 +34,7 @@ def for_error(error: str) -> str:
     if error.startswith("DynamoDB."):
         return BY_ERROR["ServiceError"]
     if error.startswith("Lambda.") or error == "Sandbox.Timedout":
-        return f"A function could not be run, or not to its end: look at its logs, {_THEN_REDRIVE}."
+        return f"A function could not be run to its end: look at its logs, {_THEN_REDRIVE}."
     return BY_ERROR.get(error, OTHERWISE)
 
 

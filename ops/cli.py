@@ -127,7 +127,7 @@ Exit codes:
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
-Local: the embedded AWS of `make up` or `make run`; PORT and ENGINE_HOME as there.""",
+Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there.""",
 )
 @click.option(
     "--env",
@@ -399,7 +399,7 @@ _LOAD = cost.Load()
 for _option in (
     click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: look back."),
     click.option("--actual", is_flag=True, help="What really ran, by the metrics of a deployment."),
-    click.option("--markdown", is_flag=True, help="Print the table of README.md."),
+    click.option("--markdown", is_flag=True, help="Print the table of docs/cost.md."),
     click.option(
         "--type",
         "kind",

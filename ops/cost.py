@@ -21,6 +21,7 @@ MILLISECONDS = {
     "ImageProcessorFunction": 900,
     "FileManagerFunction": 250,
     "NotificationServiceFunction": 120,
+    "FailureRecorderFunction": 200,
     "UploadApiFunction": 60,
     "ImagesApiFunction": 40,
     "MetricsPublisherFunction": 100,

@@ -1,4 +1,4 @@
-"""What a person reads of costs, the same as JSON for programs, and the table of README.md."""
+"""What a person reads of costs, the same as JSON for programs, and the table of docs/cost.md."""
 
 from __future__ import annotations
 
@@ -55,8 +55,8 @@ def show_estimate(environment: str, load: Load, lines: list[Line], monthly: Mont
     say(_about(environment, load))
     print_table(("line", "$ an image", "$ a month", "how"), _rows(load, lines))
     say(_orchestration(lines))
-    say("\nEach environment costs, besides:")
-    print_table(("at most, $ a month", *monthly, "how"), _fixed_rows(monthly))
+    say("\nEach environment adds at most, per month:")
+    print_table(("$ a month", *monthly, "how"), _fixed_rows(monthly))
     say(_source())
 
 
@@ -84,7 +84,7 @@ def estimate_document(environment: str, load: Load, lines: list[Line], monthly: 
 
 
 def markdown(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> str:
-    """The table of README.md: the bill in a few lines."""
+    """The table of docs/cost.md: the bill in a few lines."""
     parts = {
         "Rekognition": cost.line(lines, cost.REKOGNITION),
         "Orchestration: the workflow and its functions": cost.orchestration(lines),
@@ -102,7 +102,7 @@ def markdown(environment: str, load: Load, lines: list[Line], monthly: Monthly) 
             "|---|---:|---:|",
             *rows,
             "",
-            f"{_orchestration(lines)} Besides, an environment itself costs at most, a month: {by_month}.",
+            f"{_orchestration(lines)} Each environment adds at most, per month: {by_month}.",
         ]
     )
 

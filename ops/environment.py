@@ -1,4 +1,4 @@
-"""The deployed application that a command is about: the stack of one environment, on AWS or on the embedded one."""
+"""The deployed application that a command is about: the stack of one environment, on AWS or on the local AWS."""
 
 from __future__ import annotations
 

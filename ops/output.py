@@ -36,7 +36,7 @@ _STARTED_BY = {
     "reconcile": "the reconciler",
     "restart": "a person (restart)",
     "manual": "a person",
-    "unreadable": "somebody, with an input that nobody can read",
+    "unreadable": "unknown, with an unreadable input",
 }
 _ACTIONS = {
     Action.START: "start it",
@@ -128,8 +128,8 @@ def show_story(story: Story) -> None:
         say("  No execution has worked on it.")
     for number, run in enumerate(story.runs, 1):
         _show_run(number, run)
-    for told in story.told:
-        say(f"  people told: {printable(told)}")
+    for notified in story.notified:
+        say(f"  notified: {printable(notified)}")
     say(f"\nWhat to do\n  {story.advice}")
     for command in story.commands:
         say(f"  {command}")
@@ -193,7 +193,7 @@ def story_document(story: Story) -> dict[str, Any]:
         "executions": story.runs,
         "object": _object_document(story),
         "dismissed": detection_logs.is_dismissed(story.record),
-        "told": story.told,
+        "notified": story.notified,
         "advice": story.advice,
         "commands": story.commands,
     }

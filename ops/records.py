@@ -137,7 +137,7 @@ def replaced_version(record: Record, place: tuple[str, str]) -> str:
 
 
 def executions_of(record: Record) -> set[str]:
-    """ARNs of those that claimed the image, and those that failed before they could: people were told of them."""
+    """ARNs of those that claimed the image, and those that failed before they could (a notice names them)."""
     facts = {fact for fact in record.get("Notices", set()) if fact.startswith("arn:")}
     owner = {record["ExecutionArn"]} if "ExecutionArn" in record else set()
     return set(record.get("Executions", set())) | facts | owner

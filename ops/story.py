@@ -56,12 +56,12 @@ class Run:
 
 @dataclass
 class Story:
-    """An image's record, its executions in order, where it lies (key, version), what was told, what to do next."""
+    """An image's record, its executions in order, where it lies (key, version), who was notified, what to do next."""
 
     record: Record
     runs: list[Run]
     place: tuple[str, str] | None
-    told: list[str]
+    notified: list[str]
     advice: str
     commands: list[str]
 
@@ -77,22 +77,21 @@ class Story:
 
 
 def tell(deployment: Deployment, image_id: str) -> Story:
-    """Collect the story of an image. Raises OperatorError when nobody has heard of it."""
+    """Collect the story of an image. Raises OperatorError when there is no trace of it."""
     record = records.read(deployment, image_id)
     sfn = boto3.client("stepfunctions", config=CLIENT_CONFIG)
     runs = [_run(sfn, arn) for arn in records.executions_of(record)]
     runs.sort(key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
     place = records.place_of(deployment, record)
-    told = _told(record)
-    return Story(record, runs, place, told, *_next(record, runs, place))
+    return Story(record, runs, place, _notified(record), *_next(record, runs, place))
 
 
-def _told(record: Record) -> list[str]:
+def _notified(record: Record) -> list[str]:
     facts = record.get("Notices", set())
-    told = [
+    failures = [
         f"operators, of the failure of execution {fact.rpartition(':')[2]}" for fact in sorted(facts - {REVIEW_FACT})
     ]
-    return told + ["reviewers, that the machine was not sure"] * (REVIEW_FACT in facts)
+    return failures + ["reviewers, that the decision is uncertain"] * (REVIEW_FACT in facts)
 
 
 def _run(sfn: SFNClient, arn: str) -> Run:
@@ -138,7 +137,7 @@ def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tup
     image_id, status = record["ImageID"], record.get("ProcessingStatus")
     reconcile = "petdetect reconcile --older-than 0"
     if status is None:
-        return "No record could be written, people were told all the same. The reconciler takes it up.", [reconcile]
+        return "No record could be written; operators were notified. The reconciler takes it up.", [reconcile]
     if status == Status.UPLOADING:
         if place:
             return "It was uploaded and nothing has started: the event is late or lost.", [reconcile]
@@ -160,15 +159,15 @@ def _next(record: Record, runs: list[Run], place: tuple[str, str] | None) -> tup
 
 def _next_of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list[str]]:
     image_id = record["ImageID"]
-    told = advice.for_error(records.error_of(record)[0])
+    advised = advice.for_error(records.error_of(record)[0])
     if place is None:
         if detection_logs.is_dismissed(record):
             return "Nothing: its object is gone, and an operator ended it. Its record expires.", []
         gone = "Its object is gone: a redrive needs it back. When it is gone for good, end it:"
-        return f"{told} {gone}", [f"petdetect dismiss {image_id}"]
+        return f"{advised} {gone}", [f"petdetect dismiss {image_id}"]
     if records.replaced_version(record, place):
-        told = "Its own object version is gone, and another one lies under its key: a redrive takes that one."
-    return told, [f"petdetect redrive {image_id}"]
+        advised = "Its own object version is gone, and another one lies under its key: a redrive takes that one."
+    return advised, [f"petdetect redrive {image_id}"]
 
 
 def _next_of_processing(record: Record, runs: list[Run], reconcile: str) -> tuple[str, list[str]]:

@@ -1,4 +1,4 @@
-"""`petdetect cost` needs no deployment; README.md shows what it prints."""
+"""`petdetect cost` needs no deployment; docs/cost.md shows what it prints."""
 
 from __future__ import annotations
 
@@ -28,13 +28,24 @@ def _petdetect(*arguments: str) -> Result:
     return result
 
 
-def test_the_readme_shows_what_the_command_prints() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    shown = readme.partition(BEGIN + "\n")[2].partition("\n" + END)[0]
+def test_the_document_shows_what_the_command_prints() -> None:
+    document = (REPOSITORY / "docs" / "cost.md").read_text()
+    shown = document.partition(BEGIN + "\n")[2].partition("\n" + END)[0]
 
     printed = _petdetect("cost", "--markdown").stdout.rstrip("\n")
 
-    assert shown == printed, "run: .venv/bin/petdetect cost --markdown, and put it between the markers of README.md"
+    assert shown == printed, "run: .venv/bin/petdetect cost --markdown, and put it between the markers of docs/cost.md"
+
+
+def test_the_readme_gives_the_same_price() -> None:
+    bill = json.loads(_petdetect("cost", "--json").stdout)
+    (rekognition,) = (line["perImage"] for line in bill["lines"] if line["name"] == "Rekognition")
+    sentence = (
+        f"{bill['load']['images']:,} images of {bill['load']['megabytes']:g} MB a month cost about "
+        f"${bill['perMonth']:,.0f}, ${rekognition * bill['load']['images']:,.0f} of it for Rekognition"
+    )
+
+    assert sentence in " ".join((REPOSITORY / "README.md").read_text().split())
 
 
 def test_prints_the_bill_line_by_line_without_a_deployment() -> None:

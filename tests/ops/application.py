@@ -79,13 +79,6 @@ class Application(Deployment):
             "REKOGNITION_PORT": str(engine.processes[1].port),
         }
 
-    def resource(self, name: str) -> str:
-        """The physical id of a resource of the stack."""
-        found = self.engine.client("cloudformation").describe_stack_resource(
-            StackName="serverlessapp-pet-detector-local", LogicalResourceId=name
-        )
-        return str(found["StackResourceDetail"]["PhysicalResourceId"])
-
     def petdetect(self, *arguments: str, typed: str = "") -> Output:
         """Run the command against this local AWS: in this process, which is much quicker, and leaves nothing behind."""
         level = logger.log_level

@@ -37,7 +37,7 @@ def test_tells_the_story_of_an_image_that_failed_and_was_redriven(application: A
         "Log Detection",
         "Image Classified",
         "ended: SUCCEEDED",
-        "people told: operators, of the failure",
+        "notified: operators, of the failure",
         "Nothing: it is finished",
     ]
     assert re.search(".*".join(story), after.out, re.DOTALL), after.out

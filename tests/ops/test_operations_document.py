@@ -1,24 +1,19 @@
-"""docs/operations.md: its commands are run, and those of aws compared with AWS's own descriptions."""
+"""docs/operations.md: its petdetect commands are run, and those of aws compared with AWS's own descriptions."""
 
 from __future__ import annotations
 
 import inspect
-import json
 import re
 import shlex
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any
 
 import botocore.session
-import jmespath
 import pytest
 from botocore import xform_name
-from botocore.exceptions import ClientError
-from botocore.model import ListShape, OperationModel, Shape, StringShape, StructureShape
+from botocore.model import OperationModel, Shape, StringShape
 
 from local.engine import REPOSITORY
 from ops import advice
@@ -46,10 +41,6 @@ class Section:
         lines = [line.strip() for block in blocks for line in block.splitlines()]
         assert all(line.partition(" ")[0] in ("aws", "petdetect") for line in lines), lines
         return [line for line in lines if line.startswith(program + " ")]
-
-
-# What the embedded AWS does not know. Its commands are only compared.
-UNKNOWN_SERVICES = {"service-quotas"}
 
 
 def _sections() -> list[Section]:
@@ -247,107 +238,6 @@ def _members(model: OperationModel) -> dict[str, Shape]:
     members = {xform_name(name, "-"): shape for name, shape in model.input_shape.members.items()}
     flags = {f"no-{name}": shape for name, shape in members.items() if shape.type_name == "boolean"}
     return members | flags
-
-
-@pytest.mark.parametrize("section", [s for s in SECTIONS if s.commands("aws")], ids=lambda s: s.heading)
-def test_aws_commands_are_answered(
-    aws: botocore.session.Session, application: Application, history: str, tmp_path: Path, section: Section
-) -> None:
-    names = _names(application, history)
-    (tmp_path / "picture.jpg").write_bytes(CAT.read_bytes())
-    item = {"ImageID": {"S": names["IMAGE_ID"]}}
-    for command in section.commands("aws"):
-        if "delete-stack" in command:
-            _stack(application, command.split()[-1])
-        answer = _answer(aws, application, command, names, tmp_path)
-        if "get-item" in command:
-            assert answer == application.item(names["IMAGE_ID"])
-            (tmp_path / "item.json").write_text(json.dumps(answer))
-            application.dynamodb.delete_item(TableName=application.table, Key=item)
-    assert application.status(names["IMAGE_ID"]) == "failed"
-    if "DELETE_MARKER_VERSION_ID" in section.text:
-        key = f"input/{names['IMAGE_ID']}.jpg"
-        assert application.s3.head_object(Bucket=application.bucket, Key=key)["VersionId"]
-
-
-def _names(application: Application, execution: str) -> dict[str, str]:
-    """What the words in capitals stand for; IMAGE_ID failed, and a mark of deletion lies on its object."""
-    image_id = _waiting(application, "failed", "a test", execution)
-    marker = application.s3.delete_object(Bucket=application.bucket, Key=f"input/{image_id}.jpg")["VersionId"]
-    topic, queue = application.outputs["NoticesTopicArn"], application.sqs.create_queue(QueueName="person")["QueueUrl"]
-    arn = application.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    subscription = application.engine.client("sns").subscribe(
-        TopicArn=topic, Protocol="sqs", Endpoint=arn, ReturnSubscriptionArn=True
-    )
-    (plan,) = application.engine.client("apigateway").get_usage_plans()["items"]
-    return {
-        "IMAGE_ID": image_id,
-        "BUCKET_NAME": application.bucket,
-        "TABLE_NAME": application.table,
-        "RESTORED_TABLE_NAME": "restored",
-        "STATE_MACHINE_ARN": application.workflow,
-        "PARAMETER_NAME": application.outputs["PolicyParameterName"],
-        "FUNCTION_NAME": application.outputs["ImageProcessorFunctionName"],
-        "FUNCTIONS_LOG_GROUP": application.resource("FunctionsLogGroup"),
-        "QUEUE_URL": application.outputs["LostNewsQueueUrl"],
-        "SCHEDULE_NAME": application.resource("ReconcileSchedule"),
-        "TOPIC_ARN": topic,
-        "SUBSCRIPTION_ARN": subscription["SubscriptionArn"],
-        "USAGE_PLAN_ID": plan["id"],
-        "DELETE_MARKER_VERSION_ID": marker,
-    }
-
-
-def _stack(application: Application, name: str) -> None:
-    """A stack that nobody needs."""
-    resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "any"}}
-    cloudformation = application.engine.client("cloudformation")
-    cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Any": resource}}))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 0.05})
-
-
-def _answer(
-    aws: botocore.session.Session, application: Application, command: str, names: dict[str, str], files: Path
-) -> Any:
-    """What the engine answers; as the AWS CLI would ask it."""
-    command = re.sub(r"\b[A-Z]+(?:_[A-Z]+)+\b", lambda found: names[found[0]], command).replace("-prod", "-local")
-    _, service, operation, *rest = _words(command)
-    client = application.engine.client(service)
-    waiter = rest.pop(0) if operation == "wait" else ""
-    model = _operation(aws, service, _waited_for(aws, service, waiter) if waiter else operation)
-    members, options, arguments = _members(model), _options(rest), dict[str, Any]()
-    for option, values in options.items():
-        if option in members and option not in CLI_OPTIONS | PAGING_OPTIONS:
-            name = next(
-                name for name in model.input_shape.members if xform_name(name, "-") == option.removeprefix("no-")
-            )
-            arguments[name] = _value(members[option], option, values, files)
-    if waiter:
-        client.get_waiter(waiter.replace("-", "_")).wait(**arguments, WaiterConfig={"Delay": 0.05})
-        return None
-    if service in UNKNOWN_SERVICES:
-        with pytest.raises(ClientError):
-            getattr(client, operation.replace("-", "_"))(**arguments)
-        return None
-    answer = getattr(client, operation.replace("-", "_"))(**arguments)
-    return jmespath.search(options["query"][0], answer) if "query" in options else answer
-
-
-def _value(shape: Shape, option: str, values: list[str], files: Path) -> Any:
-    """An option's value as boto3 wants it."""
-    if shape.type_name == "boolean":
-        return not option.startswith("no-")
-    if isinstance(shape, ListShape):
-        pairs = isinstance(shape.member, StructureShape)
-        return [dict(pair.split("=") for pair in value.split(",")) if pairs else value for value in values]
-    (value,) = values
-    if value.startswith("file://"):
-        value = (files / value.removeprefix("file://")).read_text()
-    if shape.type_name == "blob":
-        return (files / value).read_bytes()
-    if shape.type_name in ("integer", "long"):
-        return int(value)
-    return json.loads(value) if shape.type_name in ("map", "structure") else value
 
 
 def _operation(aws: botocore.session.Session, service: str, operation: str) -> OperationModel:

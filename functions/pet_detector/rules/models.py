@@ -60,7 +60,7 @@ class ImageFormat(StrEnum):
 
     @classmethod
     def of_record(cls, recorded: str) -> str:
-        """A record's ImageFormat by today's name: records of version 0.1 hold JPEG and PNG. Others stay as they are."""
+        """A record's ImageFormat by today's name: records from before 0.1.0 hold JPEG and PNG; others stay."""
         return cls[recorded].value if recorded in cls.__members__ else recorded
 
 
