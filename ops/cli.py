@@ -321,7 +321,7 @@ def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_
     """Take up what was uploaded and never finished, as the schedule does every 15 minutes."""
     age = deployment.overdue if older_than is None else timedelta(minutes=older_than)
     with contextlib.redirect_stdout(io.StringIO()):  # metrics, which nobody would collect here
-        report = reconciler.reconcile(deployment.application, age, dry_run=dry_run)
+        report = reconciler.reconcile(deployment.resources, age, dry_run=dry_run)
     if as_json:
         output.say_json(output.report_document(report, dry_run))
     else:

@@ -15,7 +15,7 @@ from local.engine import CREDENTIALS, HOST, REGION, Engine, engine_from_environm
 from ops import shipped
 from ops.errors import OperatorError
 from pet_detector.aws.errors import code_of
-from pet_detector.use_cases.reconciler import Application
+from pet_detector.use_cases.reconciler import Resources
 
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
@@ -73,9 +73,9 @@ class Deployment:
         return timedelta(minutes=int(self.parameters["OverdueMinutes"]))
 
     @property
-    def application(self) -> Application:
+    def resources(self) -> Resources:
         """The same, as the reconciler wants it."""
-        return Application(self.bucket, self.table, self.workflow_arn, self.output("NoticesTopicArn"), self.environment)
+        return Resources(self.bucket, self.table, self.workflow_arn, self.output("NoticesTopicArn"), self.environment)
 
     def execution_arn(self, name: str) -> str:
         """The ARN of the workflow's execution of this name."""

@@ -33,10 +33,10 @@ class Moved(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Moved:
-    """Moves the object; running it again finds nothing left to do. Raises the errors of `image_bucket.move`."""
+    """Moves the object; a second run finds nothing left to do. Raises the errors of `image_bucket.move`."""
     bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
-    # Our own name: the uploader's never becomes a part of a path.
+    # Named by the ImageID: the uploader's file name never becomes part of a key.
     destination = f"{event['folder']}/{event['imageId']}.{event['extension']}"
     image_bucket.move(bucket, event["key"], event["versionId"], event["etag"], destination)
     logger.info("Image moved", folder=event["folder"])

@@ -17,9 +17,9 @@ from pet_detector.use_cases.analyser import Picture, analyse_once
 
 
 class Event(TypedDict):
-    """`versionId` may be missing or empty when a person starts an execution: the newest version is meant.
+    """Without `versionId`, or with an empty one, the newest version is meant: an execution was started by hand.
 
-    `overLimit` lets an image pass the daily limit: an operator released it.
+    `overLimit` lets an image that an operator released pass the daily limit.
     """
 
     imageId: str
@@ -34,7 +34,7 @@ class Event(TypedDict):
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     """Returns what Log Detection writes and Move Image needs; `outcome` is `classified`, `rejected` or `held`.
 
-    Held: today's limit of analyses is reached, and nothing else is in the answer.
+    Held means that today's limit of analyses is reached; the answer has nothing else then.
     Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
     ImageNotFoundError, PolicyInvalidError (the image fails).
     """
@@ -76,6 +76,6 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
     logger.info("Image rejected", reason_code=rejection.code)
-    # What is not a JPEG or PNG is kept under a name that no browser will try to show.
+    # What is not a JPEG or PNG gets a name that no browser tries to show.
     defaults = {"contentHash": "", "imageFormat": "unknown", "extension": "bin"}
     return defaults | facts | {"outcome": "rejected", "reasonCode": rejection.code.value, "reason": rejection.reason}

@@ -1,4 +1,4 @@
-"""ImagesApi: GET /images, GET /images/{id} and GET /health. Answers from the table; never asks Step Functions."""
+"""ImagesApi: GET /images, GET /images/{id} and GET /health. Images are answered from the table alone."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ MAX_TOKEN_LENGTH = 1024
 MAX_NAME_LENGTH = 1024  # as long as a key of Amazon S3 can be
 FILTERS = ("animal", "status", "from", "to", "limit", "nextToken")
 
-Word = TypeVar("Word", bound=StrEnum)  # Python 3.11 has no other spelling
+Choice = TypeVar("Choice", bound=StrEnum)  # Python 3.11 has no other spelling
 
-# Attributes of a record as the API names them; what is not here stays inside.
+# The attributes of a record that clients see, and their names in the API.
 _FIELDS = {
     "ImageID": "imageId",
     "ProcessingStatus": "status",
@@ -60,7 +60,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 @app.get("/health")
 def health_of_the_service() -> Response[str]:
-    """200 when every part of the service answers, else 503. Needs no key, and so gives no details."""
+    """200 when every part of the service answers, else 503. Needs no API key, and so gives no details."""
     parts = health.check(
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=settings.required("DETECTION_LOGS_TABLE_NAME"),
@@ -68,13 +68,14 @@ def health_of_the_service() -> Response[str]:
         policy_parameter=settings.required("POLICY_PARAMETER_NAME"),
     )
     healthy = all(parts.values())
-    words = {part: "ok" if answers else "down" for part, answers in parts.items()}
-    return http_api.answer(200 if healthy else 503, {"status": "ok" if healthy else "down", "dependencies": words})
+    dependencies = {part: "ok" if answers else "down" for part, answers in parts.items()}
+    body = {"status": "ok" if healthy else "down", "dependencies": dependencies}
+    return http_api.answer(200 if healthy else 503, body)
 
 
 @app.get("/images/<image_id>")
 def one_image(image_id: str) -> Response[str]:
-    """The record of an image, with a link to look at it for a few minutes when it was filed under an animal."""
+    """The record of an image, with a link to view the picture for a few minutes if it was classified."""
     record = None
     if IMAGE_ID.fullmatch(image_id):
         record = detection_logs.find(settings.required("DETECTION_LOGS_TABLE_NAME"), image_id)
@@ -107,7 +108,7 @@ def all_images() -> Response[str]:
         raise RequestError(400, "INVALID_FILTER", "from must not be later than to.")
     token = parameters.get("nextToken")
     if token is not None and len(token) > MAX_TOKEN_LENGTH:
-        raise RequestError(400, "INVALID_TOKEN", "nextToken is not of this listing: send it unchanged.")
+        raise RequestError(400, "INVALID_TOKEN", "This is not a nextToken of this listing: send it unchanged.")
     page = listing.list_images(
         settings.required("DETECTION_LOGS_TABLE_NAME"), query, limit_of(parameters.get("limit")), token or None
     )
@@ -117,24 +118,24 @@ def all_images() -> Response[str]:
 def visible(record: Record) -> dict[str, Any]:
     """The part of a record that clients see, under the API's names."""
     found: dict[str, Any] = {**record}
-    shown = {ours: found[name] for name, ours in _FIELDS.items() if name in found}
-    if "fileName" in shown:  # of an object that came straight into S3 it may be anything
+    shown = {field: found[name] for name, field in _FIELDS.items() if name in found}
+    if "fileName" in shown:  # of an object that was put straight into S3 it may be anything
         shown["fileName"] = printable(shown["fileName"], MAX_NAME_LENGTH) or "image"
     return shown
 
 
-def choice(words: type[Word], name: str, text: str | None) -> Word | None:
-    """The word that a filter names. Raises RequestError when it is none of them."""
+def choice(choices: type[Choice], name: str, text: str | None) -> Choice | None:
+    """The value of the filter `name`. Raises RequestError when it is not one of the choices."""
     if text is None:
         return None
     try:
-        return words(text)
+        return choices(text)
     except ValueError:
-        raise RequestError(400, "INVALID_FILTER", f"{name} must be one of {', '.join(words)}.") from None
+        raise RequestError(400, "INVALID_FILTER", f"{name} must be one of {', '.join(choices)}.") from None
 
 
 def moment(name: str, text: str | None) -> str | None:
-    """A time (or a day: its first moment) as records spell it. Raises RequestError when it is neither."""
+    """A time, or the beginning of a day, as records spell it; UTC unless it has an offset. Raises RequestError."""
     if text is None:
         return None
     try:
@@ -148,7 +149,7 @@ def moment(name: str, text: str | None) -> str | None:
 
 
 def limit_of(text: str | None) -> int:
-    """How many records a page has. Raises RequestError when it is no number from 1 to MAX_LIMIT."""
+    """How many records a page has. Raises RequestError when it is not a number from 1 to MAX_LIMIT."""
     if text is None:
         return DEFAULT_LIMIT
     if not re.fullmatch(r"[0-9]{1,3}", text) or not 1 <= int(text) <= MAX_LIMIT:

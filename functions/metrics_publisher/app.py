@@ -1,6 +1,6 @@
-"""MetricsPublisher: reads the changes of the records (DynamoDB stream) and publishes what they mean as metrics.
+"""MetricsPublisher: reads the changes of the records from the DynamoDB stream and publishes business metrics.
 
-It also hears of executions that found their image claimed already, which no record shows.
+It also counts executions that found their image claimed already, as these change no record.
 """
 
 from __future__ import annotations

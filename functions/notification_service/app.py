@@ -1,4 +1,4 @@
-"""NotificationService: the state Notify Reviewers. Asks people to look at an image, once."""
+"""NotificationService: the state Notify Reviewers. Notifies the reviewers of an uncertain image, once."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Answer(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
-    """Sends the notice unless the record says that it was sent. Raises what `notifier.tell_once` raises."""
+    """Sends the notice unless the record says that it was sent. Raises what `notifier.notify_once` raises."""
     bind(event)
     notice = notices.uncertain_image(
         event["imageId"],
@@ -54,4 +54,4 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         stage=settings.required("STAGE"),
     )
     table, topic = settings.required("DETECTION_LOGS_TABLE_NAME"), settings.required("NOTICES_TOPIC_ARN")
-    return {"notice": notifier.tell_once(table, topic, event["imageId"], notice)}
+    return {"notice": notifier.notify_once(table, topic, event["imageId"], notice)}

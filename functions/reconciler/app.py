@@ -1,4 +1,4 @@
-"""Reconciler: runs on a schedule. Starts again what was uploaded and never finished, and publishes how much that is."""
+"""Reconciler: runs on a schedule. Starts again what was uploaded and not finished, and publishes how much that is."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pet_detector.use_cases import reconciler
 
 
 class Answer(TypedDict):
-    """`gap`: uploads that should be finished and are not; `started` and `closed`: how many of them were taken up."""
+    """`gap`: uploads that should be finished and are not. `started` and `closed`: how many of them this run handled."""
 
     gap: int
     started: int
@@ -22,15 +22,15 @@ class Answer(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
-    """Takes any event; the schedule's says nothing. Raises the errors of AWS: the next run begins anew."""
-    application = reconciler.Application(
+    """Ignores the event. Raises the errors of AWS, even if only one image could not be started or closed."""
+    resources = reconciler.Resources(
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=settings.required("DETECTION_LOGS_TABLE_NAME"),
         workflow_arn=settings.required("IMAGE_WORKFLOW_ARN"),
         topic_arn=settings.required("NOTICES_TOPIC_ARN"),
         stage=settings.required("STAGE"),
     )
-    report = reconciler.reconcile(application, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
+    report = reconciler.reconcile(resources, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
     count("ReconcileGap", report.gap)
     logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed)
     if report.error:

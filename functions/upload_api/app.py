@@ -1,4 +1,4 @@
-"""UploadApi: POST /upload. Promises an image a place, and either hands out a form for it or stores it at once."""
+"""UploadApi: POST /upload. Announces an image, and either answers with an upload form or stores it at once."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from pet_detector.runtime.observability import logger
 
 EXTENSIONS = {kind.content_type: kind.value for kind in ImageFormat}
 FILE_NAME_LENGTH = 255
-# Base64 makes 4 bytes of 3, and Lambda takes 6 MB a request: 4 MB is what surely fits.
+# Lambda takes requests of up to 6 MB, and base64 makes 4 bytes of 3: 4 MB always fit.
 MAX_INLINE_BYTES = 4 * 1024 * 1024
 IDEMPOTENCY_KEY_LENGTH = 255
 
@@ -53,7 +53,7 @@ class Upload:
 
 @app.post("/upload")
 def upload() -> Response[str]:
-    """201 with a form, or 202 when the picture came with the request; 200 when the picture is here already.
+    """201 with a form, or 202 when the picture came with the request. 200 when the same request's picture has arrived.
 
     409 when an Idempotency-Key is used again for another request.
     """
@@ -89,7 +89,7 @@ def upload() -> Response[str]:
 
 
 def image_id_for(idempotency_key: str | None, caller: str) -> str:
-    """A new ImageID that nobody can guess; with an Idempotency-Key the same one for the same caller every time.
+    """A new random ImageID; with an Idempotency-Key always the same one for the same caller.
 
     Raises RequestError for a key that is empty or too long.
     """
@@ -103,10 +103,10 @@ def image_id_for(idempotency_key: str | None, caller: str) -> str:
 
 
 def parse(body: str | None) -> Upload:
-    """Check the request again, whatever the gateway let pass. Raises RequestError."""
+    """Check the whole request, whatever API Gateway has checked before. Raises RequestError."""
     try:
         fields = json.loads(body or "")
-    except (ValueError, RecursionError):  # the latter for brackets, thousands deep
+    except (ValueError, RecursionError):  # the latter for thousands of nested brackets
         fields = None
     if not isinstance(fields, dict):
         raise RequestError(400, "INVALID_BODY", "Send a JSON object with fileName and contentType.")
@@ -114,14 +114,14 @@ def parse(body: str | None) -> Upload:
     if not isinstance(file_name, str) or not 1 <= len(file_name) <= FILE_NAME_LENGTH:
         raise RequestError(400, "INVALID_FILE_NAME", f"fileName needs 1 to {FILE_NAME_LENGTH} characters.")
     if not isinstance(content_type, str) or content_type not in EXTENSIONS:
-        raise RequestError(400, "UNSUPPORTED_CONTENT_TYPE", "contentType must be image/jpeg or image/png.")
+        raise RequestError(400, "UNSUPPORTED_CONTENT_TYPE", f"contentType must be {' or '.join(EXTENSIONS)}.")
     return Upload(clean_name(file_name), content_type, picture_in(fields))
 
 
 def clean_name(file_name: str) -> str:
     """The last part of a path, without control, direction, line and other invisible characters; else `image`.
 
-    The name is shown to people and never used as a path.
+    The name is only shown, and never used as a path.
     """
     last = file_name.replace("\\", "/").rstrip("/").rpartition("/")[2]
     kinds = ((character, unicodedata.category(character)) for character in last)

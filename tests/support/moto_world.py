@@ -150,7 +150,7 @@ class Cloud:
         return record
 
     def notices(self) -> list[dict[str, Any]]:
-        """What people were told since they were last asked."""
+        """The notices that the subscriber received since the last call."""
         found: list[dict[str, Any]] = []
         while messages := self.sqs.receive_message(QueueUrl=self._queue, MaxNumberOfMessages=10).get("Messages"):
             found += [json.loads(message["Body"]) for message in messages]

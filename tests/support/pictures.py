@@ -16,7 +16,7 @@ def segment(marker: int, content: bytes = b"") -> bytes:
 
 
 def frame(width: int, height: int, marker: int = 0xC0) -> bytes:
-    """A frame header (SOF0 unless told otherwise) with one component."""
+    """A frame header (by default SOF0) with one component."""
     return segment(marker, struct.pack(">BHHB", 8, height, width, 1) + b"\x01\x11\x00")
 
 

@@ -16,12 +16,8 @@ from moto import mock_aws
 
 from pet_detector.aws import clients, health, policy_parameter
 from pet_detector.aws.clients import client
-from tests.support import moto_world as cloud
-
-# The API functions build their routers when they are imported.
-os.environ.setdefault("ALLOWED_ORIGIN", cloud.ORIGIN)
-
 from pet_detector.runtime.observability import logger
+from tests.support import moto_world as cloud
 
 # One session for all tests: it reads botocore's service descriptions once.
 _SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)

@@ -1,4 +1,4 @@
-"""The table Analyses: nobody pays twice for the same bytes, of several one asks, and a day has its limit."""
+"""The table Analyses: the same bytes are paid for once, of several executions one asks, and a day has its limit."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from pet_detector.aws.analyses import KEPT_SECONDS, LEASE_SECONDS, begin, finish, give_up
 from pet_detector.aws.clients import client
-from pet_detector.aws.daily_limit import COUNTER_KEPT_SECONDS, spend, spent, take_back
+from pet_detector.aws.daily_limit import spend, spent, take_back
 from pet_detector.rules.errors import (
     AccessDeniedError,
     AnalysisInProgressError,
@@ -111,7 +111,17 @@ def test_a_lease_whose_owner_is_dead_ends(later: Any) -> None:
         begin(ANALYSES, HASH, "third")
 
 
-def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:
+def test_a_lease_never_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its end is a whole second; what is left of the second in which it began counts, too."""
+    clock = [1_000_000.9]
+    monkeypatch.setattr("pet_detector.aws.analyses.time.time", lambda: clock[0])
+    assert begin(ANALYSES, HASH, "first") is None
+    clock[0] = 1_000_000.0 + LEASE_SECONDS  # a tenth of a second is missing
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "second")
+
+
+def test_an_answer_that_was_lost_makes_no_owner_wait(aws: Cloud) -> None:
     """The lease was written, its answer was cut, the SDK asks again: the owner recognises its own lease."""
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True) as fault:
         assert begin(ANALYSES, HASH, "first") is None
@@ -121,13 +131,36 @@ def test_an_answer_that_was_lost_makes_nobody_wait(aws: Cloud) -> None:
 # --- Another model ----------------------------------------------------------------------------------------------------
 
 
-def test_what_an_older_model_said_is_asked_again() -> None:
-    for content_hash, version in ((HASH, "3.0"), ("b" * 64, "3.1")):
+@pytest.mark.parametrize(
+    ("older", "newer"),
+    [("3.0", "3.1"), ("3.9", "3.10"), ("3.9", "4.0"), ("unknown", "3.0"), ("2026a", "2026b")],
+)
+def test_what_an_older_model_said_is_asked_again(older: str, newer: str) -> None:
+    for content_hash, version in ((HASH, older), ("b" * 64, newer)):
         assert begin(ANALYSES, content_hash, "first") is None
         finish(ANALYSES, content_hash, Recognition(SEEN.labels, version))
     assert begin(ANALYSES, HASH, "second") is None
-    finish(ANALYSES, HASH, Recognition((), "3.1"))
-    assert begin(ANALYSES, HASH, "third") == Recognition((), "3.1")
+    finish(ANALYSES, HASH, Recognition((), newer))
+    assert begin(ANALYSES, HASH, "third") == Recognition((), newer)
+
+
+def test_while_aws_replaces_a_model_the_newer_one_counts() -> None:
+    for content_hash, version in ((HASH, "3.1"), ("b" * 64, "3.0")):
+        assert begin(ANALYSES, content_hash, "first") is None
+        finish(ANALYSES, content_hash, Recognition(SEEN.labels, version))
+    assert begin(ANALYSES, HASH, "second") == Recognition(SEEN.labels, "3.1")
+    assert begin(ANALYSES, "b" * 64, "second") is None
+
+
+def test_what_was_just_written_is_read() -> None:
+    """A read that may be older than the last write would ask Rekognition, or an operator, once too often."""
+    asked: list[bool] = []
+    client("dynamodb").meta.events.register(
+        "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params.get("ConsistentRead", False))
+    )
+    begin(ANALYSES, HASH, "first")
+    spent(ANALYSES)
+    assert asked == [True, True]
 
 
 def test_what_is_asked_again_is_asked_by_one(table: Any) -> None:
@@ -205,6 +238,13 @@ def test_what_was_refused_by_rekognition_is_taken_back() -> None:
     assert spend(ANALYSES, 1)
 
 
+def test_what_was_counted_yesterday_is_not_taken_back_today() -> None:
+    take_back(ANALYSES, 1)  # the call began before midnight
+    assert spent(ANALYSES) == 0
+    assert spend(ANALYSES, 1)
+    assert not spend(ANALYSES, 1)
+
+
 @pytest.mark.parametrize(("limit", "calls"), [(0, 0), (5, 1)])
 def test_to_take_back_costs_nothing_without_a_limit_and_never_hides_why_it_was_needed(limit: int, calls: int) -> None:
     with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException") as fault:
@@ -227,11 +267,13 @@ def test_the_next_day_begins_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     assert spend(ANALYSES, 1)
 
 
-def test_counters_expire(table: Any) -> None:
+def test_a_counter_expires_a_week_after_its_last_image(table: Any) -> None:
+    """Never on its own day, as the limit would begin anew."""
+    week = 7 * 24 * 60 * 60
     before = int(time.time())
     spend(ANALYSES, 5)
     counter = item(table, f"analysed#{datetime.now(UTC):%Y-%m-%d}")
-    assert before + COUNTER_KEPT_SECONDS <= counter["ExpiresAt"] <= before + COUNTER_KEPT_SECONDS + 5
+    assert before + week <= counter["ExpiresAt"] <= before + week + 5
 
 
 def test_a_throttled_counter_is_retried_and_not_taken_for_the_limit() -> None:

@@ -1,20 +1,18 @@
-"""What changes of a record mean to those who watch: each fact is counted once, and by the record alone."""
+"""The business metrics of a record's changes: each fact is counted once, and from the record alone."""
 
 from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pet_detector.rules.business_metrics import measurements
-from pet_detector.rules.models import Measurement, Status
+from pet_detector.rules.models import Measurement, Record, Status
 from pet_detector.rules.prices import image_cost
-
-Record = dict[str, Any]
 
 
 def record(status: str, **attributes: Any) -> Record:
@@ -28,7 +26,7 @@ def record(status: str, **attributes: Any) -> Record:
         "ConfidenceScore": 97.5,
         "ReasonCode": "EMPTY",
     }
-    return common | attributes
+    return cast(Record, common | attributes)
 
 
 def names(old: Record | None, new: Record | None) -> list[str]:

@@ -1,4 +1,4 @@
-"""The records of DetectionLogs: announced once, listed newest first, and the memory of what people were told."""
+"""The records of DetectionLogs: announced once, listed newest first, and the memory of which facts were notified."""
 
 from __future__ import annotations
 
@@ -115,6 +115,16 @@ def test_a_lost_answer_to_an_announcement_is_asked_for_again(aws: Cloud) -> None
         record = announced()
     assert fault.happened == 1
     assert find(TABLE, IMAGE_ID) == record
+
+
+def test_finds_what_was_just_written(aws: Cloud) -> None:
+    """Who reads a record decides on it: a read that may be older than the last write would decide wrongly."""
+    asked: list[bool] = []
+    client("dynamodb").meta.events.register(
+        "before-parameter-build.dynamodb.GetItem", lambda params, **_: asked.append(params.get("ConsistentRead", False))
+    )
+    find(TABLE, IMAGE_ID)
+    assert asked == [True]
 
 
 def test_finds_nothing_where_nothing_is(aws: Cloud) -> None:
@@ -270,6 +280,19 @@ def test_asks_for_no_more_than_a_page_of_each_shard(aws: Cloud) -> None:
     assert max(asked) <= 5
 
 
+def test_reads_large_pages_where_dynamodb_filters_them() -> None:
+    """DynamoDB filters a page after it has read it: pages of 3 would take hundreds of calls to find a rare record."""
+    asked: list[int] = []
+    client("dynamodb").meta.events.register(
+        "before-parameter-build.dynamodb.Query", lambda params, **_: asked.append(params["Limit"])
+    )
+    with Stubber(client("dynamodb")) as stubber:
+        for _ in range(image_ids.SHARDS):
+            stubber.add_response("query", {"Items": []})
+        list_images(TABLE, Query(animal=Animal.DOG, status=Status.FAILED), 2)
+    assert asked == [1000] * image_ids.SHARDS
+
+
 def test_records_of_no_interest_do_not_shorten_a_page() -> None:
     # Amazon DynamoDB counts what it looks at and filters then, so a page may be empty; moto filters first.
     dog = Image("0" * 32, "2026-11-21T08:00:00.000Z", Animal.DOG, Status.FAILED)
@@ -291,7 +314,7 @@ def test_records_of_no_interest_do_not_shorten_a_page() -> None:
         (Animal.DOG, Status.NEEDS_REVIEW),
     ],
 )
-def test_nobody_reads_a_whole_index_for_what_cannot_be(animal: Animal, status: Status) -> None:
+def test_reads_no_index_for_a_combination_that_cannot_be(animal: Animal, status: Status) -> None:
     with refusal(client("dynamodb"), "Query", "ThrottlingException") as fault:
         assert list_images(TABLE, Query(animal=animal, status=status), 20).records == []
     assert fault.happened == 0
@@ -309,10 +332,13 @@ def test_new_uploads_between_two_pages_repeat_and_hide_nothing(aws: Cloud) -> No
     assert listed == [image.listed_at for image in reversed(found)]
 
 
-def test_an_upper_bound_below_the_lower_one_finds_nothing(aws: Cloud) -> None:
-    query = Query(since="2026-11-22", until="2026-11-21")
-    with refusal(client("dynamodb"), "Query", "ValidationException"):  # Amazon DynamoDB's answer; moto has another
+@pytest.mark.parametrize("until", ["2026-11-21", "2026-11-22"])
+def test_an_upper_bound_that_is_not_above_the_lower_one_finds_nothing_without_a_call(aws: Cloud, until: str) -> None:
+    query = Query(since="2026-11-22", until=until)
+    # Amazon DynamoDB's answer to an upper bound below the lower one; moto has another.
+    with refusal(client("dynamodb"), "Query", "ValidationException") as fault:
         assert list_images(filled(aws, many(3)), query, 5) == listing.Page([], None)
+    assert fault.happened == 0
 
 
 @pytest.mark.parametrize(
@@ -402,7 +428,7 @@ def test_any_token_is_a_page_or_a_request_error(aws: Cloud, at: int, character: 
 # --- Failures ---------------------------------------------------------------------------------------------------------
 
 PROCESSING = {"ProcessingStatus": "processing", "ExecutionArn": EXECUTION, "ClaimedAt": DAY, "ListedAt": DAY}
-UNTOLD = PROCESSING | {"ProcessingStatus": "needs_review"}
+NOT_NOTIFIED = PROCESSING | {"ProcessingStatus": "needs_review"}
 
 
 def failing(execution: str = EXECUTION, cause: str = "It took too long.") -> bool:
@@ -426,7 +452,7 @@ def test_a_failure_leaves_what_the_upload_wrote(aws: Cloud) -> None:
     assert failing() is True
     record = find(TABLE, IMAGE_ID)
     assert record is not None
-    assert "ExpiresAt" not in record  # a failure stays until somebody redrives it
+    assert "ExpiresAt" not in record  # a failure stays until an operator redrives it
     changed = {"ProcessingStatus", "StatusShard", "UpdatedAt", "ExpiresAt"}
     assert {name: value for name, value in announcement.items() if name not in changed}.items() <= record.items()
     assert (record["ProcessingStatus"], record["StatusShard"]) == ("failed", f"failed#{record['Shard']}")
@@ -443,7 +469,7 @@ def test_a_dismissed_image_says_failed_and_is_listed_among_the_failed_no_more(aw
     assert is_dismissed(record)
     assert (record["ProcessingStatus"], record["ExpiresAt"]) == ("failed", 4_000_000_000)
     changed = {"StatusShard", "UpdatedAt", "ExpiresAt"}
-    assert {name for name in record if record[name] != before.get(name)} <= changed
+    assert {name for name, value in record.items() if value != before.get(name)} <= changed
     assert list_images(TABLE, Query(status=Status.FAILED), 10).records == []
     assert list_images(TABLE, Query(), 10).records == [record]
 
@@ -462,8 +488,8 @@ def test_only_the_failure_that_an_operator_saw_is_dismissed(aws: Cloud, attribut
 
 @pytest.mark.parametrize(
     "attributes",
-    [PROCESSING, UNTOLD, UNTOLD | {"Notices": {"another fact"}}],
-    ids=["processing", "nobody was told", "of something else"],
+    [PROCESSING, NOT_NOTIFIED, NOT_NOTIFIED | {"Notices": {"another fact"}}],
+    ids=["processing", "reviewers not notified", "of something else"],
 )
 def test_what_this_execution_left_unfinished_failed(aws: Cloud, attributes: dict[str, Any]) -> None:
     aws.write(**attributes)
@@ -473,10 +499,16 @@ def test_what_this_execution_left_unfinished_failed(aws: Cloud, attributes: dict
     assert aws.item()["ProcessingStatus"]["S"] == "failed"
 
 
+def test_a_failure_leaves_the_version_that_the_claim_wrote(aws: Cloud) -> None:
+    aws.write(**PROCESSING | {"SourceVersion": "v0"})
+    assert failing() is True
+    assert aws.item()["SourceVersion"] == {"S": "v0"}
+
+
 @pytest.mark.parametrize(
     "attributes",
     [
-        UNTOLD | {"Notices": {REVIEW_FACT}},
+        NOT_NOTIFIED | {"Notices": {REVIEW_FACT}},
         *({**PROCESSING, "ProcessingStatus": status} for status in ("completed", "rejected", "held", "failed")),
     ],
     ids=lambda attributes: attributes["ProcessingStatus"],

@@ -10,7 +10,7 @@ from botocore.exceptions import ConnectTimeoutError
 
 from pet_detector.aws import health
 from pet_detector.aws.clients import client
-from pet_detector.aws.health import CACHED_SECONDS, check
+from pet_detector.aws.health import check
 from tests.support.moto_world import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
 
 ALL = {"storage": True, "records": True, "workflow": True, "policy": True}
@@ -42,7 +42,7 @@ def test_the_part_that_is_missing_is_down_and_no_other(changed: dict[str, str], 
 
 @pytest.mark.usefixtures("workflow")
 @pytest.mark.parametrize("value", ["no JSON", '{"minimum": 101}'])
-def test_a_policy_that_nobody_can_use_is_down(aws: Cloud, value: str) -> None:
+def test_a_policy_that_cannot_be_used_is_down(aws: Cloud, value: str) -> None:
     aws.set_policy(value)
     assert ask() == ALL | {"policy": False}
 
@@ -57,11 +57,11 @@ def test_a_part_that_does_not_answer_in_time_is_down() -> None:
 
 
 @pytest.mark.parametrize("service", ["s3", "dynamodb", "stepfunctions", "ssm"])
-def test_a_check_ends_before_api_gateway_gives_up(service: Any) -> None:
-    """One attempt each, all at once: the slowest part takes connect and read timeout together."""
+def test_a_check_ends_before_who_asks_gives_up(service: Any) -> None:
+    """Monitors wait 5 seconds or longer. The parts are asked at the same time, and once each."""
     config = client(service, quick=True).meta.config
     assert config.retries["total_max_attempts"] == 1
-    assert config.connect_timeout + config.read_timeout <= 5
+    assert config.connect_timeout + config.read_timeout < 5
 
 
 @pytest.fixture
@@ -83,10 +83,10 @@ def test_an_answer_is_remembered_for_a_few_seconds_only(monkeypatch: pytest.Monk
     now = [1000.0]
     monkeypatch.setattr("pet_detector.aws.health.time.monotonic", lambda: now[0])
     first = ask()
-    now[0] += CACHED_SECONDS - 0.1
+    now[0] += 3
     assert ask() is first
     assert sorted(calls) == sorted(ALL)
-    now[0] += 0.2
+    now[0] += 7
     assert ask() == first
     assert len(calls) == 2 * len(ALL)
 
@@ -96,7 +96,7 @@ def test_bad_news_is_not_remembered_longer_than_good_news(monkeypatch: pytest.Mo
     now = [1000.0]
     monkeypatch.setattr("pet_detector.aws.health.time.monotonic", lambda: now[0])
     assert ask(bucket="no-such-bucket")["storage"] is False
-    now[0] += CACHED_SECONDS + 0.1
+    now[0] += 10
     assert ask() == ALL
 
 

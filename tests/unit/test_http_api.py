@@ -58,7 +58,7 @@ def test_every_error_has_one_answer(context: LambdaContext, error: Exception, st
     assert answer["multiValueHeaders"]["Cache-Control"] == ["no-store"]
 
 
-def test_the_caller_learns_nothing_of_an_error_of_ours_and_the_log_all(
+def test_the_caller_learns_nothing_of_an_internal_error_and_the_log_all(
     context: LambdaContext, logs: io.StringIO
 ) -> None:
     answer = answer_to(KeyError("the table's name"), context)
@@ -81,22 +81,12 @@ def test_a_path_that_is_not_there_is_answered_in_the_same_form(context: LambdaCo
     assert refused(answer) == (404, "NOT_FOUND")
 
 
-def test_a_browser_may_ask_first(context: LambdaContext) -> None:
-    app = http_api.resolver()
-    app.post("/route")(lambda: http_api.answer(200, {}))
-    answer = app.resolve(request("OPTIONS", "/route"), context)
-    headers = answer["multiValueHeaders"]
-    assert answer["statusCode"] == 204
-    assert headers["Access-Control-Allow-Origin"] == [ORIGIN]
-    assert {"Content-Type", "Idempotency-Key", "X-Api-Key"} <= set(
-        headers["Access-Control-Allow-Headers"][0].split(",")
-    )
-
-
-def test_a_resolver_needs_to_know_its_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_answer_names_the_origin_of_this_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGIN", "https://another.example.com")
+    assert http_api.answer(200, {}).headers["Access-Control-Allow-Origin"] == "https://another.example.com"
     monkeypatch.delenv("ALLOWED_ORIGIN")
     with pytest.raises(SettingMissingError, match="ALLOWED_ORIGIN"):
-        http_api.resolver()
+        http_api.answer(200, {})
 
 
 @pytest.mark.parametrize(

@@ -150,17 +150,25 @@ def test_reading_what_is_not_there_is_no_retry(aws: Cloud) -> None:
 
 
 @pytest.mark.parametrize(
-    ("etag", "is_taken"),
+    ("etag", "encryption", "is_taken"),
     [
-        ('"9dd4e461268c8034f5c8564e155c67a6"', True),  # the MD5 of x
-        ('"00000000000000000000000000000000"', False),
-        ('"00000000000000000000000000000000-2"', True),  # of a multipart upload: says nothing of the bytes
+        ('"9dd4e461268c8034f5c8564e155c67a6"', {"ServerSideEncryption": "AES256"}, True),  # the MD5 of x
+        ('"9dd4e461268c8034f5c8564e155c67a6"', {}, True),
+        ('"00000000000000000000000000000000"', {"ServerSideEncryption": "AES256"}, False),
+        ('"00000000000000000000000000000000"', {}, False),
+        # These ETags are not an MD5 of the bytes: of a multipart upload, and of objects encrypted with SSE-KMS.
+        ('"00000000000000000000000000000000-2"', {"ServerSideEncryption": "AES256"}, True),
+        ('"00000000000000000000000000000000"', {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": "arn:k"}, True),
+        ('"00000000000000000000000000000000"', {"ServerSideEncryption": "aws:kms:dsse", "SSEKMSKeyId": "arn:k"}, True),
     ],
 )
-def test_bytes_that_were_damaged_on_their_way_are_read_again(etag: str, is_taken: bool) -> None:
+def test_bytes_that_were_damaged_in_transit_are_read_again(
+    etag: str, encryption: dict[str, str], is_taken: bool
+) -> None:
     with Stubber(client("s3")) as stubber:
         body = StreamingBody(io.BytesIO(b"x"), content_length=1)
-        stubber.add_response("get_object", {"Body": body, "ContentLength": 1, "ETag": etag, "VersionId": "v"})
+        answer = {"Body": body, "ContentLength": 1, "ETag": etag, "VersionId": "v"}
+        stubber.add_response("get_object", answer | encryption)
         if is_taken:
             assert image_bucket.read(BUCKET, KEY, "v").data == b"x"
         else:
@@ -218,6 +226,16 @@ def test_moves_an_object_and_leaves_nothing_behind(aws: Cloud) -> None:
     assert aws.keys() == [FILED]
     assert aws.get(FILED) == b"x"
     assert versions(aws, KEY) == []
+
+
+def test_moves_an_object_that_a_kms_key_encrypts(aws: Cloud) -> None:
+    """S3 compares the ETag that it stored, whatever it is made of; the copy gets the bucket's own encryption."""
+    version, etag = aws.put(KEY, b"x", ServerSideEncryption="aws:kms")
+    stored = image_bucket.read(BUCKET, KEY, version)
+    assert (stored.data, stored.etag) == (b"x", etag)
+    image_bucket.move(BUCKET, KEY, version, stored.etag, FILED)
+    assert aws.keys() == [FILED]
+    assert aws.get(FILED) == b"x"
 
 
 def test_moving_twice_finds_nothing_left_to_do(aws: Cloud) -> None:
@@ -322,7 +340,7 @@ def test_the_copy_has_our_content_type_and_nothing_of_the_uploaders(
 
 
 @pytest.mark.parametrize("name", ["a b+c&d=e?.jpg", "../../etc/passwd", "ünï/\U0001f408.jpg", "%2e%2e.jpg", "\n.jpg"])
-def test_moves_from_keys_that_nobody_should_have_chosen(aws: Cloud, name: str) -> None:
+def test_moves_from_hostile_keys(aws: Cloud, name: str) -> None:
     version, etag = aws.put(f"input/{name}", b"x")
     image_bucket.move(BUCKET, f"input/{name}", version, etag, FILED)
     assert aws.keys() == [FILED]

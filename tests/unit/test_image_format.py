@@ -1,4 +1,4 @@
-"""Which files are pictures that can be taken, told from their bytes."""
+"""Which files are pictures that can be analysed, judged by their bytes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from PIL import Image
 from pet_detector.rules import image_format
 from pet_detector.rules.image_format import MAX_BYTES, inspect, too_large
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
-from tests.support.moto_world import REPOSITORY
+from tests.support.paths import REPOSITORY
 from tests.support.pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, jpeg, png, scan, segment
 
 PHOTOS = sorted((REPOSITORY / "photos").glob("*.jpg"))
@@ -191,7 +191,7 @@ def test_a_file_that_breaks_off_is_named_so(data: bytes) -> None:
     assert code_of(data) is ReasonCode.TRUNCATED
 
 
-def test_dimensions_are_told_before_truncation() -> None:
+def test_wrong_dimensions_are_the_reason_before_truncation() -> None:
     assert code_of(jpeg(20, 20)[:-2]) is ReasonCode.TOO_SMALL
     assert code_of(png(20_000, 20)[:-12]) is ReasonCode.TOO_SMALL
     assert code_of(png(20_000, 200)[:-12]) is ReasonCode.TOO_MANY_PIXELS

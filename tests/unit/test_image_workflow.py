@@ -1,4 +1,4 @@
-"""Starting the workflow: what an execution is told, and that one name is one execution."""
+"""Starting the workflow: the input of an execution, and that one name is one execution."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def start(name: str = "one", version_id: str = "v1", **more: Any) -> bool:
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "expected"),
     [
         ({}, {}),
         ({"received": "2026-11-21T09:30:00.000Z"}, {"time": "2026-11-21T09:30:00.000Z"}),
@@ -32,11 +32,11 @@ def start(name: str = "one", version_id: str = "v1", **more: Any) -> bool:
         ({"received": None, "restart": False, "release": False}, {}),
     ],
 )
-def test_an_execution_is_told_the_object_and_nothing_that_was_not_asked_for(
-    aws: Cloud, more: dict[str, Any], told: dict[str, Any]
+def test_an_execution_gets_the_object_and_nothing_that_was_not_asked_for(
+    aws: Cloud, more: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert start(**more) is True
-    assert aws.started() == {"one": OBJECT | told}
+    assert aws.started() == {"one": OBJECT | expected}
 
 
 def test_one_name_is_one_execution(aws: Cloud) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
+import time
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -21,6 +24,11 @@ from pet_detector.rules.errors import RequestError
 from pet_detector.rules.models import Animal, Status
 from tests.support.api_events import body_of, refused, request
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, ORIGIN, TABLE, Cloud, refusal
+
+# A token that is right but for its length: spaces are nothing in JSON.
+PADDED_TOKEN = base64.urlsafe_b64encode(
+    json.dumps(["2026-11-21T09:30:00.000Z", [None] * 4]).ljust(1024).encode()
+).decode()
 
 INSIDE = {  # what no client needs to know
     "UploadedBy": "key-id",
@@ -198,7 +206,7 @@ def test_lists_newest_first_page_by_page(aws: Cloud, context: LambdaContext) -> 
     assert sizes == [3, 3, 1]
 
 
-def test_a_page_has_twenty_images_unless_told_otherwise(aws: Cloud, context: LambdaContext) -> None:
+def test_a_page_has_twenty_images_by_default(aws: Cloud, context: LambdaContext) -> None:
     for number in range(21):
         put(aws, number)
     assert len(body_of(get("/images", context))["images"]) == 20
@@ -259,9 +267,11 @@ def test_filters_by_animal_status_and_time(
         ({"nextToken": "x"}, "INVALID_TOKEN"),
         ({"nextToken": "A" * 1025}, "INVALID_TOKEN"),
         ({"nextToken": "W1tb" * 256}, "INVALID_TOKEN"),  # 768 brackets
+        ({"nextToken": "W1tb" * 2500}, "INVALID_TOKEN"),  # more than Python's parser of JSON takes
+        ({"nextToken": PADDED_TOKEN}, "INVALID_TOKEN"),
     ],
 )
-def test_a_bad_filter_is_told_what_to_change(
+def test_a_bad_filter_is_answered_with_what_to_change(
     aws: Cloud, context: LambdaContext, query: dict[str, str], code: str
 ) -> None:
     assert refused(get("/images", context, **query)) == (400, code)
@@ -285,6 +295,29 @@ def test_any_time_is_utc_with_milliseconds_or_a_request_error(text: str) -> None
         assert found is not None
         assert len(found) == len("2026-11-21T09:30:00.000Z")
         assert found.endswith("Z")
+
+
+@pytest.fixture
+def far_from_utc(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A machine whose own time is that of Tokyo."""
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.usefixtures("far_from_utc")
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-21", "2026-11-21T00:00:00.000Z"),
+        ("2026-11-21T09:30:00", "2026-11-21T09:30:00.000Z"),
+        ("2026-11-21T09:30:00+09:00", "2026-11-21T00:30:00.000Z"),
+    ],
+)
+def test_a_time_without_an_offset_is_utc_wherever_the_function_runs(text: str, expected: str) -> None:
+    assert moment("from", text) == expected
 
 
 @given(st.integers(-10, 1010).map(str) | st.text())
@@ -311,7 +344,7 @@ def test_healthy_is_a_service_whose_parts_all_answer(aws: Cloud, context: Lambda
 
 
 @pytest.mark.usefixtures("workflow")
-def test_one_part_that_does_not_answer_is_named_and_nothing_more_is_told(aws: Cloud, context: LambdaContext) -> None:
+def test_one_part_that_does_not_answer_is_named_without_details(aws: Cloud, context: LambdaContext) -> None:
     answer = get("/health", context)  # there is no policy parameter
     down = dict.fromkeys(PARTS, "ok") | {"policy": "down"}
     assert (answer["statusCode"], body_of(answer)) == (503, {"status": "down", "dependencies": down})
@@ -322,7 +355,7 @@ def test_one_part_that_does_not_answer_is_named_and_nothing_more_is_told(aws: Cl
     [("ThrottlingException", (503, "BUSY")), ("InternalServerError", (503, "UNAVAILABLE"))],
 )
 @pytest.mark.parametrize(("path", "operation"), [("/images", "Query"), (f"/images/{IMAGE_ID}", "GetItem")])
-def test_a_table_that_does_not_answer_is_told_so(
+def test_a_table_that_does_not_answer_makes_the_service_unavailable(
     aws: Cloud, context: LambdaContext, path: str, operation: str, code: str, expected: tuple[int, str]
 ) -> None:
     with refusal(client("dynamodb"), operation, code):

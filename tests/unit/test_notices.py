@@ -1,4 +1,4 @@
-"""What people are told, and that they are told at most once."""
+"""The texts of the notices, and how Amazon SNS sends them: at most once."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_printable_leaves_plain_text_alone(text: str) -> None:
         ("AuthorizationError", AccessDeniedError),
         ("KMSAccessDenied", AccessDeniedError),
         ("InternalError", ServiceError),
-        ("NotFound", PetDetectorError),
+        ("NotFound", ServiceError),
         ("InvalidParameter", ServiceError),
     ],
 )
@@ -178,7 +178,7 @@ def test_a_service_that_was_never_reached_has_sent_nothing(aws: Cloud, error: Ex
     assert aws.notices() == []
 
 
-def test_missing_credentials_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_credentials_are_an_error_of_their_own(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(**_: object) -> None:
         raise NoCredentialsError
 

@@ -25,6 +25,8 @@ def decide_for(cat: float, dog: float) -> tuple[Animal, bool, float]:
         (0.0, 80.0, (Animal.DOG, True, 80.0)),
         (79.99, 0.0, (Animal.OTHER, False, pytest.approx(20.01))),
         (95.0, 85.0, (Animal.OTHER, False, 5.0)),
+        (95.0, 80.0, (Animal.CAT, True, 95.0)),  # just the margin
+        (80.0, 65.1, (Animal.OTHER, False, 20.0)),
         (49.9, 10.0, (Animal.OTHER, True, pytest.approx(50.1))),
         (50.0, 0.0, (Animal.OTHER, False, 50.0)),
         (0.0, 0.0, (Animal.OTHER, True, 100.0)),
@@ -32,6 +34,31 @@ def decide_for(cat: float, dog: float) -> tuple[Animal, bool, float]:
 )
 def test_decides_by_minimum_margin_and_floor(cat: float, dog: float, expected: tuple[Animal, bool, float]) -> None:
     assert decide_for(cat, dog) == expected
+
+
+@pytest.mark.parametrize(
+    ("cat", "dog", "reason"),
+    [
+        (98.76, 0, "Cat at 98.8 %, at or above the minimum of 80 %."),
+        (0, 80, "Dog at 80.0 %, at or above the minimum of 80 %."),
+        (
+            80,
+            70,
+            "Cat (80.0 %) and dog (70.0 %) are closer than the margin of 15 points: perhaps the picture shows both.",
+        ),
+        (79, 0, "Perhaps a cat: 79.0 % lies between the floor of 50 % and the minimum of 80 %."),
+        (60, 60, "Perhaps a cat: 60.0 % lies between the floor of 50 % and the minimum of 80 %."),
+        (0, 50, "Perhaps a dog: 50.0 % lies between the floor of 50 % and the minimum of 80 %."),
+        (49, 12, "Neither cat (49.0 %) nor dog (12.0 %) reaches the floor of 50 %."),
+    ],
+)
+def test_the_reason_says_which_number_decided(cat: float, dog: float, reason: str) -> None:
+    assert decide([Label("Cat", cat), Label("Dog", dog)], Policy()).reason == reason
+
+
+def test_without_a_margin_a_tie_is_a_cat() -> None:
+    decision = decide([Label("Cat", 90), Label("Dog", 90)], Policy(margin=0))
+    assert (decision.animal, decision.certain) == (Animal.CAT, True)
 
 
 @given(percent, percent)
@@ -62,8 +89,9 @@ def test_the_order_of_labels_does_not_matter(labels: list[Label]) -> None:
 @pytest.mark.parametrize(
     "numbers",
     [
-        {"minimum": 101},
-        {"floor": 10},
+        {"minimum": 100.5},
+        {"floor": 19.9},
+        {"margin": 100.5},
         {"floor": 80, "minimum": 80},
         {"margin": -1},
         {"minimum": "80"},
@@ -74,6 +102,11 @@ def test_the_order_of_labels_does_not_matter(labels: list[Label]) -> None:
 def test_refuses_numbers_out_of_range(numbers: dict[str, float]) -> None:
     with pytest.raises(PolicyInvalidError, match="detection policy"):
         Policy(**numbers)
+
+
+@pytest.mark.parametrize("numbers", [{"floor": 20}, {"minimum": 100}, {"margin": 0}, {"margin": 100}])
+def test_takes_numbers_at_the_ends_of_their_ranges(numbers: dict[str, float]) -> None:
+    assert Policy(**numbers)
 
 
 def test_version_names_the_numbers() -> None:

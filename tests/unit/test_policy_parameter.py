@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+from typing import Any
+
 import pytest
 
 from pet_detector.aws import policy_parameter
@@ -24,10 +27,21 @@ def test_the_policy_comes_from_the_parameter(aws: Cloud) -> None:
     assert current(POLICY_PARAMETER) == Policy(90, 5.5, 40)
 
 
-def test_the_policy_is_read_once_a_minute(aws: Cloud) -> None:
+def test_the_policy_is_read_once_a_minute(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Clock(datetime):
+        passed = timedelta()
+
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + cls.passed
+
+    monkeypatch.setattr("aws_lambda_powertools.utilities.parameters.base.datetime", Clock)
     current(POLICY_PARAMETER)
     aws.set_policy({"minimum": 90})
+    Clock.passed = timedelta(seconds=50)
     assert current(POLICY_PARAMETER) == Policy()
+    Clock.passed = timedelta(seconds=70)
+    assert current(POLICY_PARAMETER) == Policy(minimum=90)
 
 
 @pytest.mark.parametrize(
@@ -41,7 +55,7 @@ def test_a_parameter_that_cannot_be_used_is_no_decision(aws: Cloud, value: str) 
     assert "policy" in str(found.value)
 
 
-def test_a_parameter_that_was_mended_is_seen_at_once(aws: Cloud) -> None:
+def test_a_corrected_parameter_counts_at_once(aws: Cloud) -> None:
     aws.set_policy("no JSON")
     with pytest.raises(PolicyInvalidError):
         current(POLICY_PARAMETER)
@@ -68,7 +82,7 @@ def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
 ) -> None:
     current(POLICY_PARAMETER)
     provider = policy_parameter._provider()
-    provider.clear_cache()
+    provider.clear_cache()  # type: ignore[no-untyped-call]
     with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
         current(POLICY_PARAMETER)
     assert type(found.value) is kind

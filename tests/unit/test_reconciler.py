@@ -18,7 +18,7 @@ from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ThrottledError
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
-from pet_detector.use_cases.reconciler import Action, Application, Finding, Report, reconcile
+from pet_detector.use_cases.reconciler import Action, Finding, Report, Resources, reconcile
 from reconciler.app import lambda_handler
 from tests.support.moto_world import (
     BUCKET,
@@ -35,7 +35,7 @@ from tests.support.moto_world import (
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 
-APPLICATION = Application(BUCKET, TABLE, WORKFLOW, TOPIC, "dev")
+RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev")
 OVERDUE = timedelta(minutes=15)
 # What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
 NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
@@ -82,7 +82,7 @@ def name_of(image_id: str = IMAGE_ID, hour: datetime = NOON) -> str:
 
 
 def input_of(version: InputVersion, image_id: str = IMAGE_ID, **more: Any) -> dict[str, Any]:
-    """What an execution that takes up an object version is told."""
+    """The input of an execution that starts with an object version."""
     found = {"key": version.key, "version-id": version.version_id}
     return {"detail": {"object": found}, "imageId": image_id, "time": text(version.modified)} | more
 
@@ -97,11 +97,11 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
     "the event was lost, and the upload's record expired": (("uploading", {"ExpiresAt": 1}), Action.START),
     "being worked on": (("processing", {"version": THIS, "ClaimedAt": ago(minutes=59)}), Action.WAIT),
     "being worked on to the last moment": (("processing", {"version": THIS, "ClaimedAt": ago(hours=1)}), Action.WAIT),
-    "its execution is dead": (
+    "its execution has ended": (
         ("processing", {"version": THIS, "ClaimedAt": ago(hours=1, milliseconds=1)}),
         Action.START,
     ),
-    "its execution is dead, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
+    "its execution has ended, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
     "waits for an operator": (("failed", {"version": THIS}), Action.LEAVE),
     "waits for the next day": (("held", {"version": THIS, "UpdatedAt": ago(hours=12, minutes=30)}), Action.LEAVE),
     "the next day has come": (
@@ -126,14 +126,14 @@ def test_what_happens_to_an_object_that_still_lies_under_input(
         status, more = known
         record(aws, status, **more | ({"version": version.version_id} if more.get("version") == THIS else {}))
     before = aws.item()
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert report.findings == [Finding(action, IMAGE_ID, KEY, version.version_id, text(version.modified))]
     begins = action in (Action.START, Action.RELEASE)
     assert (report.started, report.closed) == (int(begins), 0)
     assert report.gap == (0 if action in (Action.LEAVE, Action.RELEASE) else 1)
     again: dict[str, Any] = {"restart": True} if action is Action.RELEASE else {}
     assert aws.started() == ({name_of(): input_of(version, **again)} if begins else {})
-    assert aws.item() == before, "the claim takes over, nobody else"
+    assert aws.item() == before, "only the claim of the execution changes the record"
     assert (aws.keys(), aws.notices()) == ([KEY], [])
 
 
@@ -142,11 +142,11 @@ def test_another_upload_under_a_key_that_was_used_before_is_an_image_of_its_own(
     version = stored(aws)
     record(aws, status, version="an older one", ClaimedAt=ago(minutes=1))
     hashed = image_ids.hashed_image_id(KEY, version.version_id)
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert report.findings == [Finding(Action.START, hashed, KEY, version.version_id, text(version.modified))]
     assert aws.started() == {name_of(hashed): input_of(version, hashed)}
     record(aws, "processing", version=version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert [(finding.action, finding.image_id) for finding in report.findings] == [(Action.WAIT, hashed)]
     assert len(aws.started()) == 1
 
@@ -154,19 +154,19 @@ def test_another_upload_under_a_key_that_was_used_before_is_an_image_of_its_own(
 def test_each_of_two_uploads_under_one_key_is_judged_by_its_own_record(aws: Cloud) -> None:
     first, second = stored(aws), stored(aws)
     record(aws, "failed", version=first.version_id)
-    found = {finding.version_id: finding.action for finding in reconcile(APPLICATION, OVERDUE).findings}
+    found = {finding.version_id: finding.action for finding in reconcile(RESOURCES, OVERDUE).findings}
     assert found == {first.version_id: Action.LEAVE, second.version_id: Action.START}
     assert list(aws.started()) == [name_of(image_ids.hashed_image_id(KEY, second.version_id))]
 
 
 # An image that failed because its version was gone; another one lies under its key.
-NOT_FOUND = {"version": "a version that is gone", "Error": {"Error": "ImageNotFoundError", "Cause": ""}}
+NOT_FOUND: dict[str, Any] = {"version": "a version that is gone", "Error": {"Error": "ImageNotFoundError", "Cause": ""}}
 
 
 def test_what_was_put_back_is_left_to_the_operator(aws: Cloud) -> None:
     version = stored(aws)
     record(aws, "failed", **NOT_FOUND)
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert report.findings == [Finding(Action.LEAVE, IMAGE_ID, KEY, version.version_id, text(version.modified))]
     assert (report.gap, aws.started()) == (0, {})
 
@@ -183,7 +183,7 @@ def test_what_was_put_back_is_left_to_the_operator(aws: Cloud) -> None:
 def test_what_was_not_put_back_is_an_image_of_its_own(aws: Cloud, difference: dict[str, Any]) -> None:
     version = stored(aws)
     record(aws, "failed", **NOT_FOUND | difference)
-    reconcile(APPLICATION, OVERDUE)
+    reconcile(RESOURCES, OVERDUE)
     assert list(aws.started()) == [name_of(image_ids.hashed_image_id(KEY, version.version_id))]
 
 
@@ -192,7 +192,7 @@ def test_what_has_a_record_of_its_own_was_not_put_back(aws: Cloud) -> None:
     hashed = image_ids.hashed_image_id(KEY, version.version_id)
     record(aws, "failed", **NOT_FOUND)
     record(aws, "processing", version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
-    found = reconcile(APPLICATION, OVERDUE).findings
+    found = reconcile(RESOURCES, OVERDUE).findings
     assert [(finding.action, finding.image_id) for finding in found] == [(Action.WAIT, hashed)]
 
 
@@ -201,21 +201,21 @@ def test_a_record_of_a_person_without_times_stops_no_run(aws: Cloud) -> None:
     aws.write(ProcessingStatus="processing")
     held = stored(aws, f"input/{'1' * 32}.jpg")
     aws.write("1" * 32, ProcessingStatus="held", SourceVersion=held.version_id)
-    found = {finding.image_id: finding.action for finding in reconcile(APPLICATION, OVERDUE).findings}
+    found = {finding.image_id: finding.action for finding in reconcile(RESOURCES, OVERDUE).findings}
     assert found == {IMAGE_ID: Action.START, "1" * 32: Action.RELEASE}
 
 
 def test_an_object_that_did_not_come_through_the_api_is_named_by_key_and_version(aws: Cloud) -> None:
     version = stored(aws, "input/tom's cat.jpg")
     image_id = image_ids.hashed_image_id(version.key, version.version_id)
-    reconcile(APPLICATION, OVERDUE)
+    reconcile(RESOURCES, OVERDUE)
     assert aws.started() == {name_of(image_id): input_of(version, image_id)}
 
 
 def test_only_uploads_older_than_asked_should_be_finished(aws: Cloud) -> None:
     age = NOON - stored(aws).modified
-    assert reconcile(APPLICATION, age + timedelta(milliseconds=1)).findings == []
-    assert reconcile(APPLICATION, age).started == 1
+    assert reconcile(RESOURCES, age + timedelta(milliseconds=1)).findings == []
+    assert reconcile(RESOURCES, age).started == 1
 
 
 def test_what_is_finished_is_no_finding(aws: Cloud) -> None:
@@ -223,15 +223,15 @@ def test_what_is_finished_is_no_finding(aws: Cloud) -> None:
     record(aws, "failed", image_id="1" * 32)
     record(aws, "processing", image_id="2" * 32, ClaimedAt=ago(minutes=59))
     aws.put(f"cats/{IMAGE_ID}.jpg", b"x")
-    assert reconcile(APPLICATION, OVERDUE) == Report()
+    assert reconcile(RESOURCES, OVERDUE) == Report()
 
 
 # --- Records whose object is gone -------------------------------------------------------------------------------------
 
 
-def test_a_dead_record_without_an_object_is_closed_and_told_once(aws: Cloud, logs: io.StringIO) -> None:
+def test_an_expired_record_without_an_object_is_closed_and_notified_once(aws: Cloud, logs: io.StringIO) -> None:
     record(aws, "processing")
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert report.findings == [Finding(Action.CLOSE, IMAGE_ID, KEY, "", "")]
     assert (report.started, report.closed, report.gap) == (0, 1, 1)
     closed = detection_logs.find(TABLE, IMAGE_ID)
@@ -242,22 +242,22 @@ def test_a_dead_record_without_an_object_is_closed_and_told_once(aws: Cloud, log
     assert EXECUTION in notice["Message"]
     assert notice["MessageAttributes"]["CorrelationID"]["Value"] == CORRELATION
     assert "Record closed" in logs.getvalue()
-    assert reconcile(APPLICATION, OVERDUE) == Report()
+    assert reconcile(RESOURCES, OVERDUE) == Report()
     assert aws.notices() == []
 
 
-def test_a_dead_record_whose_object_is_there_is_started_and_not_closed(aws: Cloud) -> None:
+def test_an_expired_record_whose_object_is_there_is_started_and_not_closed(aws: Cloud) -> None:
     version = stored(aws)
     record(aws, "processing", version=version.version_id)
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert [finding.action for finding in report.findings] == [Action.START]
     assert report.closed == 0
 
 
-def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:
+def test_an_expired_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:
     version = stored(aws)
     record(aws, "processing", version="an older one")
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     hashed = image_ids.hashed_image_id(KEY, version.version_id)
     found = [(finding.action, finding.image_id) for finding in report.findings]
     assert found == [(Action.START, hashed), (Action.CLOSE, IMAGE_ID)]
@@ -268,9 +268,9 @@ def test_a_dead_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -
 def test_a_notice_that_sns_refused_is_sent_by_the_next_run(aws: Cloud, code: str) -> None:
     record(aws, "processing")
     with refusal(client("sns"), "Publish", code):
-        report = reconcile(APPLICATION, OVERDUE)
+        report = reconcile(RESOURCES, OVERDUE)
     assert (report.closed, isinstance(report.error, PetDetectorError)) == (0, True)
-    assert reconcile(APPLICATION, OVERDUE).closed == 1
+    assert reconcile(RESOURCES, OVERDUE).closed == 1
     assert len(aws.notices()) == 1
 
 
@@ -285,8 +285,8 @@ def test_a_run_that_ended_between_notice_and_record_is_finished_by_the_next_one(
     with monkeypatch.context() as patched:
         patched.setattr(detection_logs, "record_failure", crash)
         with pytest.raises(KeyboardInterrupt):
-            reconcile(APPLICATION, OVERDUE)
-    assert reconcile(APPLICATION, OVERDUE).closed == 1
+            reconcile(RESOURCES, OVERDUE)
+    assert reconcile(RESOURCES, OVERDUE).closed == 1
     assert aws.item()["ProcessingStatus"]["S"] == "failed"
     assert len(aws.notices()) == 1
 
@@ -299,7 +299,7 @@ def test_a_record_that_was_finished_since_the_index_was_read_is_not_closed(
         record(aws, status)
     before = aws.item()
     monkeypatch.setattr(detection_logs, "abandoned", lambda *_: [{"ImageID": IMAGE_ID, "SourceKey": KEY}])
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert (report.gap, report.closed) == (1, 0)
     assert aws.item() == before
     assert aws.notices() == []
@@ -314,26 +314,26 @@ def test_a_dry_run_finds_the_same_and_does_nothing(aws: Cloud) -> None:
     record(aws, "held", held.version_id, image_id="1" * 32, UpdatedAt=ago(days=1))
     record(aws, "processing", image_id="2" * 32)
     before = aws.item("2" * 32)
-    dry = reconcile(APPLICATION, OVERDUE, dry_run=True)
+    dry = reconcile(RESOURCES, OVERDUE, dry_run=True)
     assert {finding.action for finding in dry.findings} == {Action.START, Action.RELEASE, Action.CLOSE}
     assert (dry.gap, dry.started, dry.closed) == (2, 0, 0)
     assert (aws.started(), aws.notices(), aws.item("2" * 32)) == ({}, [], before)
-    wet = reconcile(APPLICATION, OVERDUE)
+    wet = reconcile(RESOURCES, OVERDUE)
     assert wet.findings == dry.findings
     assert (wet.started, wet.closed) == (2, 1)
 
 
 def test_two_runs_within_an_hour_start_an_image_once(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     stored(aws)
-    reconcile(APPLICATION, OVERDUE)
+    reconcile(RESOURCES, OVERDUE)
     at(monkeypatch, NOON + timedelta(minutes=29))
-    reconcile(APPLICATION, OVERDUE)
+    reconcile(RESOURCES, OVERDUE)
     (execution,) = aws.states.list_executions(stateMachineArn=WORKFLOW)["executions"]
     aws.states.stop_execution(executionArn=execution["executionArn"])
-    assert reconcile(APPLICATION, OVERDUE).started == 0
+    assert reconcile(RESOURCES, OVERDUE).started == 0
     assert list(aws.started()) == [name_of()]
     at(monkeypatch, NOON + timedelta(minutes=30))
-    assert reconcile(APPLICATION, OVERDUE).started == 1
+    assert reconcile(RESOURCES, OVERDUE).started == 1
     assert set(aws.started()) == {name_of(), name_of(hour=NOON + timedelta(hours=1))}
 
 
@@ -345,12 +345,12 @@ def test_a_run_starts_no_more_than_its_share_and_still_counts_the_rest(
     for digit in "123":
         stored(aws, f"input/{digit * 32}.jpg")
     record(aws, "processing", image_id="4" * 32)
-    report = reconcile(APPLICATION, OVERDUE)
+    report = reconcile(RESOURCES, OVERDUE)
     assert (report.gap, report.started, report.closed) == (4, 2, 1)
     assert set(aws.started()) == {name_of("1" * 32), name_of("2" * 32)}
     for digit in "12":  # their executions claimed them
         record(aws, "processing", image_id=digit * 32, ClaimedAt=ago(minutes=1))
-    assert reconcile(APPLICATION, OVERDUE).started == 1
+    assert reconcile(RESOURCES, OVERDUE).started == 1
     assert len(aws.started()) == 3
 
 
@@ -358,7 +358,7 @@ def test_what_was_done_before_a_failure_stays_done(aws: Cloud) -> None:
     stored(aws)
     record(aws, "processing", image_id="1" * 32)
     with refusal(client("dynamodb"), "Query", "ThrottlingException"), pytest.raises(ThrottledError):
-        reconcile(APPLICATION, OVERDUE)
+        reconcile(RESOURCES, OVERDUE)
     assert list(aws.started()) == [name_of()]
 
 
@@ -366,7 +366,7 @@ def test_what_cannot_be_started_does_not_keep_the_rest_from_its_end(aws: Cloud) 
     stored(aws)
     record(aws, "processing", image_id="1" * 32)
     with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
-        report = reconcile(APPLICATION, OVERDUE)
+        report = reconcile(RESOURCES, OVERDUE)
     assert (report.gap, report.started, report.closed) == (2, 0, 1)
     assert isinstance(report.error, AccessDeniedError)
 
@@ -374,8 +374,17 @@ def test_what_cannot_be_started_does_not_keep_the_rest_from_its_end(aws: Cloud) 
 def test_an_object_that_is_too_young_to_be_overdue_keeps_its_record_open(aws: Cloud) -> None:
     stored(aws)
     record(aws, "processing")
-    assert reconcile(APPLICATION, timedelta(days=3)).findings == []
+    assert reconcile(RESOURCES, timedelta(days=3)).findings == []
     assert aws.item()["ProcessingStatus"]["S"] == "processing"
+
+
+def test_an_object_that_is_too_young_keeps_the_record_of_its_own_version_open(aws: Cloud) -> None:
+    version = stored(aws)
+    hashed = image_ids.hashed_image_id(KEY, version.version_id)
+    record(aws, "completed", version="an older one")
+    record(aws, "processing", version=version.version_id, image_id=hashed)
+    assert reconcile(RESOURCES, timedelta(days=3)).findings == []
+    assert aws.item(hashed)["ProcessingStatus"]["S"] == "processing"
 
 
 def test_what_was_claimed_again_since_the_listing_is_not_closed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -383,7 +392,7 @@ def test_what_was_claimed_again_since_the_listing_is_not_closed(aws: Cloud, monk
     listed = list(detection_logs.abandoned(TABLE, "9"))
     record(aws, "processing", ClaimedAt=ago(minutes=1))
     monkeypatch.setattr(detection_logs, "abandoned", lambda *_: iter(listed))
-    assert reconcile(APPLICATION, OVERDUE).closed == 0
+    assert reconcile(RESOURCES, OVERDUE).closed == 0
     assert aws.item()["ProcessingStatus"]["S"] == "processing"
     assert aws.notices() == []
 
@@ -403,6 +412,18 @@ def test_the_function_publishes_the_gap_and_logs_what_it_did(
     assert [document["ReconcileGap"] for document in documents if "ReconcileGap" in document] == [[2]]
     line = json.loads(logs.getvalue().splitlines()[-1])
     assert (line["message"], line["gap"], line["started"], line["closed"]) == ("Reconciled", 2, 1, 1)
+
+
+def test_a_run_that_could_not_start_everything_publishes_the_gap_and_fails(
+    aws: Cloud, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored(aws)
+    with (
+        refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"),
+        pytest.raises(AccessDeniedError),
+    ):
+        lambda_handler({}, context)
+    assert json.loads(capsys.readouterr().out)["ReconcileGap"] == [1]
 
 
 def test_a_gap_of_nothing_is_published_too(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.models import Label, ReasonCode, Rejection
-from pet_detector.rules.policy import LOWEST_FLOOR, Policy, decide
+from pet_detector.rules.policy import Policy, decide
 from tests.support.moto_world import BUCKET, KEY
 
 QUESTION = {
@@ -94,8 +95,10 @@ def test_other_refusals_are_no_fault_of_the_picture(
     assert type(found.value) is kind
 
 
-def test_asks_for_every_label_that_a_policy_may_judge() -> None:
-    assert rekognition.MIN_CONFIDENCE <= LOWEST_FLOOR
+def test_labels_are_few_enough_for_one_write_unit() -> None:
+    """`petdetect cost` reckons with 1 KB for what the table Analyses keeps of a picture."""
+    kept = trimmed(Label(f"Label {n:4}", 50 + n / 3) for n in range(50))
+    assert len(json.dumps([{"Name": label.name, "Confidence": label.confidence} for label in kept])) < 900
 
 
 @given(labels)

@@ -18,8 +18,8 @@ from pet_detector.aws import detection_logs, listing
 from pet_detector.aws.clients import client
 from pet_detector.rules.image_format import MAX_BYTES
 from tests.support.api_events import API_KEY, API_KEY_ID, body_of, refused, request, upload
-from tests.support.moto_world import BUCKET, ORIGIN, TABLE, Cloud, breakdown, refusal
-from upload_api.app import FILE_NAME_LENGTH, MAX_INLINE_BYTES, clean_name, lambda_handler
+from tests.support.moto_world import BUCKET, ORIGIN, TABLE, Cloud, breakdown, refusal, template
+from upload_api.app import EXTENSIONS, FILE_NAME_LENGTH, MAX_INLINE_BYTES, clean_name, lambda_handler
 
 GOOD = {"fileName": "tom.jpg", "contentType": "image/jpeg"}
 
@@ -88,7 +88,7 @@ def test_answers_are_for_browsers_of_our_origin_and_for_no_cache(aws: Cloud, con
     assert headers["Cache-Control"] == ["no-store"]
     assert headers["Content-Type"] == ["application/json"]
     strange = request("POST", "/upload", body=GOOD, headers={"Origin": "https://evil.example.com"})
-    assert not lambda_handler(strange, context)["multiValueHeaders"].get("Access-Control-Allow-Origin")
+    assert lambda_handler(strange, context)["multiValueHeaders"]["Access-Control-Allow-Origin"] == [ORIGIN]
 
 
 def test_a_caller_without_a_key_is_written_down_as_unknown(aws: Cloud, context: LambdaContext) -> None:
@@ -184,9 +184,7 @@ def test_a_repeated_request_for_a_form_gets_none_once_the_picture_is_here(aws: C
     assert (answer["statusCode"], body_of(answer)) == (200, {"imageId": first["imageId"], "status": "processing"})
 
 
-def test_a_crash_between_record_and_picture_is_mended_by_the_repeated_request(
-    aws: Cloud, context: LambdaContext
-) -> None:
+def test_a_repeated_request_repairs_a_crash_between_record_and_picture(aws: Cloud, context: LambdaContext) -> None:
     sent = upload(b"picture", idempotency_key="one")
     lost = ReadTimeoutError(endpoint_url="https://s3")
     with breakdown(client("s3"), "PutObject", lost, done=False) as fault:
@@ -215,7 +213,7 @@ INVALID_BODIES: list[tuple[object, str]] = [
     (GOOD | {"fileName": None}, "INVALID_FILE_NAME"),
     (GOOD | {"fileName": 5}, "INVALID_FILE_NAME"),
     (GOOD | {"fileName": ["tom.jpg"]}, "INVALID_FILE_NAME"),
-    (GOOD | {"fileName": "x" * (FILE_NAME_LENGTH + 1)}, "INVALID_FILE_NAME"),
+    (GOOD | {"fileName": "x" * 256}, "INVALID_FILE_NAME"),
     ({"fileName": "tom.jpg"}, "UNSUPPORTED_CONTENT_TYPE"),
     (GOOD | {"contentType": "image/gif"}, "UNSUPPORTED_CONTENT_TYPE"),
     (GOOD | {"contentType": "IMAGE/JPEG"}, "UNSUPPORTED_CONTENT_TYPE"),
@@ -237,12 +235,20 @@ INVALID_BODIES: list[tuple[object, str]] = [
 
 
 @pytest.mark.parametrize(("body", "code"), INVALID_BODIES, ids=range(len(INVALID_BODIES)))
-def test_a_bad_request_is_told_what_to_change_and_leaves_no_trace(
+def test_a_bad_request_is_answered_with_what_to_change_and_leaves_no_trace(
     aws: Cloud, context: LambdaContext, body: object, code: str
 ) -> None:
     assert refused(lambda_handler(request("POST", "/upload", body=body), context)) == (400, code)
     assert aws.keys() == []
     assert listing.list_images(TABLE, listing.Query(), 1).records == []
+
+
+def test_api_gateway_refuses_nothing_that_the_function_takes() -> None:
+    """Its model is checked before the function runs. What the model does not limit, the function does."""
+    model = template()["Resources"]["PetDetectorApi"]["Properties"]["Models"]["UploadRequest"]["properties"]
+    assert model["fileName"].get("maxLength", FILE_NAME_LENGTH) == FILE_NAME_LENGTH
+    assert model["contentType"].get("enum", list(EXTENSIONS)) == list(EXTENSIONS)
+    assert model["image"]["maxLength"] == len(base64.b64encode(bytes(MAX_INLINE_BYTES)))
 
 
 def test_takes_up_to_4_mb_with_the_request(aws: Cloud, context: LambdaContext) -> None:
@@ -260,7 +266,7 @@ def test_takes_up_to_4_mb_with_the_request(aws: Cloud, context: LambdaContext) -
         ("AccessDeniedException", (500, "INTERNAL_ERROR")),
     ],
 )
-def test_a_fault_of_ours_is_told_as_ours(
+def test_an_error_of_the_service_is_not_blamed_on_the_caller(
     aws: Cloud, context: LambdaContext, code: str, expected: tuple[int, str]
 ) -> None:
     with refusal(client("dynamodb"), "PutItem", code):

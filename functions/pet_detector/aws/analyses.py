@@ -1,4 +1,4 @@
-"""Amazon DynamoDB: the table Analyses, what Rekognition saw in which bytes, so that the same bytes are paid for once.
+"""Amazon DynamoDB: the table Analyses. What Rekognition saw in which bytes, so that the same bytes are paid for once.
 
 One item per content hash holds either a lease (an execution is asking Rekognition right now) or the labels. The item
 `newest-model` holds the model version of the latest answer: labels of another version are not used again.
@@ -18,7 +18,7 @@ from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import AnalysisInProgressError
 from pet_detector.rules.models import Label, Recognition
 
-# Longer than ImageProcessor may run (its Timeout in template.yaml): after that the owner of a lease is dead.
+# Longer than the Timeout of ImageProcessor in template.yaml: when a lease ends, its owner has ended before.
 LEASE_SECONDS = 30
 # The same picture comes again soon or never; in three months Rekognition's model will have changed anyway.
 KEPT_SECONDS = 90 * 24 * 60 * 60
@@ -72,7 +72,7 @@ def finish(table: str, content_hash: str, recognition: Recognition) -> None:
     ]
     version = {"S": recognition.model_version}
     with translated("dynamodb:PutItem Analyses"):
-        # This order: labels of a version that is not known as the newest would be asked for again.
+        # In this order: labels of a version that is not yet known as the newest would not be used.
         _note_model(table, recognition.model_version)
         client("dynamodb").put_item(
             TableName=table,
@@ -111,7 +111,7 @@ def _order(version: str) -> int:
 
 
 def give_up(table: str, content_hash: str, owner: str) -> None:
-    """End the lease without an answer: nobody needs to wait for one. Nothing when it is another's by now."""
+    """End the lease without an answer, so that no other execution waits. Does nothing to another owner's lease."""
     with translated("dynamodb:UpdateItem Analyses"):
         try:
             client("dynamodb").update_item(

@@ -1,9 +1,9 @@
-"""One client of each AWS service, made when it is first needed."""
+"""One client of each AWS service, made when it is first needed, and how long each waits for its service."""
 
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
 import boto3
 from botocore.config import Config
@@ -16,19 +16,29 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
-# (seconds to wait for an answer, attempts). One attempt: the state machine owns the retries, and their budget stands
-# beside them in image_workflow.asl.yaml; a second attempt of sns:Publish, after an answer that was lost, would send a
-# notice twice. DynamoDB's writes are conditional and StartExecution has a name: repeating them is safe.
+
+class _Patience(NamedTuple):
+    """Seconds to wait for a connection and for an answer, each time, and how often to try."""
+
+    connect: int
+    read: int
+    attempts: int
+
+
+# A call ends within the Timeout of every function that makes it, so that the function answers with an error of its own.
+# One attempt: the state machine owns the retries, and their budget stands beside them in image_workflow.asl.yaml; a
+# second attempt of sns:Publish, after an answer that was lost, would send a notice twice. DynamoDB's writes are
+# conditional and StartExecution has a name: repeating them is safe.
 _PATIENCE = {
-    "dynamodb": (5, 3),
-    "rekognition": (12, 1),
-    "s3": (8, 1),
-    "sns": (8, 1),
-    "ssm": (5, 1),
-    "stepfunctions": (8, 3),
+    "dynamodb": _Patience(1, 3, attempts=3),
+    "rekognition": _Patience(2, 12, attempts=1),
+    "s3": _Patience(2, 8, attempts=1),
+    "sns": _Patience(2, 8, attempts=1),
+    "ssm": _Patience(2, 5, attempts=1),
+    "stepfunctions": _Patience(2, 8, attempts=3),
 }
-# For a check of health: a service that takes longer is down, as far as the caller of /health is concerned.
-_QUICK = (2, 1)
+# For /health: a service that takes longer is down, as far as its caller is concerned.
+_QUICK = _Patience(1, 2, attempts=1)
 
 if TYPE_CHECKING:
 
@@ -53,16 +63,16 @@ def client(service: str, *, quick: bool = False) -> Any:
 
 @cache
 def _made(service: str, quick: bool) -> Any:
-    seconds, attempts = _QUICK if quick else _PATIENCE[service]
+    patience = _QUICK if quick else _PATIENCE[service]
     make: Any = boto3.client
     return make(
         service,
         config=Config(
             # By name: without it botocore presigns S3 requests for us-east-1 with the retired version 2.
             signature_version="s3v4" if service == "s3" else None,
-            connect_timeout=1 if quick else 2,
-            read_timeout=seconds,
-            retries={"mode": "standard", "total_max_attempts": attempts},
+            connect_timeout=patience.connect,
+            read_timeout=patience.read,
+            retries={"mode": "standard", "total_max_attempts": patience.attempts},
         ),
     )
 

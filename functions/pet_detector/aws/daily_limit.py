@@ -1,4 +1,4 @@
-"""Amazon DynamoDB: how many images were analysed today, in an item a day of the table Analyses (the spend brake)."""
+"""Amazon DynamoDB: how many images were analysed today, to limit the costs. One item a day in the table Analyses."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import PetDetectorError
 
-# A day's counter: long enough to look back at a bad week.
+# Longer than its day, and long enough to look back at a bad week.
 COUNTER_KEPT_SECONDS = 7 * 24 * 60 * 60
 
 
 def spend(table: str, limit: int) -> bool:
     """Count one image to be analysed today (UTC). False: `limit` were counted already, and this one was not.
 
-    `limit` 0 switches the brake off, and costs no call. A retry counts again, as the call that failed may be billed;
-    one that was throttled is not (`take_back`).
+    `limit` 0 means no limit, and costs no call. A retry counts again, as AWS may bill the call that failed; a
+    throttled call is not billed, and is taken back (`take_back`).
     """
     if limit == 0:
         return True
@@ -45,7 +45,10 @@ def spend(table: str, limit: int) -> bool:
 
 
 def take_back(table: str, limit: int) -> None:
-    """Count one image less, as Rekognition refused the call that was counted. Never raises: then it stays counted."""
+    """Count one image less, because Rekognition throttled the call that was counted.
+
+    Never raises: an image that cannot be taken back stays counted.
+    """
     if limit == 0:
         return
     with contextlib.suppress(PetDetectorError), translated("dynamodb:UpdateItem Analyses"):
@@ -59,7 +62,7 @@ def take_back(table: str, limit: int) -> None:
 
 
 def spent(table: str) -> int:
-    """Images that `spend` counted today; an operator wants to know."""
+    """Images that `spend` counted today (UTC)."""
     with translated("dynamodb:GetItem Analyses"):
         item = (
             client("dynamodb").get_item(TableName=table, Key=_counter_of_today(), ConsistentRead=True).get("Item", {})

@@ -1,7 +1,7 @@
 """Amazon DynamoDB: the table DetectionLogs, one record per image.
 
-The state machine writes a record's middle and end itself (Claim Upload, Hold Image, Log Detection); here are the
-beginning, failures, the reading and the notices. `listing` finds many records.
+UploadApi announces an upload here; the state machine claims it and logs its result with calls of its own. This module
+also reads records, marks them failed or dismissed, and remembers notices. `listing` finds many records.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.image_ids import SHARDS, shard_of
 from pet_detector.rules.models import REVIEW_FACT, ImageFormat, Record, Status
 
-# An upload that was announced and never came is forgotten after a day (DynamoDB deletes it within two more).
+# The record of an upload that never came expires after a day; DynamoDB deletes it within two more days.
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
 # Age at which a claim has expired: TimeoutSeconds of image_workflow.asl.yaml.
@@ -81,7 +81,7 @@ def announce(
 
 
 def find(table: str, image_id: str) -> Record | None:
-    """The record of an image, as of now, or None. What only remembers a notice (`claim_notice`) is no record."""
+    """The record of an image, read consistently, or None. An item that only remembers a notice is not a record."""
     with translated("dynamodb:GetItem"):
         answer = client("dynamodb").get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
     item = answer.get("Item", {})
@@ -89,7 +89,7 @@ def find(table: str, image_id: str) -> Record | None:
 
 
 def is_forgotten(item: dict[str, Any]) -> bool:
-    """Whether an upload never came: DynamoDB deletes expired records some day, but they end when they expire."""
+    """Whether this is an expired upload that never came. DynamoDB deletes expired items only days later."""
     waits = item["ProcessingStatus"]["S"] == Status.UPLOADING
     return waits and int(item["ExpiresAt"]["N"]) < time.time()
 
@@ -115,9 +115,9 @@ def record_failure(
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    Unfinished is also an uncertain image whose notice was not sent: certainly so when the execution ended by its own
-    error (`caught`), else when it is not reserved. `key` and `version_id` are the execution's object. `cause` is cut
-    to CAUSE_LENGTH characters.
+    An uncertain image whose notice was not sent is unfinished, too: certainly so when the execution ended by its own
+    error (`caught`), else when it is not reserved. `key` and `version_id` are those of the execution's object. `cause`
+    is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
@@ -125,7 +125,7 @@ def record_failure(
         ":processing": Status.PROCESSING.value,
         ":uploading": Status.UPLOADING.value,
         ":review": Status.NEEDS_REVIEW.value,
-        ":told": REVIEW_FACT,
+        ":notified": REVIEW_FACT,
         ":caught": caught,
         ":yes": True,
         ":shard": shard_of(image_id),
@@ -153,14 +153,14 @@ def record_failure(
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
                     " OR (ExecutionArn = :execution AND (ProcessingStatus = :processing"
-                    " OR (ProcessingStatus = :review AND (:caught = :yes OR NOT contains(Notices, :told)))))"
+                    " OR (ProcessingStatus = :review AND (:caught = :yes OR NOT contains(Notices, :notified)))))"
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
                 ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error_of_aws:
-            # When an answer is lost on its way the SDK asks again, and finds what this very call wrote.
+            # When DynamoDB's answer is lost, the SDK calls again, and finds what the first attempt wrote.
             found = plain(refused_item(error_of_aws))
             wanted = {"ProcessingStatus": Status.FAILED, "ExecutionArn": execution_arn, "UpdatedAt": time_text}
             return wanted.items() <= found.items()
@@ -168,10 +168,10 @@ def record_failure(
 
 
 def dismiss(table: str, image_id: str, *, execution_arn: str, expires_at: int) -> bool:
-    """Take an image that this execution failed, and whose object is gone, off the list of failed ones; it still says
-    failed, and expires at `expires_at` (seconds since 1970). False when it is not as it was.
+    """Take an image that this execution failed, and whose object is gone, off the list of failed images.
 
-    The mark is its StatusShard, `dismissed#2`: a claim or another failure writes another one over it.
+    Its status stays failed, and the record expires at `expires_at` (seconds since 1970). False when the record has
+    changed since. The mark is its StatusShard, such as `dismissed#2`, which a later claim or failure overwrites.
     """
     values = {
         ":failed": Status.FAILED.value,
@@ -198,12 +198,12 @@ def dismiss(table: str, image_id: str, *, execution_arn: str, expires_at: int) -
 
 
 def is_dismissed(record: Record) -> bool:
-    """Whether an operator ended this failed image."""
+    """Whether an operator dismissed this failed image."""
     return str(record.get("StatusShard", "")).startswith(_DISMISSED)
 
 
 def abandoned(table: str, claimed_before: str) -> Iterator[Record]:
-    """Records that are processing since before that time (as `now` writes it)."""
+    """Records with status processing that were claimed before that time (as `now` spells it)."""
     for shard in range(SHARDS):
         pages = (
             client("dynamodb")
@@ -238,13 +238,13 @@ def claim_notice(table: str, image_id: str, fact: str) -> bool:
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            # When an answer is lost on its way the SDK asks again, and finds the claim of this very call.
+            # When DynamoDB's answer is lost, the SDK calls again, and finds the claim of the first attempt.
             return bool(refused_item(error).get("NoticeClaim") == {"S": claim})
     return True
 
 
 def release_notice(table: str, image_id: str, fact: str) -> None:
-    """Take back a reservation, because the notice was certainly not sent."""
+    """Take back the reservation of a notice that was certainly not sent."""
     with translated("dynamodb:UpdateItem"):
         client("dynamodb").update_item(
             TableName=table,

@@ -1,7 +1,7 @@
 """AWS's errors become the domain's own, by code and never by message text.
 
-Most of S3's errors have no class of their own in botocore: unwrapped they would all reach the state machine as
-`ClientError`, which no Retry could tell apart.
+Most errors of S3 have no class of their own in botocore. Unwrapped, they would all reach the state machine as
+`ClientError`, and its retriers could not distinguish them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,6 @@ THROTTLES = frozenset(
         "TooManyRequestsException",
         "LimitExceededException",
         "SlowDown",
-        "ReduceYourRateOfRequests",
         "BandwidthLimitExceeded",
         "KMSThrottling",  # Amazon SNS, for the key of an encrypted topic
         "429",
@@ -67,9 +66,7 @@ DENIALS = frozenset(
     ]
 )
 # 405 is S3's answer to a read of a version that is a delete marker.
-ABSENCES = frozenset(
-    ["NoSuchKey", "NoSuchVersion", "NotFound", "InvalidS3ObjectException", "MethodNotAllowed", "404", "405"]
-)
+ABSENCES = frozenset(["NoSuchKey", "NoSuchVersion", "InvalidS3ObjectException", "MethodNotAllowed", "404", "405"])
 CHANGES = frozenset(["PreconditionFailed", "412"])
 # The detection policy is the only parameter that is read.
 POLICY_ABSENCES = frozenset(["ParameterNotFound"])
@@ -81,9 +78,9 @@ def code_of(error: ClientError) -> str:
 
 
 def refused_item(error: ClientError) -> dict[str, Any]:
-    """The item that a condition of DynamoDB kept from being changed; empty when there is none, or none was asked for.
+    """The item that a failed condition of DynamoDB protected; empty when there is none, or the call did not ask for it.
 
-    Raises the error again when it is no condition that failed.
+    Raises the error again when it is another one.
     """
     if code_of(error) != "ConditionalCheckFailedException":
         raise error

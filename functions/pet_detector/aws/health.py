@@ -1,4 +1,4 @@
-"""Do the services that the application stands on answer? Cached for a few seconds: anybody may ask, with no key."""
+"""Do the AWS services that the application needs answer? Cached for a few seconds: GET /health needs no API key."""
 
 from __future__ import annotations
 

@@ -23,10 +23,11 @@ CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
 
-# By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser shall try to show.
+# By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser should try to show.
 CONTENT_TYPES = {kind.value: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
 
-_MD5 = re.compile(r'"[0-9a-f]{32}"')
+# The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
+_ETAG_OF_ONE_PART = re.compile(r'"[0-9a-f]{32}"')
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class InputVersion:
 
 
 def input_versions(bucket: str) -> Iterator[InputVersion]:
-    """Every object version under input/; marks of deletion are none."""
+    """Every object version under input/, without delete markers."""
     pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{INPUT_FOLDER}/")
     with translated("s3:ListObjectVersions"):
         for page in pages:
@@ -73,7 +74,7 @@ def present_version(bucket: str, key: str, version_id: str | None = None) -> str
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One version of an object. `data` is None when it has more than MAX_BYTES: nobody needs those bytes."""
+    """One version of an object; `size` in bytes. `data` is None when that is more than MAX_BYTES: it is not read."""
 
     size: int
     etag: str
@@ -92,24 +93,30 @@ def _version(bucket: str, key: str, version_id: str | None) -> _Version:
 
 
 def read(bucket: str, key: str, version_id: str | None) -> StoredImage:
-    """Read one version of an object, by default its newest. Raises ImageNotFoundError and the errors of AWS."""
+    """Read one version of an object, by default its newest.
+
+    Raises ImageNotFoundError, ServiceError for bytes that were damaged in transit, and the errors of AWS.
+    """
     with translated("s3:GetObject"):
         answer = client("s3").get_object(**_version(bucket, key, version_id))
         with closing(answer["Body"]) as body:  # its own `with` hands out the raw stream, without checks and errors
             size = answer["ContentLength"]
             data = body.read() if size <= MAX_BYTES else None
-    if data is not None and not _matches(data, answer["ETag"]):
-        raise ServiceError("s3:GetObject: the bytes were damaged on their way")
+    if data is not None and _is_damaged(data, answer["ETag"], answer.get("ServerSideEncryption", "AES256")):
+        raise ServiceError("s3:GetObject: the bytes were damaged in transit")
     return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data)
 
 
-def _matches(data: bytes, etag: str) -> bool:
-    """Whether these are the object's bytes, as far as its ETag tells: the MD5, but for multipart and KMS uploads.
+def _is_damaged(data: bytes, etag: str, encryption: str) -> bool:
+    """Whether these are certainly not the object's bytes: its ETag is an MD5, and not theirs.
 
-    A picture that was damaged on its way must not be rejected as a broken one. botocore compares only checksums that
-    the uploader sent, and a form sends none.
+    The ETag is the MD5 of an object that was stored in one part and encrypted with SSE-S3. With SSE-KMS it looks the
+    same and is not. A picture that was damaged in transit must not be rejected as a broken one; botocore compares only
+    checksums that the uploader sent, and a form sends none.
     """
-    return not _MD5.fullmatch(etag) or hashlib.md5(data, usedforsecurity=False).hexdigest() == etag.strip('"')
+    if encryption != "AES256" or not _ETAG_OF_ONE_PART.fullmatch(etag):
+        return False
+    return hashlib.md5(data, usedforsecurity=False).hexdigest() != etag.strip('"')
 
 
 def move(bucket: str, key: str, version_id: str, etag: str, destination: str) -> None:

@@ -1,4 +1,4 @@
-"""AWS Step Functions: starting the workflow for an image that waits."""
+"""AWS Step Functions: starts the workflow for an image that waits."""
 
 from __future__ import annotations
 
@@ -22,11 +22,9 @@ def start(
 ) -> bool:
     """Start the workflow for an object version; False when an execution of this name has ended, or has another input.
 
-    Starting one again that still runs is a success, as for AWS.
-
-    `image_id` names the record. `received` is when the object was stored, if the workflow has not heard of it yet.
-    `restart` takes up a failed or held image; `release` lets it pass the daily limit. A name can be used once in 90
-    days.
+    As for AWS, it is a success when that execution is still running with the same input. A name can be used once in
+    90 days. `image_id` names the record. `received` is when the object was stored (RFC 3339), for an image that no
+    execution has claimed yet. `restart` starts a failed or held image again; `release` lets it pass the daily limit.
     """
     text = text_for(Subject(image_id, key, version_id), received=received, restart=restart, release=release)
     with translated("states:StartExecution"):

@@ -36,7 +36,7 @@ class Query:
 
     def spread(self) -> tuple[str, str, str]:
         """-> (index, its partition key attribute, prefix of the partition key's values)."""
-        # With both, the index that holds fewer records of no interest: a cat that waits for a review is rare.
+        # With both, the index that holds fewer records to skip: a cat that waits for a review is rare.
         if self.animal and self.status in (None, Status.COMPLETED):
             return "AnimalIndex", "AnimalShard", f"{self.animal.value}#"
         if self.status:
@@ -74,7 +74,7 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
     index, attribute, prefix = query.spread()
     # "\x7f" sorts behind every character of a time and an id; ListedAt is "<CreatedAt>#<ImageID>".
     upper, lower = before or query.until or "\x7f", query.since or "0"
-    if lower > upper:  # DynamoDB refuses to look between the two
+    if lower >= upper:  # nothing lies between the two, and DynamoDB refuses to look
         return []
     values = {":shard": prefix + shard, ":upper": upper, ":lower": lower}
     arguments: dict[str, Any] = {
@@ -89,7 +89,7 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
         arguments["FilterExpression"] = f"{'ProcessingStatus' if by_animal else 'DetectedAnimal'} = :other"
         values[":other"] = query.status.value if by_animal else query.animal.value
     arguments["ExpressionAttributeValues"] = {name: serialized(value) for name, value in values.items()}
-    # DynamoDB filters what it has read: small pages would find little, with a round trip each.
+    # DynamoDB filters after it has read a page: small pages would find little, with a call each.
     size = 1000 if "FilterExpression" in arguments else limit + 1
     records: list[Record] = []
     for page in client("dynamodb").get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": size}):

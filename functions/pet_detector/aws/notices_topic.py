@@ -1,4 +1,4 @@
-"""Amazon SNS: the topic that people subscribe to."""
+"""Amazon SNS: the topic that reviewers and operators subscribe to."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ SUBJECT_LENGTH = 100  # SNS refuses longer ones, and anything but printable ASCI
 
 
 def publish(topic_arn: str, notice: Notice) -> bool:
-    """Send a notice, at most once. True when SNS confirmed it, False when its answer was lost on the way.
+    """Send a notice, at most once. True when SNS confirmed it, False when its answer was lost.
 
     Raises ThrottledError, ServiceError or AccessDeniedError when the notice was certainly not sent.
     """

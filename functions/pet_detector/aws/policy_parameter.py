@@ -1,4 +1,4 @@
-"""AWS Systems Manager: the parameter that holds the policy's numbers, which people change."""
+"""AWS Systems Manager: the parameter with the numbers of the detection policy, which operators may change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pet_detector.aws.errors import translate
 from pet_detector.rules.errors import PolicyInvalidError
 from pet_detector.rules.policy import Policy
 
-# How long a change of the parameter may take to be seen; saves an SSM call for every image of a busy minute.
+# How long a change of the parameter may take to be seen. Saves a call of SSM for every image of a busy minute.
 CACHED_SECONDS = 60
 
 
@@ -29,7 +29,7 @@ def current(name: str) -> Policy:
     try:
         return Policy.from_json(str(_provider().get(name, max_age=CACHED_SECONDS)))
     except PolicyInvalidError as error:
-        _provider().clear_cache()  # type: ignore[no-untyped-call]  # whoever mends it shall not wait
+        _provider().clear_cache()  # type: ignore[no-untyped-call]  # a corrected parameter counts at once
         raise PolicyInvalidError(f"{name}: {error}") from error
     except GetParameterError as error:  # Powertools' name for whatever went wrong
         raise translate(error.__context__, f"ssm:GetParameter {name}") from error

@@ -10,12 +10,13 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import code_of, translated
 from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.models import Label, ReasonCode, Recognition, Rejection
+from pet_detector.rules.policy import LOWEST_FLOOR
 
 # Cat and Dog come behind their ancestors (Animal, Mammal, Pet), typically as fourth and fifth label.
 MAX_LABELS = 50
-# In percent; the policy cannot have a lower floor, so that stored labels can be judged again.
-MIN_CONFIDENCE = 20.0
-# Labels kept in the record: enough to judge again and to explain, small enough for DynamoDB (about 40 bytes each).
+# In percent. No policy has a lower floor, so stored labels can be judged again by any policy.
+MIN_CONFIDENCE = LOWEST_FLOOR
+# Labels kept in the record: enough to judge again and to explain, small enough for a record of 3 KB.
 LABELS_KEPT = 15
 LABEL_NAME_LENGTH = 64
 
@@ -52,10 +53,10 @@ def trimmed(labels: Iterable[Label]) -> list[Label]:
 _REJECTIONS = {
     "InvalidImageFormatException": Rejection(
         ReasonCode.UNSUPPORTED_FORMAT,
-        "The file begins as a JPEG or PNG does, but Amazon Rekognition cannot decode it; open the picture in a "
-        "program, save it again as JPEG or PNG, and upload that.",
+        "The file begins as a JPEG or PNG, but Amazon Rekognition cannot decode it: it is damaged, or of a kind that "
+        "Rekognition does not support. Open it in an image editor, save it as a new file and upload that.",
     ),
     "ImageTooLargeException": Rejection(
-        ReasonCode.TOO_LARGE, "Amazon Rekognition finds this picture too large; make it smaller and upload it again."
+        ReasonCode.TOO_LARGE, "The picture is too large for Amazon Rekognition; make it smaller and upload it again."
     ),
 }

@@ -1,1 +1,1 @@
-"""The rules: the words of the domain and the decisions. Pure: no AWS, no environment, no clock."""
+"""The rules: the types of the domain and the decisions. Pure: no AWS, no environment, no clock."""

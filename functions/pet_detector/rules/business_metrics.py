@@ -1,7 +1,7 @@
-"""What a change of a record means to those who watch: pure, and the only place where business metrics come from.
+"""The business metrics that follow from a change of a record. They come from nowhere else.
 
-They follow from the record, not from what functions believe they did: a retry counts nothing twice, and the metrics
-of a day equal what the table says of it.
+They are derived from the table, not from what functions did: a retry counts nothing twice, and the metrics of a day
+agree with the table.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _NOT_RECEIVED = (None, Status.UPLOADING)
 
 
 def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
-    """What happened between two states of a record; nothing when its status is the same, or when it expired."""
+    """The metrics of a change from `old` to `new`; none when the status is the same, or when the record expired."""
     was, status = _status(old), _status(new)
     if new is None or status is None or status == was:
         return

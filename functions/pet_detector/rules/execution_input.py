@@ -1,6 +1,6 @@
-"""The input of an execution of the image workflow: written by what starts one, read by what explains or records one.
+"""The input of an execution of the image workflow, written and read in one place.
 
-It is an EventBridge "Object Created" event of Amazon S3, or the same shape written here; image_workflow.asl.yaml says
+It is an "Object Created" event of Amazon S3, or the same shape written here. The header of image_workflow.asl.yaml says
 what each part does.
 """
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from pet_detector.rules.image_ids import IMAGE_ID, NEWEST, image_id_of
 
-# Kinds of executions whose names begin with them.
+# Kinds of executions whose names begin with the kind.
 _BY_NAME = ("redrive", "release", "reconcile")
 
 

@@ -1,4 +1,4 @@
-"""Is this a picture that we can take? Answered from its bytes, without decoding a pixel.
+"""Is this a picture that can be analysed? Answered from its bytes, without decoding a pixel.
 
 Nothing is trusted: not the file name, not the Content-Type, and no length in the file without checking it. Decoding
 first would cost hundreds of megabytes for a 20 KB file (a "decompression bomb"); a walk over the markers costs none.
@@ -14,13 +14,13 @@ from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Reje
 MAX_BYTES = 15 * 1024 * 1024
 MIN_SIDE_PX = 80
 MAX_SIDE_PX = 10_000
-# Our own: more than almost any camera makes, and it bounds what a decoder must hold (150 MB as RGB).
+# This application's own limit: above almost any camera, and it bounds what a decoder must hold (150 MB as RGB).
 MAX_PIXELS = 50_000_000
 
 _JPEG_MAGIC = b"\xff\xd8\xff"
 _PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
 
-# Formats that people do upload and that Rekognition does not read: (offset, magic bytes, name).
+# Formats that users upload and Rekognition does not read: (offset, magic bytes, name).
 _OTHER_FORMATS = (
     (0, b"GIF87a", "GIF"),
     (0, b"GIF89a", "GIF"),
@@ -74,7 +74,7 @@ def _judge(format: ImageFormat, size: tuple[int, int] | None, complete: bool) ->
     if size is None:
         return Rejection(ReasonCode.TRUNCATED, f"The {format} file ends before its picture begins; upload it again.")
     width, height = size
-    # Dimensions before completeness: they say more to the person than "truncated" does.
+    # Dimensions before completeness: they tell the uploader more than "truncated" does.
     if min(width, height) < MIN_SIDE_PX:
         return Rejection(
             ReasonCode.TOO_SMALL, f"The picture has {width} x {height} px; each side needs at least {MIN_SIDE_PX}."

@@ -1,19 +1,19 @@
-"""What an image is called: its ImageID, the keys that name it, and the shard of its record."""
+"""An image's ImageID, the object keys that contain it, and the shard of its record."""
 
 from __future__ import annotations
 
 import hashlib
 import re
 
-# 32 hexadecimal digits. Whole texts only: use `fullmatch`.
+# 32 lower-case hexadecimal digits. Use `fullmatch`.
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 INPUT_FOLDER = "input"
 FOLDERS = ("cats", "dogs", "others", "rejected")
-# What a record's SourceVersion says when a person started the execution without a version.
+# SourceVersion of a record whose execution was started by hand, without a version.
 NEWEST = "newest"
 
-# Partition keys of the listing indexes are spread over so many values; image_workflow.asl.yaml computes the same.
+# Number of values that the partition keys of the indexes are spread over; image_workflow.asl.yaml computes the same.
 SHARDS = 4
 
 _KEY_FROM_THE_API = re.compile(rf"{INPUT_FOLDER}/({IMAGE_ID.pattern})\.[a-z]+")
@@ -33,7 +33,7 @@ def image_id_of(key: str, version_id: str | None) -> str:
 
 
 def hashed_image_id(key: str, version_id: str) -> str:
-    """The ImageID of an object version whose key names none, or one that another version has taken."""
+    """The ImageID of an object version whose key contains none, or one that belongs to an earlier version."""
     return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]
 
 

@@ -1,4 +1,4 @@
-"""The words of the domain, as types. Everything here is immutable and knows nothing of AWS."""
+"""The types of the domain."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import TypedDict
 
-# The fact, in a record's Notices, that people were asked to review the image.
+# The fact, in a record's Notices, that reviewers were notified of an uncertain image.
 REVIEW_FACT = "uncertain"
 
 
 class Animal(StrEnum):
-    """What a picture shows, as far as anybody is interested; also the class of the folder that it is filed in."""
+    """What a picture shows, and so which folder it is filed in."""
 
     CAT = "cat"
     DOG = "dog"
@@ -23,16 +23,16 @@ class Status(StrEnum):
     """A record's ProcessingStatus: uploading, processing, then one of the others.
 
     Held and failed images go back to processing when they are started again; completed, needs_review and rejected are
-    final, but for an uncertain image that nobody could be told of, which fails.
+    final, except that an uncertain image fails when its reviewers cannot be notified.
     """
 
-    UPLOADING = "uploading"  # the API promised a place for it; no object yet
+    UPLOADING = "uploading"  # announced through the API; no object yet
     PROCESSING = "processing"  # an execution has claimed it
     COMPLETED = "completed"
-    NEEDS_REVIEW = "needs_review"  # filed under others/, and a person was asked
-    REJECTED = "rejected"  # not a picture that we can take
+    NEEDS_REVIEW = "needs_review"  # uncertain: filed under others/, and reviewers were notified
+    REJECTED = "rejected"  # not a picture that can be analysed
     HELD = "held"  # the daily limit of analysed images is reached; it waits in input/ for the next day
-    FAILED = "failed"  # our fault; the object still lies where it was
+    FAILED = "failed"  # an error of the service, not of the picture; the object is still stored
 
 
 class ReasonCode(StrEnum):
@@ -66,7 +66,7 @@ class ImageFormat(StrEnum):
 
 @dataclass(frozen=True)
 class Label:
-    """One thing that the recognizer sees. `confidence` is in percent, 0 to 100."""
+    """One thing that Rekognition sees in a picture. `confidence` is in percent, 0 to 100."""
 
     name: str
     confidence: float
@@ -74,9 +74,9 @@ class Label:
 
 @dataclass(frozen=True)
 class Recognition:
-    """The labels worth keeping , and the version of the model that saw them.
+    """The labels that are kept, and the version of Rekognition's model that saw them.
 
-    A decision is made from nothing else, so that a record alone gives the same one again.
+    A decision is made from nothing else, so it can be made again from a record alone.
     """
 
     labels: tuple[Label, ...]
@@ -85,7 +85,7 @@ class Recognition:
 
 @dataclass(frozen=True)
 class Scores:
-    """Confidence for a cat and for a dog, each in percent, 0 to 100; 0 when the recognizer named none."""
+    """Confidence for a cat and for a dog, each in percent, 0 to 100; 0 without such a label."""
 
     cat: float
     dog: float
@@ -95,8 +95,8 @@ class Scores:
 class Decision:
     """What the policy made of the labels.
 
-    `confidence` (percent) is the winner's, for `other` 100 minus the higher of the two scores. An image that is not
-    `certain` is always filed as `other`. `reason` is a sentence for people.
+    `confidence` (percent) is the score of the animal; for `other` it is 100 minus the higher of the two scores. An
+    image that is not `certain` is always filed as `other`. `reason` is a sentence that says why.
     """
 
     animal: Animal
@@ -108,7 +108,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a picture cannot be taken: a stable code, and a sentence for the person who uploaded it."""
+    """Why a picture is not analysed: a stable code, and a sentence for the person who uploaded it."""
 
     code: ReasonCode
     reason: str
@@ -125,7 +125,7 @@ class ImageHeader:
 
 @dataclass(frozen=True)
 class Measurement:
-    """One value of a metric. `unit` is a CloudWatch unit; `dimension` a (name, value) of few values, never an id."""
+    """One value of a metric. `unit` is a CloudWatch unit; `dimension` is a (name, value), never with an id as value."""
 
     metric: str
     value: float = 1

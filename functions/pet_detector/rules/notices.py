@@ -1,4 +1,4 @@
-"""What people are told, in words that say what happened, why, and what to do."""
+"""The texts of the notices: what happened, why, and what to do."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from pet_detector.rules.text import printable
 
 @dataclass(frozen=True)
 class Notice:
-    """A message for people. `attributes` are for subscribers' filter policies; numbers are compared as numbers.
+    """A message for reviewers or operators. `attributes` are for the subscribers' filter policies.
 
-    `fact` names what is announced, once: the record remembers it in Notices.
+    `fact` names what the notice is about. A fact is notified once: the record keeps it in Notices.
     """
 
     subject: str
@@ -32,7 +32,7 @@ def uncertain_image(
     correlation_id: str,
     stage: str,
 ) -> Notice:
-    """The notice for the people who review: the machine was not sure. One per image."""
+    """The notice that asks reviewers to decide on an uncertain image. One per image."""
     lean = "cat" if scores.cat >= scores.dog else "dog"
     return Notice(
         subject=f"[{stage}] Please review image {image_id}",

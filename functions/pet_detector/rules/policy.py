@@ -12,7 +12,7 @@ from pet_detector.rules.models import Animal, Decision, Label, Scores
 # Version of the rules in `decide`, not of their numbers. Raise it when the same labels and numbers give another answer.
 RULES_VERSION = 1
 
-# Labels below this are not asked for (MIN_CONFIDENCE of aws/rekognition.py), so nobody could tell what lies there.
+# Rekognition is not asked for labels below this confidence (percent), so no policy can judge them.
 LOWEST_FLOOR = 20.0
 
 
@@ -21,8 +21,8 @@ class Policy:
     """The numbers of the decision, all in percent.
 
     minimum: the winner's least confidence, `floor` < minimum <= 100.
-    margin: the least distance between winner and loser, 0 to 100.
-    floor: when both scores lie below it the picture shows neither, LOWEST_FLOOR to 100.
+    margin: the least distance between the two scores, 0 to 100.
+    floor: when both scores lie below it the picture shows neither, LOWEST_FLOOR <= floor < minimum.
     Raises PolicyInvalidError when a number is out of its range.
     """
 
@@ -57,7 +57,7 @@ class Policy:
 
 
 def decide(labels: Iterable[Label], policy: Policy) -> Decision:
-    """Decide what a picture shows from the recognizer's labels (any order, names as Amazon Rekognition spells them).
+    """Decide what a picture shows from Amazon Rekognition's labels, in any order.
 
     Rekognition names every ancestor of what it sees ("Cat" beside "Kitten"), so the two names are enough.
     """
@@ -79,7 +79,7 @@ def decide(labels: Iterable[Label], policy: Policy) -> Decision:
     if high >= policy.minimum:
         reason = (
             f"Cat ({scores.cat:.1f} %) and dog ({scores.dog:.1f} %) are closer than the margin of {policy.margin:g} "
-            "points: perhaps both are on it."
+            "points: perhaps the picture shows both."
         )
     else:
         reason = (

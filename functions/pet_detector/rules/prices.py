@@ -28,7 +28,7 @@ def prices() -> dict[str, float]:
 
 
 def image_cost(*, analysed: bool, uncertain: bool) -> float:
-    """US dollars for what nine tenths of an image's price are: Rekognition and the workflow's transitions."""
+    """US dollars for Rekognition and the workflow's state transitions, which are nine tenths of an image's price."""
     transitions = TRANSITIONS + (REVIEW_TRANSITIONS if uncertain else 0)
     unit = prices()
     return analysed * unit["rekognition_image"] + transitions * unit["states_standard_transition"]

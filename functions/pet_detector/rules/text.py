@@ -1,16 +1,14 @@
-"""Text from outside, made fit for people: file names, causes of errors."""
+"""Makes text from outside, such as file names and causes of errors, fit to be shown."""
 
 from __future__ import annotations
 
 import json
 import re
 
-# Characters of a text from outside that people are shown.
+# Characters of a text from outside that are shown.
 PRINTED = 300
 
 _ERROR_MESSAGE = re.compile(r'"errorMessage"\s*:\s*("(?:[^"\\]|\\.)*")')
-
-
 # Step Functions could not evaluate an expression of the state machine.
 _UNEVALUATED = "States.QueryEvaluationError"
 
@@ -18,8 +16,8 @@ _UNEVALUATED = "States.QueryEvaluationError"
 def message_of(cause: str, error: str = "") -> str:
     """The sentence in the cause of a Step Functions error that says what happened; else the text itself.
 
-    A Lambda function's error output is handed on as JSON; it may be cut, mostly in the stack trace, so it is no whole
-    document. The cause of a QueryEvaluationError begins with the whole expression: only its end says what is wrong.
+    A Lambda function's error output is handed on as JSON. It may be cut, mostly in the stack trace, so it is not always
+    valid JSON. The cause of a QueryEvaluationError begins with the whole expression: only its end says what is wrong.
     """
     if error == _UNEVALUATED:
         return cause if len(cause) <= PRINTED else f"…{cause[1 - PRINTED :]}"

@@ -1,4 +1,4 @@
-"""What the API functions share: JSON in and out, CORS, and errors that say what to do, mapped to HTTP in one place."""
+"""What the API functions share: a router, JSON answers with CORS, and errors mapped to HTTP in one place."""
 
 from __future__ import annotations
 
@@ -7,21 +7,17 @@ from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
-from aws_lambda_powertools.event_handler import APIGatewayRestResolver, CORSConfig, Response
+from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from pet_detector.rules.errors import RequestError, ServiceError, ThrottledError
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 
-ALLOWED_HEADERS = ["Content-Type", "X-Api-Key", "Idempotency-Key"]
-
 
 def resolver() -> APIGatewayRestResolver:
     """A router that answers in JSON and turns every exception into `{"code", "message", "requestId"}`."""
-    app = APIGatewayRestResolver(
-        cors=CORSConfig(allow_origin=settings.required("ALLOWED_ORIGIN"), allow_headers=ALLOWED_HEADERS, max_age=600)
-    )
+    app = APIGatewayRestResolver()
 
     def failed(status: int, code: str, message: str) -> Response[str]:
         if status >= 500:
@@ -31,7 +27,9 @@ def resolver() -> APIGatewayRestResolver:
 
     handled: dict[type[Exception], Callable[[Any], Response[str]]] = {
         RequestError: lambda error: failed(error.status, error.code, str(error)),
-        NotFoundError: lambda _: failed(404, "NOT_FOUND", "There is nothing here; the README lists the endpoints."),
+        NotFoundError: lambda _: failed(
+            404, "NOT_FOUND", "There is nothing here. Use POST /upload, GET /images, GET /images/{id} or GET /health."
+        ),
         ThrottledError: lambda _: failed(503, "BUSY", "The service is busy; try again in a few seconds."),
         ServiceError: lambda _: failed(503, "UNAVAILABLE", "A part of the service does not answer; try again shortly."),
         Exception: lambda _: failed(
@@ -44,13 +42,20 @@ def resolver() -> APIGatewayRestResolver:
 
 
 def answer(status: int, body: dict[str, Any]) -> Response[str]:
-    """A JSON response that no cache keeps: it may hold a link."""
+    """A JSON response that pages of ALLOWED_ORIGIN may read, and that no cache keeps: it may hold a link.
+
+    API Gateway answers a browser's preflight (OPTIONS) itself, so this is all of CORS that is left.
+    """
     text = json.dumps(body, default=_number)
-    return Response(status, "application/json", text, headers={"Cache-Control": "no-store"})
+    headers: dict[str, str | list[str]] = {
+        "Access-Control-Allow-Origin": settings.required("ALLOWED_ORIGIN"),
+        "Cache-Control": "no-store",
+    }
+    return Response(status, "application/json", text, headers=headers)
 
 
 def _number(value: Decimal) -> int | float:
-    """DynamoDB's numbers as JSON's: a size in bytes stays whole."""
+    """A number of DynamoDB for JSON: whole numbers, such as a size in bytes, stay whole."""
     return int(value) if value == int(value) else float(value)
 
 

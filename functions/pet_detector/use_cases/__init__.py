@@ -1,1 +1,1 @@
-"""What takes several AWS services to do, and must stay right when any of their calls fails."""
+"""What takes calls of several AWS services, and must stay correct when any of them fails."""

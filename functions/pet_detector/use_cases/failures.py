@@ -84,7 +84,7 @@ def record(operators: Operators, failure: Failure) -> Recorded:
 
 
 def notify(operators: Operators, failure: Failure, *, correlation_id: str) -> notifier.Outcome:
-    """Notify operators of a failure, once. Raises what `notifier.tell_once` raises."""
+    """Notify operators of a failure, once. Raises what `notifier.notify_once` raises."""
     logger.append_keys(correlation_id=correlation_id)
     notice = notices.failed_image(
         failure.subject.image_id,
@@ -95,4 +95,4 @@ def notify(operators: Operators, failure: Failure, *, correlation_id: str) -> no
         correlation_id=correlation_id,
         stage=operators.stage,
     )
-    return notifier.tell_once(operators.table, operators.topic_arn, failure.subject.image_id, notice)
+    return notifier.notify_once(operators.table, operators.topic_arn, failure.subject.image_id, notice)

@@ -1,4 +1,4 @@
-"""Tells people of a fact once: reserves it in the image's record, then publishes."""
+"""Notifies of a fact once: reserves it in the image's record, then publishes the notice."""
 
 from __future__ import annotations
 
@@ -9,17 +9,15 @@ from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.notices import Notice
 from pet_detector.runtime.observability import count, logger
 
-# unconfirmed: sent, but SNS's answer was lost on its way.
+# unconfirmed: sent, but SNS's answer was lost.
 Outcome = Literal["sent", "already_sent", "unconfirmed"]
 
 
-def tell_once(table: str, topic_arn: str, image_id: str, notice: Notice) -> Outcome:
-    """Send a notice unless its fact was announced before.
+def notify_once(table: str, topic_arn: str, image_id: str, notice: Notice) -> Outcome:
+    """Send a notice unless the same fact was notified before.
 
-    Raises the errors of `notices_topic.publish`: then nobody was notified.
-
-    A crash between reserving and publishing costs the notice (the record still says needs_review or failed); the
-    other order would tell people twice.
+    Raises the errors of `notices_topic.publish`: then nothing was sent. A crash between reserving and publishing
+    loses the notice (the record still says needs_review or failed); the other order could send it twice.
     """
     kind = str(notice.attributes["Kind"])
     if not detection_logs.claim_notice(table, image_id, notice.fact):

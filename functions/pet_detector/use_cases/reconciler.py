@@ -1,19 +1,19 @@
-"""Compares what was uploaded with what was finished, and takes up what lies between. The schedule and the operator's
-command `petdetect reconcile` share it.
+"""Compares what was uploaded with what was finished, and starts or closes the rest. Used by the schedule and by the
+operator's command `petdetect reconcile`.
 
-    object version under input/, older than asked      its record                          what happens
+    object version under input/, old enough            its record                          what happens
     -------------------------------------------------- ----------------------------------- ---------------------------
     the event was lost                                 none, or uploading                  started
-    being worked on                                    processing, claim still valid       nothing
-    its execution is dead                              processing, claim too old           started; the claim takes over
+    an execution works on it                           processing, claim valid             nothing
+    its execution has ended                            processing, claim expired           started; takes the claim over
     waits for an operator                              failed                              nothing
-    was put back: the version of the record is gone    failed, ImageNotFoundError          nothing
+    uploaded again: the record's version is gone       failed, ImageNotFoundError          nothing
     waits for the next day                             held, since today                   nothing
     the next day has come                              held, since yesterday or longer     started
     another upload under a key that was used before    final, of another version           started as another image
     filed, and the source is still there               final, of this version              nothing, but counted
 
-A record that is processing longer than the workflow can run and has no object under input/ is closed as failed.
+A record with an expired claim and no object under input/ is closed as failed.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
 
-# One run's share: the rest is found by the next run.
+# Per run; the next run finds the rest.
 MAX_STARTS = 1000
 
 
@@ -44,13 +44,13 @@ class Action(StrEnum):
     WAIT = "wait"  # an execution works on it
     RELEASE = "release"  # held since yesterday or longer
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
-    REPORT = "report"  # final, but the object is still there: nothing that this program may delete
-    CLOSE = "close"  # the record says processing, nobody works on it, and there is no object to start with
+    REPORT = "report"  # final, but the object is still under input/: only a person may delete it
+    CLOSE = "close"  # the claim has expired, and there is no object to start the workflow with
 
 
 @dataclass(frozen=True)
-class Application:
-    """The deployed resources that reconciling needs."""
+class Resources:
+    """The names of the deployed resources that reconciling needs."""
 
     bucket: str
     table: str
@@ -61,7 +61,10 @@ class Application:
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is not finished: the object version (key and version are empty for a record alone)."""
+    """One object version that is not finished. Without an object, `version_id` and `modified` are empty.
+
+    `modified` is when the object was stored (RFC 3339).
+    """
 
     action: Action
     image_id: str
@@ -77,56 +80,56 @@ class Report:
     findings: list[Finding] = field(default_factory=list)
     started: int = 0
     closed: int = 0
-    error: PetDetectorError | None = None  # why not all of it was done: the last of its errors
+    error: PetDetectorError | None = None  # the last one, when something could not be started or closed
 
     @property
     def gap(self) -> int:
-        """Uploads minus finished records: everything found but what waits for an operator or for tomorrow."""
+        """Uploads that should be finished: all findings except those that wait for an operator or for tomorrow."""
         return sum(finding.action not in (Action.LEAVE, Action.RELEASE) for finding in self.findings)
 
 
-def reconcile(application: Application, older_than: timedelta, *, dry_run: bool = False) -> Report:
+def reconcile(resources: Resources, older_than: timedelta, *, dry_run: bool = False) -> Report:
     """Find what should be finished and is not, and start or close it (not in a `dry_run`).
 
-    `older_than` is the age from which an upload should be finished. Running it twice at the same time does no harm:
-    executions start under one name an hour, and the claim has one winner. What cannot be started or closed does not
-    keep the rest from it: see `Report.error`. Raises the errors of AWS when it cannot look.
+    `older_than` is the age from which an upload should be finished. Two runs at the same time do no harm: an image's
+    executions have the same name for an hour, and the claim has one winner. An image that cannot be started or closed
+    does not stop the others: see `Report.error`. Raises the errors of AWS when it cannot list or read.
     """
     now = datetime.now(UTC)
     report = Report()
-    for finding in _findings(application, now, older_than):
+    for finding in _findings(resources, now, older_than):
         report.findings.append(finding)
         if dry_run:
             continue
         try:
             if finding.action in (Action.START, Action.RELEASE) and report.started < MAX_STARTS:
-                report.started += _start(application, finding, now)
+                report.started += _start(resources, finding, now)
             elif finding.action is Action.CLOSE:
-                report.closed += _close(application, finding, now)
+                report.closed += _close(resources, finding, now)
         except PetDetectorError as error:
             logger.exception("Finding not taken up", image_id=finding.image_id, action=finding.action.value)
             report.error = error
     return report
 
 
-def _findings(application: Application, now: datetime, older_than: timedelta) -> Iterator[Finding]:
+def _findings(resources: Resources, now: datetime, older_than: timedelta) -> Iterator[Finding]:
     seen: set[str] = set()
-    for version in image_bucket.input_versions(application.bucket):
-        if version.modified > now - older_than:  # too young to look up, but there
+    for version in image_bucket.input_versions(resources.bucket):
+        if version.modified > now - older_than:  # not old enough, but its record must not be closed
             image_id = image_ids.image_id_of(version.key, version.version_id)
             seen |= {image_id, image_ids.hashed_image_id(version.key, version.version_id)}
             continue
-        finding = judge(application.table, version, now)
+        finding = judge(resources.table, version, now)
         seen.add(finding.image_id)
         yield finding
     claimed_before = detection_logs.spelled(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
-    for record in detection_logs.abandoned(application.table, claimed_before):
+    for record in detection_logs.abandoned(resources.table, claimed_before):
         if record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
 
 
 def judge(table: str, version: InputVersion, now: datetime) -> Finding:
-    """What is to be done about an object version that should be finished by now."""
+    """What to do about an object version that should be finished by now."""
     image_id = image_ids.image_id_of(version.key, version.version_id)
     record = detection_logs.find(table, image_id)
     if record and _is_of_another_version(record, version):
@@ -148,8 +151,9 @@ def _is_of_another_version(record: Record, version: InputVersion) -> bool:
 
 
 def _is_replaced(record: Record, version: InputVersion) -> bool:
-    """Whether the record's own version was gone when it was to be read or filed, so that this one is what somebody put
-    back: an operator redrives it.
+    """Whether the record failed because its own version was gone, so that this version replaces it.
+
+    An operator redrives such an image.
     """
     return (
         record["ProcessingStatus"] == Status.FAILED
@@ -163,23 +167,23 @@ def _action(record: Record | None, now: datetime) -> Action:
     if record is None or record["ProcessingStatus"] == Status.UPLOADING:
         return Action.START
     if record["ProcessingStatus"] == Status.PROCESSING:
-        return Action.START if _is_dead(record, now) else Action.WAIT
+        return Action.START if _is_expired(record, now) else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
         return Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.spelled(now)[:10] else Action.LEAVE
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
-def _is_dead(record: Record, now: datetime) -> bool:
-    """Whether the claim is older than an execution can run."""
+def _is_expired(record: Record, now: datetime) -> bool:
+    """Whether the claim has expired: it is older than an execution can run."""
     return bool(
         record.get("ClaimedAt", "") < detection_logs.spelled(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
     )
 
 
-def _start(application: Application, finding: Finding, now: datetime) -> bool:
+def _start(resources: Resources, finding: Finding, now: datetime) -> bool:
     name = f"reconcile-{finding.image_id}-{now:%Y%m%dT%H}"
     started = image_workflow.start(
-        application.workflow_arn,
+        resources.workflow_arn,
         name,
         finding.key,
         finding.version_id,
@@ -191,18 +195,18 @@ def _start(application: Application, finding: Finding, now: datetime) -> bool:
     return started
 
 
-def _close(application: Application, finding: Finding, now: datetime) -> bool:
-    record = detection_logs.find(application.table, finding.image_id)
-    if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_dead(record, now):
-        return False  # it was closed, or started again, since the listing
+def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
+    record = detection_logs.find(resources.table, finding.image_id)
+    if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_expired(record, now):
+        return False  # closed or started again since it was listed
     failure = Failure(
         Subject(finding.image_id, finding.key, record.get("SourceVersion", image_ids.NEWEST)),
         record["ExecutionArn"],
         "ExecutionLost",
-        "The execution ended without an event, and the object is not under input/ any more.",
+        "The execution ended without an event, and the object is no longer under input/.",
     )
-    operators = Operators(application.table, application.topic_arn, application.stage)
-    # First the notice: a run that ends in between leaves a record that the next run finds again.
+    operators = Operators(resources.table, resources.topic_arn, resources.stage)
+    # The notice comes first: if this run crashes in between, the next run finds the record again.
     failures.notify(operators, failure, correlation_id=record["CorrelationId"])
     closed = failures.record(operators, failure).changed
     logger.warning("Record closed", image_id=finding.image_id, execution_id=failure.execution_arn, closed=closed)

@@ -1,0 +1,221 @@
+"""What each function may run into: for every handler, events that lead it to every end that it has."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable
+from typing import Any
+
+from botocore.exceptions import ClientError, ReadTimeoutError
+
+from pet_detector.aws import detection_logs
+from pet_detector.aws.clients import client
+from pet_detector.rules.models import Status
+from tests.support.api_events import API_KEY, request, upload
+from tests.support.moto_world import (
+    BUCKET,
+    CORRELATION,
+    EXECUTION,
+    IMAGE_ID,
+    KEY,
+    POLICY_PARAMETER,
+    TABLE,
+    Cloud,
+    breakdown,
+    refusal,
+)
+from tests.support.pictures import jpeg
+
+# Calls the handler with an event, whatever it answers or raises.
+Run = Callable[[Any], object]
+
+# What an uploader, a client or AWS may send, and no log may hold.
+NAME = "anna.musterfrau@example.com"
+HOSTILE_KEY = f'input/{NAME}"}}\n{{"level":"INFO"}}\u202e.jpg'
+IDEMPOTENCY_KEY = "secret-idempotency-key"
+PICTURE = jpeg() + b"SECRET-BYTES-OF-THE-PICTURE"
+SECRETS = (
+    NAME,
+    "\u202e",
+    "SECRET-BYTES",
+    base64.b64encode(PICTURE).decode()[:40],
+    API_KEY,
+    IDEMPOTENCY_KEY,
+    "X-Amz-Signature",
+    "x-amz-signature",
+    "x-amz-credential",
+)
+
+LOST = ReadTimeoutError(endpoint_url=f"https://{BUCKET}.s3.amazonaws.com/{HOSTILE_KEY}")
+# What an uploader named is in no URL of the API functions: their keys are ids.
+LOST_BY_ID = ReadTimeoutError(endpoint_url=f"https://{BUCKET}.s3.amazonaws.com/{KEY}")
+
+
+def analyse(aws: Cloud, run: Run) -> None:
+    """Every end that ImageProcessor has."""
+    detect: Any = client("rekognition")
+    sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
+    for data, labels in (
+        (PICTURE, ["Cat"]),
+        (PICTURE, []),  # again
+        (PICTURE + b"2", [NAME]),
+        (b"SECRET-BYTES", []),
+        (bytes(1 << 24), []),
+        (b"", []),
+    ):
+        version, _ = aws.put(HOSTILE_KEY, data)
+        event = sent | {"versionId": version}
+        detect.detect_labels = lambda labels=labels, **_: {"Labels": [{"Name": n, "Confidence": 60.0} for n in labels]}
+        run(event)
+    refused: Any = {"Error": {"Code": "InvalidImageFormatException", "Message": f"secret text of {NAME}"}}
+
+    def refuse(**_: object) -> None:
+        raise ClientError(refused, "DetectLabels")
+
+    version, _ = aws.put(HOSTILE_KEY, PICTURE + b"3")
+    event = sent | {"versionId": version}
+    detect.detect_labels = refuse
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
+        run(event)
+    run(event)
+    run(event | {"executionArn": EXECUTION + "2"})  # the same bytes are being analysed
+    refused["Error"]["Code"] = "AccessDeniedException"
+    run(event)
+    run(event | {"versionId": "v"})
+    detect.detect_labels = lambda **_: {"Labels": []}
+    aws.ssm.delete_parameter(Name=POLICY_PARAMETER)
+    run(event)
+
+
+def move(aws: Cloud, run: Run) -> None:
+    """Every end that FileManager has."""
+    version, etag = aws.put(HOSTILE_KEY, PICTURE)
+    event = {
+        "imageId": IMAGE_ID,
+        "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
+        "key": HOSTILE_KEY,
+        "versionId": version,
+        "etag": etag,
+        "folder": "cats",
+        "extension": "jpg",
+    }
+    for code in ("PreconditionFailed", "AccessDenied", "SlowDown"):
+        with refusal(client("s3"), "CopyObject", code):
+            run(event)
+    with breakdown(client("s3"), "DeleteObject", LOST, done=False):
+        run(event)
+    run(event)
+    run(event)
+    run(event | {"versionId": "another"})
+
+
+def notify(aws: Cloud, run: Run) -> None:
+    """Every end that NotificationService has."""
+    uncertain = {
+        "imageId": IMAGE_ID,
+        "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
+        "fileName": HOSTILE_KEY,
+        "location": f"s3://{BUCKET}/others/{NAME}.jpg",
+        "reason": NAME,
+        "confidence": 40.0,
+        "scores": {"cat": 60.0, "dog": 10.0},
+    }
+    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
+        run(uncertain)
+    with refusal(client("sns"), "Publish", "Throttled"):
+        run(uncertain)
+    run(uncertain)
+    run(uncertain)
+    with breakdown(client("sns"), "Publish", LOST, done=True):
+        run(uncertain | {"imageId": "e" * 32})
+
+
+def record_failures(aws: Cloud, run: Run) -> None:
+    """Every end that FailureRecorder has."""
+    sent = json.dumps({"detail": {"object": {"key": HOSTILE_KEY, "version-id": "v"}}})
+    detail = {"executionArn": EXECUTION, "status": "FAILED", "input": sent, "error": "E", "cause": f"text of {NAME}"}
+    for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
+        run({"detail": detail | part})
+    for service, operation in ((client("dynamodb"), "UpdateItem"), (client("sns"), "Publish")):
+        with refusal(service, operation, "AccessDenied"):
+            run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
+
+
+def reconcile(aws: Cloud, run: Run) -> None:
+    """Every end that Reconciler has."""
+    aws.deploy_workflow()
+    long_ago = "2026-01-01T00:00:00.000Z"
+    lost = {"ExecutionArn": EXECUTION, "SourceKey": HOSTILE_KEY, "CorrelationId": "c", "ClaimedAt": long_ago}
+    for name in ("ImageID", "2"):
+        aws.write(name.encode().hex().ljust(32, "0"), ProcessingStatus="processing", ListedAt=name, **lost)
+    aws.put(HOSTILE_KEY, PICTURE)
+    with refusal(client("sns"), "Publish", "Throttled"):
+        run({"source": "aws.scheduler"})
+    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+        run({})
+    with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
+        run({})
+    run({})
+
+
+def measure(aws: Cloud, run: Run) -> None:
+    """Every end that MetricsPublisher has."""
+    before = {"ImageID": {"S": IMAGE_ID}, "OriginalFilename": {"S": NAME}, "ProcessingStatus": {"S": "processing"}}
+    after = before | {"SourceKey": {"S": HOSTILE_KEY}, "Error": {"M": {"Cause": {"S": NAME}}}}
+    for status in Status:
+        filed = after | {"ProcessingStatus": {"S": status.value}, "ConfidenceScore": {"N": "98.5"}}
+        filed |= {"DetectedAnimal": {"S": "cat"}, "ReasonCode": {"S": "EMPTY"}}
+        run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
+    run({"Records": [{"dynamodb": {"OldImage": after}}]})
+    run({"detail": {"executionArn": EXECUTION, "input": NAME}})
+
+
+def post(aws: Cloud, run: Run) -> None:
+    """Every end that UploadApi has."""
+    name = f"{NAME}\u202e.jpg"
+    for data in (None, PICTURE):
+        sent = upload(data, file_name=name, idempotency_key=IDEMPOTENCY_KEY + str(data is None))
+        run(sent)
+        run(sent)
+        run(upload(b"other", file_name=name, idempotency_key=IDEMPOTENCY_KEY + str(data is None)))
+    for service, operation in ((client("s3"), "PutObject"), (client("dynamodb"), "PutItem")):
+        with refusal(service, operation, "AccessDenied"):
+            run(upload(PICTURE, file_name=name))
+        with breakdown(service, operation, LOST_BY_ID, done=False, times=9):
+            run(upload(PICTURE, file_name=name))
+    run(request("POST", "/upload", body=NAME, headers={"Idempotency-Key": IDEMPOTENCY_KEY}))
+    run(request("POST", f"/{NAME}", body=NAME))
+
+
+def look(aws: Cloud, run: Run) -> None:
+    """Every end that ImagesApi has."""
+    record = detection_logs.announce(
+        TABLE, IMAGE_ID, file_name=NAME, uploaded_by=NAME, fingerprint="f", correlation_id=CORRELATION
+    )
+    filed: dict[str, Any] = {name: {"S": str(value)} for name, value in record.items() if name != "ExpiresAt"}
+    filed |= {"ProcessingStatus": {"S": "completed"}, "S3Location": {"S": f"s3://{BUCKET}/cats/{IMAGE_ID}.jpg"}}
+    aws.dynamodb.put_item(TableName=TABLE, Item=filed)
+    for path in (f"/images/{IMAGE_ID}", "/images", "/health", f"/images/{NAME}", f"/{NAME}"):
+        run(request("GET", path))
+    for query in ({"animal": NAME}, {"from": NAME}, {"limit": NAME}, {"nextToken": NAME}):
+        run(request("GET", "/images", query=query))
+    for operation, path in (("GetItem", f"/images/{IMAGE_ID}"), ("Query", "/images")):
+        with refusal(client("dynamodb"), operation, "AccessDeniedException"):
+            run(request("GET", path))
+        with breakdown(client("dynamodb"), operation, LOST_BY_ID, done=False, times=9):
+            run(request("GET", path))
+
+
+STORIES: dict[str, Callable[[Cloud, Run], None]] = {
+    "image_processor.app.lambda_handler": analyse,
+    "file_manager.app.lambda_handler": move,
+    "notification_service.app.lambda_handler": notify,
+    "failure_recorder.app.lambda_handler": record_failures,
+    "reconciler.app.lambda_handler": reconcile,
+    "metrics_publisher.app.lambda_handler": measure,
+    "upload_api.app.lambda_handler": post,
+    "images_api.app.lambda_handler": look,
+}
