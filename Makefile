@@ -97,6 +97,8 @@ SIDE_BY_SIDE = -n 2 --dist loadgroup
 COVERAGE = --cov --cov-report=term --cov-fail-under=90
 
 test: lint ## Check and test everything, offline
+	@command -v npm > /dev/null && $(MAKE) -s .engine/node/.installed \
+	  || echo "Without npm's packages the state machine is not judged by a second engine: those tests are skipped."
 	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE))
 
 lint: install ## Style, types and templates
@@ -105,6 +107,13 @@ lint: install ## Style, types and templates
 	@.venv/bin/mypy functions ops local
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
+
+# A second engine for the state machine's expressions, and a second validator. They need node and npm.
+.engine/node/.installed: tests/workflow/reference/package-lock.json
+	@mkdir -p .engine/node
+	@cp tests/workflow/reference/package.json tests/workflow/reference/package-lock.json .engine/node
+	@npm ci --prefix .engine/node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
 

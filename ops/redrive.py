@@ -158,7 +158,7 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
         if record is None or record.get("ExecutionArn", "") != chosen.last_execution:
             return result  # it did its work; whoever waits for it sees how it ended
     remark = (
-        f"To {chosen.errand.verb} it came to nothing {MAX_ATTEMPTS} times: look at the state Claim Image of its "
+        f"To {chosen.errand.verb} it came to nothing {MAX_ATTEMPTS} times: look at the state Claim Upload of its "
         "executions."
     )
     return Result(chosen.image_id, Outcome.FAILED, chosen.status, remark)

@@ -178,6 +178,6 @@ def _next_of_processing(record: Record, runs: list[Run], reconcile: str) -> tupl
     if claimed := records.moment(record.get("ClaimedAt")):
         begins = f"From {claimed + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return (
-        f"No execution works on it any more. {begins} claim belongs to nobody, and the reconciler takes it up.",
+        f"No execution works on it any more. {begins} claim has expired, and the reconciler takes it up.",
         [reconcile],
     )

@@ -1,8 +1,9 @@
 """FailureRecorder: puts every execution that failed, timed out or was stopped on record, and notifies operators.
 
-It is called twice. The state Record Failure calls it for what the state machine can catch. ExecutionFailedRule of
-template.yaml calls it when the execution has ended, also for what no state can catch: a timeout of the whole machine,
-a stop by hand, data too large, an error of the runtime. Both send the same event; the second finds the work done.
+It is called twice. The state Record Failure calls it for what the state machine can catch. The rule on failed
+executions (ExecutionFailed in template.yaml) calls it when the execution has ended, also for what no state can catch: a
+timeout of the whole machine, a stop by hand, data too large, an error of the runtime. Both send the same event, and
+the second call finds the work done.
 """
 
 from __future__ import annotations
@@ -62,5 +63,6 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         settings.required("NOTICES_TOPIC_ARN"),
         settings.required("STAGE"),
     )
-    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
+    caught = detail["status"] == "FAILED"
+    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause, caught))
     return {"recorded": done.changed, "notice": done.notice}

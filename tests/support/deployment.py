@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import shutil
 import threading
@@ -52,6 +53,10 @@ def running(home: Path) -> Iterator[Engine]:
         shutil.copytree(REPOSITORY / ".engine" / "build-cache", home / "build-cache")
         shutil.copy(REPOSITORY / ".engine" / "build.toml", home)
     engine = Engine(free_port(), free_port(), home=home)
+    aws, rekognition = engine.processes
+    # Retries of the state machine wait a tenth of their time.
+    aws = dataclasses.replace(aws, environment={**aws.environment, "SFN_WAIT_SCALE": "0.1"})
+    engine.processes = (aws, rekognition)
     try:
         engine.up()
         deploy(engine)

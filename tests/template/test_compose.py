@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -14,6 +15,7 @@ import yaml
 
 from tests.support.local_aws import local_aws_python
 from tests.support.templates import REPOSITORY
+from tests.workflow.mocks import TEST_CASES, mock_configuration
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
 # The modules that services run: `command: [python, -m, local.rekognition, ...]`.
@@ -45,13 +47,36 @@ def run(directory: Path, *command: str | Path, **variables: str) -> str:
     return done.stdout
 
 
-@pytest.mark.parametrize("service", ["workflow-tests", "stepfunctions-local-tests"])
-def test_image_holds_what_the_workflow_tests_import(service: str, tmp_path: Path) -> None:
-    lay_out(service, tmp_path)
-    module, *arguments = SERVICES[service]["command"][2:]
-    # Without `site`, since .venv leads to this repository's own modules, wherever Python is started.
-    packages = sysconfig.get_path("purelib")
-    run(tmp_path, sys.executable, "-S", "-m", module, "--collect-only", *arguments, PYTHONPATH=packages)
+# Without `site`, since .venv leads to this repository's own modules, wherever Python is started.
+PACKAGES = sysconfig.get_path("purelib")
+
+
+def test_image_holds_what_the_workflow_tests_import(tmp_path: Path) -> None:
+    lay_out("workflow-tests", tmp_path)
+    module, *arguments = SERVICES["workflow-tests"]["command"][2:]
+    run(tmp_path, sys.executable, "-S", "-m", module, "--collect-only", *arguments, PYTHONPATH=PACKAGES)
+
+
+def test_image_writes_the_mock_configuration_that_the_engine_reads(tmp_path: Path) -> None:
+    service = SERVICES["mocks"]
+    lay_out("mocks", tmp_path)
+    file = Path(service["command"][-1])
+    path = os.pathsep.join([service["environment"]["PYTHONPATH"], PACKAGES])
+    run(tmp_path, sys.executable, "-S", *service["command"][1:-1], tmp_path / file.name, PYTHONPATH=path)
+
+    written = json.loads((tmp_path / file.name).read_text())
+    assert written["StateMachines"]["ImageWorkflow"]["TestCases"].keys() == set(TEST_CASES.values())
+    engine = SERVICES["mocked-engine"]
+    assert engine["environment"]["SFN_MOCK_CONFIG"] == str(file)
+    assert engine["volumes"] == ["mocks:/mocks:ro"]
+    assert file.parent == Path("/mocks")
+
+
+def test_mocked_responses_are_all_used_and_all_there(tmp_path: Path) -> None:
+    configuration = mock_configuration()
+    cases = configuration["StateMachines"]["ImageWorkflow"]["TestCases"].values()
+
+    assert {name for case in cases for name in case.values()} == configuration["MockedResponses"].keys()
 
 
 @pytest.mark.parametrize("module", sorted(ENGINE_MODULES))

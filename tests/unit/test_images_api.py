@@ -106,6 +106,23 @@ def test_shows_an_image_with_a_link_to_look_at_it(aws: Cloud, context: LambdaCon
     assert parse_qs(link.query)["response-content-type"] == ["image/jpeg"]
 
 
+@pytest.mark.parametrize(
+    ("recorded", "shown"),
+    [("jpg", "jpg"), ("png", "png"), ("unknown", "unknown"), ("JPEG", "jpg"), ("PNG", "png")],  # the last two: formerly
+)
+def test_the_format_has_todays_name_in_one_image_and_in_lists(
+    aws: Cloud, context: LambdaContext, recorded: str, shown: str
+) -> None:
+    image_id = put(aws)
+    aws.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"ImageID": {"S": image_id}},
+        AttributeUpdates={"ImageFormat": {"Value": {"S": recorded}}},
+    )
+    assert body_of(get(f"/images/{image_id}", context))["imageFormat"] == shown
+    assert [image["imageFormat"] for image in body_of(get("/images", context))["images"]] == [shown]
+
+
 @pytest.mark.parametrize("status", list(Status))
 def test_only_what_was_filed_under_an_animal_has_a_link(aws: Cloud, context: LambdaContext, status: Status) -> None:
     body = body_of(get(f"/images/{put(aws, status=status)}", context))

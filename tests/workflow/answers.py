@@ -7,7 +7,7 @@ from typing import Any
 
 from pet_detector.aws.rekognition import LABEL_NAME_LENGTH, LABELS_KEPT
 
-from .executions import CORRELATION_ID, IMAGE_ID, KEY, VERSION_ID
+from .executions import CORRELATION_ID, IMAGE_ID, KEY, SHARD, VERSION_ID
 
 # One attempt's answer, as a mock configuration writes it: {"Return": ...} or {"Throw": ...}.
 Answer = dict[str, Any]
@@ -58,7 +58,7 @@ def moved(folder: str, extension: str) -> Answer:
 def _claimed(version: str) -> Answer:
     attributes = {
         "ImageID": IMAGE_ID,
-        "Shard": "0",
+        "Shard": SHARD,
         "SourceKey": KEY,
         "SourceVersion": version,
         "OriginalFilename": "Whiskers.jpg",

@@ -218,9 +218,9 @@ _MOCKED = {
     "AnalysisInProgressExhausted": _case(_DENIED_PATH, "AnalysisInProgressError", analyze=[_IN_PROGRESS] * 13),
     # A 404 for an object that is there: the versioning of a new bucket is not yet effective.
     "AnalyzeMissing": _case(CLASSIFIED, analyze=[_MISSING, _MISSING, CAT]),
-    "AnalyzeMissingForGood": _case(_DENIED_PATH, "ImageNotFoundError", analyze=[_MISSING] * 6),
+    "AnalyzeMissingForGood": _case(_DENIED_PATH, "ImageNotFoundError", analyze=[_MISSING] * 5),
     "MoveMissing": _case(CLASSIFIED, move=[_MISSING, _MISSING, CATS]),
-    "MoveMissingForGood": _case(_failing_at(MOVE), "ImageNotFoundError", move=[_MISSING] * 6),
+    "MoveMissingForGood": _case(_failing_at(MOVE), "ImageNotFoundError", move=[_MISSING] * 5),
     # Errors that a wait cannot fix.
     "AccessDenied": _case(_DENIED_PATH, "AccessDeniedError", **_DENIED),
     "PolicyInvalid": _case(

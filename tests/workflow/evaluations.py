@@ -10,7 +10,7 @@ from typing import Any
 
 from .executions import REPOSITORY
 
-# The version whose specification AWS names; `make node-tools` installs it.
+# Here `make .engine/node/.installed` installs it, in the version whose specification AWS names.
 NODE_TOOLS = REPOSITORY / ".engine" / "node"
 PROGRAM = Path(__file__).with_name("reference") / "evaluate.mjs"
 

@@ -27,9 +27,10 @@ DEFINITION = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
 MACHINE = "ImageWorkflow"  # the name that the mock configuration knows it by
 ROLE = "arn:aws:iam::000000000000:role/ImageWorkflow"
 
-IMAGE_ID = "0123456789abcdef0123456789abcdef"
+IMAGE_ID = "7123456789abcdef0123456789abcdef"
+SHARD = "3"  # 7 modulo 4
 VERSION_ID = "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
-CORRELATION_ID = "17793124-05d4-b198-2fde-7ededc63b103"  # in the mocked answers to Claim Image
+CORRELATION_ID = "17793124-05d4-b198-2fde-7ededc63b103"  # in the mocked answers to Claim Upload
 KEY = f"input/{IMAGE_ID}.jpg"
 RETENTION_DAYS = 400
 

@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from pet_detector.aws.detection_logs import spelled
+
 from .answers import ANALYSES, REJECTIONS
 from .cases import CASES, FOREIGN_KEY
 from .detection_logs import DetectionLogs
-from .executions import IMAGE_ID, KEY, RETENTION_DAYS, TABLE, VERSION_ID, Run, definition
+from .executions import IMAGE_ID, KEY, RETENTION_DAYS, SHARD, TABLE, VERSION_ID, Run, definition
 
 DYNAMODB_TASKS = {n for n, s in definition()["States"].items() if ":dynamodb:" in s.get("Resource", "")}
 
@@ -38,7 +40,7 @@ def claim_of(run: Run) -> dict[str, Any]:
     now = datetime.fromisoformat(values(run, "Claim Upload")[":now"]["S"])
     return {
         "ImageID": IMAGE_ID,
-        "Shard": "0",
+        "Shard": SHARD,
         "ExecutionArn": run.recording,
         "Executions": {run.recording},
         "CorrelationId": name_of(run),
@@ -68,7 +70,7 @@ def decimal(number: float) -> Decimal:
 def facts_of(analysis: dict[str, Any], status: str, location: str) -> dict[str, Any]:
     return {
         "ProcessingStatus": status,
-        "StatusShard": f"{status}#0",
+        "StatusShard": f"{status}#{SHARD}",
         "S3Location": f"s3://images/{location}",
         "SourceVersion": analysis["versionId"],
         "FileSize": analysis["fileSize"],
@@ -100,7 +102,7 @@ def test_record_of_a_classified_image_is_whole(
         **claim_of(runs[case]),
         **facts_of(analysis, status, location),
         "DetectedAnimal": analysis["animal"],
-        "AnimalShard": f"{analysis['animal']}#0",
+        "AnimalShard": f"{analysis['animal']}#{SHARD}",
         "ConfidenceScore": decimal(analysis["confidence"]),
         "Certain": analysis["certain"],
         "Scores": {animal: decimal(score) for animal, score in analysis["scores"].items()},
@@ -128,7 +130,7 @@ def test_record_of_a_held_image_waits(runs: dict[str, Run], table: DetectionLogs
     assert replay(table, runs["Held"]) == {
         **claim_of(runs["Held"]),
         "ProcessingStatus": "held",
-        "StatusShard": "held#0",
+        "StatusShard": f"held#{SHARD}",
     }
 
 
@@ -187,18 +189,31 @@ def test_claim_of_the_same_version_that_is_older_than_the_machine_can_run_is_tak
     claim = runs["Cat"].arguments["Claim Upload"]
     now = datetime.fromisoformat(values(runs["Cat"], "Claim Upload")[":now"]["S"])
     seconds = timedelta(seconds=definition()["TimeoutSeconds"])
-    instant = timedelta(milliseconds=1)
-    spelled = [(now - seconds + shift).isoformat(timespec="milliseconds")[:23] + "Z" for shift in (instant, -instant)]
+    valid, expired = (spelled(now - seconds - timedelta(milliseconds=late)) for late in (0, 1))
 
-    table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=spelled[0], SourceVersion=VERSION_ID)
+    table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=valid, SourceVersion=known)
     assert table.update(claim) is None
-    table.change(ClaimedAt=spelled[1], SourceVersion="another")
+    table.change(ClaimedAt=expired, SourceVersion="another")
     assert table.update(claim) is None
     table.change(SourceVersion=known)
     taken = table.update(claim)
 
     assert taken is not None
     assert taken["ExecutionArn"] == runs["Cat"].recording
+
+
+def test_claim_without_a_version_takes_over_an_expired_claim_of_any_version(
+    runs: dict[str, Run], table: DetectionLogs
+) -> None:
+    claim = runs["input without a version"].arguments["Claim Upload"]
+    table.change(
+        ProcessingStatus="processing",
+        ExecutionArn="another",
+        ClaimedAt="2000-01-01T00:00:00.000Z",
+        SourceVersion=VERSION_ID,
+    )
+
+    assert table.update(claim) is not None
 
 
 def test_claim_keeps_what_the_api_wrote_when_it_promised_a_place(runs: dict[str, Run], table: DetectionLogs) -> None:

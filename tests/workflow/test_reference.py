@@ -1,6 +1,6 @@
 """A second engine judges the state machine: the reference implementation of JSONata, and a second validator.
 
-Both come from npm (`make node-tools`). Where node or its packages are missing, these tests are skipped.
+Both come from npm (`make test` installs them). Where node or its packages are missing, these tests are skipped.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def _node() -> None:
     if shutil.which("node") is None:
         pytest.skip("node is not installed")
     if not (NODE_TOOLS / "node_modules").is_dir():
-        pytest.skip("the packages for node are not installed: run `make node-tools`")
+        pytest.skip("the packages for node are not installed: run `make .engine/node/.installed`")
 
 
 def expressions(value: Any) -> Iterator[str]:

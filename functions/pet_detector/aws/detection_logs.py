@@ -103,12 +103,21 @@ def plain(item: dict[str, Any]) -> Record:
 
 
 def record_failure(
-    table: str, image_id: str, *, execution_arn: str, key: str, version_id: str, error: str, cause: str
+    table: str,
+    image_id: str,
+    *,
+    execution_arn: str,
+    key: str,
+    version_id: str,
+    error: str,
+    cause: str,
+    caught: bool = False,
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    Unfinished is also an uncertain image that nobody was told of. `key` and `version_id` are the execution's object.
-    `cause` is cut to CAUSE_LENGTH characters.
+    Unfinished is also an uncertain image whose notice was not sent: certainly so when the execution ended by its own
+    error (`caught`), else when it is not reserved. `key` and `version_id` are the execution's object. `cause` is cut
+    to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
@@ -117,6 +126,8 @@ def record_failure(
         ":uploading": Status.UPLOADING.value,
         ":review": Status.NEEDS_REVIEW.value,
         ":told": REVIEW_FACT,
+        ":caught": caught,
+        ":yes": True,
         ":shard": shard_of(image_id),
         ":statusShard": f"{Status.FAILED.value}#{shard_of(image_id)}",
         ":error": {"Error": error, "Cause": cause[:CAUSE_LENGTH]},
@@ -142,7 +153,7 @@ def record_failure(
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
                     " OR (ExecutionArn = :execution AND (ProcessingStatus = :processing"
-                    " OR (ProcessingStatus = :review AND NOT contains(Notices, :told))))"
+                    " OR (ProcessingStatus = :review AND (:caught = :yes OR NOT contains(Notices, :told)))))"
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
                 ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
