@@ -28,7 +28,7 @@ help: ## Show this list
 	  '  PORT              where the local AWS listens, on 127.0.0.1 only (4566)' \
 	  '  REKOGNITION_PORT  where its Rekognition listens (4567)' \
 	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); another one than before installs again' \
-	  '' 'The first command installs into .venv and .engine: two to three minutes, and 850 MB.'
+	  '' 'The first command installs into .venv and .engine: two to four minutes, and 1 GB.'
 
 # --- Install: .venv holds the tools, .engine/venv the local AWS (their pins contradict each other) --------------------
 
