@@ -7,7 +7,7 @@ import re
 import pytest
 
 from docs import parameters
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 from .shipped import EVENTS, resources
 

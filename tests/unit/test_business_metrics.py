@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from itertools import pairwise
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pet_detector.rules.business_metrics import measurements
-from pet_detector.rules.models import Measurement, Status
+from pet_detector.rules.models import Measurement, Record, Status
 from pet_detector.rules.prices import image_cost
-
-Record = dict[str, Any]
 
 
 def record(status: str, **attributes: Any) -> Record:
@@ -28,7 +26,7 @@ def record(status: str, **attributes: Any) -> Record:
         "ConfidenceScore": 97.5,
         "ReasonCode": "EMPTY",
     }
-    return common | attributes
+    return cast(Record, common | attributes)
 
 
 def names(old: Record | None, new: Record | None) -> list[str]:

@@ -443,7 +443,7 @@ def test_a_dismissed_image_says_failed_and_is_listed_among_the_failed_no_more(aw
     assert is_dismissed(record)
     assert (record["ProcessingStatus"], record["ExpiresAt"]) == ("failed", 4_000_000_000)
     changed = {"StatusShard", "UpdatedAt", "ExpiresAt"}
-    assert {name for name in record if record[name] != before.get(name)} <= changed
+    assert {name for name, value in record.items() if value != before.get(name)} <= changed
     assert list_images(TABLE, Query(status=Status.FAILED), 10).records == []
     assert list_images(TABLE, Query(), 10).records == [record]
 

@@ -190,8 +190,7 @@ def records_refused() -> Iterator[None]:
 
     def refuse(params: dict[str, Any], **_: Any) -> None:
         if "ProcessingStatus = :failed" in str(params):
-            code = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
-            raise ClientError(code, "UpdateItem")
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": "no"}}, "UpdateItem")
 
     dynamodb = client("dynamodb")
     dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", refuse)

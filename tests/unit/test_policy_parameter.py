@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pet_detector.aws import policy_parameter
@@ -67,7 +69,7 @@ def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
     aws: Cloud, code: str, kind: type[PetDetectorError]
 ) -> None:
     current(POLICY_PARAMETER)
-    provider = policy_parameter._provider()
+    provider: Any = policy_parameter._provider()
     provider.clear_cache()
     with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
         current(POLICY_PARAMETER)

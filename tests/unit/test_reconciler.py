@@ -160,7 +160,7 @@ def test_each_of_two_uploads_under_one_key_is_judged_by_its_own_record(aws: Clou
 
 
 # An image that failed because its version was gone; another one lies under its key.
-NOT_FOUND = {"version": "a version that is gone", "Error": {"Error": "ImageNotFoundError", "Cause": ""}}
+NOT_FOUND: dict[str, Any] = {"version": "a version that is gone", "Error": {"Error": "ImageNotFoundError", "Cause": ""}}
 
 
 def test_what_was_put_back_is_left_to_the_operator(aws: Cloud) -> None:

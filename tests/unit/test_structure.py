@@ -32,13 +32,13 @@ from tests.support.moto_world import (
     IMAGE_ID,
     KEY,
     POLICY_PARAMETER,
-    REPOSITORY,
     TABLE,
     Cloud,
     breakdown,
     handlers,
     refusal,
 )
+from tests.support.paths import REPOSITORY
 from tests.support.pictures import jpeg
 
 FUNCTIONS = REPOSITORY / "functions"
@@ -46,6 +46,8 @@ RULES = FUNCTIONS / "pet_detector" / "rules"
 HANDLERS = sorted(FUNCTIONS.glob("*/app.py"))
 
 # --- Structure --------------------------------------------------------------------------------------------------------
+
+connect: Any = client  # by a service's name in a variable
 
 
 def test_imports_keep_the_contracts() -> None:
@@ -200,7 +202,7 @@ def record_failures(aws: Cloud, run: Callable[[Any], object]) -> None:
     for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
         run({"detail": detail | part})
     for service, operation in (("dynamodb", "UpdateItem"), ("sns", "Publish")):
-        with refusal(client(service), operation, "AccessDenied"):
+        with refusal(connect(service), operation, "AccessDenied"):
             run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
 
 
@@ -242,9 +244,9 @@ def post(aws: Cloud, run: Callable[[Any], object]) -> None:
         run(sent)
         run(upload(b"other", file_name=name, idempotency_key=IDEMPOTENCY_KEY + str(data is None)))
     for service, operation in (("s3", "PutObject"), ("dynamodb", "PutItem")):
-        with refusal(client(service), operation, "AccessDenied"):
+        with refusal(connect(service), operation, "AccessDenied"):
             run(upload(PICTURE, file_name=name))
-        with breakdown(client(service), operation, LOST_BY_ID, done=False, times=9):
+        with breakdown(connect(service), operation, LOST_BY_ID, done=False, times=9):
             run(upload(PICTURE, file_name=name))
     run(request("POST", "/upload", body=NAME, headers={"Idempotency-Key": IDEMPOTENCY_KEY}))
     run(request("POST", f"/{NAME}", body=NAME))

@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.support.paths import REPOSITORY
+
 from .answers import (
     ANALYSES,
     CAT_AGAIN,
@@ -31,7 +33,7 @@ from .answers import (
     moved,
     throws,
 )
-from .executions import IMAGE_ID, REPOSITORY, definition, s3_event
+from .executions import IMAGE_ID, definition, s3_event
 
 CLAIM, ANALYZE, HOLD, MOVE, LOG = "Claim Upload", "Analyze Image", "Hold Image", "Move Image", "Log Detection"
 REVIEWERS, RECORD = "Notify Reviewers", "Record Failure"
@@ -145,8 +147,8 @@ def _dynamodb_task(
     """What can happen to a task that calls DynamoDB."""
     for_good = [dynamodb("AmazonDynamoDBException")] * 6
     return {
-        f"{name}Throttled": _case(path, **given, **{task: [*_DYNAMODB_THROTTLES, good]}),
-        f"{name}Broken": _case(path, **given, **{task: [*_DYNAMODB_FAULTS, good]}),
+        f"{name}Throttled": _case(path, None, **given, **{task: [*_DYNAMODB_THROTTLES, good]}),
+        f"{name}Broken": _case(path, None, **given, **{task: [*_DYNAMODB_FAULTS, good]}),
         f"{name}RetriesExhausted": _case(failing, _THROTTLE, **given, **{task: for_good}),
         f"{name}UnknownError": _case(failing, "DynamoDB.ResourceNotFoundException", **given, **{task: _NO_TABLE}),
     }

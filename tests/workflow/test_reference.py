@@ -91,7 +91,10 @@ def problems_of(machine: dict[str, Any], directory: Path) -> str:
     """What asl-validator says of a definition; "" when it is valid."""
     file = directory / "machine.asl.json"
     file.write_text(json.dumps(_on_one_line(machine)))
-    command = ["node", NODE_TOOLS / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js"]
+    command: list[str | Path] = [
+        "node",
+        NODE_TOOLS / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js",
+    ]
     done = subprocess.run([*command, "--json-path", file], capture_output=True, text=True, check=False, timeout=60)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 

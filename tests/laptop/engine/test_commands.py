@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from local.__main__ import COMMANDS, main
-from local.engine import REPOSITORY
 from local.terminal import Terminal
 from local.turn import turn
+from tests.support.paths import REPOSITORY
 
 
 def test_ctrl_c_gets_a_word_before_the_command_is_even_imported(

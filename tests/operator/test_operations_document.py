@@ -20,11 +20,11 @@ from botocore import xform_name
 from botocore.exceptions import ClientError
 from botocore.model import ListShape, OperationModel, Shape, StringShape, StructureShape
 
-from local.engine import REPOSITORY
 from ops import advice
 from ops.cli import main
 from pet_detector.rules import errors
-from tests.ops.application import CAT, Application
+from tests.operator.application import CAT, Application
+from tests.support.paths import REPOSITORY
 from tests.support.templates import load
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()
@@ -316,6 +316,7 @@ def _answer(
     waiter = rest.pop(0) if operation == "wait" else ""
     model = _operation(aws, service, _waited_for(aws, service, waiter) if waiter else operation)
     members, options, arguments = _members(model), _options(rest), dict[str, Any]()
+    assert model.input_shape is not None
     for option, values in options.items():
         if option in members and option not in CLI_OPTIONS | PAGING_OPTIONS:
             name = next(

@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from local import report
-from local.engine import REPOSITORY
 from local.sender import Outcome
+from tests.support.paths import REPOSITORY
 
 ID = "657a548025814805a2782ce775e2d5b9"
 
