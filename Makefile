@@ -28,7 +28,7 @@ help: ## Show this list
 	  '  PORT              where the local AWS listens, on 127.0.0.1 only (4566)' \
 	  '  REKOGNITION_PORT  where its Rekognition listens (4567)' \
 	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); another one than before installs again' \
-	  '' 'The first command installs into .venv and .engine: two to three minutes, and 850 MB.'
+	  '' 'The first command installs into .venv and .engine: two to four minutes, and 1 GB.'
 
 # --- Install: .venv holds the tools, .engine/venv the local AWS (their pins contradict each other) --------------------
 
@@ -104,7 +104,7 @@ test: lint ## Check and test everything, offline
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions ops local
+	@.venv/bin/mypy functions ops local tests
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
 

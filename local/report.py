@@ -34,9 +34,15 @@ def table(outcomes: Sequence[Outcome]) -> Table:
             outcome.record.get("animal") or "-",
             "-" if confidence is None else f"{float(confidence):.1f}",
             Text(printable(": ".join(filter(None, [outcome.status, outcome.reason])))),
-            f"{outcome.milliseconds / 1000:.1f}",
+            _seconds(outcome.milliseconds),
         )
     return shown
+
+
+def _seconds(milliseconds: int) -> str:
+    """Three characters at most: a table of 80 columns has no more room."""
+    seconds = milliseconds / 1000
+    return f"{seconds:.1f}" if seconds < 9.95 else f"{seconds:.0f}"
 
 
 def totals(outcomes: Sequence[Outcome], seconds: float) -> str:

@@ -21,10 +21,10 @@ os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 # Folders whose tests share what they start, and so a process; elsewhere each file may have its own.
-SHARED = ("integration", "observability", "workflow")
+SHARED = ("integration", "workflow")
 # The longest first, so that the processes end at about the same time; tests/integration also counts all that ever
-# happened in its deployment.
-FIRST = ("integration", "local_engine", "ops")
+# happened in its deployment, which tests/operator uses after it.
+FIRST = ("integration", "laptop", "operator")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -1,6 +1,6 @@
 """Our extension of MiniStack: the gaps of version 1.5.33 that this application meets, closed.
 
-Each patch is a small function that says what AWS does and what MiniStack does; each has a test in `tests/local_engine`
+Each patch is a small function that says what AWS does and what MiniStack does; each has a test in `tests/laptop/engine`
 that passes with it and fails without it. The patches replace private names of MiniStack, so they fit exactly one
 version, and `python -m local.ministack_ext` refuses to start with another.
 """

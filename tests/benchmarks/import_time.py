@@ -18,9 +18,10 @@ from dataclasses import dataclass
 from importlib.metadata import files
 from pathlib import Path
 
-from local.engine import CREDENTIALS, REGION, REPOSITORY, Engine
+from local.engine import CREDENTIALS, REGION, Engine
 from tests.benchmarks.measure import Measure
 from tests.support.deployment import Deployment
+from tests.support.paths import REPOSITORY
 
 ROUNDS = 15
 MOST = 0.6  # of the baseline's time

@@ -7,10 +7,10 @@ import json
 import pytest
 from click.testing import CliRunner, Result
 
-from local.engine import REPOSITORY
 from ops.cli import main
 from pet_detector.rules.prices import prices_document
 from pet_detector.runtime.observability import logger
+from tests.support.paths import REPOSITORY
 
 BEGIN, END = "<!-- petdetect cost --markdown -->", "<!-- end of petdetect cost -->"
 

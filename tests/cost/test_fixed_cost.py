@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from local.engine import REPOSITORY
 from ops import cost, fixed_cost, shipped
+from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.usefixtures("pinned_prices")
 

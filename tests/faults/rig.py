@@ -23,11 +23,11 @@ from typing import Any
 import requests
 
 from local.deploy import deploy
-from local.engine import CREDENTIALS, HOST, REGION, REPOSITORY, Engine
+from local.engine import CREDENTIALS, HOST, REGION, Engine
 from ops import environment
 from ops.environment import LOCAL, STACK_PREFIX
 from tests.support.deployment import Deployment
-from tests.support.paths import LOCAL_AWS_PYTHON
+from tests.support.paths import LOCAL_AWS_PYTHON, REPOSITORY
 from tests.support.ports import free_port
 from tests.support.waiting import wait_for
 

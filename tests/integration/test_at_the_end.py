@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_cost_and_time_are_measured_once_an_image(application: Application, quie
         )
         for item in ended
     )
-    metrics = application.metrics()
+    metrics: dict[Any, Any] = dict(application.metrics())
 
     assert metrics["EstimatedCost",] == (pytest.approx(cost), len(ended))
     assert metrics["ProcessingTime",][1] == len(ended)

@@ -7,8 +7,8 @@ import uuid
 from collections import Counter
 from typing import Any
 
-from local.engine import REPOSITORY
 from tests.support.deployment import CERTAIN_CAT, UNCERTAIN_CAT
+from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
 from .application import Application

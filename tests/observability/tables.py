@@ -12,7 +12,7 @@ from pathlib import Path
 from ops import fixed_cost
 from tests.observability.evaluator import expression_of, metrics_of
 from tests.observability.stack import observability
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "observability.md"
 

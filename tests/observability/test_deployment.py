@@ -19,7 +19,8 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from tests.observability.stack import STACK_FILE, Stack, observability
 from tests.support import local_aws
-from tests.support.templates import REPOSITORY, load
+from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 
 DEPLOYED = {
     "AWS::CloudWatch::Alarm",

@@ -18,7 +18,8 @@ from PIL import Image
 from docs import dashboards
 from tests.observability import tables
 from tests.observability.stack import observability
-from tests.support.templates import REPOSITORY, load
+from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 
 STACK = observability()
 QUERIES: dict[str, dict[str, Any]] = STACK.of_type("AWS::Logs::QueryDefinition")

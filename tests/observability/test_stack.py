@@ -14,7 +14,8 @@ import pytest
 from ops import fixed_cost
 from tests.observability.evaluator import metrics_of
 from tests.observability.stack import APPLICATION, NAMES, PSEUDO, observability
-from tests.support.templates import REPOSITORY, load
+from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 from tests.template import shipped
 
 STACK = observability()

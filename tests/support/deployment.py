@@ -18,7 +18,8 @@ from typing import Any
 
 from local.api_client import ApiClient
 from local.deploy import deploy, stack_outputs, stack_resources
-from local.engine import REPOSITORY, Engine
+from local.engine import Engine
+from tests.support.paths import REPOSITORY
 
 from .ports import free_port
 from .waiting import eventually

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from boto3.dynamodb.types import TypeSerializer
 
-from tests.support.templates import REPOSITORY, load
+from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient

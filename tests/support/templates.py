@@ -10,8 +10,6 @@ with warnings.catch_warnings():  # of the tool itself, which the tests do not ju
     warnings.simplefilter("ignore")
     from samtranslator.yaml_helper import yaml_parse
 
-from .paths import REPOSITORY as REPOSITORY
-
 
 def load(file: Path) -> dict[str, Any]:
     """A template as it is written: intrinsic functions as `{"Fn::Name": value}`, anchors and merge keys resolved."""

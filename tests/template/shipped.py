@@ -23,7 +23,8 @@ with warnings.catch_warnings():  # of the tools themselves, which these tests do
     from samtranslator.sdk.parameter import SamParameterValues
     from samtranslator.translator.translator import Translator
 
-from tests.support.templates import REPOSITORY, load
+from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 
 TEMPLATE = REPOSITORY / "template.yaml"
 FUNCTIONS = REPOSITORY / "functions"

@@ -14,7 +14,7 @@ import pytest
 import yaml
 
 from tests.support.local_aws import local_aws_python
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 from tests.workflow.mocks import TEST_CASES, mock_configuration
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]

@@ -17,7 +17,7 @@ from pet_detector.aws import clients
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from pet_detector.runtime import http_api
 from tests.observability.stack import observability
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 from .shipped import references, resources, source, translate
 from .test_hops import HOPS

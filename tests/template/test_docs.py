@@ -13,7 +13,7 @@ from click.testing import CliRunner
 from docs import parameters
 from ops.cli import main
 from pet_detector.runtime.observability import logger
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 from .shipped import EVENTS, resources, source
 

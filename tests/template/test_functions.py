@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 from .shipped import FUNCTIONS, modules_of, references, resources, source
 

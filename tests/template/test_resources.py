@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pet_detector.rules import image_ids
-from tests.support.templates import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 from .shipped import TWO_WEEKS, references, resources, source, translated
 

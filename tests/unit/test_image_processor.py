@@ -211,7 +211,8 @@ def test_a_stored_answer_is_judged_by_the_policy_of_today(
     sees(rekognition, version, Cat=85.0)
     assert lambda_handler(event(version), context)["animal"] == "cat"
     aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
-    policy_parameter._provider().clear_cache()  # type: ignore[no-untyped-call]
+    provider: Any = policy_parameter._provider()
+    provider.clear_cache()
     again = lambda_handler(event(version), context)
     assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
 

@@ -81,8 +81,8 @@ def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
     aws: Cloud, code: str, kind: type[PetDetectorError]
 ) -> None:
     current(POLICY_PARAMETER)
-    provider = policy_parameter._provider()
-    provider.clear_cache()  # type: ignore[no-untyped-call]
+    provider: Any = policy_parameter._provider()
+    provider.clear_cache()
     with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
         current(POLICY_PARAMETER)
     assert type(found.value) is kind

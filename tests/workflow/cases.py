@@ -10,6 +10,8 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from tests.support.paths import REPOSITORY
+
 from .answers import (
     ANALYSES,
     CAT_AGAIN,
@@ -31,7 +33,7 @@ from .answers import (
     moved,
     throws,
 )
-from .executions import IMAGE_ID, REPOSITORY, definition, s3_event
+from .executions import IMAGE_ID, definition, s3_event
 
 CLAIM, ANALYZE, HOLD, MOVE, LOG = "Claim Upload", "Analyze Image", "Hold Image", "Move Image", "Log Detection"
 REVIEWERS, RECORD = "Notify Reviewers", "Record Failure"

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .executions import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 # Here `make .engine/node/.installed` installs it, in the version whose specification AWS names.
 NODE_TOOLS = REPOSITORY / ".engine" / "node"

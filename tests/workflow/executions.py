@@ -16,12 +16,12 @@ import time
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import yaml
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.paths import REPOSITORY
+
 DEFINITION = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
 
 MACHINE = "ImageWorkflow"  # the name that the mock configuration knows it by

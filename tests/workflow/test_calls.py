@@ -191,6 +191,7 @@ def test_a_failed_execution_has_the_end_of_what_could_not_be_evaluated(runs: dic
     sent = payload(run, "Record Failure")["detail"]["cause"]
 
     assert len(sent) > 3 * CAUSE_LENGTH
+    assert run.cause is not None
     assert run.cause == sent[-CAUSE_LENGTH:]
     assert "version-id is missing: aws s3api head-object shows it as VersionId" in (run.cause or "")
     assert "version-id is missing: aws s3api head-object" in message_of(sent, "States.QueryEvaluationError")

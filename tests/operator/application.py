@@ -19,12 +19,13 @@ import boto3
 import requests
 from click.testing import CliRunner
 
-from local.engine import REPOSITORY, Engine
+from local.engine import Engine
 from ops.cli import main
 from pet_detector.runtime.observability import logger
 from tests.support.deployment import CERTAIN_CAT as CAT
 from tests.support.deployment import CERTAIN_DOG as DOG
 from tests.support.deployment import Deployment, never_seen
+from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
 __all__ = ["CAT", "DOG", "Application", "Output", "ended", "eventually", "start_petdetect"]

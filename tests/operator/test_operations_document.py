@@ -15,11 +15,11 @@ import pytest
 from botocore import xform_name
 from botocore.model import OperationModel, Shape, StringShape
 
-from local.engine import REPOSITORY
 from ops import advice
 from ops.cli import main
 from pet_detector.rules import errors
-from tests.ops.application import CAT, Application
+from tests.operator.application import CAT, Application
+from tests.support.paths import REPOSITORY
 from tests.support.templates import load
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from tests.ops.application import Application, Output, ended, start_petdetect
+from tests.operator.application import Application, Output, ended, start_petdetect
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 

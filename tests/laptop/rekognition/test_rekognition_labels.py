@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 import pytest
 from PIL import Image
 
-PHOTOS = Path(__file__).parents[2] / "photos"
+from tests.support.paths import REPOSITORY
+
+PHOTOS = REPOSITORY / "photos"
 
 # sure and doubtful ones of each kind; the goat is taken for a dog
 REPRESENTATIVE = [
@@ -37,7 +39,7 @@ def confidences(rekognition: Any, image: bytes, **options: Any) -> dict[str, flo
 
 
 @pytest.mark.parametrize("name", REPRESENTATIVE)
-def test_photo_scores_as_its_attribution_says(rekognition, photo, name):
+def test_photo_scores_as_its_attribution_says(rekognition: Any, photo: Callable[[str], bytes], name: str) -> None:
     seen = confidences(rekognition, photo(name))
 
     cat, dog = documented_scores()[name]
@@ -45,13 +47,15 @@ def test_photo_scores_as_its_attribution_says(rekognition, photo, name):
     assert seen.get("Dog", 0.0) == pytest.approx(dog, abs=3)
 
 
-def test_answer_names_its_model_so_that_nobody_takes_it_for_amazons(rekognition, photo):
+def test_answer_names_its_model_so_that_nobody_takes_it_for_amazons(
+    rekognition: Any, photo: Callable[[str], bytes]
+) -> None:
     response = rekognition.detect_labels(Image={"Bytes": photo("cat_chelsea.jpg")})
 
     assert response["LabelModelVersion"] == "local-efficientnet-lite0"
 
 
-def test_label_has_the_members_of_amazons(rekognition, photo):
+def test_label_has_the_members_of_amazons(rekognition: Any, photo: Callable[[str], bytes]) -> None:
     response = rekognition.detect_labels(Image={"Bytes": photo("cat_chelsea.jpg")})
 
     cat = next(label for label in response["Labels"] if label["Name"] == "Cat")
@@ -65,19 +69,19 @@ def test_label_has_the_members_of_amazons(rekognition, photo):
     }
 
 
-def test_ancestors_are_labels_of_their_own_and_no_less_certain(rekognition, photo):
+def test_ancestors_are_labels_of_their_own_and_no_less_certain(rekognition: Any, photo: Callable[[str], bytes]) -> None:
     seen = confidences(rekognition, photo("cat_gcompris_cat_yarn.jpg"))
 
     assert seen["Animal"] >= seen["Mammal"] >= seen["Pet"] >= seen["Cat"] >= seen["Tabby"]
 
 
-def test_labels_come_most_confident_first(rekognition, photo):
+def test_labels_come_most_confident_first(rekognition: Any, photo: Callable[[str], bytes]) -> None:
     seen = list(confidences(rekognition, photo("cat_gcompris_kitten.jpg")).values())
 
     assert seen == sorted(seen, reverse=True)
 
 
-def test_min_confidence_is_55_unless_asked_otherwise(rekognition, photo):
+def test_min_confidence_is_55_unless_asked_otherwise(rekognition: Any, photo: Callable[[str], bytes]) -> None:
     kitten = photo("cat_gcompris_kitten.jpg")  # Cat 51
 
     default = rekognition.detect_labels(Image={"Bytes": kitten})["Labels"]
@@ -87,14 +91,14 @@ def test_min_confidence_is_55_unless_asked_otherwise(rekognition, photo):
     assert "Cat" in confidences(rekognition, kitten, MinConfidence=50)
 
 
-def test_max_labels_keeps_the_most_confident(rekognition, photo):
+def test_max_labels_keeps_the_most_confident(rekognition: Any, photo: Callable[[str], bytes]) -> None:
     image = photo("dog_gcompris_german_shepherd.jpg")
 
     assert list(confidences(rekognition, image, MaxLabels=3)) == list(confidences(rekognition, image))[:3]
 
 
 @pytest.mark.parametrize("options", [{}, {"MaxLabels": 2000}])
-def test_never_more_than_1000_labels(rekognition, photo, options):
+def test_never_more_than_1000_labels(rekognition: Any, photo: Callable[[str], bytes], options: Any) -> None:
     assert len(confidences(rekognition, photo("other_coffee.jpg"), **options)) == 1000
 
 
@@ -102,7 +106,9 @@ def test_never_more_than_1000_labels(rekognition, photo, options):
     ("mode", "kind"),
     [("RGB", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("CMYK", "JPEG")],
 )
-def test_sees_the_cat_in_every_kind_of_pixel(rekognition, encode, mode, kind):
+def test_sees_the_cat_in_every_kind_of_pixel(
+    rekognition: Any, encode: Callable[..., bytes], mode: str, kind: str
+) -> None:
     with Image.open(PHOTOS / "cat_taquin_march.jpg") as cat:
         if mode == "I;16":
             grey = cat.convert("L")
@@ -113,7 +119,7 @@ def test_sees_the_cat_in_every_kind_of_pixel(rekognition, encode, mode, kind):
     assert confidences(rekognition, encode(image, kind))["Cat"] > 80
 
 
-def test_turns_a_photo_upright_as_its_exif_orientation_says(rekognition, encode):
+def test_turns_a_photo_upright_as_its_exif_orientation_says(rekognition: Any, encode: Callable[..., bytes]) -> None:
     with Image.open(PHOTOS / "dog_lomiri_two_spaniels_window.jpg") as upright:
         lying = upright.transpose(Image.Transpose.ROTATE_90)
         exif = Image.Exif()
@@ -128,7 +134,9 @@ def test_turns_a_photo_upright_as_its_exif_orientation_says(rekognition, encode)
 
 
 @pytest.mark.parametrize("palette", [False, True])
-def test_what_lies_under_transparent_pixels_does_not_count(rekognition, encode, palette):
+def test_what_lies_under_transparent_pixels_does_not_count(
+    rekognition: Any, encode: Callable[..., bytes], palette: bool
+) -> None:
     with Image.open(PHOTOS / "cat_taquin_march.jpg") as cat:
         if palette:
             hidden = cat.quantize()
@@ -141,7 +149,7 @@ def test_what_lies_under_transparent_pixels_does_not_count(rekognition, encode, 
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_large_photo_scores_like_the_small_one(rekognition, encode, kind):
+def test_a_large_photo_scores_like_the_small_one(rekognition: Any, encode: Callable[..., bytes], kind: str) -> None:
     with Image.open(PHOTOS / "cat_gcompris_cat_yarn.jpg") as cat:
         large = encode(cat.resize((cat.width * 6, cat.height * 6), Image.Resampling.BICUBIC), kind)
         small = encode(cat, "PNG")
@@ -149,7 +157,7 @@ def test_a_large_photo_scores_like_the_small_one(rekognition, encode, kind):
     assert confidences(rekognition, large)["Cat"] == pytest.approx(confidences(rekognition, small)["Cat"], abs=5)
 
 
-def test_answers_many_callers_at_once_as_it_answers_one(rekognition, photo):
+def test_answers_many_callers_at_once_as_it_answers_one(rekognition: Any, photo: Callable[[str], bytes]) -> None:
     cat, dog = photo("cat_chelsea.jpg"), photo("dog_gcompris_german_shepherd.jpg")
     alone = [confidences(rekognition, cat), confidences(rekognition, dog)]
 

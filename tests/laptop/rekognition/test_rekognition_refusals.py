@@ -5,16 +5,19 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-from pathlib import Path
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
 from PIL import Image
 
+from tests.support.paths import REPOSITORY
 from tests.support.pictures import black_png
 
-CAT = (Path(__file__).parents[2] / "photos" / "cat_chelsea.jpg").read_bytes()
+from .conftest import RunningServer
+
+CAT = (REPOSITORY / "photos" / "cat_chelsea.jpg").read_bytes()
 MAX_BYTES = 5_242_880
 JSON_TARGET = {"X-Amz-Target": "RekognitionService.DetectLabels", "Content-Type": "application/x-amz-json-1.1"}
 
@@ -43,7 +46,7 @@ def post(server: Any, body: bytes, headers: dict[str, str]) -> tuple[int, dict[s
 
 
 @pytest.mark.parametrize("kind", ["GIF", "WEBP", "BMP", "TIFF"])
-def test_only_jpeg_and_png_are_images(rekognition, encode, kind):
+def test_only_jpeg_and_png_are_images(rekognition: Any, encode: Callable[..., bytes], kind: str) -> None:
     error = refused(rekognition, Image={"Bytes": encode(Image.new("RGB", (100, 100)), kind)})
 
     assert code(error) == "InvalidImageFormatException"
@@ -56,19 +59,19 @@ def test_only_jpeg_and_png_are_images(rekognition, encode, kind):
     [b"a text renamed to cat.jpg", CAT[:40], CAT[: len(CAT) // 2], b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xd9"],
     ids=["text", "head of a JPEG", "half a JPEG", "PNG signature", "empty JPEG"],
 )
-def test_broken_images_have_an_invalid_format(rekognition, data):
+def test_broken_images_have_an_invalid_format(rekognition: Any, data: bytes) -> None:
     assert code(refused(rekognition, Image={"Bytes": data})) == "InvalidImageFormatException"
 
 
-def test_half_a_png_has_an_invalid_format(rekognition, encode):
-    with Image.open(Path(__file__).parents[2] / "photos" / "cat_chelsea.jpg") as cat:
+def test_half_a_png_has_an_invalid_format(rekognition: Any, encode: Callable[..., bytes]) -> None:
+    with Image.open(REPOSITORY / "photos" / "cat_chelsea.jpg") as cat:
         png = encode(cat, "PNG")
 
     assert code(refused(rekognition, Image={"Bytes": png[: len(png) // 2]})) == "InvalidImageFormatException"
 
 
 @pytest.mark.parametrize("size", [(79, 80), (80, 79), (1, 1)])
-def test_image_under_80_pixels_a_side_is_an_invalid_parameter(rekognition, size):
+def test_image_under_80_pixels_a_side_is_an_invalid_parameter(rekognition: Any, size: tuple[int, int]) -> None:
     error = refused(rekognition, Image={"Bytes": black_png(*size)})
 
     assert code(error) == "InvalidParameterException"
@@ -76,7 +79,7 @@ def test_image_under_80_pixels_a_side_is_an_invalid_parameter(rekognition, size)
 
 
 @pytest.mark.parametrize("size", [(10_001, 80), (80, 10_001)])
-def test_image_over_10000_pixels_a_side_is_too_large(rekognition, size):
+def test_image_over_10000_pixels_a_side_is_too_large(rekognition: Any, size: tuple[int, int]) -> None:
     error = refused(rekognition, Image={"Bytes": black_png(*size)})
 
     assert code(error) == "ImageTooLargeException"
@@ -84,11 +87,13 @@ def test_image_over_10000_pixels_a_side_is_too_large(rekognition, size):
 
 
 @pytest.mark.parametrize("size", [(80, 80), (10_000, 80), (80, 10_000)])
-def test_image_at_the_limits_of_its_sides_is_answered(rekognition, size):
+def test_image_at_the_limits_of_its_sides_is_answered(rekognition: Any, size: tuple[int, int]) -> None:
     assert "Labels" in rekognition.detect_labels(Image={"Bytes": black_png(*size)})
 
 
-def test_decompression_bombs_are_refused_from_their_headers(start_server, connect):
+def test_decompression_bombs_are_refused_from_their_headers(
+    start_server: Callable[..., RunningServer], connect: Callable[[RunningServer], Any]
+) -> None:
     server = start_server()  # of its own: VmHWM is the most a process ever used
     rekognition = connect(server)
     rekognition.detect_labels(Image={"Bytes": CAT})
@@ -105,7 +110,7 @@ def test_decompression_bombs_are_refused_from_their_headers(start_server, connec
 # Parameters
 
 
-def test_image_bytes_may_have_5242880_bytes(rekognition):
+def test_image_bytes_may_have_5242880_bytes(rekognition: Any) -> None:
     padded = CAT + bytes(MAX_BYTES - len(CAT))
 
     labels = rekognition.detect_labels(Image={"Bytes": padded})["Labels"]
@@ -114,7 +119,7 @@ def test_image_bytes_may_have_5242880_bytes(rekognition):
 
 
 @pytest.mark.parametrize("length", [MAX_BYTES + 1, 9_000_000])
-def test_image_bytes_over_5242880_violate_a_constraint(rekognition, length):
+def test_image_bytes_over_5242880_violate_a_constraint(rekognition: Any, length: int) -> None:
     error = refused(rekognition, Image={"Bytes": CAT + bytes(length - len(CAT))})
 
     assert code(error) == "ValidationException"
@@ -122,7 +127,7 @@ def test_image_bytes_over_5242880_violate_a_constraint(rekognition, length):
     assert "less than or equal to 5242880" in error.response["Error"]["Message"]
 
 
-def test_image_bytes_may_not_be_empty(rekognition):
+def test_image_bytes_may_not_be_empty(rekognition: Any) -> None:
     assert code(refused(rekognition, Image={"Bytes": b""})) == "ValidationException"
 
 
@@ -138,7 +143,7 @@ def test_image_bytes_may_not_be_empty(rekognition):
         {"Image": {"Bytes": CAT}, "Settings": {"GeneralLabels": {"LabelInclusionFilters": ["Cat"]}}},
     ],
 )
-def test_parameters_that_do_not_fit_are_invalid(rekognition, request_):
+def test_parameters_that_do_not_fit_are_invalid(rekognition: Any, request_: Any) -> None:
     assert code(refused(rekognition, **request_)) == "InvalidParameterException"
 
 
@@ -158,7 +163,7 @@ def test_parameters_that_do_not_fit_are_invalid(rekognition, request_):
     ],
     ids=str,
 )
-def test_parameters_outside_their_bounds_violate_a_constraint(server, options):
+def test_parameters_outside_their_bounds_violate_a_constraint(server: RunningServer, options: Any) -> None:
     body = {"Image": {"Bytes": base64.b64encode(CAT).decode()}} | options
 
     status, answer = post(server, json.dumps(body).encode(), JSON_TARGET)
@@ -178,11 +183,11 @@ def test_parameters_outside_their_bounds_violate_a_constraint(server, options):
     ],
     ids=str,
 )
-def test_parameters_at_their_bounds_are_answered(rekognition, options):
+def test_parameters_at_their_bounds_are_answered(rekognition: Any, options: Any) -> None:
     assert "Labels" in rekognition.detect_labels(Image={"Bytes": CAT}, **options)
 
 
-def test_request_without_an_image_violates_a_constraint(server):
+def test_request_without_an_image_violates_a_constraint(server: RunningServer) -> None:
     assert post(server, b"{}", JSON_TARGET)[1]["__type"] == "ValidationException"
 
 
@@ -204,31 +209,31 @@ def test_request_without_an_image_violates_a_constraint(server):
         b'{"Image": {"Bytes": "AAAA"}, "Settings": {"GeneralLabels": ["Cat"]}}',
     ],
 )
-def test_what_is_not_the_services_json_cannot_be_deserialized(server, body):
+def test_what_is_not_the_services_json_cannot_be_deserialized(server: RunningServer, body: Any) -> None:
     status, answer = post(server, body, JSON_TARGET)
 
     assert (status, answer["__type"]) == (400, "SerializationException")
 
 
 @pytest.mark.parametrize("length", ["-1", "ten", "999999999999"])
-def test_senseless_content_length_is_answered_at_once(server, length):
+def test_senseless_content_length_is_answered_at_once(server: RunningServer, length: str) -> None:
     status, answer = post(server, b"{}", JSON_TARGET | {"Content-Length": length})
 
     assert (status, answer["__type"]) == (400, "SerializationException")
 
 
-def test_other_operations_are_unknown(rekognition):
+def test_other_operations_are_unknown(rekognition: Any) -> None:
     with pytest.raises(ClientError) as raised:
         rekognition.detect_faces(Image={"Bytes": CAT})
 
     assert code(raised.value) == "UnknownOperationException"
 
 
-def test_request_without_a_target_is_an_unknown_operation(server):
+def test_request_without_a_target_is_an_unknown_operation(server: RunningServer) -> None:
     assert post(server, b"{}", {})[1]["__type"] == "UnknownOperationException"
 
 
-def test_answer_after_a_refusal_comes_on_the_same_connection(server):
+def test_answer_after_a_refusal_comes_on_the_same_connection(server: RunningServer) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=10)
     try:
         for body in (b"not json", b"x" * 9_000_000, b"{}"):
@@ -242,7 +247,7 @@ def test_answer_after_a_refusal_comes_on_the_same_connection(server):
 
 
 @pytest.mark.parametrize("headers", [{"Host": "evil.example"}, {"Origin": "http://evil.example"}], ids=str)
-def test_a_web_page_from_elsewhere_is_denied(server, headers):
+def test_a_web_page_from_elsewhere_is_denied(server: RunningServer, headers: dict[str, str]) -> None:
     status, answer = post(server, b"{}", JSON_TARGET | headers)
 
     assert (status, answer["__type"]) == (403, "AccessDeniedException")

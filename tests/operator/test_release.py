@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from tests.ops.application import DOG, Application, ended, start_petdetect
+from tests.operator.application import DOG, Application, ended, start_petdetect
 from tests.support.deployment import never_seen
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from local.__main__ import COMMANDS, main
-from local.engine import REPOSITORY
 from local.terminal import Terminal
 from local.turn import turn
+from tests.support.paths import REPOSITORY
 
 
 def test_ctrl_c_gets_a_word_before_the_command_is_even_imported(
@@ -59,7 +59,8 @@ def test_a_command_waits_for_its_turn_and_says_for_whom(tmp_path: Path) -> None:
         second = in_turn(lock, "echo", "done")
         assert second.stderr is not None
         said = second.stderr.readline()
-        assert second.poll() is None
+        with pytest.raises(subprocess.TimeoutExpired):
+            second.wait(0.5)
 
     out, _ = second.communicate(timeout=20)
 
@@ -99,13 +100,13 @@ def test_waiting_for_a_turn_can_be_interrupted(tmp_path: Path) -> None:
     assert (out, err, second.returncode) == ("", "Interrupted.\n", 130)
 
 
-def test_output_whose_reader_has_gone_ends_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("prints", ["say", "Terminal().print"])
+def test_output_whose_reader_has_gone_ends_nothing(tmp_path: Path, prints: str) -> None:
     program = (
         "from pathlib import Path\n"
         "from local.terminal import Terminal, say\n"
-        "for _ in range(1000): say('x' * 100)\n"
-        "terminal = Terminal()\n"
-        "for _ in range(1000): terminal.print('x' * 100)\n"
+        f"prints = {prints}\n"
+        "for _ in range(1000): prints('x' * 100)\n"
         f"Path({str(tmp_path / 'finished')!r}).touch()\n"
     )
     command = [sys.executable, "-c", program]

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from pet_detector.aws import detection_logs
-from tests.ops.application import Application, eventually
+from tests.operator.application import Application, eventually
 
 
 def test_an_image_that_is_gone_is_dismissed_once(application: Application) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.ops.application import CAT, Application, eventually
+from tests.operator.application import CAT, Application, eventually
 from tests.support.deployment import never_seen
 
 TRANSITION = 0.000025

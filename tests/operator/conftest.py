@@ -8,7 +8,7 @@ import pytest
 
 from local.engine import Engine
 from pet_detector.aws import clients
-from tests.ops.application import Application
+from tests.operator.application import Application
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,8 @@ import pytest
 
 from local import deploy
 from local.deployed import INPUTS
-from local.engine import REPOSITORY, Engine, UserError
+from local.engine import Engine, UserError
+from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
 SAMCONFIG = """

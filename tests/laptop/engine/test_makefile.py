@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from local.engine import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 # Makes an environment by copying itself; in an environment it writes its arguments down. The rest is for the real one.
 PYTHON = """#!/bin/sh

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.support.paths import REPOSITORY
+
 HERE = Path(__file__).parent
-LABELS = json.loads((HERE.parents[1] / "local" / "rekognition" / "labels.json").read_text(encoding="utf-8"))
+LABELS = json.loads((REPOSITORY / "local" / "rekognition" / "labels.json").read_text(encoding="utf-8"))
 
 # The input is described in golden.json; transposed, because golden.json has channels first.
 GOLDEN = """
@@ -24,7 +28,7 @@ print(json.dumps([float(logit) for logit in logits]))
 """
 
 
-def test_logits_are_those_of_torch(run_in_engine):
+def test_logits_are_those_of_torch(run_in_engine: Callable[..., subprocess.CompletedProcess[str]]) -> None:
     golden = json.loads((HERE / "golden.json").read_text())
 
     result = run_in_engine("-c", GOLDEN)
@@ -37,7 +41,9 @@ def test_logits_are_those_of_torch(run_in_engine):
     assert sum(logits) == pytest.approx(golden["sum"], abs=1e-2)
 
 
-def test_other_weights_are_refused(run_in_engine, tmp_path):
+def test_other_weights_are_refused(
+    run_in_engine: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     (tmp_path / "weights.pth").write_bytes(b"other weights")
     source = "import sys, pathlib, local.rekognition.weights as w; w.load_weights(pathlib.Path(sys.argv[1]))"
 
@@ -48,13 +54,15 @@ def test_other_weights_are_refused(run_in_engine, tmp_path):
     assert "pip install" in result.stderr
 
 
-def test_weights_cannot_run_code(run_in_engine, tmp_path):
+def test_weights_cannot_run_code(
+    run_in_engine: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path
+) -> None:
     source = """
 import hashlib, os, pathlib, pickle, sys
 from local.rekognition import weights
 
 class Attack:
-    def __reduce__(self):
+    def __reduce__(self) -> list[int]:
         return os.mkdir, (sys.argv[1] + "/attacked",)
 
 path = pathlib.Path(sys.argv[1], "weights.pth")
@@ -69,29 +77,29 @@ weights.load_weights(path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
     assert not (tmp_path / "attacked").exists()
 
 
-def test_cat_and_dog_are_imagenets_cats_and_dogs():
-    def classes(parent):
+def test_cat_and_dog_are_imagenets_cats_and_dogs() -> None:
+    def classes(parent: str) -> list[int]:
         return [index for index, row in enumerate(LABELS["classes"]) if parent in row["parents"]]
 
     assert classes("Cat") == list(range(281, 286))  # tabby to Egyptian cat; lynx, lion and others are not pets
     assert classes("Dog") == list(range(151, 269))  # Chihuahua to Mexican hairless; wolves and foxes are not dogs
 
 
-def test_every_label_has_one_meaning():
+def test_every_label_has_one_meaning() -> None:
     names = [row["name"] for row in LABELS["classes"]] + list(LABELS["groups"])
 
     assert len(LABELS["classes"]) == 1000
     assert len(names) == len(set(names))
 
 
-def test_every_parent_is_a_label():
+def test_every_parent_is_a_label() -> None:
     rows = [*LABELS["classes"], *LABELS["groups"].values()]
 
     assert {parent for row in rows for parent in row["parents"]} <= set(LABELS["groups"])
 
 
-def test_labels_carry_the_notice_their_licences_ask_for():
-    notice = (HERE.parents[1] / "local" / "rekognition" / "NOTICE.md").read_text(encoding="utf-8")
+def test_labels_carry_the_notice_their_licences_ask_for() -> None:
+    notice = (REPOSITORY / "local" / "rekognition" / "NOTICE.md").read_text(encoding="utf-8")
 
     assert "NOTICE.md" in LABELS["notice"]
     assert "Copyright (c) 2025 Illia Volkov, Nikita Kisel" in notice

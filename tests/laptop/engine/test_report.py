@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console
 
 from local import report
-from local.engine import REPOSITORY
 from local.sender import Outcome
+from tests.support.paths import REPOSITORY
 
 ID = "657a548025814805a2782ce775e2d5b9"
 
@@ -30,11 +30,15 @@ def printed(*outcomes: Outcome, width: int = 80) -> list[str]:
 def test_at_80_columns_every_sample_picture_has_one_line() -> None:
     names = [file.name for file in (REPOSITORY / "photos").glob("*.jpg")]
 
-    lines = printed(*(sorted_as(name, "needs_review", "other") for name in names))
+    outcomes = [sorted_as(name, "needs_review", "other") for name in names]
+    for outcome in outcomes:
+        outcome.milliseconds, outcome.record["confidence"] = 119_900, 100.0
+    lines = printed(*outcomes)
 
     assert len(names) > 20
     assert len(lines) == len(names) + 2  # the heading and its rule
     assert max(map(len, lines)) <= 80
+    assert lines[2].split()[-1] == "120"
 
 
 def test_a_row_has_the_digits_that_explain_takes_and_no_two_columns_of_one_meaning() -> None:

@@ -9,7 +9,7 @@ import pytest
 from ops import status
 from pet_detector.aws import image_workflow
 from pet_detector.rules.errors import AccessDeniedError
-from tests.ops.application import DOG, Application, ended, eventually, start_petdetect
+from tests.operator.application import DOG, Application, ended, eventually, start_petdetect
 
 
 def test_a_lost_event_is_found_and_its_image_finished(application: Application) -> None:

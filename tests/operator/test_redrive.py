@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 
 from ops import redrive
+from pet_detector.aws import image_workflow
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import ThrottledError
-from tests.ops.application import CAT, DOG, Application, ended, eventually, start_petdetect
+from tests.operator.application import CAT, DOG, Application, ended, eventually, start_petdetect
 
 
 def _redrives(application: Application, image_id: str) -> list[str]:
@@ -257,7 +258,7 @@ def test_what_is_known_is_printed_when_aws_fails_in_the_middle(
     application: Application, monkeypatch: pytest.MonkeyPatch, options: list[str]
 ) -> None:
     both = {application.mended(), application.mended()}
-    start, started = redrive.image_workflow.start, list[str]()
+    start, started = image_workflow.start, list[str]()
 
     def start_once(workflow: str, name: str, key: str, version_id: str, image_id: str, **more: Any) -> bool:
         if started:
@@ -265,7 +266,7 @@ def test_what_is_known_is_printed_when_aws_fails_in_the_middle(
         started.append(image_id)
         return start(workflow, name, key, version_id, image_id, **more)
 
-    monkeypatch.setattr(redrive.image_workflow, "start", start_once)
+    monkeypatch.setattr(image_workflow, "start", start_once)
 
     failed = application.petdetect("redrive", "--all", "--yes", "--json", *options)
 

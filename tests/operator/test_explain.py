@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from tests.ops.application import DOG, Application
+from tests.operator.application import DOG, Application
 
 
 def test_tells_the_story_of_an_image_that_failed_and_was_redriven(application: Application) -> None:

@@ -45,7 +45,7 @@ def test_up_twice_is_harmless_and_down_leaves_nothing(stopped: Engine) -> None:
 
 def test_lambda_workers_end_with_the_engine(stopped: Engine) -> None:
     stopped.up()
-    running = RunningEngine(stopped.processes[0].port)
+    running = RunningEngine(stopped.url)
     name = running.create_function("import os\ndef handler(event, context):\n    return os.getpid()")
     worker = int(running.client("lambda").invoke(FunctionName=name)["Payload"].read())
 
@@ -161,7 +161,7 @@ def test_nothing_of_the_developers_environment_reaches_a_function(
     for name, value in developer.items():
         monkeypatch.setenv(name, value)
     stopped.up()
-    running = RunningEngine(stopped.processes[0].port)
+    running = RunningEngine(stopped.url)
     monkeypatch.undo()
     name = running.create_function("import os\ndef handler(event, context):\n    return dict(os.environ)")
 
