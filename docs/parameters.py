@@ -12,14 +12,14 @@ DOCUMENT = shipped.REPOSITORY / "docs" / "parameters.md"
 _HEAD = """\
 # Parameters
 
-Set them in `parameter_overrides` of an environment in samconfig.toml, or once with `sam deploy --parameter-overrides`. The
-last column has what samconfig.toml sets already.
+Set them in `parameter_overrides` of an environment in samconfig.toml, or once with `sam deploy --parameter-overrides`.
+The last column has what samconfig.toml sets already.
 
 An existing stack keeps a value until it is set again: SAM CLI sends the previous value for every parameter that a
 deployment does not name. So to go back to a default, set the default; and a default that a new version changes reaches
 only new stacks.
 
-The three numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`) are initial values: operators
+The three numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`) are initial values: people
 change the SSM parameter without a deployment, and a deployment that changes one of them overwrites it.
 
 | Parameter | Default | Allowed | Meaning | Set for |
