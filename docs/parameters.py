@@ -19,8 +19,8 @@ An existing stack keeps a value until it is set again: SAM CLI sends the previou
 deployment does not name. So to go back to a default, set the default; and a default that a new version changes reaches
 only new stacks.
 
-The three numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`) are initial values: people
-change the SSM parameter without a deployment, and a deployment that changes one of them overwrites it.
+The three numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`) are initial values:
+people change the SSM parameter without a deployment, and a deployment that changes one of them overwrites it.
 
 | Parameter | Default | Allowed | Meaning | Set for |
 |---|---|---|---|---|

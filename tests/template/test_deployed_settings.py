@@ -215,8 +215,7 @@ def test_one_key_can_use_up_its_own_limits_only() -> None:
 # --- The API ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameter", ["AllowedOrigin", "Stage"])
-def test_a_changed_parameter_reaches_the_stage(parameter: str) -> None:
+def test_a_changed_parameter_reaches_the_stage() -> None:
     """The body names parameters, so it is the same text for another value: the stage would keep its old snapshot."""
     deployments = []
     for second in (1_800_000_000, 1_800_000_060):
