@@ -20,7 +20,7 @@ deployment does not name. So to go back to a default, set the default; and a def
 only new stacks.
 
 The three numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`) are initial values:
-operators change the SSM parameter without a deployment, and a deployment that changes one of them overwrites it.
+people change the SSM parameter without a deployment, and a deployment that changes one of them overwrites it.
 
 | Parameter | Default | Allowed | Meaning | Set for |
 |---|---|---|---|---|

@@ -15,7 +15,6 @@ import pytest
 from ops import shipped as parameters
 from pet_detector.aws import clients
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
-from pet_detector.runtime import http_api
 from tests.observability.stack import observability
 from tests.support.paths import REPOSITORY
 
@@ -214,8 +213,7 @@ def test_one_key_can_use_up_its_own_limits_only() -> None:
 # --- The API ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("parameter", ["AllowedOrigin", "Stage"])
-def test_a_changed_parameter_reaches_the_stage(parameter: str) -> None:
+def test_a_changed_parameter_reaches_the_stage() -> None:
     """The body names parameters, so it is the same text for another value: the stage would keep its old snapshot."""
     deployments = []
     for second in (1_800_000_000, 1_800_000_060):
@@ -245,7 +243,7 @@ def test_preflight_allows_what_the_path_and_its_function_take(path: str) -> None
         key.removeprefix(prefix): value for key, value in answer["responseParameters"].items() if key.startswith(prefix)
     }
     assert allowed["Origin"] == QUOTED_ORIGIN
-    assert allowed["Headers"].strip("'").split(",") == http_api.ALLOWED_HEADERS
+    assert set(allowed["Headers"].strip("'").split(",")) == {"Content-Type", "X-Api-Key", "Idempotency-Key"}
     assert {verb.upper() for verb in API["paths"][path]} <= set(allowed["Methods"].strip("'").split(","))
 
 
