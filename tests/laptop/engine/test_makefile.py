@@ -145,4 +145,4 @@ def test_help_names_every_setting_that_the_commands_read_and_what_the_first_run_
 
     assert all(f"  {name} " in said for name in ("PHOTOS", "JSON", "PORT", "REKOGNITION_PORT", "PYTHON"))
     assert "minutes" in said
-    assert "MB" in said
+    assert "GB" in said
