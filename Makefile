@@ -3,7 +3,11 @@
 PYTHON ?= python3
 
 # Settings that the commands read from their environment, for example `make run PHOTOS=~/pictures PORT=4600`.
-export PHOTOS PORT REKOGNITION_PORT
+export PHOTOS JSON PORT REKOGNITION_PORT
+
+# make would take `photos=...` without a word, and sort photos/.
+$(foreach name,photos json port rekognition_port python,$(if $(filter command,$(origin $(name))),\
+  $(error $(name)= is no setting: settings are written in capitals, see `make help`)))
 
 # Twice quiet: errors are shown, warnings about a package index are not.
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
@@ -18,42 +22,71 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@printf '%s\n' '' 'Settings, as in `make run PHOTOS=~/pictures PORT=4600`:' \
+	  '  PHOTOS            the picture or the folder to sort (photos); its subfolders too' \
+	  '  JSON              a file to which `make run` also writes its table (none)' \
+	  '  PORT              where the local AWS listens, on 127.0.0.1 only (4566)' \
+	  '  REKOGNITION_PORT  where its Rekognition listens (4567)' \
+	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); another one than before installs again' \
+	  '' 'The first command installs into .venv and .engine: two to three minutes, and 850 MB.'
 
-# --- Install: .venv holds the tools, .engine/venv the embedded AWS (their pins contradict each other) -----------------
+# --- Install: .venv holds the tools, .engine/venv the local AWS (their pins contradict each other) --------------------
 
-install: .venv/.installed .engine/venv/.installed ## Install the tools and the embedded AWS (needs Python 3.11 or newer)
+# In turns: two commands that begin at once would install into the same folders.
+install: check-python ## Install the tools and the local AWS (needs Python 3.11 or newer)
+	@"$(PYTHON)" -P local/turn.py .engine/install.lock "make install" $(MAKE) --no-print-directory installed
 
-.venv/.installed: requirements-dev.txt pyproject.toml | check-python
+.PHONY: installed
+installed: .venv/.installed .engine/venv/.installed
+
+.venv/.installed: requirements-dev.txt pyproject.toml .engine/python
 	@echo "Installing the tools into .venv ..."
 	@$(PYTHON) -m venv .venv
 	@.venv/bin/python $(PIP_INSTALL) -r requirements-dev.txt
 	@.venv/bin/python $(PIP_INSTALL_SELF)
 	@touch $@
 
-.engine/venv/.installed: local/requirements.txt | check-python
-	@echo "Installing the embedded AWS into .engine/venv ..."
+.engine/venv/.installed: local/requirements.txt .engine/python
+	@echo "Installing the local AWS into .engine/venv ..."
 	@$(PYTHON) -m venv .engine/venv
 	@.engine/venv/bin/python $(PIP_INSTALL) -r local/requirements.txt
 	@touch $@
 
+# The Python of the environments. A PYTHON that was named, and is another one, makes new environments; a run without
+# PYTHON keeps those that are there. make compares the file's time: it must stay when nothing changes.
+.engine/python: check-python
+	@mkdir -p .engine
+	@given=$$("$(PYTHON)" -c 'import sys; print(sys.version.split()[0], sys.base_prefix)'); \
+	installed=$$(cat $@ 2> /dev/null); \
+	if [ -z "$$installed" ]; then echo "$$given" > $@; \
+	elif [ "$(origin PYTHON)" != file ] && [ "$$given" != "$$installed" ]; then \
+	  echo "Python $$given instead of $$installed: installing again ..."; \
+	  if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down || exit 1; fi; \
+	  rm -rf .venv .engine/venv .engine/faults-venv .engine/docs-venv; \
+	  echo "$$given" > $@; \
+	fi
+
 .PHONY: check-python
 check-python:
 	@command -v "$(PYTHON)" > /dev/null || { \
-	  echo "There is no $(PYTHON): install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3" >&2; exit 1; }
+	  echo "There is no $(PYTHON): install Python 3.11 or newer, or name yours: make PYTHON=/path/to/python3 run" >&2; exit 1; }
+	@said=$$("$(PYTHON)" -c 'print("Python")' 2>&1); [ "$$said" = Python ] || { \
+	  echo "$(PYTHON) does not run: name a Python that does, by its path if need be: make PYTHON=/path/to/python3 run" >&2; \
+	  echo "It said: $$(echo "$$said" | head -n 1)" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "$$("$(PYTHON)" --version) is too old: install Python 3.11 or newer, or name one: make PYTHON=python3.13" >&2; exit 1; }
+	  echo "$$("$(PYTHON)" --version 2>&1) is too old: install Python 3.11 or newer, or name one: make PYTHON=python3.13 run" >&2; exit 1; }
 	@"$(PYTHON)" -c 'import venv, ensurepip' 2> /dev/null || { \
 	  echo "$(PYTHON) lacks the venv module: install it (Debian and Ubuntu: apt install python3-venv)." >&2; exit 1; }
 
 # --- Run -------------------------------------------------------------------------------------------------------------
 
-run: install ## Sort the pictures of photos/, or of PHOTOS=folder, on this machine, and show the table
+run: install ## Sort pictures on this machine and show the table (a failed picture: exit code 2, as of any failed make)
 	@.venv/bin/python -m local demo
 
-up: install ## Start the embedded AWS and deploy the application to it
+up: install ## Start the local AWS and deploy the application to it
 	@.venv/bin/python -m local deploy
 
-down: ## Stop the embedded AWS
+down: ## Stop the local AWS
 	@if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down; else echo "Nothing is installed, nothing runs."; fi
 
 # --- Test ------------------------------------------------------------------------------------------------------------
@@ -78,7 +111,7 @@ lint: install ## Style, types and templates
 faults: install .engine/faults-venv/.installed ## Break every call in every way; five minutes. ONLY=regex chooses cells
 	@PYTHONPATH=.:functions .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
 
-.engine/faults-venv/.installed: tests/faults/requirements.txt | check-python
+.engine/faults-venv/.installed: tests/faults/requirements.txt .engine/python
 	@echo "Installing the faulty proxy into .engine/faults-venv ..."
 	@$(PYTHON) -m venv .engine/faults-venv
 	@.engine/faults-venv/bin/python $(PIP_INSTALL) -r tests/faults/requirements.txt
@@ -94,7 +127,7 @@ bench: install ## Measure images a second, imports and transitions on this machi
 dashboards: .engine/docs-venv/.installed ## Draw the dashboards into docs/, from stacks/observability.yaml and sample data
 	@.engine/docs-venv/bin/python -m docs.dashboards.render
 
-.engine/docs-venv/.installed: docs/dashboards/requirements.txt | check-python
+.engine/docs-venv/.installed: docs/dashboards/requirements.txt .engine/python
 	@$(PYTHON) -m venv .engine/docs-venv
 	@.engine/docs-venv/bin/python $(PIP_INSTALL) -r docs/dashboards/requirements.txt
 	@touch $@

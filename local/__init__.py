@@ -1,1 +1,1 @@
-"""What runs the application on a laptop: the embedded AWS, its Rekognition, and the commands around them."""
+"""What runs the application on a laptop: the local AWS, its Rekognition, and the commands around them."""

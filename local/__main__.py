@@ -1,6 +1,6 @@
-"""The commands behind `make`: `python -m local demo|deploy|engine`, each a module here with a `main`.
+"""The commands behind `make`: `python -m local demo|deploy|engine|samples`, each a module here with a `main`.
 
-A module of ours takes a moment to import; in that moment, too, Ctrl-C gets a word and no traceback.
+Such a module takes a moment to import; in that moment, too, Ctrl-C gets a word and no traceback.
 """
 
 from __future__ import annotations
@@ -8,9 +8,21 @@ from __future__ import annotations
 import importlib
 import sys
 
+COMMANDS = {
+    "demo": "sort pictures (make run)",
+    "deploy": "start the local AWS and deploy the application (make up)",
+    "engine": "up, down or status of the local AWS (make down)",
+    "samples": "store the pictures that events/ name, for sam local",
+}
+
 
 def main() -> int:
-    """Run the command that the first argument names; returns its exit code."""
+    """Run the command that the first argument names; returns its exit code, 2 when it names none."""
+    if len(sys.argv) < 2 or sys.argv[1] not in COMMANDS:
+        print("usage: python -m local COMMAND [--help]", file=sys.stderr)
+        for name, purpose in COMMANDS.items():
+            print(f"  {name:8} {purpose}", file=sys.stderr)
+        return 2
     try:
         return int(importlib.import_module(f"local.{sys.argv.pop(1)}").main())
     except KeyboardInterrupt:

@@ -1,8 +1,9 @@
-"""Deploy template.yaml to the embedded AWS, with the user's own commands: `python -m local.deploy`.
+"""Deploy template.yaml to the local AWS, with the user's own commands: `python -m local.deploy`.
 
-It runs `sam build` and `sam deploy --config-env local`, pointed at the engine. What only this machine can say (its
-Python, its processor, the address of its Rekognition) is added to the parameters that samconfig.toml holds. An engine
-that does not run is started before, and stopped again if the deployment fails or is interrupted.
+It runs `sam build` and `sam deploy --config-env local`, pointed at the local AWS, unless that holds the very same
+application already. What only this machine can say (its Python, its processor, the address of its Rekognition) is added
+to the parameters that samconfig.toml holds. A local AWS that does not run is started before, and stopped again if the
+deployment fails or is interrupted.
 
 The build goes to `.engine/build` and not to SAM's own `.aws-sam/build`: code built for this laptop must never be what
 a later `sam deploy --config-env prod` finds lying there.
@@ -22,6 +23,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from local import deployed
 from local.engine import (
     CREDENTIALS,
     HOST,
@@ -30,10 +32,14 @@ from local.engine import (
     Engine,
     UserError,
     engine_from_environment,
+    home_from_environment,
     run_command,
     start_engine,
     stopped_unless_finished,
 )
+from local.next_steps import next_steps
+from local.terminal import say
+from local.turn import turn
 
 CONFIG_ENVIRONMENT = "local"
 SAM = REPOSITORY / ".venv" / "bin" / "sam"
@@ -63,14 +69,14 @@ class _SamFailedError(Exception):
                 *(failed_resources or self.lines),
                 "",
                 f"All that it said: {self.log}",
-                "Mend what it names in template.yaml, statemachine/ or functions/, and run the command again.",
-                "If it names nothing of yours: `make down` empties the local AWS; then run the command again.",
+                "Fix what it names in template.yaml, statemachine/ or functions/, and run the command again.",
+                "If it names none of these files: `make down` empties the local AWS; then run the command again.",
             ]
         )
 
 
 def deploy(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
-    """Build and deploy the application of a directory, and return the stack's outputs.
+    """Build and deploy the application of a directory if it changed, and return the stack's outputs.
 
     Raises UserError with the last lines of SAM's output when it refuses.
     """
@@ -81,6 +87,12 @@ def deploy(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
     config = _configuration(directory)
     parameters = _parameters(engine, config)
     build = engine.home / "build"
+    application = deployed.fingerprint(directory, parameters)
+    stack = _stack(engine, directory)
+    if stack and (build / "template.yaml").exists() and deployed.is_current(engine, stack, application):
+        say("The application is deployed, and nothing has changed since.")
+        return stack_outputs(engine, directory)
+    deployed.forget(engine)
     common = ["--config-file", str(directory / "samconfig.toml"), "--config-env", CONFIG_ENVIRONMENT]
     common += ["--parameter-overrides", *parameters]
     places = ["--build-dir", str(build), "--cached", "--cache-dir", str(engine.home / "build-cache")]
@@ -92,13 +104,29 @@ def deploy(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
     start = datetime.now(UTC)
     try:
         for name, command in commands.items():
-            # In the engine's directory: SAM keeps the installed requirements in `.aws-sam/deps` of where it is run,
+            # In the local AWS's directory: SAM keeps the installed requirements in `.aws-sam/deps` of where it is run,
             # and removes there what another build kept.
             _run(f"sam {name}", [str(SAM), *command], engine.home, environment, engine.logs / f"sam-{name}.log")
     except _SamFailedError as failure:
         failed = _failed_resources(engine, config["deploy"]["stack_name"], start)
         raise UserError(failure.explained_by(failed)) from None
+    if stack := _stack(engine, directory):
+        deployed.remember(engine, stack, application)
     return stack_outputs(engine, directory)
+
+
+def stack_name(directory: Path = REPOSITORY) -> str:
+    """The name of the stack in the local AWS."""
+    return str(_configuration(directory)["deploy"]["stack_name"])
+
+
+def _stack(engine: Engine, directory: Path) -> dict[str, Any] | None:
+    """What CloudFormation knows of the stack; None when it is not there."""
+    cloudformation = engine.client("cloudformation")
+    try:
+        return dict(cloudformation.describe_stacks(StackName=stack_name(directory))["Stacks"][0])
+    except cloudformation.exceptions.ClientError:
+        return None
 
 
 def stack_outputs(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
@@ -106,12 +134,9 @@ def stack_outputs(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str
 
     Raises UserError when the application is not deployed.
     """
-    name = _configuration(directory)["deploy"]["stack_name"]
-    cloudformation = engine.client("cloudformation")
-    try:
-        stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
-    except cloudformation.exceptions.ClientError:
-        raise UserError(f"The stack {name} is not deployed: run `make run`.") from None
+    stack = _stack(engine, directory)
+    if stack is None:
+        raise UserError(f"The stack {stack_name(directory)} is not deployed: run `make run`.")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
     if "ApiUrl" in outputs:
         outputs["ApiUrl"] = _AWS_HOST.sub(rf"{engine.url}/_aws/execute-api/\1/\2", outputs["ApiUrl"]).rstrip("/")
@@ -150,14 +175,14 @@ def _parameters(engine: Engine, config: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def machine_parameters(engine: Engine, directory: Path = REPOSITORY) -> list[str]:
-    """The template's parameters as they are deployed to this engine, each `Name=value`."""
+    """The template's parameters as they are deployed to this local AWS, each `Name=value`."""
     return _parameters(engine, _configuration(directory))
 
 
 def stack_resources(engine: Engine, kind: str, directory: Path = REPOSITORY) -> dict[str, str]:
     """Physical by logical id of the deployed stack's resources of one type, such as `AWS::Lambda::Function`."""
     pages = engine.client("cloudformation").get_paginator("list_stack_resources")
-    found = pages.paginate(StackName=_configuration(directory)["deploy"]["stack_name"])
+    found = pages.paginate(StackName=stack_name(directory))
     return {
         resource["LogicalResourceId"]: resource["PhysicalResourceId"]
         for page in found
@@ -175,7 +200,7 @@ def _python_version(engine: Engine) -> str:
 
 
 def _environment(engine: Engine) -> dict[str, str]:
-    """The user's environment without their AWS, and with ours.
+    """The user's environment without their AWS, and with the local one.
 
     The rest stays: pip needs the user's package index and proxies for the functions' requirements.
     """
@@ -223,7 +248,7 @@ def _run(title: str, command: list[str], directory: Path, environment: dict[str,
     if result.returncode:
         lines = [line for line in log.read_text(errors="replace").splitlines() if not _NOISE.match(line)]
         raise _SamFailedError(title, lines[-SHOWN_LINES:], log)
-    print(f"{title}: {time.monotonic() - start:.1f} s", flush=True)
+    say(f"{title}: {time.monotonic() - start:.1f} s")
 
 
 def _failed_resources(engine: Engine, stack: str, since: datetime) -> list[str]:
@@ -243,15 +268,15 @@ def _failed_resources(engine: Engine, stack: str, since: datetime) -> list[str]:
 
 
 def main() -> int:
-    """Start the engine of PORT unless it runs, and deploy to it; returns the exit code."""
+    """Start the local AWS of PORT unless it runs, and deploy to it; returns the exit code."""
 
     def command() -> None:
-        engine = engine_from_environment()
-        with stopped_unless_finished(engine):
-            start_engine(engine)
-            outputs = deploy(engine)
-        for name, value in sorted(outputs.items()):
-            print(f"{name}: {value}")
+        with turn(home_from_environment() / "run.lock", "make up"):
+            engine = engine_from_environment()
+            with stopped_unless_finished(engine):
+                start_engine(engine)
+                outputs = deploy(engine)
+        say("\n".join(next_steps(engine, outputs, stack_name())))
 
     return run_command(command)
 

@@ -1,4 +1,4 @@
-"""Start and stop the embedded AWS: `python -m local.engine up|down|status`.
+"""Start and stop the local AWS: `python -m local.engine up|down|status`.
 
 Two processes in the background, both on 127.0.0.1 only: MiniStack with our extension (every service but one), and the
 local Rekognition. Their logs, their process ids and the scratch files of Lambda lie under `.engine/`. Everything they
@@ -29,13 +29,15 @@ import botocore.session
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError
 
+from local.terminal import say
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 REGION = "us-east-1"
 DEFAULT_PORT = 4566
 DEFAULT_REKOGNITION_PORT = 4567
 
-# The engine checks no signature; these are no secrets.
+# The local AWS checks no signature; these are no secrets.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 START_SECONDS = 60.0  # the network's weights are read from disk, which takes long on a cold one
@@ -47,12 +49,12 @@ _children: dict[int, subprocess.Popen[bytes]] = {}
 
 
 class UserError(Exception):
-    """Something went wrong that a person can mend; the message says what and how."""
+    """Something went wrong that a person can fix; the message says what and how."""
 
 
 @dataclass(frozen=True)
 class Process:
-    """One background process of the engine."""
+    """One background process of the local AWS."""
 
     name: str  # also the name of its log and process id file
     title: str
@@ -70,7 +72,7 @@ class Process:
 
 
 class Engine:
-    """The embedded AWS of one directory, at one pair of ports."""
+    """The local AWS of one directory, at one pair of ports."""
 
     def __init__(
         self,
@@ -107,7 +109,7 @@ class Engine:
         self.rekognition_url = rekognition.url
 
     def client(self, service: str) -> Any:
-        """A boto3 client of the engine, deaf to the user's own AWS configuration and proxies."""
+        """A boto3 client of the local AWS, deaf to the user's own AWS configuration and proxies."""
         # (name in the configuration file, environment variable, default, conversion): no variable, no file.
         unset = {"profile": None, "config_file": os.devnull, "credentials_file": os.devnull}
         variables = {name: (None, None, default, None) for name, default in unset.items()}
@@ -125,7 +127,7 @@ class Engine:
         Raises UserError when a port is taken or a process does not start; what this call started is then stopped.
         """
         if not self.python.exists():
-            raise UserError("The embedded AWS is not installed: run `make install`.")
+            raise UserError("The local AWS is not installed: run `make install`.")
         started = []
         with self._locked():
             try:
@@ -142,7 +144,7 @@ class Engine:
         return bool(started)
 
     def down(self) -> bool:
-        """Stop the processes of this engine and remove what they left. False when none ran."""
+        """Stop its processes and remove what they left. False when none ran."""
         with self._locked():
             stopped = [self._stop(process) for process in reversed(self.processes)]
             shutil.rmtree(self.home / "tmp", ignore_errors=True)
@@ -217,12 +219,12 @@ class Engine:
         try:
             record = {"pid": child.pid, "birth": _birth(child.pid), "port": process.port}
             self._pid_file(process).write_text(json.dumps(record))
-        except BaseException:  # nobody could stop it later
+        except BaseException:  # nothing could stop it later
             child.kill()
             raise
 
     def _clean_environment(self) -> dict[str, str]:
-        """What the engine, and with it every Lambda function, sees: nothing of the developer's.
+        """What the local AWS, and with it every Lambda function, sees: nothing of the developer's.
 
         The home directory and the configuration files are empty, so that no profile, region or credential of theirs
         can reach a client that a function makes.
@@ -323,13 +325,18 @@ def _is_healthy(url: str) -> bool:
         return False
 
 
+def home_from_environment() -> Path:
+    """The directory ENGINE_HOME that holds the files of the local AWS; default `.engine`."""
+    return Path(os.environ.get("ENGINE_HOME") or REPOSITORY / ".engine").resolve()
+
+
 def engine_from_environment() -> Engine:
-    """The engine whose files lie in ENGINE_HOME (default `.engine`), at the ports of PORT and REKOGNITION_PORT.
+    """The local AWS whose files lie in ENGINE_HOME, at the ports of PORT and REKOGNITION_PORT.
 
     A port that is not given is the one it runs on, else the default.
     Raises UserError for a value that is no port, or the same one twice.
     """
-    home = Path(os.environ.get("ENGINE_HOME") or REPOSITORY / ".engine").resolve()
+    home = home_from_environment()
     running = Engine(home=home).running_ports()
     port = _port("PORT", running.get("aws", DEFAULT_PORT))
     rekognition_port = _port("REKOGNITION_PORT", running.get("rekognition", DEFAULT_REKOGNITION_PORT))
@@ -347,7 +354,7 @@ def _port(variable: str, default: int) -> int:
 
 @contextlib.contextmanager
 def stopped_unless_finished(engine: Engine) -> Iterator[None]:
-    """Stop the engine when the block is left by an error, by Ctrl-C or by a termination signal.
+    """Stop the local AWS when the block is left by an error, by Ctrl-C or by a termination signal.
 
     One that ran before keeps running.
     """
@@ -360,6 +367,7 @@ def stopped_unless_finished(engine: Engine) -> Iterator[None]:
         if not ran_before:
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
                 signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut this short
+            print("Stopping the local AWS ...", file=sys.stderr, flush=True)
             engine.down()
         raise
 
@@ -393,25 +401,30 @@ def _up() -> int:
 
 
 def start_engine(engine: Engine) -> None:
-    """Start the engine unless it runs, and tell a person."""
+    """Start the local AWS unless it runs, and say so."""
     before = time.monotonic()
+    if not engine.is_up():
+        say(f"Starting the local AWS on {engine.url} ...")
     if engine.up():
-        print(f"The local AWS is ready on {engine.url} ({time.monotonic() - before:.1f} s).", flush=True)
+        say(f"The local AWS is ready on {engine.url} ({time.monotonic() - before:.1f} s).")
     else:
-        print(f"The local AWS is already running on {engine.url}.", flush=True)
+        say(f"The local AWS is already running on {engine.url}.")
 
 
 def _down() -> int:
-    print("The local AWS is stopped." if engine_from_environment().down() else "The local AWS was not running.")
+    engine = engine_from_environment()
+    if engine.running_ports():
+        say("Stopping the local AWS ...")  # many workers take many seconds
+    say("The local AWS is stopped." if engine.down() else "The local AWS was not running.")
     return 0
 
 
 def _status() -> int:
     engine = engine_from_environment()
     if engine.is_up():
-        print(f"The local AWS is running on {engine.url}. Its logs: {engine.logs}")
+        say(f"The local AWS is running on {engine.url}. Its logs: {engine.logs}")
         return 0
-    print("The local AWS is not running. Start it with `make up`.")
+    say("The local AWS is not running. Start it with `make up`.")
     return 3
 
 

@@ -111,7 +111,7 @@ def _write_options(engine: Engine, variables: Path) -> None:
 
 
 def main() -> int:
-    """Prepare the engine that runs at PORT for `sam local`; returns the exit code."""
+    """Prepare the local AWS that runs at PORT for `sam local`; returns the exit code."""
 
     def command() -> None:
         engine = engine_from_environment()

@@ -38,10 +38,22 @@ class ImageId(click.ParamType):
     name = "id"
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The ID, or a usage error."""
-        if not IMAGE_ID.fullmatch(value):
+        """The ID in lower case, or a usage error."""
+        if not IMAGE_ID.fullmatch(value.lower()):
             self.fail(f"{value!r} is no image ID: it has 32 digits, 0 to 9 and a to f.", param, ctx)
-        return value
+        return value.lower()
+
+
+class BeginningOfImageId(click.ParamType):
+    """The same, or its first digits: 8 at least, as the table of `make run` shows them."""
+
+    name = "id"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The digits in lower case, or a usage error."""
+        if not re.fullmatch(r"[0-9a-f]{8,32}", value.lower()):
+            self.fail(f"{value!r} is no image ID: give its first 8 to 32 digits, 0 to 9 and a to f.", param, ctx)
+        return value.lower()
 
 
 class Percent(click.ParamType):
@@ -152,10 +164,10 @@ def failed(deployment: Deployment, reason: str | None, limit: int, as_json: bool
 
 
 @command
-@click.argument("image_id", metavar="ID", type=ImageId())
+@click.argument("image_id", metavar="ID", type=BeginningOfImageId())
 def explain(deployment: Deployment, image_id: str, as_json: bool) -> None:
-    """Tell the whole story of an image, in order, and what to do next."""
-    found = story.tell(deployment, image_id)
+    """Tell the whole story of an image, in order, and what to do next. ID may be its first 8 digits."""
+    found = story.tell(deployment, records.whole_id(deployment, image_id))
     if as_json:
         output.say_json(output.story_document(found))
     else:
@@ -217,7 +229,9 @@ def _start_again(
     as_json: bool,
 ) -> None:
     """Start the images that were named or, if `found` is given, those."""
-    if bool(image_ids) == (found is not None):
+    if image_ids and found is not None:
+        raise click.UsageError(f"Name the images to {errand.verb}, or give --all: not both.")
+    if not image_ids and found is None:
         raise click.UsageError(f"Name the images to {errand.verb}, or give --all.")
     asks = found is not None and not (yes or dry_run)
     if asks and as_json:
@@ -228,8 +242,10 @@ def _start_again(
     if dry_run:
         if as_json:
             output.say_json({"dryRun": True, "images": output.plan_documents(plans)})
-        else:
+        elif plans:
             output.show_plans(plans)
+        else:
+            output.say(f"There is nothing to {errand.verb}.")
         return
     if plans and found is None and (refused := [plan for plan in plans if plan.refusal]):
         raise OperatorError("\n".join(f"{plan.image_id}: {plan.refusal}" for plan in refused))

@@ -269,7 +269,7 @@ def show_state(environment: str, state: State) -> None:
     print_table(("dead letters", "number"), queues)
     say(f"Environment:              {environment}")
     say(f"Running executions:       {state.running_executions}")
-    say(f"Oldest unfinished image:  {_waiting(state.oldest_unfinished)}")
+    say(f"Oldest being processed:   {_waiting(state.oldest_unfinished)}")  # uploads may well never come
     oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
     say(f"Objects under input/:     {state.objects_in_input}{oldest}")
     limit = f" of {state.daily_limit} (DailyAnalysisLimit)" if state.daily_limit else "; there is no daily limit"

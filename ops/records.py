@@ -14,6 +14,7 @@ import boto3
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import OperatorError
 from pet_detector.aws import detection_logs, image_bucket, listing
+from pet_detector.aws.clients import client
 from pet_detector.aws.listing import Query
 from pet_detector.rules import image_ids
 from pet_detector.rules.models import Record, Status
@@ -74,9 +75,33 @@ def read(deployment: Deployment, image_id: str) -> Record:
     if not item:
         raise OperatorError(
             f"There is no image {image_id} in {deployment.environment}: look at the ID, or name another environment "
-            "with --env."
+            "with --env. (An object under input/ that `petdetect reconcile --dry-run` lists may have no "
+            "record yet: it gets one when it is started.)"
         )
     return detection_logs.plain(item)
+
+
+def whole_id(deployment: Deployment, digits: str) -> str:
+    """The ImageID that begins with these digits, by the keys under which objects of images lie.
+
+    The table has no order by ImageID, and to read all of it costs; so an image whose object is gone, or that waits
+    under input/ by another name, is not found by a part of its ID. Raises OperatorError unless there is exactly one.
+    """
+    if image_ids.IMAGE_ID.fullmatch(digits):
+        return digits
+    found = set()
+    for folder in (image_ids.INPUT_FOLDER, *image_ids.FOLDERS):
+        page = client("s3").list_objects_v2(Bucket=deployment.bucket, Prefix=f"{folder}/{digits}")
+        names = (entry["Key"].removeprefix(f"{folder}/").partition(".")[0] for entry in page.get("Contents", []))
+        found |= {name for name in names if image_ids.IMAGE_ID.fullmatch(name)}
+    if not found:
+        raise OperatorError(
+            f"No stored image in {deployment.environment} has an ID that begins with {digits}: look at it, give all 32 "
+            "digits, or name another environment with --env."
+        )
+    if len(found) > 1:
+        raise OperatorError(f"{len(found)} images have an ID that begins with {digits}: give more digits of it.")
+    return found.pop()
 
 
 def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:

@@ -29,7 +29,7 @@ def install() -> None:
         found = "none"
     if found != SUPPORTED_MINISTACK:
         raise UnsupportedMiniStackError(
-            f"The local engine needs ministack {SUPPORTED_MINISTACK} and found {found}: run `make clean install`."
+            f"The local AWS needs ministack {SUPPORTED_MINISTACK} and found {found}: run `make clean install`."
         )
     for service in (lambda_, step_functions, api_gateway, cloudformation, cloudwatch, s3):
         service.install()

@@ -1,4 +1,4 @@
-"""The embedded AWS as its tests see it: the plain MiniStack and ours, each a process on a free port.
+"""The local AWS as its tests see it: the plain MiniStack and ours, each a process on a free port.
 
 A test of a patch takes `gap_engine` and runs twice: on our engine, where it must pass, and on the plain one, where it
 must fail. When the plain run passes, a newer MiniStack has closed the gap: delete the patch and its test.
@@ -138,7 +138,7 @@ def eventually(probe: Callable[[], Any], what: str, seconds: float = 10) -> Any:
 def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:
     """Run an engine (`ministack`, or `local.ministack_ext`) until the generator is closed."""
     if not ENGINE_PYTHON.exists():
-        pytest.fail("The embedded AWS is not installed: run `make install`.")
+        pytest.fail("The local AWS is not installed: run `make install`.")
     port = free_port()
     mocks = scratch / "mocks.json"
     mocks.write_text(json.dumps(MOCKED_TASKS))

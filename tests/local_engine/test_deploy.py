@@ -1,16 +1,23 @@
-"""Deploying to the embedded AWS: what SAM is told, and what a person is told when it refuses."""
+"""Deploying to the local AWS: what SAM is given, what a person sees when it refuses, and when it need not run."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
+import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from local import deploy
-from local.engine import Engine, UserError
+from local.deployed import INPUTS
+from local.engine import REPOSITORY, Engine, UserError
+
+from .conftest import eventually
 
 SAMCONFIG = """
 version = 0.1
@@ -22,6 +29,9 @@ parameter_overrides = {overrides}
 
 FAKE_SAM = """#!/bin/sh
 echo "{outcome}"
+echo "$1" >> "$0.calls"
+mkdir -p build
+touch build/template.yaml
 printf '%s\\n' "$@" > "$0.$1.arguments"
 env > "$0.$1.environment"
 exit {code}
@@ -37,7 +47,7 @@ def application(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def local_engine(tmp_path: Path) -> Engine:
-    """An engine that nobody starts."""
+    """A local AWS that is not started."""
     return Engine(4700, 4701, home=tmp_path / "engine")
 
 
@@ -46,6 +56,7 @@ def fake_sam(directory: Path, monkeypatch: pytest.MonkeyPatch, outcome: str = ""
     sam.write_text(FAKE_SAM.format(outcome=outcome, code=code))
     sam.chmod(0o755)
     monkeypatch.setattr(deploy, "SAM", sam)
+    monkeypatch.setattr(deploy, "_stack", lambda *_: None)
     return sam
 
 
@@ -201,6 +212,7 @@ def test_a_deployment_that_is_cut_short_stops_the_engine_that_it_started_and_no_
         assert engine.is_up()
         raise end
 
+    monkeypatch.setenv("ENGINE_HOME", str(stopped.home))
     monkeypatch.setattr(deploy, "engine_from_environment", lambda: stopped)
     monkeypatch.setattr(deploy, "deploy", cut_short)
     if ran_before:
@@ -211,20 +223,200 @@ def test_a_deployment_that_is_cut_short_stops_the_engine_that_it_started_and_no_
     assert stopped.is_up() == ran_before
 
 
-def test_a_second_deployment_finds_the_engine_running(
+def test_a_deployment_ends_with_what_to_type_next(
     stopped: Engine, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    def outputs(engine: Engine) -> dict[str, str]:
+        key = engine.client("apigateway").create_api_key(name="key", enabled=True)["id"]
+        return {"ApiUrl": f"{engine.url}/api", "ApiKeyId": key}
+
+    monkeypatch.setenv("ENGINE_HOME", str(stopped.home))
     monkeypatch.setattr(deploy, "engine_from_environment", lambda: stopped)
-    monkeypatch.setattr(deploy, "deploy", lambda _: {"ApiUrl": "http://127.0.0.1"})
+    monkeypatch.setattr(deploy, "deploy", outputs)
 
     assert deploy.main() == 0
+    first = capsys.readouterr().out.splitlines()
     assert deploy.main() == 0
+    second = capsys.readouterr().out.splitlines()
 
-    said = capsys.readouterr().out.splitlines()
-    assert "is ready on" in said[0]
-    assert said[1:] == [
-        "ApiUrl: http://127.0.0.1",
-        f"The local AWS is already running on {stopped.url}.",
-        said[1],
-    ]
+    assert first[0] == f"Starting the local AWS on {stopped.url} ..."
+    assert "is ready on" in first[1]
+    assert second[0] == f"The local AWS is already running on {stopped.url}."
+    for said in (first, second):
+        assert f"  export API={stopped.url}/api" in said
+        assert f"  export AWS_ENDPOINT_URL={stopped.url}" in said
+        assert "  export AWS_DEFAULT_REGION=us-east-1" in said
     assert stopped.is_up()
+
+
+class Stack(dict[str, Any]):
+    """What CloudFormation says of the stack; every deployment changes its time."""
+
+    def __init__(self) -> None:
+        super().__init__(StackId="arn:1", StackStatus="CREATE_COMPLETE", CreationTime=datetime.now(UTC), Outputs=[])
+
+
+@pytest.fixture
+def deployed_once(application: Path, local_engine: Engine, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Stack]:
+    """A fake SAM that has built and deployed the application once, and the stack that came of it."""
+    for name in ("functions/a", "functions/__pycache__", "stacks", "statemachine"):
+        (application / name).mkdir(parents=True)
+    for name in ("functions/a/app.py", "stacks/alarms.yaml", "statemachine/workflow.asl.yaml"):
+        (application / name).write_text("x: 1\n")
+    sam, stack = fake_sam(application, monkeypatch), Stack()
+    monkeypatch.setattr(deploy, "_stack", lambda *_: stack)
+    deploy.deploy(local_engine, application)
+    assert calls(sam) == ["build", "deploy"]
+    return sam, stack
+
+
+def calls(sam: Path) -> list[str]:
+    """The commands that SAM was given since the last question."""
+    file = Path(f"{sam}.calls")
+    given = file.read_text().split() if file.exists() else []
+    file.unlink(missing_ok=True)
+    return given
+
+
+def test_an_application_that_is_deployed_is_not_built_again(
+    application: Path,
+    local_engine: Engine,
+    deployed_once: tuple[Path, Stack],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    sam, _ = deployed_once
+    (application / "functions" / "__pycache__" / "app.pyc").touch()
+    (application / "README.md").touch()
+    os.utime(application / "template.yaml")
+    capsys.readouterr()
+
+    outputs = deploy.deploy(local_engine, application)
+
+    assert calls(sam) == []
+    assert outputs == {}
+    assert capsys.readouterr().out == "The application is deployed, and nothing has changed since.\n"
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "template": lambda root: (root / "template.yaml").write_text("Resources: {A: {}}\n"),
+    "parameter": lambda root: (root / "samconfig.toml").write_text(SAMCONFIG.format(overrides='["Stage=local"]')),
+    "code": lambda root: (root / "functions" / "a" / "app.py").write_text("x: 2\n"),
+    "new file": lambda root: (root / "functions" / "a" / "new.py").touch(),
+    "lost file": lambda root: (root / "functions" / "a" / "app.py").unlink(),
+    "renamed file": lambda root: (root / "functions" / "a" / "app.py").rename(root / "functions" / "a" / "b.py"),
+    "mode": lambda root: (root / "functions" / "a" / "app.py").chmod(0o755),
+    "nested stack": lambda root: (root / "stacks" / "alarms.yaml").write_text("x: 2\n"),
+    "workflow": lambda root: (root / "statemachine" / "workflow.asl.yaml").write_text("x: 2\n"),
+    "another SAM": lambda root: (root / "requirements-dev.txt").write_text("aws-sam-cli==2\n"),
+    "lost build": lambda root: (root / "engine" / "build" / "template.yaml").unlink(),
+    "damaged memory": lambda root: (root / "engine" / "deployed.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_every_change_of_the_application_is_deployed(
+    application: Path, local_engine: Engine, deployed_once: tuple[Path, Stack], change: Callable[[Path], object]
+) -> None:
+    sam, _ = deployed_once
+    change(application)
+
+    deploy.deploy(local_engine, application)
+
+    assert calls(sam) == ["build", "deploy"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"StackId": "arn:2"},
+        {"LastUpdatedTime": datetime(2026, 1, 1, tzinfo=UTC)},
+        {"StackStatus": "UPDATE_ROLLBACK_COMPLETE"},
+        {"StackStatus": "UPDATE_IN_PROGRESS"},
+    ],
+    ids=str,
+)
+def test_a_stack_that_is_not_as_it_was_left_is_deployed_again(
+    application: Path, local_engine: Engine, deployed_once: tuple[Path, Stack], change: dict[str, Any]
+) -> None:
+    sam, stack = deployed_once
+    stack.update(change)
+
+    deploy.deploy(local_engine, application)
+
+    assert calls(sam) == ["build", "deploy"]
+
+
+def test_another_python_or_another_rekognition_is_deployed(
+    application: Path, local_engine: Engine, deployed_once: tuple[Path, Stack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sam, _ = deployed_once
+
+    deploy.deploy(Engine(4700, 4702, home=local_engine.home), application)
+    assert calls(sam) == ["build", "deploy"]
+
+    monkeypatch.setattr(deploy, "_python_version", lambda _: "3.99")
+    deploy.deploy(Engine(4700, 4702, home=local_engine.home), application)
+    assert calls(sam) == ["build", "deploy"]
+
+
+def test_a_deployment_that_failed_is_tried_again(
+    application: Path, local_engine: Engine, deployed_once: tuple[Path, Stack], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sam, stack = deployed_once
+    monkeypatch.setattr(deploy, "_failed_resources", lambda *_: [])
+    before = (application / "template.yaml").read_text()
+    (application / "template.yaml").write_text("Resources: {A: {}}\n")
+    working = sam.read_text()
+    sam.write_text(FAKE_SAM.format(outcome="no", code=1))
+    with pytest.raises(UserError):
+        deploy.deploy(local_engine, application)
+    calls(sam)
+
+    # Taken back: what the stack holds is not known, whatever the template says.
+    (application / "template.yaml").write_text(before)
+    sam.write_text(working)
+    deploy.deploy(local_engine, application)
+
+    assert calls(sam) == ["build", "deploy"]
+    assert stack["StackId"] == "arn:1"
+
+
+def test_a_local_aws_that_was_started_again_is_deployed_to(
+    application: Path, stopped: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = deploy._stack
+    sam = fake_sam(application, monkeypatch)
+    monkeypatch.setattr(deploy, "_stack", look)
+    template = json.dumps({"Resources": {"Topic": {"Type": "AWS::SNS::Topic"}}})
+
+    def create() -> None:
+        name = deploy.stack_name(application)
+        stopped.client("cloudformation").create_stack(StackName=name, TemplateBody=template)
+        eventually(lambda: (look(stopped, application) or {})["StackStatus"] == "CREATE_COMPLETE", "the stack is there")
+
+    stopped.up()
+    create()
+    deploy.deploy(stopped, application)
+    assert calls(sam) == ["build", "deploy"]
+    deploy.deploy(stopped, application)
+    assert calls(sam) == []
+
+    stopped.down()
+    stopped.up()
+    create()
+    deploy.deploy(stopped, application)
+
+    assert calls(sam) == ["build", "deploy"]
+
+
+def test_all_that_the_templates_name_on_this_machine_is_looked_at_for_changes() -> None:
+    named = set()
+    for template in [REPOSITORY / "template.yaml", *(REPOSITORY / "stacks").glob("*.yaml")]:
+        paths = re.findall(
+            r"(?:CodeUri|ContentUri|DefinitionUri|Location|TemplateURL): ([\w./-]+)", template.read_text()
+        )
+        named |= {(template.parent / path).relative_to(REPOSITORY).parts[0] for path in paths}
+
+    assert named
+    assert named <= set(INPUTS)
+    assert all((REPOSITORY / name).exists() for name in INPUTS)

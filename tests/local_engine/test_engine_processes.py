@@ -1,4 +1,4 @@
-"""Starting and stopping the embedded AWS: nothing of ours is left behind, nothing of others is touched."""
+"""Starting and stopping the local AWS: nothing of it is left behind, nothing of others is touched."""
 
 from __future__ import annotations
 
@@ -196,14 +196,18 @@ def test_status_says_whether_it_runs(
     assert engine_module.main(["up"]) == 0
     assert engine_module.main(["status"]) == 0
     assert engine_module.main(["down"]) == 0
+    assert engine_module.main(["down"]) == 0
 
     said = capsys.readouterr().out.splitlines()
     assert [line.split(" on ")[0].split(" (")[0] for line in said] == [
         "The local AWS is not running. Start it with `make up`.",
+        "Starting the local AWS",
         "The local AWS is ready",
         "The local AWS is already running",
         "The local AWS is running",
+        "Stopping the local AWS ...",
         "The local AWS is stopped.",
+        "The local AWS was not running.",
     ]
 
 

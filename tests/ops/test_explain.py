@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from tests.ops.application import DOG, Application
 
 
@@ -180,3 +182,30 @@ def test_a_file_name_cannot_draw_on_the_terminal(application: Application) -> No
         assert "\x1b" not in printed
         assert "\u202e" not in printed
         assert "[bold]cat[/bold]" in printed
+
+
+@pytest.mark.parametrize("digits", [8, 31])
+def test_the_first_digits_of_an_id_are_enough_for_a_filed_image_and_for_a_failed_one(
+    application: Application, digits: int
+) -> None:
+    filed = application.put()
+    assert application.finished(filed) == "completed"
+    with application.broken_policy():
+        failed = application.put()
+        assert application.finished(failed) == "failed"
+
+    for image_id, status in ((filed, "completed"), (failed, "failed")):
+        assert f"Image {image_id}: {status}" in application.petdetect("explain", image_id[:digits].upper()).out
+
+
+def test_digits_of_several_images_or_of_none_are_refused(application: Application) -> None:
+    for end in ("1", "2"):
+        application.s3.put_object(Bucket=application.bucket, Key=f"cats/{'ab' * 15}0{end}.jpg", Body=b"a")
+
+    several = application.petdetect("explain", "abababab")
+    none = application.petdetect("explain", "babababa")
+
+    assert (several.code, none.code) == (1, 1)
+    assert "2 images have an ID that begins with abababab: give more digits" in several.err
+    assert "No stored image in local has an ID that begins with babababa" in none.err
+    assert application.petdetect("explain", "abababa").code == 2

@@ -18,11 +18,13 @@ def test_a_lost_event_is_found_and_its_image_finished(application: Application) 
     before = application.snapshot()
 
     young = application.petdetect("reconcile")
+    unstarted = application.petdetect("explain", image_id)
     dry = application.petdetect("reconcile", "--older-than", "0", "--dry-run")
     assert application.snapshot() == before
     real = application.petdetect("reconcile", "--older-than", "0", "--json")
 
     assert young.out == "Everything that should be finished is.\n"
+    assert "may have no record yet" in unstarted.err
     assert dry.code == 0
     assert image_id in dry.out
     assert "start it" in dry.out

@@ -76,6 +76,7 @@ def test_all_of_one_reason_and_no_other(application: Application) -> None:
     assert "Restart 1 failed images in local?" in rest.err
     assert application.status(other) == "completed"
     assert application.petdetect("redrive", "--all").out == "There is nothing to redrive.\n"
+    assert application.petdetect("redrive", "--all", "--dry-run").out == "There is nothing to redrive.\n"
 
 
 def test_all_asks_first(application: Application) -> None:
@@ -168,7 +169,7 @@ def test_what_does_not_exist_or_makes_no_sense_is_refused(application: Applicati
     for arguments in (
         ["redrive"],
         ["redrive", "input/cat.jpg"],
-        ["redrive", "A" * 32],
+        ["redrive", "a" * 8],  # what acts on an image wants the whole ID
         ["redrive", "a" * 32, "--all"],
         ["redrive", "a" * 32, "--reason", "ServiceError"],
     ):
