@@ -12,13 +12,11 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.aws import detection_logs
 from pet_detector.rules import notices, text
+from pet_detector.rules.errors import ERROR_OF_STATUS
 from pet_detector.rules.execution_input import subject_of
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import notifier
-
-# What AWS leaves out of the event.
-_ERRORS = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}
 
 
 class Detail(TypedDict):
@@ -57,7 +55,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     image_id, key = subject.image_id, subject.key
     logger.append_keys(image_id=image_id)
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
-    error = detail.get("error") or _ERRORS.get(detail["status"], "States.Runtime")
+    error = detail.get("error") or ERROR_OF_STATUS.get(detail["status"], "States.Runtime")
     cause = text.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.")
     recorded = detection_logs.record_failure(
         table, image_id, execution_arn=execution, key=key, version_id=subject.version_id, error=error, cause=cause

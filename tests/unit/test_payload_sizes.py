@@ -20,7 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from local.engine import REPOSITORY
-from ops.redrive import MAX_EXECUTIONS
+from ops.restart import MAX_EXECUTIONS
 from pet_detector.aws import analyses, daily_limit, image_bucket, policy_parameter, rekognition
 from pet_detector.rules import image_format
 from pet_detector.rules.models import ImageFormat, ImageHeader
