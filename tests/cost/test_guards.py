@@ -37,7 +37,7 @@ def test_the_metric_is_the_bill_of_rekognition_and_transitions() -> None:
         assert image_cost(analysed=True, uncertain=uncertain) == pytest.approx(expected)
 
 
-# --- The routes through a workflow --------------------------------------------------------------------------------------
+# --- The routes through a workflow ------------------------------------------------------------------------------------
 
 
 def _definition(**states: Any) -> dict[str, Any]:
