@@ -116,7 +116,7 @@ Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there."
     show_default=True,
     envvar="PETDETECT_ENV",
     show_envvar=True,
-    help="The environment to operate; your AWS account is used only when you name one of its own.",
+    help="Environment. Nothing in your AWS account is touched unless you name dev, staging or prod.",
 )
 @click.pass_context
 def main(context: click.Context, environment: str) -> None:

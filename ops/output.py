@@ -247,7 +247,7 @@ def show_results(results: list[Result]) -> None:
 def show_report(report: Report, dry_run: bool) -> None:
     """What the reconciler found."""
     if not report.findings and report.error is None:
-        say("Everything that should be finished is.")
+        say("Nothing to reconcile: no upload is overdue.")
         return
     print_table(
         ("image", "object", "what would be done" if dry_run else "what is to be done"),
