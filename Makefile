@@ -124,7 +124,7 @@ bench: install ## Measure images a second, imports and transitions on this machi
 
 # --- Documents -------------------------------------------------------------------------------------------------------
 
-dashboards: .engine/docs-venv/.installed ## Draw the dashboards into docs/, from stacks/observability.yaml and sample data
+dashboards: .engine/docs-venv/.installed ## Draw the dashboards into docs/, from stacks/dashboards.yaml and sample data
 	@.engine/docs-venv/bin/python -m docs.dashboards.render
 
 .engine/docs-venv/.installed: docs/dashboards/requirements.txt .engine/python

@@ -1,4 +1,4 @@
-"""Draws the dashboards of stacks/observability.yaml with sample data: `make dashboards`.
+"""Draws the dashboards of stacks/dashboards.yaml with sample data: `make dashboards`.
 
 It reads the bodies that CloudFormation would hand to CloudWatch: widgets, sizes, metrics, labels, statistics,
 thresholds. Only the data is made up (sample_data.py).
@@ -6,8 +6,6 @@ thresholds. Only the data is made up (sample_data.py).
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,8 +17,8 @@ from matplotlib import pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.gridspec import GridSpec
 
+from docs import dashboards
 from docs.dashboards import sample_data
-from tests.observability.stack import REPOSITORY, observability
 
 COLUMNS = 24  # of a CloudWatch dashboard
 INCHES = 0.8  # per column
@@ -58,13 +56,8 @@ def draw(title: str, body: dict[str, Any], target: Path) -> None:
             axes.set_title(widget["properties"]["title"], loc="left", fontsize=10.5, weight="bold", color=INK)
             (_draw_table if widget["type"] == "log" else _draw_graph)(axes, widget["properties"])
     # No date and no version in the file: drawing again changes nothing. The digest tells a test what was drawn.
-    figure.savefig(target, metadata={"Software": None, "Source": digest(body)})
+    figure.savefig(target, metadata={"Software": None, "Source": dashboards.digest(body)})
     plt.close(figure)
-
-
-def digest(body: dict[str, Any]) -> str:
-    """What a picture shows, in short: it changes with the dashboard."""
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _draw_graph(axes: Axes, properties: dict[str, Any]) -> None:
@@ -146,12 +139,9 @@ def _draw_table(axes: Axes, properties: dict[str, Any]) -> None:
 
 def main() -> int:
     """Draw both dashboards into docs/."""
-    stack = observability(ApplicationName="serverlessapp-pet-detector-prod", Stage="prod")
-    for dashboard in stack.of_type("AWS::CloudWatch::Dashboard").values():
-        name = dashboard["DashboardName"]
-        target = REPOSITORY / "docs" / f"dashboard_{name.rpartition('-')[2]}.png"
-        draw(name, json.loads(dashboard["DashboardBody"]), target)
-        print(target.relative_to(REPOSITORY))
+    for name in dashboards.NAMES:
+        draw(dashboards.title(name), dashboards.body(name), dashboards.picture(name))
+        print(f"docs/{dashboards.picture(name).name}")
     return 0
 
 

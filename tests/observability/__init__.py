@@ -1,1 +1,1 @@
-"""Tests of stacks/: every alarm fires when it must, is quiet when it may, and says what to do."""
+"""Tests of stacks/: every alarm fires when it must, stays quiet when it may, and says what to do."""

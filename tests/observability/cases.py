@@ -38,7 +38,6 @@ CASES = {
         now(finished=[0.0012] * 94, failed=[1] * 6),
         now(finished=[0.0012] * 95, failed=[1] * 5),
     ),
-    "FailedImagesAlarm": Case(one(1, 1, 1), one(1, 1)),
     "HeldImagesAlarm": Case(one(1), one(0)),
     "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
     # Nothing for an hour, and the last word in time; what it says is that nothing is lost.
@@ -47,30 +46,22 @@ CASES = {
     "ExecutionsFailedAlarm": Case(one(1, 1, 1), one(1, 1)),
     "ExecutionsTimedOutAlarm": Case(one(1), one(0)),
     "ExecutionsAbortedAlarm": Case(one(1), one(0)),
-    "ExecutionsThrottledAlarm": Case({"": [[4], [0], [2], [1]]}, {"": [[0], [0], [0]]}),
     "OpenExecutionsAlarm": Case(
         now(open=[810_000], limit=[1_000_000]),
         now(open=[790_000], limit=[1_000_000]),
     ),
-    "ErrorsAlarm": Case(one(20, 20, 20), one(1, 1)),
-    "ThrottlesAlarm": Case({"": [[1], [3], [0], [2]]}, {"": [[0], [0], [0]]}),
-    "DurationAlarm": Case(one(90, 250_000), one(90, 11_900)),
+    "WorkflowFunctionErrorsAlarm": Case(one(*[1] * 50), one(*[1] * 49)),
+    "FunctionErrorsAlarm": Case(one(1, 1, 1), one(1, 1)),
+    "ReconcilerErrorsAlarm": Case(one(1, 1), one(1)),
     "Memory256Alarm": Case(one(90, 206), one(90, 205)),
     "Memory512Alarm": Case(one(300, 411), one(300, 410)),
     "ConcurrencyAlarm": Case({"": [[801], [950]]}, {"": [[790], [800]]}),
     "ApiErrorsAlarm": Case(one(1, 1, 1), one(1, 1, 0, 0)),
-    "ApiSlowAlarm": Case({"": [[1_100], [1_500], [200], [1_300] * 20]}, {"": [[990], [900], [100]]}),
     "ApiClientErrorsAlarm": Case(
         now(refused=[1] * 31 + [0] * 69, requests=[1] * 100),
         now(refused=[1] * 30 + [0] * 70, requests=[1] * 100),
     ),
     "RekognitionThrottlesAlarm": Case(one(*[1] * 50), one(*[1] * 49)),
-    "RekognitionErrorsAlarm": Case(one(*[1] * 5), one(*[1] * 4)),
-    "TableThrottlesAlarm": Case(
-        {"update": [[3], [], [1]], "analysisGet": [[], [2], []], "query": [[0], [0], [0]]},
-        {"update": [[3], [], []], "analysisGet": [[], [2], []], "query": [[0], [0], [0]]},
-    ),
-    "TableErrorsAlarm": Case({"update": [[1], [0], [1]]}, {"update": [[1], [0], [0]], "query": [[0]]}),
     "RuleFailuresAlarm": Case(now(uploadedKept=[1]), now(uploadedFailed=[0], failedLost=[0])),
     "NoticesUndeliveredAlarm": Case(one(1), one(0)),
     "StreamStalledAlarm": Case({"": [[310_000], [400_000], [301_000]]}, {"": [[290_000], [300_000], [100]]}),
@@ -99,10 +90,7 @@ ALSO_QUIET: dict[str, list[Data]] = {
     "ProcessingSlowAlarm": [{"": [[60_000] * 9]}, {"": [[3_000] * 96 + [60_000] * 4] * 3}],
     "FailedShareAlarm": [now(finished=[0.0012] * 17, failed=[1] * 2), now(finished=[0.0012] * 500)],
     "ReconcileGapAlarm": [{"": [[5, 0], [0, 0]]}],  # started again, and finished by the next run
-    "ExecutionsThrottledAlarm": [{"": [[900], [900]]}],
-    "ThrottlesAlarm": [{"": [[900], [900]]}],
     "ConcurrencyAlarm": [{"": [[1_000]]}],
-    "ApiSlowAlarm": [{"": [[5_000], [5_000]]}, {"": [[100] * 96 + [9_000] * 4] * 5}],
     "ApiClientErrorsAlarm": [now(refused=[1] * 49, requests=[1] * 49), now(requests=[1] * 400)],
     "StreamStalledAlarm": [{"": [[900_000], [900_000]]}],
     "UnattendedAlarm": [now(age=[86_400])],
@@ -121,6 +109,15 @@ ONE_BAD: dict[str, Callable[[int], Data]] = {
 SAME_METRIC = {"OnTimeAlarm": {"late": "finished"}, "LatencyAlarm": {"slow": "requests"}}
 
 
+# Functions that the workflow retries, and those that only Lambda or a client does.
+_WORKFLOW_FUNCTIONS = ("ImageProcessor", "FileManager", "NotificationService")
+_OTHER_FUNCTIONS = ("FailureRecorder", "MetricsPublisher", "UploadApi", "ImagesApi")
+
+
 def kind_of(alarm: str) -> str:
-    """The key of an alarm's cases: alarms of nested stacks share theirs."""
-    return alarm.rpartition(".")[2]
+    """The key of an alarm's cases: those of nested stacks and of functions share theirs."""
+    name = alarm.rpartition(".")[2]
+    function = name.removesuffix("ErrorsAlarm")
+    if function in _WORKFLOW_FUNCTIONS:
+        return "WorkflowFunctionErrorsAlarm"
+    return "FunctionErrorsAlarm" if function in _OTHER_FUNCTIONS else name

@@ -1,7 +1,7 @@
 """CloudWatch's evaluation of alarms in small: statistics, metric math, M of N, missing data, composite rules.
 
-The embedded engine evaluates one statistic over all data of a metric's name: it knows neither dimensions nor periods,
-datapoints to alarm, missing data or metric math. This does, from the same definitions, and nothing else of CloudWatch.
+It reads the alarms' own definitions. The local AWS would evaluate one statistic over all data of a metric's name: it
+has neither dimensions nor periods, datapoints to alarm, missing data or metric math.
 """
 
 from __future__ import annotations

@@ -8,11 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
+from tests.support.templates import REPOSITORY, load
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 STACK_FILE = REPOSITORY / "stacks" / "observability.yaml"
-ROOT_FILE = REPOSITORY / "template.yaml"
 
 APPLICATION = "serverlessapp-pet-detector-test"
 # Names as the root template hands them in; an alarm with an empty dimension would watch nothing.
@@ -23,43 +21,15 @@ NAMES = {
     "RunbookUrl": "https://example.com/operations.md",
     "AlarmEmail": "operators@example.com",
 }
-_PSEUDO = {
+PSEUDO = {
     "AWS::Region": "us-east-1",
     "AWS::AccountId": "123456789012",
     "AWS::Partition": "aws",
     "AWS::StackName": "observability",
+    "AWS::StackId": "arn:aws:cloudformation:us-east-1:123456789012:stack/observability/0f9e8d7c-1111-2222-3333-4444",
     "AWS::URLSuffix": "amazonaws.com",
 }
 _NO_VALUE = object()
-
-
-class _Loader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """YAML with CloudFormation's short tags, as {"Fn::Name": value}."""
-
-
-def _tagged(loader: _Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    value: Any
-    if isinstance(node, yaml.ScalarNode):
-        value = loader.construct_scalar(node)
-    elif isinstance(node, yaml.SequenceNode):
-        value = loader.construct_sequence(node, deep=True)
-    else:
-        assert isinstance(node, yaml.MappingNode)
-        value = loader.construct_mapping(node, deep=True)
-    if suffix in ("Ref", "Condition"):
-        return {suffix: value}
-    if suffix == "GetAtt" and isinstance(value, str):
-        value = value.split(".", 1)
-    return {f"Fn::{suffix}": value}
-
-
-_Loader.add_multi_constructor("!", _tagged)
-
-
-def load(file: Path) -> dict[str, Any]:
-    """A template as it is written."""
-    template: dict[str, Any] = yaml.load(file.read_text(), _Loader)
-    return template
 
 
 @dataclass
@@ -123,7 +93,14 @@ class Stack:
     def _function(self, name: str, argument: Any) -> Any:
         match name:
             case "Fn::Sub":
-                return re.sub(r"\$\{([^}]+)\}", lambda found: str(self._named(found[1])), argument)
+                text, own = (argument, {}) if isinstance(argument, str) else (argument[0], self.resolve(argument[1]))
+                return re.sub(r"\$\{([^}]+)\}", lambda found: str(own.get(found[1]) or self._named(found[1])), text)
+            case "Fn::Split":
+                separator, text = self.resolve(argument)
+                return text.split(separator)
+            case "Fn::Select":
+                index, items = self.resolve(argument)
+                return items[int(index)]
             case "Fn::GetAtt":
                 return self._attribute(*argument)
             case "Fn::Equals":
@@ -146,8 +123,8 @@ class Stack:
             return _NO_VALUE
         if name in self.values:
             return self.values[name]
-        if name in _PSEUDO:
-            return _PSEUDO[name]
+        if name in PSEUDO:
+            return PSEUDO[name]
         resource = self._written[name]
         if resource["Type"].startswith("AWS::CloudWatch::"):
             return self.resolve(resource["Properties"]["AlarmName"])

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from ops import cost
 from tests.observability.evaluator import expression_of, metrics_of
-from tests.observability.stack import REPOSITORY, observability
+from tests.observability.stack import observability
+from tests.support.templates import REPOSITORY
 
 DOCUMENT = REPOSITORY / "docs" / "observability.md"
 
@@ -52,8 +53,8 @@ def shown(name: str) -> str:
     """What the document calls an alarm, by its logical id: those of all functions, windows or queues are one row."""
     called = ALARMS[name]["AlarmName"].removeprefix("<stack>-")
     file = STACK.nested[name.split(".")[0]].file.stem if "." in name else ""
-    if file == "function_alarms":
-        return re.sub(r"^\w+", "<function>", called)
+    if (function := called.removesuffix("-errors")) != called and f"{function}FunctionName" in STACK.values:
+        return "<function>-errors" if function != "Reconciler" else called
     if file == "burn_rates":
         return re.sub(r"[^-]+$", "<window>", called)
     return "<queue>-unattended" if called.endswith("-unattended") else called
@@ -66,9 +67,8 @@ def _alarms() -> str:
         families.setdefault(shown(name), []).append(name)
     rows = ""
     for family, same in families.items():
-        proof = "own evaluator" if expression_of(ALARMS[same[0]]) else "engine and own evaluator"
-        rows += _row([f"`{family}`", _fires(same), _text(same), proof])
-    return _head("Alarm", "Fires when", "Meaning", "Proven by") + rows
+        rows += _row([f"`{family}`", _fires(same), _text(same)])
+    return _head("Alarm", "Fires when", "Meaning") + rows
 
 
 def _fires(same: list[str]) -> str:
@@ -88,16 +88,13 @@ def _fires(same: list[str]) -> str:
 def _text(same: list[str]) -> str:
     sentence, _, link = ALARMS[same[0]]["AlarmDescription"].partition(" Runbook: ")
     if len(same) > 1:
-        values = STACK.nested[same[0].split(".")[0]].values
-        if "FunctionName" in values:
-            sentence = sentence.replace(values["FunctionName"], "the function")
-            sentence = re.sub(r"failed \d+ times", "failed so many times", sentence)
-            sentence = re.sub(r"over \d+ ms, 80 %", "over 80 %", sentence)
-        elif "QueueName" in values:
-            sentence = sentence.replace(values["QueueName"], "a dead-letter queue")
+        nested = STACK.nested.get(same[0].split(".")[0])
+        if nested is None:
+            sentence = re.sub(r"^\w+ failed \d+ times", "The function failed so many times", sentence)
+        elif "QueueName" in nested.values:
+            sentence = sentence.replace(nested.values["QueueName"], "a dead-letter queue")
         else:
             sentence = "The error budget burns faster than the window allows; [service levels](service_levels.md)."
-        sentence = sentence[0].upper() + sentence[1:]
     return f"{sentence} [Runbook]({link})"
 
 

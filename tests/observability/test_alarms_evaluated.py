@@ -1,32 +1,18 @@
-"""Every alarm against data that must fire it and data that must not, by our own evaluator of CloudWatch's rules.
-
-test_alarms_on_the_engine.py repeats it where the embedded AWS can evaluate an alarm: it cannot for MATH_ALARMS.
-"""
+"""Every alarm against data that must fire it and data that must not, by the evaluator of CloudWatch's rules."""
 
 from __future__ import annotations
 
 import pytest
 
 from tests.observability.cases import ALSO_QUIET, CASES, ONE_BAD, SAME_METRIC, Data, kind_of
-from tests.observability.evaluator import Metrics, expression_of, metrics_of, state
+from tests.observability.evaluator import Metrics, composite_state, expression_of, metrics_of, rule_members, state
 from tests.observability.stack import observability
 
-ALARMS = observability().of_type("AWS::CloudWatch::Alarm")
+STACK = observability()
+ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
+COMPOSITES = STACK.of_type("AWS::CloudWatch::CompositeAlarm")
+OBJECTIVES = [name for name in COMPOSITES if name.endswith("Objective")]
 
-# Those in metric math, by kind: the embedded AWS stores them at best, and never evaluates them.
-MATH_ALARMS = {
-    "ApiClientErrorsAlarm",
-    "AvailabilityAlarm",
-    "FailedShareAlarm",
-    "LatencyAlarm",
-    "OnTimeAlarm",
-    "OpenExecutionsAlarm",
-    "ReconcilerSilentAlarm",
-    "RuleFailuresAlarm",
-    "TableErrorsAlarm",
-    "TableThrottlesAlarm",
-    "UnattendedAlarm",
-}
 # The only one to which silence is bad news.
 FIRES_ON_SILENCE = {"ReconcilerSilentAlarm"}
 FILLED = [name for name, alarm in ALARMS.items() if "FILL(" in (expression_of(alarm) or "")]
@@ -51,10 +37,6 @@ def put(alarm: str, data: Data, *, elsewhere: bool = False, late: int = 0) -> Me
 def test_every_alarm_has_data_that_fires_it_and_no_data_is_left_over() -> None:
     assert {kind_of(alarm) for alarm in ALARMS} == set(CASES)
     assert set(ALSO_QUIET) <= set(CASES)
-
-
-def test_alarms_in_metric_math_are_those_that_the_engine_cannot_evaluate() -> None:
-    assert {kind_of(name) for name, alarm in ALARMS.items() if expression_of(alarm)} == MATH_ALARMS
 
 
 @pytest.mark.parametrize("alarm", ALARMS)
@@ -126,3 +108,46 @@ def test_slow_windows_fire_at_a_lower_burn_than_fast_ones(window: str) -> None:
     alarm = f"{window}.AvailabilityAlarm"
     data: Data = {"errors": [[1] * 8 + [0] * 992], "requests": [[1] * 1_000]}
     assert state(ALARMS[alarm], put(alarm, data)) == ("OK" if window.startswith("Fast") else "ALARM")
+
+
+# --- Composite alarms -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMPOSITES)
+def test_composite_follows_its_members(name: str) -> None:
+    """Every clause of the rule fires it on its own, no part of a pair does, and it ends with its cause."""
+    rule = COMPOSITES[name]["AlarmRule"]
+    members = rule_members(rule)
+    assert set(members) <= {alarm["AlarmName"] for alarm in ALARMS.values()}
+
+    def with_alarms(*names: str) -> str:
+        return composite_state(rule, {member: "ALARM" if member in names else "OK" for member in members})
+
+    assert with_alarms() == "OK"
+    for clause in map(rule_members, rule.split(" OR ")):
+        assert with_alarms(*clause) == "ALARM", clause
+        for part in clause if len(clause) > 1 else []:
+            assert with_alarms(part) == "OK", f"{part} alone"
+
+
+@pytest.mark.parametrize(("name", "pairs"), [("PageAPerson", ["Fast"]), *[(o, ["Fast", "Slow"]) for o in OBJECTIVES]])
+def test_a_window_speaks_only_together_with_the_other_of_its_pair(name: str, pairs: list[str]) -> None:
+    windows = {alarm["AlarmName"]: logical.split(".")[0] for logical, alarm in ALARMS.items() if "Burn." in logical}
+    found = []
+    for clause in COMPOSITES[name]["AlarmRule"].split(" OR "):
+        used = [windows[member] for member in rule_members(clause) if member in windows]
+        found += [used] if used else []
+    expected = [[f"{pair}LongBurn", f"{pair}ShortBurn"] for pair in pairs]
+    assert [used for used in found if used not in expected] == []
+    assert [pair for pair in expected if pair not in found] == []
+
+
+def test_a_page_is_about_lost_images_users_who_see_errors_or_money() -> None:
+    """What can wait until morning pages nobody."""
+    single = [
+        members[0]
+        for clause in COMPOSITES["PageAPerson"]["AlarmRule"].split(" OR ")
+        if len(members := rule_members(clause)) == 1
+    ]
+    names = {name.removeprefix(f"{STACK.values['ApplicationName']}-") for name in single}
+    assert names == {"reconcile-gap", "lost-work", "failed-share", "sudden-cost"}

@@ -1,12 +1,11 @@
 """The saved queries name fields that logs have, and the documents say what the stack has.
 
-No parser of Logs Insights is at hand: moto's and the embedded AWS's know `fields`, `filter` on one field, `sort` and
+No parser of Logs Insights is at hand: moto's and the local AWS's know `fields`, `filter` on one field, `sort` and
 `limit`. So the grammar is checked by the rules below, and the names against lines that the functions really write.
 """
 
 from __future__ import annotations
 
-import hashlib
 import io
 import json
 import re
@@ -16,8 +15,10 @@ import pytest
 from aws_lambda_powertools import Logger
 from PIL import Image
 
+from docs import dashboards
 from tests.observability import tables
-from tests.observability.stack import REPOSITORY, ROOT_FILE, load, observability
+from tests.observability.stack import observability
+from tests.support.templates import REPOSITORY, load
 
 STACK = observability()
 QUERIES: dict[str, dict[str, Any]] = STACK.of_type("AWS::Logs::QueryDefinition")
@@ -50,7 +51,7 @@ def function_fields() -> set[str]:
 
 
 def access_log_fields() -> set[str]:
-    api = load(ROOT_FILE)["Resources"]["PetDetectorApi"]["Properties"]
+    api = load(REPOSITORY / "template.yaml")["Resources"]["PetDetectorApi"]["Properties"]
     return set(json.loads(api["AccessLogSetting"]["Format"]))
 
 
@@ -117,13 +118,11 @@ def test_queries_are_those_that_operators_need() -> None:
 
 
 def test_the_story_begins_with_the_request_at_the_api() -> None:
-    """The access log's requestId is the correlation id, which UploadApi takes from the same context."""
+    """The access log's requestId is the correlation id, which UploadApi takes from the same context (tests/unit)."""
     (query,) = (query for query in QUERIES.values() if query["Name"].endswith("one image's story"))
     assert "ApiAccessLogGroupName" in query["LogGroupNames"]
-    api = load(ROOT_FILE)["Resources"]["PetDetectorApi"]["Properties"]
+    api = load(REPOSITORY / "template.yaml")["Resources"]["PetDetectorApi"]["Properties"]
     assert json.loads(api["AccessLogSetting"]["Format"])["requestId"] == "$context.requestId"
-    source = (REPOSITORY / "functions" / "upload_api" / "app.py").read_text()
-    assert "correlation_id = app.current_event.request_context.request_id" in source
     assert 'correlation_id = "IMAGE_ID" or requestId = "IMAGE_ID"' in query["QueryString"]
 
 
@@ -162,10 +161,7 @@ def test_window_arithmetic_of_the_service_levels_is_right() -> None:
         assert f"| {name.lower()} | {hours} h | {minutes} min | {long['BurnRate']} | {spent} % |" in text
 
 
-@pytest.mark.parametrize("name", DASHBOARDS)
+@pytest.mark.parametrize("name", dashboards.NAMES)
 def test_pictures_show_the_dashboards_as_they_are(name: str) -> None:
-    board = observability(ApplicationName="serverlessapp-pet-detector-prod", Stage="prod").resources[name]["Properties"]
-    body = json.loads(board["DashboardBody"])
-    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()[:16]
-    with Image.open(REPOSITORY / "docs" / f"dashboard_{board['DashboardName'].rpartition('-')[2]}.png") as picture:
-        assert picture.info["Source"] == digest, "run: make dashboards"
+    with Image.open(dashboards.picture(name)) as picture:
+        assert picture.info["Source"] == dashboards.digest(dashboards.body(name)), "run: make dashboards"

@@ -11,14 +11,17 @@ from typing import Any
 
 import pytest
 
+from ops import fixed_cost
 from tests.observability.evaluator import metrics_of
-from tests.observability.stack import APPLICATION, NAMES, REPOSITORY, ROOT_FILE, load, observability
+from tests.observability.stack import APPLICATION, NAMES, PSEUDO, observability
+from tests.support.templates import REPOSITORY, load
+from tests.template import shipped
 
 STACK = observability()
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
 COMPOSITES = STACK.of_type("AWS::CloudWatch::CompositeAlarm")
 DASHBOARDS = STACK.of_type("AWS::CloudWatch::Dashboard")
-ROOT = load(ROOT_FILE)
+ROOT = load(REPOSITORY / "template.yaml")
 RUNBOOK = REPOSITORY / "docs" / "operations.md"
 
 # Metrics of AWS and their dimensions, from each service's page of metrics.
@@ -59,10 +62,8 @@ AWS_METRICS = {
 OWN_DIMENSIONS = {"ImageClassified": ("Animal", "service"), "ImageRejected": ("ReasonCode", "service")}
 
 
-def emitted() -> set[str]:
-    """Names of the metrics that the functions publish, as their source spells them."""
-    source = "".join(file.read_text() for file in (REPOSITORY / "functions").rglob("*.py"))
-    return set(re.findall(r'(?:Measurement|\bcount)\(\s*"(\w+)"', source))
+# What the functions publish; tests/cost compares it with their code.
+PUBLISHED = {*fixed_cost.METRICS, *fixed_cost.METRICS_BY_DIMENSION}
 
 
 def widgets() -> list[tuple[str, dict[str, Any]]]:
@@ -111,8 +112,6 @@ def test_alarm_says_what_is_wrong_and_where_help_is(name: str) -> None:
 
 
 def test_linked_sections_are_in_the_runbook() -> None:
-    if not RUNBOOK.exists():
-        pytest.skip("docs/operations.md is not here yet")
     headings = re.findall(r"^#+ (.+)$", RUNBOOK.read_text(), re.MULTILINE)
     slugs = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
     assert anchors() <= slugs
@@ -178,7 +177,7 @@ def test_every_metric_is_one_that_somebody_publishes() -> None:
         namespace, name = metric["Namespace"], metric["MetricName"]
         dimensions = tuple(sorted(d["Name"] for d in metric["Dimensions"]))
         if namespace == "PetDetector":
-            assert name in emitted(), where
+            assert name in PUBLISHED, where
             assert dimensions == OWN_DIMENSIONS.get(name, ("service",)), where
             assert {"Name": "service", "Value": APPLICATION} in metric["Dimensions"], where
         elif namespace.startswith("PetDetector/"):
@@ -224,9 +223,9 @@ def test_lines_of_lambda_become_metrics_of_memory_and_cold_starts() -> None:
     assert filtered({"level": "INFO", "message": "platform.report", "record": {}}) == {}
 
 
-def test_every_metric_of_ours_is_on_a_dashboard() -> None:
+def test_every_metric_of_the_application_is_on_a_dashboard() -> None:
     shown = {metric["MetricName"] for _, metric in dashboard_metrics() if metric["Namespace"] == "PetDetector"}
-    assert emitted() == shown
+    assert shown == PUBLISHED
 
 
 def test_every_animal_and_every_reason_is_on_the_dashboard() -> None:
@@ -279,7 +278,11 @@ def handed_in() -> dict[str, Any]:
 
 
 def of_type(kind: str) -> dict[str, Any]:
-    return {name: r.get("Properties", {}) for name, r in ROOT["Resources"].items() if r["Type"] == kind}
+    """Properties by logical id of the root's resources of a type; the rules of functions are SAM's to make."""
+    found = {name: r.get("Properties", {}) for name, r in ROOT["Resources"].items() if r["Type"] == kind}
+    if kind == "AWS::Events::Rule":
+        found |= shipped.resources(kind)
+    return found
 
 
 def test_root_hands_in_every_name_and_nothing_unknown() -> None:
@@ -313,11 +316,10 @@ def test_every_name_that_is_handed_in_is_watched_by_an_alarm() -> None:
     depth = [m["Dimensions"][0]["Value"] for _, m in alarm_metrics() if m["MetricName"].endswith("MessagesVisible")]
     assert sorted(depth) == sorted(STACK.values[name] for name in queues)
     for kind, metrics in {
-        "FunctionName": {"Errors", "Throttles", "Duration"},
+        "FunctionName": {"Errors"},
         "RuleName": {"FailedInvocations", "InvocationsSentToDlq", "InvocationsFailedToBeSentToDlq"},
-        "TableName": {"ThrottledRequests", "SystemErrors"},
         "TopicName": {"NumberOfNotificationsFailed"},
-        "WorkflowArn": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted", "ExecutionThrottled"},
+        "WorkflowArn": {"ExecutionsFailed", "ExecutionsTimedOut", "ExecutionsAborted"},
     }.items():
         for name in STACK.template["Parameters"]:
             if name.endswith(kind):
@@ -326,7 +328,7 @@ def test_every_name_that_is_handed_in_is_watched_by_an_alarm() -> None:
 
 
 @pytest.mark.parametrize("metric", ["ThrottledRequests", "SystemErrors"])
-def test_tables_are_watched_in_each_operation_that_somebody_may_do(metric: str) -> None:
+def test_tables_are_shown_in_each_operation_that_somebody_may_do(metric: str) -> None:
     """What the policies allow is what the application does; a table's own metrics leave out its indexes."""
     allowed = {
         (table, action.removeprefix("dynamodb:"))
@@ -335,10 +337,8 @@ def test_tables_are_watched_in_each_operation_that_somebody_may_do(metric: str) 
         for action in _list(statement["Action"])
         if re.fullmatch(r"dynamodb:(\w+Item|Query|Scan)", action) and table in json.dumps(statement["Resource"])
     }
-    shown = [named for named in dashboard_metrics() if named[0].startswith("DynamoDB ")]
-    for where in (alarm_metrics(), shown):
-        watched = {tuple(d["Value"] for d in m["Dimensions"]) for _, m in where if m["MetricName"] == metric}
-        assert watched == {(f"{table}Name", action) for table, action in allowed}
+    shown = {tuple(d["Value"] for d in m["Dimensions"]) for _, m in dashboard_metrics() if m["MetricName"] == metric}
+    assert shown == {(f"{table}Name", action) for table, action in allowed}
 
 
 def statements(value: Any) -> Iterator[dict[str, Any]]:
@@ -379,16 +379,6 @@ def test_api_has_the_name_that_its_alarms_watch() -> None:
     """Without a name or a definition of its own SAM titles an API with the stack's name, which is its metric name."""
     assert not {"Name", "DefinitionBody", "DefinitionUri"} & set(ROOT["Resources"]["PetDetectorApi"]["Properties"])
     assert handed_in()["ApplicationName"] == {"Ref": "AWS::StackName"}
-
-
-def test_near_timeout_is_four_fifths_of_each_timeout() -> None:
-    default = ROOT["Globals"]["Function"]["Timeout"]
-    functions = of_type("AWS::Serverless::Function")
-    assert len(functions) == len([s for s in STACK.nested.values() if s.file.name == "function_alarms.yaml"])
-    for name, properties in functions.items():
-        alarms = STACK.nested[name.removesuffix("Function") + "Alarms"]
-        milliseconds = properties.get("Timeout", default) * 1000
-        assert alarms.values["NearTimeoutMilliseconds"] == 0.8 * milliseconds, name
 
 
 def test_memory_is_watched_for_each_size_that_a_function_has() -> None:
@@ -464,14 +454,31 @@ def test_budget_and_anomaly_monitor_are_off_until_they_are_wanted() -> None:
     assert [notice["Notification"]["Threshold"] for notice in notices] == [80, 90, 100]
 
 
-def test_one_of_ten_is_traced() -> None:
+def test_no_request_is_traced_but_one_of_ten_and_nothing_is_billed_besides() -> None:
     rules = STACK.of_type("AWS::XRay::SamplingRule")
     assert {rule["SamplingRule"]["FixedRate"] for rule in rules.values()} == {0.1}
     assert {rule["SamplingRule"]["ReservoirSize"] for rule in rules.values()} == {0}
-    assert not STACK.of_type("AWS::XRay::Group")["TraceGroup"]["InsightsConfiguration"]["InsightsEnabled"]
-    for stage in ROOT["Parameters"]["Stage"]["AllowedValues"]:
-        for rule in observability(Stage=stage).of_type("AWS::XRay::SamplingRule").values():
-            assert len(rule["SamplingRule"]["RuleName"]) <= 32
+    (group,) = STACK.of_type("AWS::XRay::Group").values()
+    assert not group["InsightsConfiguration"]["InsightsEnabled"]
+
+
+def trace_names(stage: str) -> set[str]:
+    """Names of the X-Ray resources of a stack."""
+    stack = observability(Stage=stage)
+    rules = {rule["SamplingRule"]["RuleName"] for rule in stack.of_type("AWS::XRay::SamplingRule").values()}
+    return rules | {group["GroupName"] for group in stack.of_type("AWS::XRay::Group").values()}
+
+
+@pytest.mark.parametrize("stage", ROOT["Parameters"]["Stage"]["AllowedValues"])
+def test_x_ray_names_fit_carry_the_prefix_and_differ_between_stacks(
+    stage: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rules and groups have names that an account and region has once; 32 characters at most."""
+    names = trace_names(stage)
+    assert len(names) == 3
+    assert all(len(name) <= 32 and name.startswith("serverlessapp-") for name in names)
+    monkeypatch.setitem(PSEUDO, "AWS::StackId", PSEUDO["AWS::StackId"].replace("/0f9e8d7c-", "/a1b2c3d4-"))
+    assert not names & trace_names(stage)
 
 
 def test_templates_are_clean() -> None:

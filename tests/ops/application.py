@@ -103,13 +103,6 @@ class Application:
             "REKOGNITION_PORT": str(engine.processes[1].port),
         }
 
-    def resource(self, name: str) -> str:
-        """The physical id of a resource of the stack."""
-        found = self.engine.client("cloudformation").describe_stack_resource(
-            StackName="serverlessapp-pet-detector-local", LogicalResourceId=name
-        )
-        return str(found["StackResourceDetail"]["PhysicalResourceId"])
-
     # --- The operator -------------------------------------------------------------------------------------------------
 
     def petdetect(self, *arguments: str, typed: str = "") -> Output:

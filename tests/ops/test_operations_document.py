@@ -20,6 +20,7 @@ from ops import next_steps
 from ops.cli import main
 from pet_detector.rules import errors
 from tests.ops.application import CAT, Application
+from tests.support.templates import load
 
 DOCUMENT = (REPOSITORY / "docs" / "operations.md").read_text()
 # Of the AWS CLI itself, beside the parameters of the operation.
@@ -88,8 +89,8 @@ def test_every_error_ends_with_a_redrive() -> None:
 
 
 def test_every_dead_letter_queue_is_explained() -> None:
-    template = (REPOSITORY / "template.yaml").read_text()
-    queues = set(re.findall(r"^  (\w+Queue):$", template, re.MULTILINE))
+    resources = load(REPOSITORY / "template.yaml")["Resources"]
+    queues = {name for name, resource in resources.items() if resource["Type"] == "AWS::SQS::Queue"}
     (section,) = (section for section in SECTIONS if section.heading == "Dead letters")
 
     assert queues

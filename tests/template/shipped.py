@@ -22,9 +22,9 @@ with warnings.catch_warnings():  # of the tools themselves, which these tests do
     from samtranslator.parser.parser import Parser
     from samtranslator.sdk.parameter import SamParameterValues
     from samtranslator.translator.translator import Translator
-    from samtranslator.yaml_helper import yaml_parse
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from tests.support.templates import REPOSITORY, load
+
 TEMPLATE = REPOSITORY / "template.yaml"
 FUNCTIONS = REPOSITORY / "functions"
 EVENTS = REPOSITORY / "events"
@@ -43,8 +43,7 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 @cache
 def _source() -> dict[str, Any]:
-    template: dict[str, Any] = yaml_parse(TEMPLATE.read_text())
-    return template
+    return load(TEMPLATE)
 
 
 def source() -> dict[str, Any]:

@@ -1,25 +1,118 @@
-"""The README names what a user can set and run, and docs/sam_local.md every function with its events."""
+"""What the documents name exists: links, files, make targets, parameters, outputs, alarms, functions and events."""
 
 from __future__ import annotations
 
 import re
+import shlex
+from collections import Counter
+from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
-from .shipped import EVENTS, REPOSITORY, resources, source
+from docs import parameters
+from local.engine import REPOSITORY
+from ops.cli import main
+from pet_detector.runtime.observability import logger
 
-README = (REPOSITORY / "README.md").read_text()
-MAKE_TARGETS = re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)
+from .shipped import EVENTS, resources, source
+
+DOCUMENTS = sorted(
+    [
+        *REPOSITORY.glob("*.md"),
+        *REPOSITORY.glob("docs/*.md"),
+        *REPOSITORY.glob("photos/*.md"),
+        *REPOSITORY.glob("local/*/*.md"),
+    ]
+)
+IDS = [str(document.relative_to(REPOSITORY)) for document in DOCUMENTS]
+ROOTS = [REPOSITORY, REPOSITORY / "functions", REPOSITORY / "functions" / "pet_detector"]
+BLOCK = re.compile(r"^ *```.*?^ *```$", re.DOTALL | re.MULTILINE)
+FOLDERS = "|".join(
+    sorted(path.name for path in REPOSITORY.iterdir() if path.is_dir() and not path.name.startswith("."))
+)
 
 
-@pytest.mark.parametrize("parameter", source()["Parameters"])
-def test_readme_names_the_parameter(parameter: str) -> None:
-    assert re.search(rf"\b{parameter}\b", README)
+def anchors(document: Path) -> set[str]:
+    """The anchors that GitHub gives the headings of a document."""
+    seen: Counter[str] = Counter()
+    found = set()
+    for heading in re.findall(r"^#+ (.+)$", BLOCK.sub("", document.read_text()), re.MULTILINE):
+        anchor = re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        found.add(f"{anchor}-{seen[anchor]}" if seen[anchor] else anchor)
+        seen[anchor] += 1
+    return found
 
 
-@pytest.mark.parametrize("target", MAKE_TARGETS)
-def test_readme_names_the_make_target(target: str) -> None:
-    assert re.search(rf"\bmake ([a-z]+ )*{target}\b", README)
+def test_document_of_parameters_is_that_of_the_template() -> None:
+    assert parameters.DOCUMENT.read_text() == parameters.markdown(), "run: .venv/bin/python -m docs.parameters"
+
+
+def code(document: Path) -> list[str]:
+    """The code of a document: its blocks, and what stands between backticks in its text."""
+    text = document.read_text()
+    return [*BLOCK.findall(text), *re.findall(r"`([^`\n]+)`", BLOCK.sub("", text))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_every_link_leads_somewhere(document: Path) -> None:
+    for link in re.findall(r"\]\(([^)\s]+)\)", BLOCK.sub("", document.read_text())):
+        if not link.startswith("https://"):
+            path, _, anchor = link.partition("#")
+            target = (document.parent / path).resolve() if path else document
+            assert target.exists(), link
+            assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_every_file_that_is_named_exists(document: Path) -> None:
+    named = re.compile(
+        rf"(?<![\w./-])(?:(?:{FOLDERS})/[\w./*-]*|pet_detector/[\w./-]*|(?:rules|runtime|aws|use_cases)/\w+\.py)"
+    )
+    for piece in code(document):
+        for name in named.findall(piece):
+            if "<" not in piece and not name.startswith(("input/", "samples/")):
+                places = [path for root in ROOTS for path in root.glob(name.rstrip("/."))]
+                assert places, f"{name} in {piece}"
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_every_make_target_that_is_named_exists(document: Path) -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE))
+    for piece in code(document):
+        assert set(re.findall(r"^\s*make (?:\S+=\S+ )*([a-z-]+)", piece, re.MULTILINE)) <= targets, piece
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_every_command_of_petdetect_exists_with_its_options(document: Path) -> None:
+    level = logger.log_level  # petdetect silences the functions' logger
+    for piece in code(document):
+        for line in re.findall(r"^ *(?:\.venv/bin/)?petdetect (.+)$", piece, re.MULTILINE):
+            result = CliRunner().invoke(main, [*shlex.split(line), "--help"])
+            logger.setLevel(level)
+            assert result.exit_code == 0, result.output
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
+def test_every_parameter_and_output_that_is_named_exists(document: Path) -> None:
+    """As `Parameter=value`, and as `output Name` in a shell."""
+    parameters_of_stack, outputs = source()["Parameters"].keys(), source()["Outputs"].keys()
+    for piece in code(document):
+        for line in piece.splitlines():
+            if not line.lstrip().startswith("aws "):
+                assert set(re.findall(r"\b([A-Z][a-z]\w+)=(?!=)", line)) <= parameters_of_stack, line
+            assert set(re.findall(r"\$\(output (\w+)\)", line)) <= outputs, line
+
+
+def test_every_alarm_of_the_service_levels_exists() -> None:
+    stacks = "".join(file.read_text() for file in (REPOSITORY / "stacks").glob("*.yaml"))
+    alarms = set(re.findall(r"AlarmName: !Sub \"?\$\{ApplicationName\}-([\w-]+)", stacks))
+    named = {
+        piece for piece in code(REPOSITORY / "docs" / "service_levels.md") if re.fullmatch(r"[a-z]+(-[a-z]+)+", piece)
+    }
+
+    assert named
+    assert named <= alarms
 
 
 def test_sam_local_names_every_function_with_its_events() -> None:

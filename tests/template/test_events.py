@@ -365,9 +365,20 @@ def is_selected(pattern: Any, value: Any) -> bool:
 
 
 def rules_that_take(happened: dict[str, Any]) -> set[str]:
-    """Logical ids of the rules that hear of an event."""
+    """Logical ids of the rules that select an event."""
     rules = resources("AWS::Events::Rule").items()
     return {name for name, rule in rules if is_selected(rule["EventPattern"], happened)}
+
+
+def receivers_of(happened: dict[str, Any]) -> set[str]:
+    """Logical ids of what the rules start for an event."""
+    rules = resources("AWS::Events::Rule")
+    return {
+        name
+        for rule in rules_that_take(happened)
+        for target in rules[rule]["Targets"]
+        for name in references(target["Arn"])
+    }
 
 
 @pytest.mark.parametrize("file", sorted(EVENTS.iterdir()), ids=lambda file: file.stem)
@@ -403,24 +414,24 @@ def test_event_is_what_its_sender_sends(file: Path) -> None:
 
 def test_s3_event_is_one_that_starts_the_workflow() -> None:
     happened = event("s3_object_created")
-    assert rules_that_take(happened) == {"ImageUploadedRule"}
+    assert receivers_of(happened) == {"ImageWorkflow"}
     assert happened["detail"]["object"]["version-id"]
 
 
-def test_an_execution_that_ended_well_is_heard_of_by_nobody() -> None:
+def test_of_the_executions_that_succeed_only_duplicates_are_measured() -> None:
     happened = event("metrics_publisher_duplicate")
-    assert rules_that_take(happened)
-    for output in ('{"notice":"sent"}', "{}", None):
+    assert receivers_of(happened) == {"MetricsPublisherFunction"}
+    for output in ('{"notice":"sent"}', '{"notice":"claimed"}', "{}", None):
         assert not rules_that_take(happened | {"detail": happened["detail"] | {"output": output}})
 
 
 @pytest.mark.parametrize(
-    ("status", "heard"), [("RUNNING", False), ("FAILED", True), ("TIMED_OUT", True), ("ABORTED", True)]
+    ("status", "recorded"), [("RUNNING", False), ("FAILED", True), ("TIMED_OUT", True), ("ABORTED", True)]
 )
-def test_every_way_to_fail_is_heard_of(status: str, heard: bool) -> None:
+def test_every_way_to_fail_is_recorded(status: str, recorded: bool) -> None:
     happened = event("failure_recorder_timed_out")
     happened["detail"]["status"] = status
-    assert rules_that_take(happened) == ({"ExecutionFailedRule"} if heard else set())
+    assert receivers_of(happened) == ({"FailureRecorderFunction"} if recorded else set())
 
 
 def test_samples_start_nothing_by_themselves() -> None:

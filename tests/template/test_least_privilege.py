@@ -257,13 +257,13 @@ def test_role_is_lent_to_the_service_that_uses_it() -> None:
 
 def test_queue_takes_from_nobody_but_what_is_delivered_through_it() -> None:
     """That those may is asked of every hop."""
-    wanted = [(references(hop.queue), {"Service": hop.service}, {hop.sender}) for hop in HOPS]
+    wanted = [(references(hop.queue), {"Service": hop.service}, hop.sender) for hop in HOPS]
     policies = resources("AWS::SQS::QueuePolicy")
     for name, statement in resource_statements():
         if name in policies:
             assert statement["Action"] == "sqs:SendMessage", name
-            source = statement["Condition"]["ArnEquals"]["aws:SourceArn"]
-            assert (references(statement["Resource"]), statement["Principal"], references(source)) in wanted, name
+            for sender in references(statement["Condition"]["ArnEquals"]["aws:SourceArn"]):
+                assert (references(statement["Resource"]), statement["Principal"], sender) in wanted, name
 
 
 def test_role_of_a_rule_or_schedule_is_lent_for_this_account_only() -> None:

@@ -7,13 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import boto3
-import yaml
 from boto3.dynamodb.types import TypeSerializer
+
+from tests.support.templates import REPOSITORY, load
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
-REPOSITORY = Path(__file__).resolve().parents[2]
 REGION = "us-east-1"
 BUCKET = "pictures-of-pets"
 TABLE = "detection-logs"
@@ -55,27 +54,10 @@ ENVIRONMENT = {
 _serialize = TypeSerializer().serialize
 
 
-class _TemplateLoader(yaml.SafeLoader):  # type: ignore[misc]  # PyYAML has no types
-    """Reads a template, with CloudFormation's short functions as plain values."""
-
-
-def _function(loader: yaml.SafeLoader, _suffix: str, node: yaml.Node) -> Any:
-    if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
-    if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return node.value
-
-
-_TemplateLoader.add_multi_constructor("!", _function)
-
-
 @cache
 def template() -> dict[str, Any]:
-    """template.yaml; what `!Ref Stage` stands for is the text `Stage`."""
-    loaded = yaml.load((REPOSITORY / "template.yaml").read_text(), Loader=_TemplateLoader)
-    assert isinstance(loaded, dict)
-    return loaded
+    """template.yaml as it is written."""
+    return load(REPOSITORY / "template.yaml")
 
 
 def handlers() -> dict[str, str]:
