@@ -50,7 +50,7 @@ LOOKUPS = 2  # GET /images/{id} that a client makes for one image
 # 4 KB of the functions' lines and EMF documents (measured), Lambda's own lines of six calls, three of the access log.
 LOG_KB = 8.0
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
-TRACED = 0.10  # the sampling rules of stacks/observability.yaml; without it X-Ray takes 5 %
+TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 
