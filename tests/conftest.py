@@ -1,20 +1,53 @@
 """For all tests: what must be set before the first import of the application, and who shares a process."""
 
-import os
-from pathlib import Path
+from __future__ import annotations
 
+import functools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import botocore.session
 import pytest
+
+if TYPE_CHECKING:
+    from local.engine import Engine
 
 # The logger knows its name from when it is imported, by whichever test comes first.
 os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 
-# Folders whose tests share an engine, and so a process; elsewhere each file may have its own.
-SHARED_ENGINES = ("integration", "ops", "observability", "workflow")
+# Each session of botocore would read the descriptions of its services from disk: here all share one reader.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
+
+# Folders whose tests share what they start, and so a process; elsewhere each file may have its own.
+SHARED = ("integration", "observability", "workflow")
+# The longest first, so that the processes end at about the same time; tests/integration also counts all that ever
+# happened in its deployment.
+FIRST = ("integration", "local_engine", "ops")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for pytest-xdist: `-n 2 --dist loadgroup` keeps each group in order, in one process."""
-    tests = Path(__file__).parent
     for item in items:
-        folder, *rest = item.path.relative_to(tests).parts
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED_ENGINES else "/".join([folder, *rest])))
+        folder, *rest = _place(item)
+        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else "/".join([folder, *rest])))
+    items.sort(key=lambda item: FIRST.index(_place(item)[0]) if _place(item)[0] in FIRST else len(FIRST))
+
+
+def _place(item: pytest.Item) -> tuple[str, ...]:
+    """The folder and the file of a test, below tests/."""
+    return item.path.relative_to(Path(__file__).parent).parts
+
+
+@pytest.fixture(scope="session")
+def deployed_application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """A local AWS with the deployed application, for all suites of this process."""
+    from local.engine import UserError  # late: the image of compose.yaml's workflow-tests holds no local/
+    from tests.support.deployment import running
+
+    try:
+        with running(tmp_path_factory.mktemp("deployment") / "engine") as engine:
+            yield engine
+    except UserError as error:
+        pytest.fail(str(error))

@@ -1,7 +1,8 @@
-"""FailureRecorder: hears of every execution that failed, timed out or was stopped, and sees that it is on record.
+"""FailureRecorder: puts every execution that failed, timed out or was stopped on record, and notifies operators.
 
-The state machine records most failures itself (Record Failure, Notify Operators). What it cannot catch, a timeout of
-the whole machine, a stop by hand, data too large, an error of the runtime, ends here.
+It is called twice. The state Record Failure calls it for what the state machine can catch. ExecutionFailedRule of
+template.yaml calls it when the execution has ended, also for what no state can catch: a timeout of the whole machine,
+a stop by hand, data too large, an error of the runtime. Both send the same event; the second finds the work done.
 """
 
 from __future__ import annotations
@@ -10,13 +11,13 @@ from typing import NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector.aws import detection_logs
-from pet_detector.rules import notices, text
+from pet_detector.rules import text
 from pet_detector.rules.errors import ERROR_OF_STATUS
 from pet_detector.rules.execution_input import subject_of
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
-from pet_detector.use_cases import notifier
+from pet_detector.use_cases import failures
+from pet_detector.use_cases.failures import Failure, Operators
 
 
 class Detail(TypedDict):
@@ -44,37 +45,20 @@ class Answer(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
-    """Marks the record failed if this execution left it unfinished, and tells operators unless they know."""
+    """Records the failure of the execution that the event names, unless its input names no image."""
     detail = event["detail"]
-    execution = detail["executionArn"]
-    logger.append_keys(execution_id=execution)
+    logger.append_keys(execution_id=detail["executionArn"])
     subject = subject_of(detail["input"])
     if subject is None:
         logger.error("An execution failed whose input names no image", status=detail["status"])
         return {"recorded": False, "notice": "none"}
-    image_id, key = subject.image_id, subject.key
-    logger.append_keys(image_id=image_id)
-    table = settings.required("DETECTION_LOGS_TABLE_NAME")
+    logger.append_keys(image_id=subject.image_id)
     error = detail.get("error") or ERROR_OF_STATUS.get(detail["status"], "States.Runtime")
-    cause = text.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.")
-    recorded = detection_logs.record_failure(
-        table, image_id, execution_arn=execution, key=key, version_id=subject.version_id, error=error, cause=cause
+    cause = text.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.", error)
+    operators = Operators(
+        settings.required("DETECTION_LOGS_TABLE_NAME"),
+        settings.required("NOTICES_TOPIC_ARN"),
+        settings.required("STAGE"),
     )
-    record = detection_logs.find(table, image_id)
-    if record is None or record["ProcessingStatus"] != "failed" or record["ExecutionArn"] != execution:
-        logger.info("Not this execution's image, or finished", recorded=recorded)
-        return {"recorded": recorded, "notice": "none"}
-    correlation = record["CorrelationId"]
-    logger.append_keys(correlation_id=correlation)
-    notice = notices.failed_image(
-        image_id,
-        key=key,
-        error=error,
-        cause=cause,
-        execution_arn=execution,
-        correlation_id=correlation,
-        stage=settings.required("STAGE"),
-    )
-    outcome = notifier.tell_once(table, settings.required("NOTICES_TOPIC_ARN"), image_id, notice)
-    logger.warning("Failure is on record", error=error, recorded=recorded)
-    return {"recorded": recorded, "notice": outcome}
+    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
+    return {"recorded": done.changed, "notice": done.notice}

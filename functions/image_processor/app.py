@@ -48,7 +48,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     header = image_format.inspect(stored.data)
     if isinstance(header, Rejection):
         return _rejected(facts, header)
-    facts |= {"imageFormat": header.format.value, "extension": header.format.extension}
+    facts |= {"imageFormat": header.format.value, "extension": header.format.value}
     picture = Picture(bucket, event["key"], stored.version_id, facts["contentHash"])
     limit = 0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT"))
     analysis = analyse_once(settings.required("ANALYSES_TABLE_NAME"), picture, owner=event["executionArn"], limit=limit)

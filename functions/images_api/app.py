@@ -94,6 +94,9 @@ def all_images() -> Response[str]:
     parameters = app.current_event.query_string_parameters
     if unknown := sorted(parameters.keys() - FILTERS):
         raise RequestError(400, "INVALID_FILTER", f"There is no parameter {unknown[0]}: use {', '.join(FILTERS)}.")
+    every = app.current_event.multi_value_query_string_parameters
+    if repeated := sorted(name for name, values in every.items() if len(values) > 1):
+        raise RequestError(400, "INVALID_FILTER", f"{repeated[0]} is given more than once: give it once.")
     query = Query(
         animal=choice(Animal, "animal", parameters.get("animal")),
         status=choice(Status, "status", parameters.get("status")),

@@ -1,14 +1,13 @@
-"""NotificationService: the states Notify Reviewers and Notify Operators. Tells people, once per fact."""
+"""NotificationService: the state Notify Reviewers. Asks people to look at an image, once."""
 
 from __future__ import annotations
 
-from typing import Literal, NotRequired, TypedDict
+from typing import TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector.rules import notices, text
+from pet_detector.rules import notices
 from pet_detector.rules.models import Scores
-from pet_detector.rules.notices import Notice
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import bind, logger
 from pet_detector.use_cases import notifier
@@ -22,20 +21,16 @@ class ScoresEvent(TypedDict):
 
 
 class Event(TypedDict):
-    """`kind` uncertain comes with what Log Detection wrote, `kind` failed with the state machine's error output."""
+    """What Log Detection wrote of an uncertain image. `confidence` is in percent."""
 
-    kind: Literal["uncertain", "failed"]
     imageId: str
     executionArn: str
     correlationId: str
-    fileName: NotRequired[str]
-    location: NotRequired[str]
-    reason: NotRequired[str]
-    confidence: NotRequired[float]
-    scores: NotRequired[ScoresEvent]
-    key: NotRequired[str]
-    error: NotRequired[str]
-    cause: NotRequired[str]
+    fileName: str
+    location: str
+    reason: str
+    confidence: float
+    scores: ScoresEvent
 
 
 class Answer(TypedDict):
@@ -47,33 +42,16 @@ class Answer(TypedDict):
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     """Sends the notice unless the record says that it was sent. Raises what `notifier.tell_once` raises."""
-    image_id = event["imageId"]
     bind(event)
-    table = settings.required("DETECTION_LOGS_TABLE_NAME")
-    topic = settings.required("NOTICES_TOPIC_ARN")
-    notice = compose(event, settings.required("STAGE"))
-    return {"notice": notifier.tell_once(table, topic, image_id, notice)}
-
-
-def compose(event: Event, stage: str) -> Notice:
-    """The notice for an event of the state machine."""
-    if event["kind"] == "uncertain":
-        return notices.uncertain_image(
-            event["imageId"],
-            file_name=event["fileName"],
-            location=event["location"],
-            reason=event["reason"],
-            confidence=event["confidence"],
-            scores=Scores(**event["scores"]),
-            correlation_id=event["correlationId"],
-            stage=stage,
-        )
-    return notices.failed_image(
+    notice = notices.uncertain_image(
         event["imageId"],
-        key=event["key"],
-        error=event["error"],
-        cause=text.message_of(event["cause"]),
-        execution_arn=event["executionArn"],
+        file_name=event["fileName"],
+        location=event["location"],
+        reason=event["reason"],
+        confidence=event["confidence"],
+        scores=Scores(**event["scores"]),
         correlation_id=event["correlationId"],
-        stage=stage,
+        stage=settings.required("STAGE"),
     )
+    table, topic = settings.required("DETECTION_LOGS_TABLE_NAME"), settings.required("NOTICES_TOPIC_ARN")
+    return {"notice": notifier.tell_once(table, topic, event["imageId"], notice)}

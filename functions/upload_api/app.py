@@ -21,7 +21,7 @@ from pet_detector.rules.models import ImageFormat, Status
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
 
-EXTENSIONS = {kind.content_type: kind.extension for kind in ImageFormat}
+EXTENSIONS = {kind.content_type: kind.value for kind in ImageFormat}
 FILE_NAME_LENGTH = 255
 # Base64 makes 4 bytes of 3, and Lambda takes 6 MB a request: 4 MB is what surely fits.
 MAX_INLINE_BYTES = 4 * 1024 * 1024

@@ -20,7 +20,7 @@ import binascii
 import re
 import threading
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypedDict, TypeVar
 
 from .classifier import Classifier, Label
@@ -29,22 +29,15 @@ from .s3_objects import ObjectTooLargeError, ObjectUnavailableError, S3Objects, 
 
 MODEL_VERSION = "local-efficientnet-lite0"  # nobody must take these labels for Amazon's
 
-# botocore/data/rekognition/2016-06-27/service-2.json: ImageBlob, S3Bucket, S3ObjectName, GeneralLabelsFilterList
+# botocore/data/rekognition/2016-06-27/service-2.json: ImageBlob, S3Bucket, S3ObjectName
 MAX_IMAGE_BYTES = 5 * 1024 * 1024
 _BUCKET = re.compile(r"[0-9A-Za-z.\-_]{3,255}")
 _MAX_NAME = 1024
-_MAX_FILTERS, _MAX_FILTER = 100, 50
 # API_DetectLabels: "The default is 55%", "The default and upper limit is 1000 labels"
 _DEFAULT_CONFIDENCE = 55.0
 _MAX_LABELS = 1000
 
 _GENERAL, _PROPERTIES = "GENERAL_LABELS", "IMAGE_PROPERTIES"
-_FILTERS = (
-    "LabelInclusionFilters",
-    "LabelExclusionFilters",
-    "LabelCategoryInclusionFilters",
-    "LabelCategoryExclusionFilters",
-)
 
 T = TypeVar("T")
 
@@ -78,18 +71,6 @@ class _Request:
     image: bytes | _S3Object
     min_confidence: float
     max_labels: int
-    filters: Mapping[str, frozenset[str]] = field(default_factory=dict)
-
-    def wants(self, label: Label) -> bool:
-        """Says whether the filters let a label pass. Names must match exactly.
-
-        Amazon documents inclusions and exclusions, not how they combine. Here a label passes that any inclusion names,
-        by itself or by its category, unless an exclusion names it.
-        """
-        by_name, not_name, by_category, not_category = (self.filters[name] for name in _FILTERS)
-        name, categories = label["Name"], {category["Name"] for category in label["Categories"]}
-        included = not (by_name or by_category) or name in by_name or bool(categories & by_category)
-        return included and name not in not_name and not categories & not_category
 
 
 class DetectLabels:
@@ -125,8 +106,7 @@ class DetectLabels:
             raise _invalid_parameters(detail=str(error)) from error
         except ImageDimensionsError as error:
             raise ServiceError("ImageTooLargeException", str(error)) from error
-        kept = [label for label in labels if request.wants(label)]
-        return {"Labels": kept[: request.max_labels], "LabelModelVersion": MODEL_VERSION}
+        return {"Labels": labels[: request.max_labels], "LabelModelVersion": MODEL_VERSION}
 
     def _read(self, where: _S3Object) -> bytes:
         uri = f"s3://{where.bucket}/{where.name}"
@@ -153,9 +133,9 @@ def _parse(body: Mapping[str, Any]) -> _Request:
     max_labels = _MAX_LABELS if max_labels is None else max_labels
     if max_labels < 0:
         raise _violation(max_labels, "maxLabels", "Member must have value greater than or equal to 0")
-    filters = _parse_filters(body)
     _check_features(body)
-    return _Request(_parse_image(body), confidence, min(max_labels, _MAX_LABELS), filters)
+    _refuse_filters(body)
+    return _Request(_parse_image(body), confidence, min(max_labels, _MAX_LABELS))
 
 
 def _check_features(body: Mapping[str, Any]) -> None:
@@ -164,23 +144,14 @@ def _check_features(body: Mapping[str, Any]) -> None:
             allowed = f"Member must satisfy enum value set: [{_GENERAL}, {_PROPERTIES}]"
             raise _violation(feature, "features", allowed)
         if feature == _PROPERTIES:
-            raise _invalid_parameters(f"{_PROPERTIES} is not available in the local stand-in, only {_GENERAL}")
+            raise _invalid_parameters(f"{_PROPERTIES} is not available in the local Rekognition, only {_GENERAL}")
 
 
-def _parse_filters(body: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    settings = _member(_member(body, "Settings", dict) or {}, "GeneralLabels", dict) or {}
-    filters = {}
-    for name in _FILTERS:
-        values = _member(settings, name, list) or []
-        member = f"settings.generalLabels.{_lower(name)}"
-        if not all(isinstance(value, str) for value in values):
-            raise _wrong_type(member)
-        if len(values) > _MAX_FILTERS:
-            raise _violation(values, member, f"Member must have length less than or equal to {_MAX_FILTERS}")
-        if any(len(value) > _MAX_FILTER for value in values):
-            raise _violation(values, member, f"Member must have length less than or equal to {_MAX_FILTER}")
-        filters[name] = frozenset(values)
-    return filters
+def _refuse_filters(body: Mapping[str, Any]) -> None:
+    """An answer without the filters that were asked for would be a wrong one."""
+    settings = _member(body, "Settings", dict) or {}
+    if _member(settings, "GeneralLabels", dict):
+        raise _invalid_parameters("Label filters are not available in the local Rekognition")
 
 
 def _parse_image(body: Mapping[str, Any]) -> bytes | _S3Object:

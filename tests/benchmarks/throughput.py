@@ -12,14 +12,9 @@ from datetime import datetime
 from pathlib import Path
 
 from tests.benchmarks.measure import Measure
-from tests.integration.application import (
-    CERTAIN_CAT,
-    CERTAIN_DOG,
-    CERTAIN_OTHER,
-    FINAL,
-    IMAGE_SECONDS,
-    Application,
-)
+from tests.integration.application import Application
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, FINAL
+from tests.support.waiting import IMAGE_SECONDS
 
 CLIENTS = 8
 ROUNDS = 3

@@ -5,13 +5,8 @@ from __future__ import annotations
 import uuid
 
 from tests.benchmarks.measure import Measure
-from tests.integration.application import (
-    CERTAIN_CAT,
-    CERTAIN_DOG,
-    CERTAIN_OTHER,
-    UNCERTAIN_CAT,
-    Application,
-)
+from tests.integration.application import Application
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
 
 MOST_OF_A_CERTAIN_IMAGE = 8
 
@@ -24,9 +19,9 @@ def measure(application: Application) -> list[Measure]:
         "certain other": _execution(application, application.upload(CERTAIN_OTHER)),
         "uncertain": _execution(application, application.upload(UNCERTAIN_CAT)),
         "rejected": _execution(application, application.client.upload("letter.jpg", "image/jpeg", b"A letter.")),
-        "failed": application.start({"detail": {"object": {"key": f"input/{uuid.uuid4().hex}.jpg"}}}),
+        "failed": application.start_execution({"detail": {"object": {"key": f"input/{uuid.uuid4().hex}.jpg"}}}),
     }
-    executions["delivered again"] = application.start(application.input_of(executions["certain cat"]))
+    executions["delivered again"] = application.start_execution(application.input_of(executions["certain cat"]))
     return [_measured(application, case, execution) for case, execution in executions.items()]
 
 

@@ -95,7 +95,7 @@ def proxied(
     ]
 
 
-# --- Direct integrations: the state machine's own calls --------------------------------------------------------------
+# --- The state machine's own calls: of DynamoDB, and of FailureRecorder ----------------------------------------------
 
 
 def throws(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
@@ -103,22 +103,33 @@ def throws(error: str, times: int = 1, **more: Any) -> dict[str, Any]:
     return {str(attempt): {"Throw": {"Error": error, "Cause": "made up", **more}} for attempt in range(times)}
 
 
-ALWAYS = 6  # attempts of every direct integration: MaxAttempts 5
-_DIRECT = {
-    THROTTLED: throws("DynamoDB.ThrottlingException", 2),
-    THROTTLED_FOR_GOOD: throws("DynamoDB.ThrottlingException", ALWAYS),
+ALWAYS = 6  # attempts of every call that is throttled: MaxAttempts 5
+# As Step Functions names them: an error that its SDK does not model has the name of the base class, such as the
+# throttle of an on-demand table and a denied access.
+UNMODELLED, NO_TABLE = "DynamoDB.AmazonDynamoDBException", "DynamoDB.ResourceNotFoundException"
+_DYNAMODB = {
+    THROTTLED: throws(UNMODELLED, 2),
+    THROTTLED_FOR_GOOD: throws(UNMODELLED, ALWAYS),
+    "throttled twice (provisioned table), then fine": throws("DynamoDB.ProvisionedThroughputExceededException", 2),
     SERVER_ERROR: throws("DynamoDB.InternalServerErrorException", 2),
     HANG: throws("States.Timeout"),
     RESET: throws("DynamoDB.SdkClientException"),
     LOST_ANSWER: throws("DynamoDB.SdkClientException", AfterCall=True),
     "runs into its timeout after the commit": throws("States.Timeout", AfterCall=True),
-    DENIED: throws("DynamoDB.AccessDeniedException"),
-    EXPIRED: throws("DynamoDB.ExpiredTokenException"),
+    DENIED: throws(UNMODELLED, ALWAYS),
+    "table not found": throws(NO_TABLE),
 }
-_THROWN = {
-    THROTTLED_FOR_GOOD: "DynamoDB.ThrottlingException",
-    DENIED: "DynamoDB.AccessDeniedException",
-    EXPIRED: "DynamoDB.ExpiredTokenException",
+_THROWN = {THROTTLED_FOR_GOOD: UNMODELLED, DENIED: UNMODELLED, "table not found": NO_TABLE}
+_LAMBDA = {
+    THROTTLED: throws("Lambda.TooManyRequestsException", 2),
+    THROTTLED_FOR_GOOD: throws("Lambda.TooManyRequestsException", ALWAYS),
+    SERVER_ERROR: throws("Lambda.ServiceException", 2),
+    HANG: throws("States.Timeout"),
+    RESET: throws("Lambda.SdkClientException"),
+    LOST_ANSWER: throws("Lambda.SdkClientException", AfterCall=True),
+    "runs into its timeout after the commit": throws("States.Timeout", AfterCall=True),
+    DENIED: throws("Lambda.AWSLambdaException", ALWAYS),
+    "function not found": throws("Lambda.ResourceNotFoundException"),
 }
 
 
@@ -134,12 +145,12 @@ def start_broken(case: Case) -> None:
 
 
 def direct() -> list[Cell]:
-    """Claim Image, Hold Image, Log Detection and Record Failure x every fault."""
+    """Claim Upload, Hold Image and Log Detection x every fault."""
     cells = []
-    for name, attempts in _DIRECT.items():
+    for name, attempts in _DYNAMODB.items():
         error = _THROWN.get(name)
         claim = failed(error) if error else Expected()
-        cells.append(Cell("UpdateItem: claim", name, start_it, claim, mocks={"Claim Image": attempts}, events=False))
+        cells.append(Cell("UpdateItem: claim", name, start_it, claim, mocks={"Claim Upload": attempts}, events=False))
         hold = failed(error) if error else Expected("held", "input")
         cells.append(
             Cell(
@@ -156,14 +167,16 @@ def direct() -> list[Cell]:
         cells.append(
             Cell("UpdateItem: final record", name, start_it, final, mocks={"Log Detection": attempts}, events=False)
         )
-        # FailureRecorder writes the record that the state machine could not write.
-        end = failed("AccessDeniedError")
-        cells.append(
-            Cell(
-                "UpdateItem: failure record", name, start_broken, end, mocks={"Record Failure": attempts}, events=False
-            )
-        )
     return cells
+
+
+def invoke_failure_recorder() -> list[Cell]:
+    """Record Failure x every fault: what it cannot do, the rule on failed executions has done."""
+    end = failed("AccessDeniedError")
+    return [
+        Cell("Invoke: FailureRecorder", name, start_broken, end, mocks={"Record Failure": attempts}, events=False)
+        for name, attempts in _LAMBDA.items()
+    ]
 
 
 # --- Notices, and what FailureRecorder writes ------------------------------------------------------------------------
@@ -173,7 +186,7 @@ def claim_notice() -> list[Cell]:
     """Every reservation of a notice about the image is broken: the reviewers' one, and then the operators' one."""
     # Fails for good: nobody can be told of the failure either; the alarm on failed executions tells people.
     ends = {THROTTLED_FOR_GOOD: "ThrottledError", DENIED: "AccessDeniedError", EXPIRED: "AccessDeniedError"}
-    # Until FailureRecorder has tried last: two states' attempts and its one, three of the SDK each.
+    # Notify Reviewers, Record Failure and the rule: the attempts of two states and one, three of the SDK each.
     tries = {THROTTLED_FOR_GOOD: 39, DENIED: 3, EXPIRED: 3}
 
     def cell(name: str, fault: dict[str, Any]) -> Cell:
@@ -212,14 +225,16 @@ def release_notice() -> list[Cell]:
 
 
 def failure_recorder() -> list[Cell]:
-    """The state machine could not write its failure; FailureRecorder's write of it meets every fault."""
+    """FailureRecorder's write of the failure meets every fault, for the state machine and for the rule."""
     for_good = (THROTTLED_FOR_GOOD, DENIED, EXPIRED)
+    # The attempts of the state and the one of the rule, three of the SDK each.
+    tries = {THROTTLED_FOR_GOOD: 21, DENIED: 2, EXPIRED: 2}
 
     def cell(name: str, fault: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
             rule = case.inject("dynamodb", "UpdateItem", fault, also=":told")
             start_broken(case)
-            case.wait_for_fault(rule, times=3 if name == THROTTLED_FOR_GOOD else 1)  # all that the SDK makes
+            case.wait_for_fault(rule, times=tries.get(name, 1))
             if name in for_good:
                 case.refuse("FailureRecorder fails", lambda: _an_hour_later(case, case.put_before))
 
@@ -231,7 +246,6 @@ def failure_recorder() -> list[Cell]:
             name,
             act,
             end,
-            mocks={"Record Failure": throws("DynamoDB.AccessDeniedException")},
             events=False,
             phase=Phase.ALONE if name in for_good else Phase.TOGETHER,  # as it reconciles
         )
@@ -286,7 +300,7 @@ def cells() -> list[Cell]:
             hang=untold,
         ),
         *release_notice(),
-        *[cell for cell in direct() if "failure" in cell.call],
+        *invoke_failure_recorder(),
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
         *stories.stories(),

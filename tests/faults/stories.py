@@ -4,6 +4,7 @@ while they are processed, executions stopped after each state, workers killed, a
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import uuid
@@ -106,6 +107,31 @@ def overwritten_before_redrive(case: Case) -> None:
     case.bench.reconcile()
 
 
+# --- A new bucket, whose versioning is not yet effective --------------------------------------------------------------
+
+
+def event_without_version(case: Case) -> None:
+    """The object has version null, and its event names none. The Reconciler knows it by the same ImageID."""
+    with case.bench.versioning_suspended(), case.bench.events_lost():
+        upload = case.put(f"input/holiday {case.image_id}.jpg")
+    document = {"source": "aws.s3", "detail": {"object": {"key": upload.key}}}
+    started = case.bench.states.start_execution(stateMachineArn=case.bench.workflow, input=json.dumps(document))
+    _finished(case, [str(started["executionArn"])])
+    case.bench.reconcile()
+
+
+def not_yet_visible(operation: str) -> Callable[[Case], None]:
+    """S3 answers twice that there is no such object."""
+
+    def act(case: Case) -> None:
+        missing = {"error": {"code": "NoSuchKey", "status": 404}, "times": 2}
+        rule = case.inject("s3", operation, missing)
+        case.put()
+        case.wait_for_fault(rule, times=2)
+
+    return act
+
+
 # --- The same bytes --------------------------------------------------------------------------------------------------
 
 
@@ -175,7 +201,7 @@ def stopped_after(state: str, *, broken: bool = False) -> Callable[[Case], None]
     """The execution is stopped when the state has done its work and does not know it: its answer was lost."""
 
     def is_done(case: Case) -> bool:
-        if state.startswith("Notify"):
+        if state in ("Notify Reviewers", "Record Failure"):
             return bool(case.bench.notices(case.image_id))
         return case.bench.status(case.image_id) in ("completed", "held")
 
@@ -190,15 +216,20 @@ def stopped_after(state: str, *, broken: bool = False) -> Callable[[Case], None]
 
 
 def _done_and_retried(state: str) -> dict[str, dict[str, Any]]:
-    error = "ThrottledError" if state.startswith("Notify") else "DynamoDB.ThrottlingException"
-    throw = {"Error": error, "Cause": "made up"}
+    throw = {"Error": _throttle_of(state), "Cause": "made up"}
     later = {str(attempt): {"Throw": throw} for attempt in range(1, 5)}
     return {state: {"0": {"Throw": {**throw, "AfterCall": True}}, **later}}
 
 
 def _retried(state: str) -> dict[str, dict[str, Any]]:
-    throw = {"Throw": {"Error": "DynamoDB.ThrottlingException", "Cause": "made up"}}
+    throw = {"Throw": {"Error": _throttle_of(state), "Cause": "made up"}}
     return {state: {str(attempt): throw for attempt in range(5)}}
+
+
+def _throttle_of(state: str) -> str:
+    """How the call that a state makes is throttled: by Lambda, or by DynamoDB's on-demand table."""
+    calls_lambda = state.startswith("Notify") or state == "Record Failure"
+    return "Lambda.TooManyRequestsException" if calls_lambda else "DynamoDB.AmazonDynamoDBException"
 
 
 # --- Killed ----------------------------------------------------------------------------------------------------------
@@ -310,7 +341,7 @@ def stories() -> list[Cell]:
         Cell("event", "five times at once", five_at_once, REVIEW, "uncertain", events=False),
         Cell("event", "four times more, later", four_more_later, REVIEW, "uncertain"),
         Cell("event", "lost, reconciled twice, then late", event_lost_then_late, REVIEW, "uncertain"),
-        # The state machine's own catchers, without FailureRecorder behind them.
+        # The state machine's own catchers, without the rule on failed executions behind them.
         Cell("event", "of the failure is lost", failure_unheard, failed("AccessDeniedError"), events=False),
         Cell("event", "of version 2 before version 1 (API's key)", newer_event_first(lambda c: c.key), Expected()),
         Cell(
@@ -319,13 +350,16 @@ def stories() -> list[Cell]:
             newer_event_first(lambda c: f"input/my cat+{c.image_id}.jpg"),
             Expected(),
         ),
+        Cell("event", "without a version, from S3 (a new bucket)", event_without_version, Expected()),
+        Cell("image", "not yet visible (404) twice when it is read", not_yet_visible("GetObject"), Expected()),
+        Cell("image", "not yet visible (404) twice when it is moved", not_yet_visible("CopyObject"), Expected()),
         Cell("image", "overwritten while processing", overwritten, Expected()),
         Cell(
             "image",
             "overwritten before its redrive",
             overwritten_before_redrive,
-            failed("DynamoDB.ThrottlingException"),
-            mocks={"Claim Image": {**_retried("")[""], "5": _retried("")[""]["0"]}},
+            failed("DynamoDB.AmazonDynamoDBException"),
+            mocks={"Claim Upload": {**_retried("")[""], "5": _retried("")[""]["0"]}},
         ),
         Cell(
             "image",
@@ -340,13 +374,13 @@ def stories() -> list[Cell]:
         Cell("image", "key deleted (marker) while processing", deleted("GetObject", marker=True), Expected()),
         Cell(
             "stop",
-            "in Claim Image",
-            stopped_in_state("Claim Image"),
+            "in Claim Upload",
+            stopped_in_state("Claim Upload"),
             aborted,
-            mocks=_retried("Claim Image"),
+            mocks=_retried("Claim Upload"),
             events=False,
         ),
-        Cell("stop", "after Claim Image", stopped_in_call("s3", "GetObject"), aborted),
+        Cell("stop", "after Claim Upload", stopped_in_call("s3", "GetObject"), aborted),
         Cell("stop", "in Analyze Image", stopped_in_call("rekognition", "DetectLabels"), aborted),
         Cell("stop", "after Cat, Dog or Other?", stopped_in_call("s3", "CopyObject"), replace(aborted, folder="input")),
         Cell("stop", "in Move Image, copied", stopped_in_call("s3", "DeleteObject"), aborted),
@@ -411,22 +445,22 @@ def stories() -> list[Cell]:
         ),
         Cell(
             "stop",
-            "after Record Failure",
+            "in Record Failure, recorded",
             stopped_in_call("dynamodb", "UpdateItem", also="NoticeClaim", broken=True),
             failed("AccessDeniedError"),
         ),
         Cell(
             "stop",
-            "in Notify Operators",
+            "in Record Failure, notifying",
             stopped_in_call("sns", "Publish", broken=True),
             failed("AccessDeniedError"),
         ),
         Cell(
             "stop",
-            "after Notify Operators",
-            stopped_after("Notify Operators", broken=True),
+            "after Record Failure",
+            stopped_after("Record Failure", broken=True),
             failed("AccessDeniedError"),
-            mocks=_done_and_retried("Notify Operators"),
+            mocks=_done_and_retried("Record Failure"),
             events=False,
         ),
         Cell(
@@ -470,5 +504,5 @@ def _is_alone(cell: Cell) -> bool:
     return (
         quick
         or cell.call in ("kill", "everything stops")
-        or any(word in cell.fault for word in ("overwritten", "version 2", "lost", "same bytes"))
+        or any(word in cell.fault for word in ("overwritten", "version 2", "lost", "same bytes", "without a version"))
     )

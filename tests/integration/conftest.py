@@ -6,21 +6,18 @@ from collections.abc import Iterator
 
 import pytest
 
-from local.engine import UserError
+from local.engine import Engine
 
 from .application import Application
-from .deployment import deployed_application
 from .gallery import Gallery
 
 
 @pytest.fixture(scope="session")
-def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
+def application(deployed_application: Engine) -> Application:
     """The deployed application, and someone who listens to its notices."""
-    try:
-        with deployed_application(tmp_path_factory.mktemp("integration") / "engine") as deployed:
-            yield deployed
-    except UserError as error:
-        pytest.fail(str(error))
+    application = Application(deployed_application)
+    application.listen()
+    return application
 
 
 @pytest.fixture(scope="session")

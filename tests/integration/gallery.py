@@ -10,8 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .application import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT, Answer, Application
-from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_as_png, cat_of, png, truncated_jpeg, webp
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
+from tests.support.pictures import black_png
+
+from .application import Answer, Application
+from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_as_png, cat_of, truncated_jpeg, webp
 
 SENDERS = 6
 
@@ -61,8 +64,8 @@ class Gallery:
         self._send("inline", self._inline, "inline.png", "image/png", cat_as_png())
         self._send("NOT_AN_IMAGE", self._with_form, "letter.jpg", TEXT)
         self._send("UNSUPPORTED_FORMAT", self._with_form, "picture.webp.jpg", webp())
-        self._send("TOO_SMALL", self._inline, "8x8.png", "image/png", png(8, 8))
-        self._send("TOO_MANY_PIXELS", self._with_form, "bomb.png", png(13_300, 13_300))
+        self._send("TOO_SMALL", self._inline, "8x8.png", "image/png", black_png(8, 8))
+        self._send("TOO_MANY_PIXELS", self._with_form, "bomb.png", black_png(13_300, 13_300))
         self._send("TRUNCATED", self._with_form, "half.jpg", truncated_jpeg())
         self._send("EMPTY", self._into_s3, "input/empty.jpg", b"")
         for name, key in HOSTILE_KEYS.items():
@@ -99,7 +102,7 @@ class Gallery:
         return Image(image_id, key, content, self._application.finished(image_id), answer)
 
     def _into_s3(self, key: str, content: bytes) -> Image:
-        version = self._application.put(key, content)
+        version = self._application.put_object(key, content)
         image_id = hashlib.sha256(f"{key}@{version}".encode()).hexdigest()[:32]
         return Image(image_id, key, content, self._application.finished(image_id))
 

@@ -3,32 +3,18 @@
 from __future__ import annotations
 
 import io
-import struct
 import uuid
-import zlib
 
 from PIL import Image
 
 from pet_detector.rules.image_format import MAX_BYTES
-
-from .application import CERTAIN_CAT
+from tests.support.deployment import CERTAIN_CAT
 
 # The largest pictures, in bytes, that a form and that POST /upload itself take.
 LARGEST = MAX_BYTES
 LARGEST_INLINE = 4 * 1024 * 1024
 
 TEXT = b"Dear cat, this is a letter and not a picture.\n"
-
-
-def png(width: int, height: int) -> bytes:
-    """A whole black PNG, one bit a pixel: 13,300 x 13,300 of them are 22 KB, and 500 MB once decoded to RGB."""
-    row = b"\0" + bytes((width + 7) // 8)
-    header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(row * height)), (b"IEND", b""))
-    body = b"".join(
-        struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
-    return b"\x89PNG\r\n\x1a\n" + body
 
 
 def webp() -> bytes:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from pet_detector.rules import prices
+from tests.support.deployment import FINISHED
+from tests.support.waiting import eventually
 
-from .application import FINAL, Application, eventually
+from .application import Application
 from .gallery import Gallery
 
 
@@ -25,11 +26,11 @@ def test_every_image_that_came_has_a_final_record_and_its_object(
     application: Application, quiet_gallery: Gallery
 ) -> None:
     assert quiet_gallery
-    scan = application.dynamodb.get_paginator("scan").paginate(TableName=application.table)
-    items = [item for page in scan for item in page["Items"]]
-    came = [item for item in items if item["ProcessingStatus"]["S"] != "uploading"]  # forms that nobody used
+    came = [
+        item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"
+    ]  # forms that nobody used
 
-    assert {item["ProcessingStatus"]["S"] for item in came} <= FINAL - {"failed"}
+    assert {item["ProcessingStatus"]["S"] for item in came} <= set(FINISHED)
     locations = sorted(item["S3Location"]["S"] for item in came)
     assert locations == sorted(f"s3://{application.bucket}/{key}" for key, _ in application.versions(""))
 
@@ -37,10 +38,7 @@ def test_every_image_that_came_has_a_final_record_and_its_object(
 def test_no_execution_is_still_running(application: Application, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
 
-    assert (
-        application.sfn.list_executions(stateMachineArn=application.workflow, statusFilter="RUNNING")["executions"]
-        == []
-    )
+    assert [execution for execution in application.execution_arns() if application.is_running(execution)] == []
 
 
 def test_every_name_in_the_bucket_is_our_own(application: Application, quiet_gallery: Gallery) -> None:
@@ -71,20 +69,14 @@ def test_no_function_ever_needed_more_memory_than_it_has(application: Applicatio
 # --- Metrics: a day's numbers equal what the records say --------------------------------------------------------------
 
 
-def _items(application: Application) -> list[dict[str, Any]]:
-    scan = application.dynamodb.get_paginator("scan").paginate(TableName=application.table)
-    return [item for page in scan for item in page["Items"]]
-
-
 def _ends(application: Application) -> Counter[str]:
     """How many executions ended in which state."""
-    pages = application.sfn.get_paginator("list_executions").paginate(stateMachineArn=application.workflow)
-    return Counter(application.ended(found["executionArn"]) for page in pages for found in page["executions"])
+    return Counter(map(application.ended, application.execution_arns()))
 
 
 def _expected(application: Application) -> dict[tuple[str, ...], float]:
     """The metrics that count, as records, executions and notices have them."""
-    came = [item for item in _items(application) if item["ProcessingStatus"]["S"] != "uploading"]
+    came = [item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"]
     status = Counter(item["ProcessingStatus"]["S"] for item in came)
     animals = Counter(item["DetectedAnimal"]["S"] for item in came if "DetectedAnimal" in item)
     reasons = Counter(item["ReasonCode"]["S"] for item in came if "ReasonCode" in item)
@@ -120,7 +112,7 @@ def test_metrics_equal_the_records(application: Application, quiet_gallery: Gall
 
 def test_cost_and_time_are_measured_once_an_image(application: Application, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
-    ended = [item for item in _items(application) if item["ProcessingStatus"]["S"] != "uploading"]
+    ended = [item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"]
     cost = sum(
         prices.image_cost(
             analysed=item.get("AnalysisReused") == {"BOOL": False},

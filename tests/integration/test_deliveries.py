@@ -5,14 +5,13 @@ from __future__ import annotations
 import json
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
 from typing import Any
 
-import pytest
-
 from local.engine import REPOSITORY
+from tests.support.deployment import CERTAIN_CAT, UNCERTAIN_CAT
+from tests.support.waiting import eventually
 
-from .application import CERTAIN_CAT, UNCERTAIN_CAT, Application, eventually
+from .application import Application
 from .gallery import Gallery
 
 DELIVERIES = 5
@@ -66,12 +65,12 @@ def test_a_person_may_start_it_from_the_console_and_again(application: Applicati
     key = request["detail"]["object"]["key"]
     image_id = request["imageId"]
     with application.deaf_to_uploads():
-        application.put(key, UNCERTAIN_CAT.read_bytes())
-        assert application.ended(application.start(request)) == "Image Classified"
+        application.put_object(key, UNCERTAIN_CAT.read_bytes())
+        assert application.ended(application.start_execution(request)) == "Image Classified"
         before, versions = application.item(image_id), application.versions(image_id)
 
-        assert application.ended(application.start(request)) == "Already Claimed"
-        assert application.ended(application.start(request | {"restart": True})) == "Already Claimed"
+        assert application.ended(application.start_execution(request)) == "Already Claimed"
+        assert application.ended(application.start_execution(request | {"restart": True})) == "Already Claimed"
 
     assert application.item(image_id) == before
     assert application.versions(image_id) == versions
@@ -83,16 +82,16 @@ def test_an_image_that_was_missing_is_finished_by_a_restart(application: Applica
     assert quiet_gallery
     image_id = uuid.uuid4().hex
     request: dict[str, Any] = {"detail": {"object": {"key": f"input/{image_id}.jpg"}}}
-    failed = application.start(request)
+    failed = application.start_execution(request)
     assert application.ended(failed) == "Processing Failed"
     assert application.sfn.describe_execution(executionArn=failed)["error"] == "ImageNotFoundError"
     assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ImageNotFoundError"
     with application.deaf_to_uploads():
-        application.put(f"input/{image_id}.jpg", CERTAIN_CAT.read_bytes())
+        application.put_object(f"input/{image_id}.jpg", CERTAIN_CAT.read_bytes())
 
-        assert application.ended(application.start(request)) == "Already Claimed"  # not without being asked
+        assert application.ended(application.start_execution(request)) == "Already Claimed"  # not without being asked
         assert application.status(image_id) == "failed"
-        assert application.ended(application.start(request | {"restart": True})) == "Image Classified"
+        assert application.ended(application.start_execution(request | {"restart": True})) == "Image Classified"
 
     assert application.client.image(image_id)["status"] == "completed"
     assert "Error" not in application.item(image_id)
@@ -100,29 +99,13 @@ def test_an_image_that_was_missing_is_finished_by_a_restart(application: Applica
     assert _kinds(application, image_id) == ["ImageProcessingFailed"]
 
 
-@pytest.fixture
-def repair_policy(application: Application, quiet_gallery: Gallery) -> Iterator[Callable[[], None]]:
-    """Repairs the policy parameter, which holds nonsense until this is called."""
-    assert quiet_gallery
-    ssm, name = application.engine.client("ssm"), application.outputs["PolicyParameterName"]
-    good = ssm.get_parameter(Name=name)["Parameter"]["Value"]
-
-    def put(value: str) -> None:
-        ssm.put_parameter(Name=name, Value=value, Overwrite=True)
-        application.configure("ImageProcessorFunction")  # warm environments remember the policy for a minute
-
-    put('{"minimum": "high"')
-    try:
-        yield lambda: put(good)
-    finally:
-        put(good)
-
-
 def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
-    application: Application, repair_policy: Callable[[], None]
+    application: Application, quiet_gallery: Gallery
 ) -> None:
-    image_id = application.upload(UNCERTAIN_CAT)
-    assert application.finished(image_id)["status"] == "failed"
+    assert quiet_gallery
+    with application.broken_policy():
+        image_id = application.upload(UNCERTAIN_CAT)
+        assert application.finished(image_id)["status"] == "failed"
 
     item = application.item(image_id)
     assert item["Error"]["M"]["Error"]["S"] == "PolicyInvalidError"
@@ -134,10 +117,9 @@ def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
     assert f"petdetect redrive {image_id}" in notice["Message"]
     assert "Traceback" not in notice["Message"]
 
-    repair_policy()
     again = application.input_of(item["ExecutionArn"]["S"]) | {"restart": True}
-    assert application.ended(application.start(again)) == "Image Classified"
-    assert application.ended(application.start(again)) == "Already Claimed"
+    assert application.ended(application.start_execution(again)) == "Image Classified"
+    assert application.ended(application.start_execution(again)) == "Already Claimed"
 
     assert application.client.image(image_id)["status"] == "needs_review"
     assert "Error" not in application.item(image_id)

@@ -36,10 +36,8 @@ def test_without_the_right_key_nothing_is_told(application: Application, verb: s
         b"[]",
         b"{}",
         {"fileName": "cat.jpg"},
-        {"fileName": "", "contentType": "image/jpeg"},
-        {"fileName": "c" * 256, "contentType": "image/jpeg"},
-        {"fileName": "cat.gif", "contentType": "image/gif"},
         {"fileName": 1, "contentType": "image/jpeg"},
+        FORM | {"image": None},
         FORM | {"key": "cats/mine.jpg"},
     ],
     ids=lambda body: str(body)[:50],
@@ -51,11 +49,16 @@ def test_the_gateway_refuses_a_wrong_body(application: Application, body: Any) -
 @pytest.mark.parametrize(
     ("document", "headers", "code"),
     [
+        (FORM | {"fileName": ""}, {}, "INVALID_FILE_NAME"),
+        (FORM | {"fileName": "c" * 256}, {}, "INVALID_FILE_NAME"),
+        (FORM | {"contentType": "image/gif"}, {}, "UNSUPPORTED_CONTENT_TYPE"),
+        (FORM | {"contentType": "image/jpg"}, {}, "UNSUPPORTED_CONTENT_TYPE"),
         (FORM | {"image": "not base64!"}, {}, "INVALID_IMAGE"),
+        (FORM | {"image": ""}, {}, "EMPTY"),
         (FORM, {"Idempotency-Key": "k" * 256}, "INVALID_IDEMPOTENCY_KEY"),
     ],
 )
-def test_the_function_refuses_what_the_gateway_cannot_see(
+def test_the_function_says_which_value_is_wrong(
     application: Application, document: dict[str, str], headers: dict[str, str], code: str
 ) -> None:
     assert_says(application.call("POST", "/upload", document, headers=headers), 400, code)

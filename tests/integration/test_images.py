@@ -132,6 +132,7 @@ def test_pages_follow_each_other_without_gap_or_overlap(
     [
         ("animal=mouse", "INVALID_FILTER"),
         ("status=done", "INVALID_FILTER"),
+        ("animal=cat&animal=dog", "INVALID_FILTER"),
         ("from=yesterday", "INVALID_FILTER"),
         ("from=2026-02-02&to=2026-02-01", "INVALID_FILTER"),
         ("limit=0", "INVALID_LIMIT"),

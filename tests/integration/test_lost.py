@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import time
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 
-from local.deploy import stack_resources
 from pet_detector.rules import image_ids
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, UNCERTAIN_CAT
+from tests.support.waiting import eventually
 
-from .application import CERTAIN_CAT, CERTAIN_DOG, UNCERTAIN_CAT, Application, eventually
+from .application import Application
 from .gallery import Gallery
 from .pictures import new_cat
 
@@ -22,10 +22,8 @@ NOTHING = {"gap": 0, "started": 0, "closed": 0}
 def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Application, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
     content = new_cat()
-    analysis = {"ContentHash": {"S": hashlib.sha256(content).hexdigest()}}
-    lease = {"LeaseOwner": {"S": "another"}, "LeaseEnds": {"N": str(int(time.time()) + 600)}}
-    table = stack_resources(application.engine, "AWS::DynamoDB::Table")["AnalysesTable"]
-    application.dynamodb.put_item(TableName=table, Item=analysis | lease)  # so the execution waits
+    content_hash = hashlib.sha256(content).hexdigest()
+    application.set_lease(content_hash, 600)  # so the execution waits
     image_id = application.client.upload("cat.jpg", "image/jpeg", content)
     execution = eventually(lambda: application.item(image_id).get("ExecutionArn", {}).get("S"), "it is claimed")
     eventually(lambda: application.attempts(execution)["Analyze Image"] > 1, "it waits for the other's analysis")
@@ -43,8 +41,8 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Appli
     assert "The execution ended as ABORTED." in notice["Message"]
     assert application.reconcile() == NOTHING  # an operator decides
 
-    application.dynamodb.delete_item(TableName=table, Key=analysis)
-    again = application.start(application.input_of(execution) | {"restart": True})
+    application.set_lease(content_hash, 0)
+    again = application.start_execution(application.input_of(execution) | {"restart": True})
     assert application.ended(again) == "Image Classified"
     assert application.client.image(image_id)["status"] == "completed"
     assert set(application.item(image_id)["Executions"]["SS"]) == {execution, again}
@@ -56,7 +54,7 @@ def test_uploads_whose_events_were_lost_are_found(application: Application, quie
     with application.deaf_to_uploads():
         promised = application.upload(CERTAIN_DOG)
         foreign = "input/a b+c/é.jpg"
-        version = application.put(foreign, UNCERTAIN_CAT.read_bytes())
+        version = application.put_object(foreign, UNCERTAIN_CAT.read_bytes())
     before = application.item(promised)
 
     assert application.reconcile() == {"gap": 2, "started": 2, "closed": 0}
@@ -77,13 +75,13 @@ def test_a_second_upload_under_a_used_key_is_an_image_of_its_own(
 ) -> None:
     image = quiet_gallery["cat"]
     before = application.item(image.id)
-    version = application.put(image.key, CERTAIN_DOG.read_bytes())
+    version = application.put_object(image.key, CERTAIN_DOG.read_bytes())
     (late,) = eventually(
         lambda: [e for e in application.executions(image.id) if version in str(application.input_of(e))],
         "its event starts an execution",
     )
     assert application.ended(late) == "Already Claimed"
-    assert application.has_version(image.key, version)
+    assert (image.key, version) in application.objects(image.key)
 
     assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
 
@@ -151,6 +149,6 @@ def test_a_record_that_nobody_works_on_is_closed_and_told(application: Applicati
     assert notice["MessageAttributes"]["Kind"]["Value"] == "ImageProcessingFailed"
     assert application.reconcile() == NOTHING
     with application.deaf_to_uploads():  # the uploader sends it again
-        application.put(key, CERTAIN_CAT.read_bytes())
-        again = application.start({"detail": {"object": {"key": key}}, "restart": True})
+        application.put_object(key, CERTAIN_CAT.read_bytes())
+        again = application.start_execution({"detail": {"object": {"key": key}}, "restart": True})
         assert application.ended(again) == "Image Classified"

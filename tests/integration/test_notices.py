@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from .application import UNCERTAIN_CAT, Application
+from tests.support.deployment import UNCERTAIN_CAT
+
+from .application import Application
 from .gallery import Gallery
 
 

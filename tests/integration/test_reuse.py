@@ -6,7 +6,10 @@ from collections.abc import Iterator
 
 import pytest
 
-from .application import CERTAIN_CAT, Application, eventually
+from tests.support.deployment import CERTAIN_CAT
+from tests.support.waiting import eventually
+
+from .application import Application
 from .gallery import HOSTILE_KEYS, Gallery
 from .pictures import new_cat
 
@@ -56,9 +59,9 @@ def test_what_is_over_the_daily_limit_is_held_until_it_is_released(application: 
     assert (known["status"], known["analysisReused"]) == ("completed", True)  # costs nothing, so no limit applies
 
     again = application.input_of(application.item(image_id)["ExecutionArn"]["S"]) | {"restart": True}
-    held_again = application.start(again)
+    held_again = application.start_execution(again)
     assert application.ended(held_again) == "Image Held"
-    released = application.start(again | {"release": True})
+    released = application.start_execution(again | {"release": True})
     assert application.ended(released) == "Image Classified"
     # Nobody waits for an analysis that was never asked for.
     assert [application.attempts(execution)["Analyze Image"] for execution in (held_again, released)] == [1, 1]
@@ -75,18 +78,7 @@ def test_a_held_image_goes_on_by_itself_the_next_day(application: Application) -
     assert application.status(image_id) == "held"
 
     application.configure("ImageProcessorFunction", DAILY_ANALYSIS_LIMIT="0")  # a new day
-    _set(application, image_id, UpdatedAt="2026-01-01T00:00:00.000Z")
+    application.change_record(image_id, UpdatedAt="2026-01-01T00:00:00.000Z")
     assert application.reconcile() == {"gap": 0, "started": 1, "closed": 0}
 
     assert application.finished(image_id)["status"] == "completed"
-
-
-def _set(application: Application, image_id: str, **texts: str) -> None:
-    for name, text in texts.items():
-        application.dynamodb.update_item(
-            TableName=application.table,
-            Key={"ImageID": {"S": image_id}},
-            UpdateExpression="SET #name = :text",
-            ExpressionAttributeNames={"#name": name},
-            ExpressionAttributeValues={":text": {"S": text}},
-        )

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from local.api_client import RefusedError
+from tests.support.deployment import CERTAIN_CAT
 
-from .application import CERTAIN_CAT, Application
+from .application import Application
 from .gallery import Gallery, inline, once
 from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_of
 
@@ -45,7 +46,7 @@ def test_a_picture_sent_inline_is_filed_like_any_other(application: Application,
 
     assert image.answer is not None
     assert image.answer.json == {"imageId": image.id, "status": "uploading"}
-    assert image.record["imageFormat"] == "PNG"
+    assert image.record["imageFormat"] == "png"
     assert image.record["fileName"] == "inline.png"
     assert image.record["location"] == f"s3://{application.bucket}/cats/{image.id}.png"
     assert application.stored(image.record["location"]) == image.content
@@ -56,7 +57,7 @@ def test_the_record_tells_all_that_a_client_needs(gallery: Gallery) -> None:
 
     assert image.record["fileName"] == CERTAIN_CAT.name
     assert image.record["fileSize"] == len(image.content)
-    assert image.record["imageFormat"] == "JPEG"
+    assert image.record["imageFormat"] == "jpg"
     assert image.record["confidence"] == image.record["scores"]["cat"] > 80
     assert "minimum of 80 %" in image.record["reason"]
     assert image.record["createdAt"] <= image.record["timestamp"] <= image.record["updatedAt"]

@@ -8,27 +8,21 @@ from __future__ import annotations
 
 import io
 import json
-import os
 import signal
-import socket
-import subprocess
-import time
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from local.engine import Engine
-from tests.ports import free_port
+from tests.support import local_aws
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
-REPOSITORY = Path(__file__).resolve().parents[2]
-ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 ROLE = "arn:aws:iam::000000000000:role/test"
 
 # Step Functions waits (Wait states and retry delays) run at a tenth of their length in these tests.
@@ -57,21 +51,13 @@ MOCKED_TASKS = {
 class RunningEngine:
     """An engine process and how to talk to it."""
 
-    def __init__(self, port: int) -> None:
-        self.port = port
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.port = int(url.rpartition(":")[2])
 
     def client(self, service: str) -> Any:
         """A boto3 client that does not retry: a test sees the first answer."""
-        session: Any = boto3.session.Session()
-        return session.client(
-            service,
-            endpoint_url=self.url,
-            region_name="us-east-1",
-            aws_access_key_id="test",
-            aws_secret_access_key="test",
-            config=Config(retries={"total_max_attempts": 1}, s3={"addressing_style": "path"}),
-        )
+        return local_aws.client(self.url, service, s3={"addressing_style": "path"})
 
     def create_function(self, source: str) -> str:
         """Deploy `source` (its handler is `handler`) as a Lambda function and return its name."""
@@ -118,60 +104,21 @@ class RunningEngine:
             stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
             return None if stack["StackStatus"].endswith("IN_PROGRESS") else stack
 
-        stack = eventually(finished, "the stack is deployed")
+        stack = eventually(finished, "the stack is deployed", 10)
         if not stack["StackStatus"].endswith("E_COMPLETE") or "ROLLBACK" in stack["StackStatus"]:
             raise RuntimeError(f"{stack['StackStatus']}: {stack.get('StackStatusReason')}")
         return {"StackName": name, **{o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}}
 
 
-def eventually(probe: Callable[[], Any], what: str, seconds: float = 10) -> Any:
-    """The first truthy value of `probe`; an AssertionError naming `what` when there is none in time."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        value = probe()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"not in {seconds} s: {what}")
-
-
 def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:
     """Run an engine (`ministack`, or `local.ministack_ext`) until the generator is closed."""
-    if not ENGINE_PYTHON.exists():
-        pytest.fail("The local AWS is not installed: run `make install`.")
-    port = free_port()
     mocks = scratch / "mocks.json"
     mocks.write_text(json.dumps(MOCKED_TASKS))
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(scratch),
-        "TMPDIR": str(scratch),
-        "GATEWAY_PORT": str(port),
-        "BIND_HOST": "127.0.0.1",
-        "SFN_WAIT_SCALE": str(WAIT_SCALE),
-        "SFN_MOCK_CONFIG": str(mocks),
-    }
-    if module == "local.ministack_ext":
-        del environment["BIND_HOST"]  # ours must choose 127.0.0.1 by itself
-    with (scratch / "engine.log").open("w") as log:
-        process = subprocess.Popen(
-            [ENGINE_PYTHON, "-m", module], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-        )
-    try:
-        eventually(lambda: answers(port) or process.poll() is not None, f"{module} answers", 30)
-        if process.poll() is not None:
-            raise RuntimeError(f"{module} did not start:\n{(scratch / 'engine.log').read_text()[-2000:]}")
-        yield RunningEngine(port)
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
-
-
-def answers(port: int) -> bool:
-    """Whether something accepts connections on the port."""
-    with socket.socket() as probe:
-        probe.settimeout(1)
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    settings = {"SFN_WAIT_SCALE": str(WAIT_SCALE), "SFN_MOCK_CONFIG": str(mocks)}
+    if module == "ministack":
+        settings["BIND_HOST"] = "127.0.0.1"  # ours must choose it by itself
+    with local_aws.running(scratch, module, **settings) as url:
+        yield RunningEngine(url)
 
 
 @pytest.fixture(scope="session")

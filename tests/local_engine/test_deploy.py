@@ -16,8 +16,7 @@ import pytest
 from local import deploy
 from local.deployed import INPUTS
 from local.engine import REPOSITORY, Engine, UserError
-
-from .conftest import eventually
+from tests.support.waiting import eventually
 
 SAMCONFIG = """
 version = 0.1

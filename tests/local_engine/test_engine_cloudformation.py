@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import ROLE, eventually
+from tests.support.waiting import eventually
+
+from .conftest import ROLE
 
 TABLE: dict[str, Any] = {
     "Type": "AWS::DynamoDB::Table",

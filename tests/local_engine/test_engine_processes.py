@@ -14,8 +14,11 @@ import pytest
 
 from local import engine as engine_module
 from local.engine import Engine, UserError
+from tests.support.local_aws import answers
+from tests.support.ports import free_port
+from tests.support.waiting import eventually
 
-from .conftest import RunningEngine, answers, eventually, free_port
+from .conftest import RunningEngine
 
 
 def pid(engine: Engine, name: str) -> int:

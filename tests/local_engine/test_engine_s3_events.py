@@ -6,7 +6,7 @@ import json
 import uuid
 from typing import Any
 
-from .conftest import eventually
+from tests.support.waiting import eventually
 
 
 def test_an_event_of_a_versioned_bucket_names_the_version(gap_engine: Any) -> None:

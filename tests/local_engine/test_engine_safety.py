@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import ENGINE_PYTHON, REPOSITORY
+from tests.support.paths import LOCAL_AWS_PYTHON, REPOSITORY
 
 
 def status(port: int, verb: str, path: str, headers: dict[str, str], body: bytes | None = None) -> int:
@@ -39,7 +39,7 @@ def test_refuses_another_ministack(tmp_path: Path) -> None:
     (fake / "METADATA").write_text("Metadata-Version: 2.1\nName: ministack\nVersion: 9.9.9\n")
 
     result = subprocess.run(
-        [ENGINE_PYTHON, "-m", "local.ministack_ext"],
+        [LOCAL_AWS_PYTHON, "-m", "local.ministack_ext"],
         cwd=REPOSITORY,
         env={**os.environ, "PYTHONPATH": str(tmp_path)},
         capture_output=True,

@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
-from .conftest import ROLE, WAIT_SCALE, eventually
+from tests.support.waiting import eventually
+
+from .conftest import ROLE, WAIT_SCALE
 
 UNKNOWN_FUNCTION = "arn:aws:lambda:us-east-1:000000000000:function:there-is-none"
 

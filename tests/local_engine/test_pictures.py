@@ -11,7 +11,7 @@ import pytest
 from local import demo, report
 from local.engine import UserError
 from local.pictures import pictures_at
-from tests.ports import free_port
+from tests.support.ports import free_port
 
 
 def test_takes_every_regular_file_of_a_folder_and_its_subfolders_but_hidden_ones_and_notes(tmp_path: Path) -> None:

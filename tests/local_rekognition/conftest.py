@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import io
 import re
-import struct
 import subprocess
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -16,13 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, unquote, urlsplit
 
-import boto3
 import pytest
-from botocore.config import Config
 from PIL import Image
 
-ROOT = Path(__file__).parents[2]
-ENGINE_PYTHON = ROOT / ".engine" / "venv" / "bin" / "python"
+from tests.support.local_aws import client, local_aws_python
+from tests.support.paths import REPOSITORY
+
 READY_SECONDS = 30
 
 
@@ -59,16 +56,14 @@ class RunningServer:
 @pytest.fixture(scope="session")
 def start_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., RunningServer]]:
     """Starts a server with the given arguments on a free port, and ends it with the tests."""
-    if not ENGINE_PYTHON.exists():
-        pytest.fail("the engine's environment .engine/venv is missing: it holds local/requirements.txt")
     with ExitStack() as stack:
 
         def start(*arguments: str) -> RunningServer:
             log = tmp_path_factory.mktemp("rekognition") / "stderr.txt"
             with log.open("w") as stderr:
                 process = subprocess.Popen(
-                    [str(ENGINE_PYTHON), "-m", "local.rekognition", "--port", "0", *arguments],
-                    cwd=ROOT,
+                    [str(local_aws_python()), "-m", "local.rekognition", "--port", "0", *arguments],
+                    cwd=REPOSITORY,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
                     text=True,
@@ -99,19 +94,12 @@ def connect() -> Iterator[Callable[[RunningServer], Any]]:
     """Makes a boto3 client for a server; it neither retries nor checks requests, the server has to."""
     with ExitStack() as stack:
 
-        def client(server: RunningServer) -> Any:
-            made = boto3.client(
-                "rekognition",
-                endpoint_url=server.url,
-                region_name="us-east-1",
-                aws_access_key_id="test",
-                aws_secret_access_key="test",
-                config=Config(parameter_validation=False, proxies={}, retries={"total_max_attempts": 1}),
-            )
+        def connected(server: RunningServer) -> Any:
+            made = client(server.url, "rekognition", parameter_validation=False)
             stack.callback(made.close)
             return made
 
-        yield client
+        yield connected
 
 
 @pytest.fixture(scope="session")
@@ -174,7 +162,7 @@ def s3() -> Iterator[StubS3]:
 @pytest.fixture(scope="session")
 def photo() -> Callable[[str], bytes]:
     """Reads one of photos/, by file name."""
-    return lambda name: (ROOT / "photos" / name).read_bytes()
+    return lambda name: (REPOSITORY / "photos" / name).read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -190,30 +178,13 @@ def encode() -> Callable[..., bytes]:
 
 
 @pytest.fixture(scope="session")
-def black_png() -> Callable[[int, int], bytes]:
-    """Makes a whole black-and-white PNG of any size, row by row: few bytes here, much memory for who decodes it."""
-
-    def chunk(kind: bytes, data: bytes) -> bytes:
-        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-    def make(width: int, height: int) -> bytes:
-        packer = zlib.compressobj()
-        row = bytes(1 + (width + 7) // 8)
-        rows = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
-        header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
-        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", rows) + chunk(b"IEND", b"")
-
-    return make
-
-
-@pytest.fixture(scope="session")
 def run_in_engine() -> Callable[..., subprocess.CompletedProcess[str]]:
     """Runs the engine's Python with the given arguments from the repository root; numpy is only there."""
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            [str(ENGINE_PYTHON), *arguments],
-            cwd=ROOT,
+            [str(local_aws_python()), *arguments],
+            cwd=REPOSITORY,
             capture_output=True,
             text=True,
             timeout=60,

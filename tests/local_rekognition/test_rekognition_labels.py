@@ -99,34 +99,6 @@ def test_never_more_than_1000_labels(rekognition, photo, options):
 
 
 @pytest.mark.parametrize(
-    ("filters", "expected"),
-    [
-        ({"LabelInclusionFilters": ["Cat", "Dog"]}, {"Cat"}),
-        ({"LabelExclusionFilters": ["Animal", "Mammal"]}, {"Pet", "Cat", "Egyptian Mau"}),
-        ({"LabelCategoryInclusionFilters": ["Food and Beverage"]}, set()),
-        ({"LabelCategoryInclusionFilters": ["Food and Beverage"], "LabelInclusionFilters": ["Pet"]}, {"Pet"}),
-        ({"LabelCategoryExclusionFilters": ["Animals and Pets"]}, set()),
-        ({"LabelInclusionFilters": ["Cat", "Pet"], "LabelExclusionFilters": ["Pet"]}, {"Cat"}),
-        ({}, {"Animal", "Mammal", "Pet", "Cat", "Egyptian Mau"}),
-    ],
-)
-def test_filters_choose_labels_by_name_and_category(rekognition, photo, filters, expected):
-    settings = {"GeneralLabels": filters}
-
-    seen = confidences(rekognition, photo("cat_chelsea.jpg"), MinConfidence=55, Settings=settings)
-
-    assert set(seen) == expected
-
-
-def test_filters_apply_before_max_labels(rekognition, photo):
-    settings = {"GeneralLabels": {"LabelInclusionFilters": ["Cat"]}}
-
-    seen = confidences(rekognition, photo("cat_chelsea.jpg"), MaxLabels=1, Settings=settings)
-
-    assert list(seen) == ["Cat"]
-
-
-@pytest.mark.parametrize(
     ("mode", "kind"),
     [("RGB", "PNG"), ("L", "PNG"), ("LA", "PNG"), ("P", "PNG"), ("RGBA", "PNG"), ("I;16", "PNG"), ("CMYK", "JPEG")],
 )

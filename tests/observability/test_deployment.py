@@ -7,25 +7,20 @@ alarms and nested stacks in CloudFormation, nor saved queries, X-Ray and budgets
 from __future__ import annotations
 
 import json
-import os
 import re
-import subprocess
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from botocore.config import Config
 from botocore.exceptions import EndpointConnectionError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from tests.observability.stack import STACK_FILE, Stack, observability
-from tests.ports import free_port
+from tests.support import local_aws
 from tests.support.templates import REPOSITORY, load
 
-ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 DEPLOYED = {
     "AWS::CloudWatch::Alarm",
     "AWS::KMS::Key",
@@ -50,30 +45,13 @@ def test_what_sam_uploads_has_neither_anchors_nor_merge_keys(file: Path) -> None
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """Address of a local AWS that runs for these tests only."""
-    home, port = tmp_path_factory.mktemp("engine"), free_port()
-    environment = {"PATH": os.environ["PATH"], "HOME": str(home), "TMPDIR": str(home), "GATEWAY_PORT": str(port)}
-    with (home / "engine.log").open("w") as log:
-        process = subprocess.Popen(
-            [ENGINE_PYTHON, "-m", "local.ministack_ext"], cwd=REPOSITORY, env=environment, stdout=log, stderr=log
-        )
-    try:
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        process.wait(timeout=20)
+    with local_aws.running(tmp_path_factory.mktemp("engine")) as url:
+        yield url
 
 
 def client(service: str, url: str) -> Any:
     """A client of the local AWS."""
-    make: Any = boto3.client
-    return make(
-        service,
-        endpoint_url=url,
-        region_name="us-east-1",
-        aws_access_key_id="300000000000",
-        aws_secret_access_key="test",
-        config=Config(retries={"total_max_attempts": 1}),
-    )
+    return local_aws.client(url, service, "300000000000")
 
 
 def deploy(url: str, name: str, stack: Stack) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from tests.ops.application import CAT, Application, eventually
+from tests.support.deployment import never_seen
 
 TRANSITION = 0.000025
 
@@ -19,7 +20,7 @@ def _actual(application: Application) -> Any:
 
 def test_counts_and_dollars_are_those_of_the_images(application: Application) -> None:
     before = _actual(application)
-    cat = application.put_bytes(application.fresh(CAT))
+    cat = application.put_bytes(never_seen(CAT))
     letter = application.put_bytes(b"A letter, and no picture.")
     assert [application.finished(cat), application.finished(letter)] == ["completed", "rejected"]
 

@@ -154,7 +154,7 @@ def test_a_stack_on_aws_is_reached_with_the_operators_own_credentials(deployed: 
     cloudformation.create_stack(
         StackName=name, TemplateBody=json.dumps({"Resources": {"Any": resource}, "Outputs": outputs})
     )
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 0.05})
     on_aws = {"AWS_ENDPOINT_URL": deployed.engine.url, "NO_PROXY": "127.0.0.1", **KEYS}
     try:
         status = _petdetect("--env", "dev", "status", "--json", **on_aws)
@@ -172,7 +172,7 @@ def test_a_stack_of_an_older_version(deployed: Application) -> None:
     resource = {"Type": "AWS::SSM::Parameter", "Properties": {"Type": "String", "Value": "any"}}
     cloudformation = deployed.engine.client("cloudformation")
     cloudformation.create_stack(StackName=name, TemplateBody=json.dumps({"Resources": {"Any": resource}}))
-    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
+    cloudformation.get_waiter("stack_create_complete").wait(StackName=name, WaiterConfig={"Delay": 0.05})
     try:
         answer = _petdetect("failed", "--env", "prod", AWS_ENDPOINT_URL=deployed.engine.url, **KEYS)
     finally:

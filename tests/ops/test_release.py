@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.ops.application import DOG, Application, ended, start_petdetect
+from tests.support.deployment import never_seen
 
 
 def _releases(application: Application, image_id: str) -> list[str]:
@@ -31,7 +32,7 @@ def test_a_held_image_is_explained_and_released(application: Application) -> Non
 def test_it_passes_the_limit_and_a_redrive_does_not(application: Application) -> None:
     failed = application.missing()
     with application.deaf_to_uploads():
-        application.put_bytes(application.fresh(DOG), failed)
+        application.put_bytes(never_seen(DOG), failed)
     with application.daily_limit_reached():
         image_id = application.put_held()
 

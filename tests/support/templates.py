@@ -10,7 +10,7 @@ with warnings.catch_warnings():  # of the tool itself, which the tests do not ju
     warnings.simplefilter("ignore")
     from samtranslator.yaml_helper import yaml_parse
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+from .paths import REPOSITORY as REPOSITORY
 
 
 def load(file: Path) -> dict[str, Any]:

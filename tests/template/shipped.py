@@ -51,8 +51,8 @@ def source() -> dict[str, Any]:
     return copy.deepcopy(_source())
 
 
-@cache
-def _translated() -> dict[str, Any]:
+def translate() -> dict[str, Any]:
+    """template.yaml translated by SAM anew, with the parameters' Refs left in place."""
     template = source()
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"  # `sam package` uploads them
     for resource in template["Resources"].values():
@@ -69,8 +69,11 @@ def _translated() -> dict[str, Any]:
     return result
 
 
+_translated = cache(translate)
+
+
 def translated() -> dict[str, Any]:
-    """template.yaml as CloudFormation sees it, with the default parameters' Refs left in place."""
+    """template.yaml as CloudFormation sees it, with the parameters' Refs left in place."""
     return copy.deepcopy(_translated())
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import subprocess
 from collections.abc import Iterator
 from typing import Any
@@ -13,19 +12,20 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from pet_detector.aws import analyses, detection_logs
-from pet_detector.rules import image_ids, prices
+from pet_detector.rules import image_ids
+from pet_detector.rules.execution_input import subject_of
+from tests.support.local_aws import local_aws_python
 
-from .shipped import REPOSITORY, machines, resources
+from .shipped import machines, resources
 from .test_state_machines import waits
 
-ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 (MACHINE,) = machines()
 STATES: dict[str, Any] = MACHINE.definition["States"]
 
 # --- Numbers ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_belongs_to_nobody_when_the_machine_has_timed_out() -> None:
+def test_a_claim_expires_when_the_machine_has_timed_out() -> None:
     assert MACHINE.definition["TimeoutSeconds"] == detection_logs.CLAIM_SECONDS
 
 
@@ -37,43 +37,6 @@ def test_who_waits_for_a_lease_waits_longer_than_it_lasts() -> None:
     """Full jitter waits half of each longest wait on average."""
     (retrier,) = [r for r in STATES["Analyze Image"]["Retry"] if "AnalysisInProgressError" in r["ErrorEquals"]]
     assert sum(waits(retrier)) / 2 > 2 * analyses.LEASE_SECONDS
-
-
-def test_a_cause_is_cut_at_the_same_place() -> None:
-    lengths = re.findall(r"\$substring\(\$states\.errorOutput\.Cause, 0, (\d+)\)", MACHINE.text)
-    assert lengths
-    assert {int(length) for length in lengths} == {detection_logs.CAUSE_LENGTH}
-
-
-def test_listings_are_spread_over_the_same_number_of_shards() -> None:
-    spreads = re.findall(r"\$substring\(\$id, 0, 1\)\)\) % (\d+)\)", MACHINE.text)
-    assert spreads
-    assert {int(spread) for spread in spreads} == {image_ids.SHARDS}
-
-
-def test_a_price_counts_the_transitions_of_the_machine() -> None:
-    shortest = {
-        end: transitions_to(end, without={"Notify Reviewers"}) for end in ("Image Classified", "Image Rejected")
-    }
-    assert shortest == dict.fromkeys(shortest, prices.TRANSITIONS)
-    reviewed = transitions_to("Notify Reviewers") + 1
-    assert reviewed == prices.TRANSITIONS + prices.REVIEW_TRANSITIONS
-
-
-def transitions_to(end: str, without: frozenset[str] | set[str] = frozenset()) -> int:
-    """States on the shortest way without failures to `end`, which counts too."""
-    steps, frontier = 1, {MACHINE.definition["StartAt"]}
-    while end not in frontier:
-        steps += 1
-        frontier = {
-            lead[name]
-            for state in frontier
-            for lead in [STATES[state], *STATES[state].get("Choices", [])]
-            for name in ("Next", "Default")
-            if name in lead
-        } - without
-        assert frontier, f"no way leads to {end}"
-    return steps
 
 
 # --- The ImageID ------------------------------------------------------------------------------------------------------
@@ -115,18 +78,9 @@ class Jsonata:
 @pytest.fixture(scope="module")
 def jsonata() -> Iterator[Jsonata]:
     """The evaluator, for all tests here."""
-    if not ENGINE_PYTHON.exists():
-        pytest.fail("The embedded AWS is not installed: run `make install`.")
-    command = [str(ENGINE_PYTHON), "-c", PROGRAM]
+    command = [str(local_aws_python()), "-c", PROGRAM]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
         yield Jsonata(process)
-
-
-def image_id_or_none(key: str, version: str | None) -> str | None:
-    try:
-        return image_ids.image_id_of(key, version)
-    except ValueError:
-        return None
 
 
 hexadecimal = st.text("0123456789abcdef", min_size=32, max_size=32)
@@ -143,33 +97,42 @@ HEX = "0123456789abcdef" * 2
 
 
 @settings(deadline=None, max_examples=150)
-@given(key=keys, version=names | st.none())
-@example(key=f"input/{HEX}.jpg", version=None)
-@example(key=f"input/{HEX}.jpg\n", version="v1")
-@example(key="input/ü 🐈.jpg", version="null")
-@example(key="input/x.jpg", version=None)
+@given(key=keys, version=names | st.none(), source=st.sampled_from(["aws.s3", "aws.s4", None]))
+@example(key=f"input/{HEX}.jpg", version=None, source=None)
+@example(key=f"input/{HEX}.jpg", version=None, source="aws.s3")
+@example(key=f"input/{HEX}.jpg\n", version="v1", source=None)
+@example(key="input/ü 🐈.jpg", version="null", source=None)
+@example(key="input/x.jpg", version=None, source=None)
+@example(key="input/x.jpg", version=None, source="aws.s3")
 def test_functions_and_machine_give_an_object_version_the_same_id(
-    jsonata: Jsonata, key: str, version: str | None
+    jsonata: Jsonata, key: str, version: str | None, source: str | None
 ) -> None:
     found = {"key": key} if version is None else {"key": key, "version-id": version}
-    document = {"detail": {"object": found}}
-    expected = image_id_or_none(key, version)
+    document = {"detail": {"object": found}} | ({"source": source} if source else {})
+    subject = subject_of(json.dumps(document))
 
-    claim = jsonata.value(STATES["Claim Image"]["Arguments"], document)
+    claim = jsonata.value(STATES["Claim Upload"]["Arguments"], document)
 
-    if expected is None:
+    if subject is None:
         assert claim is None
         return
-    assert claim["Key"] == {"ImageID": {"S": expected}}
-    assert claim["ExpressionAttributeValues"][":shard"] == {"S": image_ids.shard_of(expected)}
-    failed = jsonata.value(STATES["Claim Image"]["Catch"][-1]["Assign"]["image"], document)
-    assert (failed["id"], failed["shard"]) == (expected, image_ids.shard_of(expected))
+    assert claim["Key"] == {"ImageID": {"S": subject.image_id}}
+    assert claim["ExpressionAttributeValues"][":shard"] == {"S": image_ids.shard_of(subject.image_id)}
+    assert claim["ExpressionAttributeValues"][":version"] == {"S": subject.version_id}
+
+
+def test_machine_and_reconciler_give_an_object_without_a_version_the_same_id(jsonata: Jsonata) -> None:
+    """S3 lists it as version null."""
+    document = {"source": "aws.s3", "detail": {"object": {"key": "input/x.jpg"}}}
+    claim = jsonata.value(STATES["Claim Upload"]["Arguments"], document)
+
+    assert claim["Key"] == {"ImageID": {"S": image_ids.image_id_of("input/x.jpg", "null")}}
 
 
 @pytest.mark.parametrize("digit", "0123456789abcdef")
 def test_functions_and_machine_give_an_id_the_same_shard(jsonata: Jsonata, digit: str) -> None:
     image_id = digit * 32
-    claim = jsonata.value(STATES["Claim Image"]["Arguments"], {"detail": {"object": {"key": f"input/{image_id}.jpg"}}})
+    claim = jsonata.value(STATES["Claim Upload"]["Arguments"], {"detail": {"object": {"key": f"input/{image_id}.jpg"}}})
     assert claim["ExpressionAttributeValues"][":shard"] == {"S": image_ids.shard_of(image_id)}
 
 
@@ -177,4 +140,4 @@ def test_functions_and_machine_give_an_id_the_same_shard(jsonata: Jsonata, digit
 def test_machine_takes_no_id_with_an_invisible_end(jsonata: Jsonata, end: str) -> None:
     document = {"imageId": HEX + end, "detail": {"object": {"key": "input/x.jpg", "version-id": "v1"}}}
 
-    assert jsonata.value(STATES["Claim Image"]["Arguments"], document) is None
+    assert jsonata.value(STATES["Claim Upload"]["Arguments"], document) is None

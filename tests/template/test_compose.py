@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.support.local_aws import local_aws_python
+
 from .shipped import REPOSITORY
 
 SERVICES = yaml.safe_load((REPOSITORY / "compose.yaml").read_text())["services"]
-ENGINE_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"
 # The modules that services run: `command: [python, -m, local.rekognition, ...]`.
 ENGINE_MODULES = {
     service["command"][2] for service in SERVICES.values() if service["image"] == SERVICES["engine"]["image"]
@@ -58,4 +59,4 @@ def test_image_holds_what_the_workflow_tests_import(service: str, tmp_path: Path
 def test_image_holds_what_the_engine_imports(module: str, tmp_path: Path) -> None:
     lay_out("engine", tmp_path)
     code = f"import {module}.__main__ as module; print(module.__file__)"
-    assert run(tmp_path, ENGINE_PYTHON, "-c", code).startswith(str(tmp_path))
+    assert run(tmp_path, local_aws_python(), "-c", code).startswith(str(tmp_path))

@@ -173,12 +173,6 @@ def notification_service_uncertain(aws: Aws) -> None:
     assert aws.record(happened["imageId"])["Notices"] == {"SS": ["uncertain"]}
 
 
-def notification_service_failed(aws: Aws) -> None:
-    happened = event("notification_service_failed")
-    assert run("notification_service", happened) == {"notice": "sent"}
-    assert aws.record(happened["imageId"])["Notices"] == {"SS": [happened["executionArn"]]}
-
-
 def record_failure(aws: Aws, name: str, error: str) -> None:
     happened = event(name)
     assert run("failure_recorder", happened) == {"recorded": True, "notice": "sent"}
@@ -187,6 +181,10 @@ def record_failure(aws: Aws, name: str, error: str) -> None:
     record = aws.record(found.removeprefix("input/").removesuffix(".jpg"))
     assert (record["ProcessingStatus"], record["Error"]["M"]["Error"]) == ({"S": "failed"}, {"S": error})
     assert record["ExecutionArn"] == {"S": happened["detail"]["executionArn"]}
+
+
+def failure_recorder_caught(aws: Aws) -> None:
+    record_failure(aws, "failure_recorder_caught", "AccessDeniedError")
 
 
 def failure_recorder_timed_out(aws: Aws) -> None:
@@ -289,7 +287,7 @@ FUNCTION_EVENTS: list[Callable[[Aws], None]] = [
     file_manager_dog,
     file_manager_rejected,
     notification_service_uncertain,
-    notification_service_failed,
+    failure_recorder_caught,
     failure_recorder_timed_out,
     failure_recorder_stopped,
     reconciler_schedule,
@@ -315,7 +313,7 @@ def test_no_event_is_in_the_way_of_another(aws: Aws) -> None:
     file_manager_rejected(aws)
     image_processor_dog(aws)
     image_processor_not_an_image(aws)
-    notification_service_failed(aws)
+    failure_recorder_caught(aws)
     failure_recorder_timed_out(aws)
     failure_recorder_stopped(aws)
 

@@ -56,13 +56,13 @@ def in_folders(action: str, *folders: str) -> set[Grant]:
 
 # These need other ones, or more (user guide of Amazon S3, "Required permissions for Amazon S3 API operations").
 RIGHTS: dict[str, set[Grant]] = {
-    "listing._query_shard dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/*")},
-    "detection_logs._pages dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/StatusIndex")},
+    "listing.list_images dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/*")},
+    "detection_logs.abandoned dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/StatusIndex")},
     "health.check dynamodb:DescribeTable": {("dynamodb:DescribeTable", "${DetectionLogsTable.Arn}")},
     "health.check s3:HeadBucket": {("s3:ListBucket", BUCKET)},
     "health.check ssm:GetParameter": {("ssm:GetParameter", POLICY)},
     "health.check states:DescribeStateMachine": {("states:DescribeStateMachine", "${ImageWorkflow}")},
-    "image_bucket._verify s3:HeadObject": READ_NEWEST,
+    "image_bucket.move s3:HeadObject": READ_NEWEST,
     "image_bucket.input_versions s3:ListObjectVersions": {("s3:ListBucketVersions", f"{BUCKET} if {UPLOADS_ONLY}")},
     "image_bucket.move s3:CopyObject": READ_VERSION | in_folders("s3:PutObject", *image_ids.FOLDERS),
     "image_bucket.move s3:DeleteObject": {("s3:DeleteObjectVersion", OBJECTS)},
@@ -70,7 +70,7 @@ RIGHTS: dict[str, set[Grant]] = {
     "image_bucket.store s3:PutObject": in_folders("s3:PutObject", image_ids.INPUT_FOLDER),
     "image_bucket.upload_form s3:PutObject": in_folders("s3:PutObject", image_ids.INPUT_FOLDER),
     "image_bucket.view_link s3:GetObject": in_folders("s3:GetObject", *VIEWED),
-    "policy_parameter._provider ssm:GetParameter": {("ssm:GetParameter", POLICY)},
+    "policy_parameter.current ssm:GetParameter": {("ssm:GetParameter", POLICY)},
     "rekognition.recognize rekognition:DetectLabels": {
         ("rekognition:DetectLabels", "*"),
         ("s3:GetObjectVersion", OBJECTS),  # Rekognition reads with the rights of its caller
@@ -136,7 +136,8 @@ def names_in(part: ast.AST, module: str, tree: ast.Module) -> Iterator[str]:
 def calls_of(function: str) -> frozenset[str]:
     """What a function's code asks of AWS, as `module.definition service:Operation`.
 
-    That is what its handler's module does, and all definitions that are named from there, or on import.
+    That is what its handler's module does, and all definitions that are named from there, or on import. What a private
+    definition does counts for the public one that uses it.
     """
     modules = code_of(function)
     # What has no name, such as an assignment, is called by its position.
@@ -146,20 +147,22 @@ def calls_of(function: str) -> frozenset[str]:
         for position, part in enumerate(tree.body)
     }
     handler = FUNCTIONS[function]["Handler"].rpartition(".")[0]
-    waiting = {name for name in parts if name.rpartition(".")[0] == handler or name.rpartition(".")[2].isdigit()}
-    reached: set[str] = set()
+    began = {name for name in parts if name.rpartition(".")[0] == handler or name.rpartition(".")[2].isdigit()}
+    waiting = {(name, name) for name in began}  # a definition, and the public one that it works for
+    reached: set[tuple[str, str]] = set()
     found: set[str] = set()
     while waiting:
-        name = waiting.pop()
-        reached.add(name)
+        name, public = waiting.pop()
+        reached.add((name, public))
         module = name.rpartition(".")[0]
         tree, part = modules[module], parts[name]
         referred = set(names_in(part, module, tree))
-        waiting |= referred & parts.keys() - reached
+        used = {(other, public if "._" in other else other) for other in referred & parts.keys()}
+        waiting |= used - reached
         of_powertools = {other.rpartition(".")[2] for other in referred if other.startswith(PARAMETERS_OF_POWERTOOLS)}
         calls = [CALLS_OF_POWERTOOLS[other] for other in of_powertools if other.endswith("Provider")]
         calls += calls_in(part, services_of(tree))
-        found |= {f"{name.removeprefix('pet_detector.aws.')} {call}" for call in calls}
+        found |= {f"{public.removeprefix('pet_detector.aws.')} {call}" for call in calls}
     return frozenset(found)
 
 

@@ -1,14 +1,16 @@
-"""FailureRecorder: every execution that failed is on record and told once, and what is finished stays as it is."""
+"""FailureRecorder: every execution that failed is on record, operators are notified once, finished records stay."""
 
 from __future__ import annotations
 
 import io
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 
 from failure_recorder.app import lambda_handler
 from pet_detector.aws import detection_logs
@@ -22,6 +24,7 @@ from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdow
 
 pytestmark = pytest.mark.usefixtures("people")
 
+UNEVALUATED = "States.QueryEvaluationError"
 LOST = ReadTimeoutError(endpoint_url="https://aws")
 OTHER = EXECUTION + "2"
 CLAIMED = {"ExecutionArn": EXECUTION, "CorrelationId": CORRELATION, "SourceKey": KEY, "ClaimedAt": "2026-11-21"}
@@ -52,9 +55,13 @@ def ended(status: str = "TIMED_OUT", sent: str | None = started_with(), **detail
         (ended("FAILED", error="States.DataLimitExceeded", cause="Large"), "States.DataLimitExceeded", "Large"),
         (ended("FAILED"), "States.Runtime", "The execution ended as FAILED."),
         (ended("FAILED", error="E", cause=json.dumps({"errorMessage": "Why.", "stackTrace": ["x"]})), "E", "Why."),
+        (ended("FAILED", error="E", cause=""), "E", "The execution ended as FAILED."),
+        # AWS puts the whole expression first: what is wrong stands at the end.
+        (ended("FAILED", error=UNEVALUATED, cause="x" * 3000 + "D3137: Why."), UNEVALUATED, f"…{'x' * 288}D3137: Why."),
+        (ended("FAILED", error=UNEVALUATED, cause="D3137: Why."), UNEVALUATED, "D3137: Why."),
     ],
 )
-def test_an_execution_that_died_leaves_a_failed_record_and_people_know(
+def test_an_execution_that_failed_leaves_a_failed_record_and_people_know(
     aws: Cloud, context: LambdaContext, event: Any, error: str, cause: str
 ) -> None:
     aws.write(ProcessingStatus="processing", **CLAIMED)
@@ -162,7 +169,56 @@ def test_a_notice_that_sns_refused_is_sent_by_the_next_attempt(aws: Cloud, conte
     assert len(aws.notices()) == 1
 
 
-def test_a_table_that_refuses_fails_the_attempt_and_nobody_is_told(aws: Cloud, context: LambdaContext) -> None:
+@contextmanager
+def records_refused() -> Iterator[None]:
+    """DynamoDB refuses the record of a failure; the reservation of a notice passes."""
+
+    def refuse(params: dict[str, Any], **_: Any) -> None:
+        if "ProcessingStatus = :failed" in str(params):
+            code = {"Error": {"Code": "AccessDeniedException", "Message": "no"}}
+            raise ClientError(code, "UpdateItem")
+
+    dynamodb = client("dynamodb")
+    dynamodb.meta.events.register("before-call.dynamodb.UpdateItem", refuse)
+    try:
+        yield
+    finally:
+        dynamodb.meta.events.unregister("before-call.dynamodb.UpdateItem", refuse)
+
+
+@pytest.mark.parametrize("claimed", [True, False])
+def test_a_failure_that_cannot_be_recorded_fails_the_attempt_and_operators_are_notified_once(
+    aws: Cloud, context: LambdaContext, claimed: bool
+) -> None:
+    if claimed:
+        aws.write(ProcessingStatus="processing", **CLAIMED)
+    for _ in range(2):
+        with records_refused(), pytest.raises(AccessDeniedError):
+            lambda_handler(ended(), context)
+    (notice,) = aws.notices()
+    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == (CORRELATION if claimed else "one")
+    assert lambda_handler(ended(), context) == {"recorded": True, "notice": "already_sent"}
+    assert aws.notices() == []
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"ProcessingStatus": "completed", **CLAIMED},
+        {"ProcessingStatus": "processing", **CLAIMED, "ExecutionArn": OTHER},
+    ],
+    ids=["finished", "another's"],
+)
+def test_nobody_is_notified_of_what_cannot_be_recorded_and_is_finished_or_anothers(
+    aws: Cloud, context: LambdaContext, attributes: dict[str, Any]
+) -> None:
+    aws.write(**attributes)
+    with records_refused(), pytest.raises(AccessDeniedError):
+        lambda_handler(ended(), context)
+    assert aws.notices() == []
+
+
+def test_a_table_that_refuses_everything_fails_the_attempt(aws: Cloud, context: LambdaContext) -> None:
     with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"), pytest.raises(AccessDeniedError):
         lambda_handler(ended(), context)
     assert aws.notices() == []
@@ -179,6 +235,7 @@ def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_failure(aws: Cl
 # --- Inputs -----------------------------------------------------------------------------------------------------------
 
 HASHED = image_ids.hashed_image_id("input/tom.jpg", "v1")
+WITHOUT_VERSION = image_ids.hashed_image_id("input/tom.jpg", "null")
 INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
     (started_with(), (IMAGE_ID, KEY, "v1")),
     (started_with(version=None), (IMAGE_ID, KEY, "newest")),
@@ -187,6 +244,12 @@ INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
     (started_with("cats/x.jpg", imageId="e" * 32), ("e" * 32, "cats/x.jpg", "v1")),
     (started_with(imageId=None), (IMAGE_ID, KEY, "v1")),
     (started_with("input/tom.jpg", version=None), None),
+    # Of S3 itself: versioning is not yet effective in a new bucket, and the version is null.
+    (started_with("input/tom.jpg", version=None, source="aws.s3"), (WITHOUT_VERSION, "input/tom.jpg", "null")),
+    (started_with("input/tom.jpg", version="", source="aws.s3"), (WITHOUT_VERSION, "input/tom.jpg", "null")),
+    (started_with(version=None, source="aws.s3"), (IMAGE_ID, KEY, "null")),
+    (started_with("input/tom.jpg", version=None, source="aws.s4"), None),
+    (started_with(version=5), None),
     (started_with("input/tom.jpg", version=""), None),
     (started_with(""), None),
     (started_with(None), None),

@@ -16,9 +16,9 @@ from PIL import Image
 from pet_detector.rules import image_format
 from pet_detector.rules.image_format import MAX_BYTES, inspect, too_large
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from tests.support.pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, jpeg, png, scan, segment
 
 from .cloud import REPOSITORY
-from .pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, jpeg, png, scan, segment
 
 PHOTOS = sorted((REPOSITORY / "photos").glob("*.jpg"))
 

@@ -23,9 +23,9 @@ from pet_detector.rules.errors import (
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.models import Label
 from pet_detector.rules.policy import Policy, decide
+from tests.support.pictures import jpeg, png
 
 from .cloud import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
-from .pictures import jpeg, png
 
 pytestmark = pytest.mark.usefixtures("policy")
 
@@ -73,7 +73,7 @@ def test_a_cat_is_classified_with_all_that_the_record_keeps(
         "etag": etag,
         "versionId": version,
         "contentHash": hashlib.sha256(data).hexdigest(),
-        "imageFormat": "JPEG",
+        "imageFormat": "jpg",
         "extension": "jpg",
     }
 
@@ -106,10 +106,14 @@ def test_the_record_alone_gives_the_same_decision(aws: Cloud, rekognition: Stubb
     assert again.confidence == answer["confidence"]
 
 
-def test_an_answer_is_small_enough_for_the_workflow(aws: Cloud, rekognition: Stubber, context: LambdaContext) -> None:
+@pytest.mark.parametrize("letter", ["L", '"', "\x01", "🐈"])
+def test_an_answer_is_small_enough_for_the_workflow(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, letter: str
+) -> None:
+    """tests/workflow/test_sizes.py runs the workflow with answers of this size."""
     version, _ = aws.put(KEY, jpeg())
-    sees(rekognition, version, **{f"{n}" + "L" * 5000: 90.0 for n in range(50)})
-    assert len(json.dumps(lambda_handler(event(version), context))) < 10_000
+    sees(rekognition, version, **{f"{n}" + letter * 5000: 90.0 for n in range(50)})
+    assert len(json.dumps(lambda_handler(event(version), context), ensure_ascii=False).encode()) < 12_000
 
 
 @pytest.mark.parametrize("version_id", [None, ""])
@@ -165,7 +169,7 @@ def test_what_rekognition_cannot_read_is_rejected_under_its_own_format(
     version, _ = aws.put(KEY, png())
     rekognition.add_client_error("detect_labels", "InvalidImageFormatException")
     answer = lambda_handler(event(version), context)
-    assert (answer["reasonCode"], answer["imageFormat"], answer["extension"]) == ("UNSUPPORTED_FORMAT", "PNG", "png")
+    assert (answer["reasonCode"], answer["imageFormat"], answer["extension"]) == ("UNSUPPORTED_FORMAT", "png", "png")
 
 
 def test_a_missing_object_and_a_busy_rekognition_raise(

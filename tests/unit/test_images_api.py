@@ -251,6 +251,13 @@ def test_a_bad_filter_is_told_what_to_change(
     assert refused(get("/images", context, **query)) == (400, code)
 
 
+def test_a_filter_that_is_given_twice_is_refused(aws: Cloud, context: LambdaContext) -> None:
+    event = request("GET", "/images", query={"animal": "dog"})
+    event["multiValueQueryStringParameters"] = {"animal": ["cat", "dog"]}
+
+    assert refused(lambda_handler(event, context)) == (400, "INVALID_FILTER")
+
+
 def test_a_bad_word_is_answered_with_the_good_ones(aws: Cloud, context: LambdaContext) -> None:
     assert body_of(get("/images", context, animal="horse"))["message"] == "animal must be one of cat, dog, other."
 

@@ -1,4 +1,4 @@
-"""NotificationService: people hear of a fact once, whatever goes wrong and however often the state runs."""
+"""NotificationService: people are notified once, whatever goes wrong and however often the state runs."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 
-from .cloud import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+from .cloud import CORRELATION, EXECUTION, IMAGE_ID, TABLE, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -22,7 +22,6 @@ LOST = ReadTimeoutError(endpoint_url="https://aws")
 
 def uncertain() -> Any:
     return {
-        "kind": "uncertain",
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
         "correlationId": CORRELATION,
@@ -34,95 +33,71 @@ def uncertain() -> Any:
     }
 
 
-def failed(execution: str = EXECUTION, cause: str = "s3:GetObject: AccessDenied") -> Any:
-    return {
-        "kind": "failed",
-        "imageId": IMAGE_ID,
-        "executionArn": execution,
-        "correlationId": CORRELATION,
-        "key": KEY,
-        "error": "AccessDeniedError",
-        "cause": cause,
-    }
-
-
-EVENTS = pytest.mark.parametrize("event", [uncertain(), failed()], ids=["uncertain", "failed"])
-
-
-@EVENTS
-def test_tells_people_once_however_often_the_state_runs(aws: Cloud, context: LambdaContext, event: Any) -> None:
-    answers = [lambda_handler(event, context)["notice"] for _ in range(3)]
+def test_tells_people_once_however_often_the_state_runs(aws: Cloud, context: LambdaContext) -> None:
+    answers = [lambda_handler(uncertain(), context)["notice"] for _ in range(3)]
     assert answers == ["sent", "already_sent", "already_sent"]
     (notice,) = aws.notices()
     assert IMAGE_ID in notice["Subject"]
     assert notice["Subject"].startswith("[dev] ")
 
 
-def test_a_restart_that_fails_again_is_a_new_fact_and_a_review_is_not(aws: Cloud, context: LambdaContext) -> None:
-    assert lambda_handler(failed("first"), context) == {"notice": "sent"}
-    assert lambda_handler(failed("second"), context) == {"notice": "sent"}
+def test_another_execution_does_not_ask_again(aws: Cloud, context: LambdaContext) -> None:
     assert lambda_handler(uncertain(), context) == {"notice": "sent"}
     assert lambda_handler(uncertain() | {"executionArn": "second"}, context) == {"notice": "already_sent"}
-    assert len(aws.notices()) == 3
+    assert len(aws.notices()) == 1
 
 
 @pytest.mark.parametrize(
     ("code", "kind"),
     [("Throttled", ThrottledError), ("InternalError", ServiceError), ("AuthorizationError", AccessDeniedError)],
 )
-@EVENTS
 def test_a_refusal_of_sns_leaves_the_notice_to_the_next_attempt(
-    aws: Cloud, context: LambdaContext, event: Any, code: str, kind: type[PetDetectorError]
+    aws: Cloud, context: LambdaContext, code: str, kind: type[PetDetectorError]
 ) -> None:
     with refusal(client("sns"), "Publish", code) as fault, pytest.raises(kind):
-        lambda_handler(event, context)
+        lambda_handler(uncertain(), context)
     assert fault.happened == 1
     assert aws.item().keys() <= {"ImageID"}, "the reservation was not released"
-    assert lambda_handler(event, context) == {"notice": "sent"}
+    assert lambda_handler(uncertain(), context) == {"notice": "sent"}
     assert len(aws.notices()) == 1
 
 
-@EVENTS
 def test_an_sns_that_was_never_reached_leaves_the_notice_to_the_next_attempt(
-    aws: Cloud, context: LambdaContext, event: Any
+    aws: Cloud, context: LambdaContext
 ) -> None:
     never = ConnectTimeoutError(endpoint_url="https://sns")
     with breakdown(client("sns"), "Publish", never, done=False), pytest.raises(ServiceError):
-        lambda_handler(event, context)
-    assert lambda_handler(event, context) == {"notice": "sent"}
+        lambda_handler(uncertain(), context)
+    assert lambda_handler(uncertain(), context) == {"notice": "sent"}
     assert len(aws.notices()) == 1
 
 
-@EVENTS
-def test_a_lost_answer_of_sns_is_unconfirmed_and_not_sent_twice(aws: Cloud, context: LambdaContext, event: Any) -> None:
+def test_a_lost_answer_of_sns_is_unconfirmed_and_not_sent_twice(aws: Cloud, context: LambdaContext) -> None:
     with breakdown(client("sns"), "Publish", LOST, done=True):
-        assert lambda_handler(event, context) == {"notice": "unconfirmed"}
-    assert lambda_handler(event, context) == {"notice": "already_sent"}
+        assert lambda_handler(uncertain(), context) == {"notice": "unconfirmed"}
+    assert lambda_handler(uncertain(), context) == {"notice": "already_sent"}
     assert len(aws.notices()) == 1
 
 
-@EVENTS
-def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_notice(
-    aws: Cloud, context: LambdaContext, event: Any
-) -> None:
+def test_a_lost_answer_of_dynamodb_neither_hides_nor_doubles_the_notice(aws: Cloud, context: LambdaContext) -> None:
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True):
-        assert lambda_handler(event, context) == {"notice": "sent"}
-    assert lambda_handler(event, context) == {"notice": "already_sent"}
+        assert lambda_handler(uncertain(), context) == {"notice": "sent"}
+    assert lambda_handler(uncertain(), context) == {"notice": "already_sent"}
     assert len(aws.notices()) == 1
 
 
 def test_nothing_is_sent_that_could_not_be_reserved(aws: Cloud, context: LambdaContext) -> None:
     with refusal(client("dynamodb"), "UpdateItem", "ThrottlingException"), pytest.raises(ThrottledError):
-        lambda_handler(failed(), context)
+        lambda_handler(uncertain(), context)
     assert aws.notices() == []
 
 
 def test_the_reservation_stands_before_the_notice_is_sent(aws: Cloud, context: LambdaContext) -> None:
     reserved: list[bool] = []
     client("sns").meta.events.register(
-        "before-call.sns.Publish", lambda **_: reserved.append(aws.item().get("Notices") == {"SS": [EXECUTION]})
+        "before-call.sns.Publish", lambda **_: reserved.append(aws.item().get("Notices") == {"SS": ["uncertain"]})
     )
-    lambda_handler(failed(), context)
+    lambda_handler(uncertain(), context)
     assert reserved == [True]
 
 

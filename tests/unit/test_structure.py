@@ -24,6 +24,7 @@ from pet_detector.rules.errors import SettingMissingError
 from pet_detector.rules.models import Measurement, Status
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
+from tests.support.pictures import jpeg
 
 from .api_events import API_KEY, request, upload
 from .cloud import (
@@ -40,7 +41,6 @@ from .cloud import (
     handlers,
     refusal,
 )
-from .pictures import jpeg
 
 FUNCTIONS = REPOSITORY / "functions"
 RULES = FUNCTIONS / "pet_detector" / "rules"
@@ -181,32 +181,24 @@ def move(aws: Cloud, run: Callable[[Any], object]) -> None:
 
 def notify(aws: Cloud, run: Callable[[Any], object]) -> None:
     """Every end that NotificationService has."""
-    failed = {
-        "kind": "failed",
+    uncertain = {
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
         "correlationId": CORRELATION,
-        "key": HOSTILE_KEY,
-        "error": "ServiceError",
-        "cause": f"secret text of {NAME}",
-    }
-    uncertain = failed | {
-        "kind": "uncertain",
         "fileName": HOSTILE_KEY,
         "location": f"s3://{BUCKET}/others/{NAME}.jpg",
         "reason": NAME,
         "confidence": 40.0,
         "scores": {"cat": 60.0, "dog": 10.0},
     }
-    for event in (failed, uncertain):
-        with refusal(client("sns"), "Publish", "Throttled"):
-            run(event)
-        run(event)
-        run(event)
-    with breakdown(client("sns"), "Publish", LOST, done=True):
-        run(failed | {"executionArn": EXECUTION + "2"})
     with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
-        run(failed)
+        run(uncertain)
+    with refusal(client("sns"), "Publish", "Throttled"):
+        run(uncertain)
+    run(uncertain)
+    run(uncertain)
+    with breakdown(client("sns"), "Publish", LOST, done=True):
+        run(uncertain | {"imageId": "e" * 32})
 
 
 def record_failures(aws: Cloud, run: Callable[[Any], object]) -> None:

@@ -1,47 +1,89 @@
-"""Every way through the workflow: what is mocked (a test case of `mock_config.json`), and what must come of it."""
+"""Every way through the workflow: what each task is answered, and what must come of it.
+
+`python -m tests.workflow.mocks FILE` writes the answers as a mock configuration of AWS Step Functions Local.
+"""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
-from .executions import IMAGE_ID, REPOSITORY, Request, s3_event
+from .answers import (
+    ANALYSES,
+    CAT_AGAIN,
+    CLAIMED,
+    CLAIMED_NEWEST,
+    HELD_BACK,
+    LARGEST_ANALYSIS,
+    LARGEST_CAUSE,
+    LARGEST_CLAIM,
+    NOTICE_SENT,
+    RECORDED,
+    REJECTIONS,
+    WRITTEN,
+    Answer,
+    called,
+    dynamodb,
+    function,
+    lambda_service,
+    moved,
+    throws,
+)
+from .executions import IMAGE_ID, REPOSITORY, definition, s3_event
 
-_CLAIM, _ANALYZE, _MOVE, _LOG = "Claim Image", "Analyze Image", "Move Image", "Log Detection"
-_HOLD = "Hold Image"
-_REVIEWERS, _RECORD, _OPERATORS = "Notify Reviewers", "Record Failure", "Notify Operators"
+CLAIM, ANALYZE, HOLD, MOVE, LOG = "Claim Upload", "Analyze Image", "Hold Image", "Move Image", "Log Detection"
+REVIEWERS, RECORD = "Notify Reviewers", "Record Failure"
 
-_LOGGED = [_CLAIM, _ANALYZE, "Cat, Dog or Other?", _MOVE, _LOG, "Certain Enough?"]
-_FAILS = [_RECORD, _OPERATORS, "Processing Failed"]
+_LOGGED = [CLAIM, ANALYZE, "Cat, Dog or Other?", MOVE, LOG, "Certain Enough?"]
+_FAILS = [RECORD, "Processing Failed"]
 
 CLASSIFIED = [*_LOGGED, "Image Classified"]
-REVIEWED = [*_LOGGED, _REVIEWERS, "Image Classified"]
+REVIEWED = [*_LOGGED, REVIEWERS, "Image Classified"]
 REJECTED = [*_LOGGED, "Image Rejected"]
-HELD = [_CLAIM, _ANALYZE, "Cat, Dog or Other?", _HOLD, "Image Held"]
-
-REJECTIONS = ("NotAnImage", "UnsupportedFormat", "TooSmall", "TooLarge", "TooManyPixels", "Truncated", "Empty")
+HELD = [CLAIM, ANALYZE, "Cat, Dog or Other?", HOLD, "Image Held"]
 
 _UNEVALUATED = "States.QueryEvaluationError"
+
+# What a task is answered when a case says nothing else: one attempt, one answer.
+_USUAL: dict[str, list[Answer]] = {
+    CLAIM: [CLAIMED],
+    ANALYZE: [called(ANALYSES["cat"])],
+    HOLD: [WRITTEN],
+    MOVE: [moved("cats", "jpg")],
+    LOG: [WRITTEN],
+    REVIEWERS: [NOTICE_SENT],
+    RECORD: [RECORDED],
+}
 
 
 @dataclass(frozen=True)
 class Case:
     """One execution and what is expected of it.
 
-    `error` is None for an execution that succeeds. `attempts` names the tasks that are tried more than once, or (0)
-    that cannot make their Arguments; every other task on the path is tried once.
+    `answers` has one answer for each attempt of a task, and every one of them is used. `error` is None for an execution
+    that succeeds. `unevaluated` is a task that cannot make its Arguments, so that it is never tried.
     """
 
-    request: Request
     path: list[str]
     error: str | None = None
-    attempts: dict[str, int] = field(default_factory=dict)
+    answers: dict[str, list[Answer]] = field(default_factory=lambda: _USUAL)
+    input: dict[str, Any] = field(default_factory=s3_event)
+    unevaluated: str = ""
 
     def expected_attempts(self, tasks: set[str]) -> Counter[str]:
         """How often each task of the path is tried."""
-        return Counter({state: self.attempts.get(state, 1) for state in self.path if state in tasks})
+        tried = {state: len(self.answers[state]) for state in self.path if state in tasks}
+        return Counter(tried | ({self.unevaluated: 0} if self.unevaluated else {}))
+
+
+def _case(path: list[str], error: str | None = None, **answers: Answer | list[Answer]) -> Case:
+    """A case whose tasks get these answers; a task is named by the last word of its state, such as `claim`."""
+    tasks = {"claim": CLAIM, "analyze": ANALYZE, "hold": HOLD, "move": MOVE, "log": LOG}
+    tasks |= {"reviewers": REVIEWERS, "record": RECORD}
+    given = {tasks[task]: answer if isinstance(answer, list) else [answer] for task, answer in answers.items()}
+    return Case(path, error, {**_USUAL, **given})
 
 
 def _failing_at(state: str, path: list[str] | None = None) -> list[str]:
@@ -50,86 +92,168 @@ def _failing_at(state: str, path: list[str] | None = None) -> list[str]:
     return [*path[: path.index(state) + 1], *_FAILS]
 
 
-def _case(mocked: str, path: list[str], error: str | None = None, **attempts: int) -> tuple[str, Case]:
-    names = {"claim": _CLAIM, "analyze": _ANALYZE, "move": _MOVE, "log": _LOG, "reviewers": _REVIEWERS}
-    names |= {"record": _RECORD, "operators": _OPERATORS, "hold": _HOLD}
-    return mocked, Case(Request(mocked), path, error, {names[task]: count for task, count in attempts.items()})
+CAT, CATS = called(ANALYSES["cat"]), moved("cats", "jpg")
+_UNCERTAIN: dict[str, Any] = {"analyze": called(ANALYSES["uncertain"]), "move": moved("others", "jpg")}
+_HELD: dict[str, Any] = {"analyze": HELD_BACK}
+_DENIED: dict[str, Any] = {"analyze": function("AccessDeniedError", "s3:GetObject: AccessDenied")}
+_DENIED_PATH = _failing_at(ANALYZE)
+
+# Every error that a retrier names, in portions that its attempts allow.
+_DYNAMODB_THROTTLES = [
+    dynamodb("AmazonDynamoDBException"),
+    dynamodb("ProvisionedThroughputExceededException"),
+    dynamodb("ThrottlingException"),
+    dynamodb("RequestLimitExceeded"),
+    dynamodb("RequestLimitExceededException"),
+]
+_TIMEOUT = throws("States.Timeout", "The state did not end in time.")
+_DYNAMODB_FAULTS = [
+    dynamodb("InternalServerError"),
+    dynamodb("InternalServerErrorException"),
+    dynamodb("ServiceUnavailableException"),
+    dynamodb("SdkClientException"),
+    _TIMEOUT,
+]
+_THROTTLED = function("ThrottledError", "rekognition:DetectLabels: ProvisionedThroughputExceededException")
+_BROKEN = function("ServiceError", "s3:GetObject: InternalError")
+_MISSING = function("ImageNotFoundError", "s3:GetObject: NoSuchKey")
+_IN_PROGRESS = function("AnalysisInProgressError", "Another execution is asking Rekognition about the same bytes.")
+_THROTTLES = [_THROTTLED, lambda_service("Lambda.TooManyRequestsException")]
+_SERVER_FAULTS = [
+    _BROKEN,
+    lambda_service("Runtime.ExitError"),
+    lambda_service("Lambda.ServiceException"),
+    lambda_service("Lambda.AWSLambdaException"),
+]
+_CALL_FAULTS = [
+    lambda_service("Lambda.SdkClientException"),
+    lambda_service("Lambda.ClientExecutionTimeoutException"),
+    lambda_service("Lambda.Unknown"),
+    lambda_service("Sandbox.Timedout"),
+]
+_LATE = [_TIMEOUT]
+
+_NO_TABLE = throws("DynamoDB.ResourceNotFoundException", "Requested resource not found")
+_CONDITION_FAILS = throws("DynamoDB.ConditionalCheckFailedException", "The conditional request failed")
+_BUG = function("KeyError", "'imageId'")
+_THROTTLE = "DynamoDB.AmazonDynamoDBException"
 
 
-_DENIED = _failing_at(_ANALYZE)
-_DYNAMODB_THROTTLE, _DYNAMODB_MISSING = "DynamoDB.ThrottlingException", "DynamoDB.ResourceNotFoundException"
+def _dynamodb_task(
+    name: str, task: str, good: Answer, path: list[str], failing: list[str], **given: Any
+) -> dict[str, Case]:
+    """What can happen to a task that calls DynamoDB."""
+    for_good = [dynamodb("AmazonDynamoDBException")] * 6
+    return {
+        f"{name}Throttled": _case(path, **given, **{task: [*_DYNAMODB_THROTTLES, good]}),
+        f"{name}Broken": _case(path, **given, **{task: [*_DYNAMODB_FAULTS, good]}),
+        f"{name}RetriesExhausted": _case(failing, _THROTTLE, **given, **{task: for_good}),
+        f"{name}UnknownError": _case(failing, "DynamoDB.ResourceNotFoundException", **given, **{task: _NO_TABLE}),
+    }
 
-_MOCKED = dict(
-    [
-        # What the picture shows.
-        _case("Cat", CLASSIFIED),
-        _case("Dog", CLASSIFIED),
-        _case("Other", CLASSIFIED),
-        _case("Uncertain", REVIEWED),
-        *(_case(f"Rejected{reason}", REJECTED) for reason in REJECTIONS),
-        _case("Reused", CLASSIFIED),
-        # Enough for today.
-        _case("Held", HELD),
-        # Somebody else's image.
-        _case("Duplicate", [_CLAIM, "Already Claimed"]),
-        _case("OwnershipLostAtLogDetection", [*CLASSIFIED[:5], "Already Claimed"]),
-        _case("OwnershipLostAtHold", [*HELD[:4], "Already Claimed"]),
-        _case("OwnershipLostAtRecordFailure", [_CLAIM, _ANALYZE, _RECORD, "Processing Failed"], "AccessDeniedError"),
-        # Errors that pass: each retrier, with every error that it names.
-        _case("ClaimThrottled", CLASSIFIED, claim=6),
-        _case("ClaimBroken", CLASSIFIED, claim=5),
-        _case("AnalyzeThrottled", CLASSIFIED, analyze=3),
-        _case("AnalyzeServerError", CLASSIFIED, analyze=5),
-        _case("AnalyzeLambdaFails", CLASSIFIED, analyze=5),
-        _case("AnalyzeThrottledAndBroken", CLASSIFIED, analyze=7),  # each retrier has attempts of its own
-        _case("AnalysisInProgress", CLASSIFIED, analyze=3),
-        _case("HoldThrottled", HELD, hold=6),
-        _case("HoldBroken", HELD, hold=5),
-        _case("MoveThrottled", CLASSIFIED, move=3),
-        _case("MoveServerError", CLASSIFIED, move=5),
-        _case("MoveLambdaFails", CLASSIFIED, move=5),
-        _case("LogThrottled", CLASSIFIED, log=6),
-        _case("LogBroken", CLASSIFIED, log=5),
-        _case("NotifyReviewersThrottled", REVIEWED, reviewers=3),
-        _case("NotifyReviewersServerError", REVIEWED, reviewers=5),
-        _case("NotifyReviewersLambdaFails", REVIEWED, reviewers=5),
-        _case("RecordThrottled", _DENIED, "AccessDeniedError", record=6),
-        _case("RecordBroken", _DENIED, "AccessDeniedError", record=5),
-        _case("NotifyOperatorsThrottled", _DENIED, "AccessDeniedError", operators=3),
-        _case("NotifyOperatorsServerError", _DENIED, "AccessDeniedError", operators=5),
-        _case("NotifyOperatorsLambdaFails", _DENIED, "AccessDeniedError", operators=5),
-        # Errors that stay.
-        _case("ClaimRetriesExhausted", _failing_at(_CLAIM), _DYNAMODB_THROTTLE, claim=6),
-        _case("AnalyzeThrottlesExhausted", _failing_at(_ANALYZE), "ThrottledError", analyze=10),
-        _case("AnalyzeRetriesExhausted", _failing_at(_ANALYZE), "ServiceError", analyze=5),
-        _case("AnalysisInProgressExhausted", _failing_at(_ANALYZE), "AnalysisInProgressError", analyze=13),
-        _case("HoldRetriesExhausted", _failing_at(_HOLD, HELD), _DYNAMODB_THROTTLE, hold=6),
-        _case("MoveThrottlesExhausted", _failing_at(_MOVE), "ThrottledError", move=6),
-        _case("MoveRetriesExhausted", _failing_at(_MOVE), "ServiceError", move=5),
-        _case("LogRetriesExhausted", _failing_at(_LOG), _DYNAMODB_THROTTLE, log=6),
-        _case("NotifyReviewersThrottlesExhausted", _failing_at(_REVIEWERS), "ThrottledError", reviewers=6),
-        _case("NotifyReviewersRetriesExhausted", _failing_at(_REVIEWERS), "ServiceError", reviewers=5),
-        _case("RecordRetriesExhausted", _DENIED, "AccessDeniedError", record=6),
-        _case("NotifyOperatorsThrottlesExhausted", _DENIED, "AccessDeniedError", operators=6),
-        _case("NotifyOperatorsRetriesExhausted", _DENIED, "AccessDeniedError", operators=5),
-        # Errors that trying again cannot mend, known and unknown.
-        _case("AccessDenied", _DENIED, "AccessDeniedError"),
-        _case("PolicyInvalid", _DENIED, "PolicyInvalidError"),
-        _case("ImageNotFound", _DENIED, "ImageNotFoundError"),
-        _case("ImageChanged", _failing_at(_MOVE), "ImageChangedError"),
-        _case("LongCause", _DENIED, "KeyError"),
-        _case("ClaimUnknownError", _failing_at(_CLAIM), _DYNAMODB_MISSING),
-        _case("AnalyzeUnknownError", _failing_at(_ANALYZE), "KeyError"),
-        _case("HoldUnknownError", _failing_at(_HOLD, HELD), _DYNAMODB_MISSING),
-        _case("MoveUnknownError", _failing_at(_MOVE), "KeyError"),
-        _case("LogUnknownError", _failing_at(_LOG), _DYNAMODB_MISSING),
-        _case("NotifyReviewersUnknownError", _failing_at(_REVIEWERS), "KeyError"),
-        _case("RecordUnknownError", _DENIED, "AccessDeniedError"),
-        _case("NotifyOperatorsUnknownError", _DENIED, "AccessDeniedError"),
-        # An analysis that lacks something.
-        _case("NotAnAnalysis", _failing_at(_MOVE), _UNEVALUATED, move=0),
-    ]
-)
+
+def _lambda_task(
+    name: str, task: str, good: Answer, path: list[str], failing: list[str], error: str | None = None, **given: Any
+) -> dict[str, Case]:
+    """What can happen to a task that calls a function. `error` is what the execution fails with anyway."""
+    throttles = 9 if task == "analyze" else 5
+    given.pop(task, None)
+    return {
+        f"{name}Throttled": _case(path, error, **given, **{task: [*_THROTTLES, good]}),
+        f"{name}ServerError": _case(path, error, **given, **{task: [*_SERVER_FAULTS, good]}),
+        f"{name}CallFails": _case(path, error, **given, **{task: [*_CALL_FAULTS, good]}),
+        f"{name}TimesOut": _case(path, error, **given, **{task: [*_LATE, good]}),
+        f"{name}ThrottlesExhausted": _case(
+            failing, error or "ThrottledError", **given, **{task: [_THROTTLED] * (throttles + 1)}
+        ),
+        f"{name}RetriesExhausted": _case(failing, error or "ServiceError", **given, **{task: [_BROKEN] * 5}),
+        f"{name}UnknownError": _case(failing, error or "KeyError", **given, **{task: _BUG}),
+    }
+
+
+def unevaluated_claim() -> Answer:
+    """What AWS says when the claim's Arguments cannot be made: state and whole expression first, the message last."""
+    expression = definition()["States"][CLAIM]["Arguments"].strip()
+    cause = (
+        f"An error occurred while executing the state '{CLAIM}' (entered at the event id #2). The JSONata expression "
+        f"'{expression.removeprefix('{%').removesuffix('%}').strip()}' specified for the field 'Arguments' threw an "
+        "error during evaluation. D3137: detail.object.version-id is missing: aws s3api head-object shows it as "
+        "VersionId"
+    )
+    return throws(_UNEVALUATED, cause)
+
+
+INCOMPLETE = called({"outcome": "classified", "animal": "cat"})
+
+_MOCKED = {
+    # What the picture shows.
+    "Cat": _case(CLASSIFIED),
+    "Dog": _case(CLASSIFIED, analyze=called(ANALYSES["dog"]), move=moved("dogs", "png")),
+    "Other": _case(CLASSIFIED, analyze=called(ANALYSES["other"]), move=moved("others", "jpg")),
+    "Uncertain": _case(REVIEWED, **_UNCERTAIN),
+    **{
+        f"Rejected{reason}": _case(REJECTED, analyze=called(ANALYSES[reason]), move=moved("rejected", "bin"))
+        for reason in REJECTIONS
+    },
+    "claimed without a version": _case(CLASSIFIED, claim=CLAIMED_NEWEST),
+    "Reused": _case(CLASSIFIED, analyze=CAT_AGAIN),
+    # The daily limit is reached.
+    "Held": _case(HELD, **_HELD),
+    # Another execution's image.
+    "Duplicate": _case([CLAIM, "Already Claimed"], claim=_CONDITION_FAILS),
+    "OwnershipLostAtLogDetection": _case([*CLASSIFIED[:5], "Already Claimed"], log=_CONDITION_FAILS),
+    "OwnershipLostAtHold": _case([*HELD[:4], "Already Claimed"], **_HELD, hold=_CONDITION_FAILS),
+    # Errors that pass, errors that stay, known and unknown: at each task.
+    **_dynamodb_task("Claim", "claim", CLAIMED, CLASSIFIED, _failing_at(CLAIM)),
+    **_lambda_task("Analyze", "analyze", CAT, CLASSIFIED, _failing_at(ANALYZE)),
+    **_dynamodb_task("Hold", "hold", WRITTEN, HELD, _failing_at(HOLD, HELD), **_HELD),
+    **_lambda_task("Move", "move", CATS, CLASSIFIED, _failing_at(MOVE)),
+    **_dynamodb_task("Log", "log", WRITTEN, CLASSIFIED, _failing_at(LOG)),
+    **_lambda_task("NotifyReviewers", "reviewers", NOTICE_SENT, REVIEWED, _failing_at(REVIEWERS), **_UNCERTAIN),
+    **_lambda_task("RecordFailure", "record", RECORDED, _DENIED_PATH, _DENIED_PATH, "AccessDeniedError", **_DENIED),
+    "AnalyzeThrottledAndBroken": _case(
+        CLASSIFIED, analyze=[_THROTTLED, *[_BROKEN] * 4, _THROTTLED, CAT]
+    ),  # own attempts
+    "AnalysisInProgress": _case(CLASSIFIED, analyze=[_IN_PROGRESS, _IN_PROGRESS, CAT_AGAIN]),
+    "AnalysisInProgressExhausted": _case(_DENIED_PATH, "AnalysisInProgressError", analyze=[_IN_PROGRESS] * 13),
+    # A 404 for an object that is there: the versioning of a new bucket is not yet effective.
+    "AnalyzeMissing": _case(CLASSIFIED, analyze=[_MISSING, _MISSING, CAT]),
+    "AnalyzeMissingForGood": _case(_DENIED_PATH, "ImageNotFoundError", analyze=[_MISSING] * 6),
+    "MoveMissing": _case(CLASSIFIED, move=[_MISSING, _MISSING, CATS]),
+    "MoveMissingForGood": _case(_failing_at(MOVE), "ImageNotFoundError", move=[_MISSING] * 6),
+    # Errors that a wait cannot fix.
+    "AccessDenied": _case(_DENIED_PATH, "AccessDeniedError", **_DENIED),
+    "PolicyInvalid": _case(
+        _DENIED_PATH,
+        "PolicyInvalidError",
+        analyze=function("PolicyInvalidError", "The policy parameter must hold JSON."),
+    ),
+    "ImageChanged": _case(
+        _failing_at(MOVE),
+        "ImageChangedError",
+        move=function("ImageChangedError", "The object is not the one that was analysed."),
+    ),
+    "LongCause": _case(_DENIED_PATH, "KeyError", analyze=function("KeyError", "x" * 3000)),
+    "LargestAnswers": _case(
+        REVIEWED, claim=LARGEST_CLAIM, analyze=called(LARGEST_ANALYSIS), move=moved("others", "jpg")
+    ),
+    "LargestFailure": _case(
+        _failing_at(REVIEWERS),
+        "E" * 256,
+        claim=LARGEST_CLAIM,
+        analyze=called(LARGEST_ANALYSIS),
+        reviewers=LARGEST_CAUSE,
+    ),
+    "ErrorWithoutCause": _case(_DENIED_PATH, "KeyError", analyze=throws("KeyError", None)),
+    "UnevaluatedClaim": _case(_failing_at(CLAIM), _UNEVALUATED, claim=unevaluated_claim()),
+    # An analysis that lacks something.
+    "NotAnAnalysis": Case(
+        _failing_at(MOVE),
+        _UNEVALUATED,
+        {**_USUAL, ANALYZE: [INCOMPLETE]},
+        unevaluated=MOVE,
+    ),
+}
 
 
 def _fixture(name: str) -> dict[str, Any]:
@@ -139,11 +263,22 @@ def _fixture(name: str) -> dict[str, Any]:
 
 FOREIGN_KEY = "input/holiday pictures/Mitzi & Rex+1.jpg"
 
+
+def _from_s3(**more: Any) -> dict[str, Any]:
+    """An event without a version, as S3 sends it while the versioning of a new bucket is not yet effective."""
+    return {**s3_event(version_id=None, **more), "source": "aws.s3"}
+
+
 _GOOD_INPUTS = {
     "input from S3": _fixture("s3_object_created"),
     "input from the console": _fixture("console_execution"),
     "input of a foreign key": s3_event(key=FOREIGN_KEY),
     "input without a version": s3_event(version_id=None),
+    "input with version null": s3_event(version_id="null"),
+    "input with an empty version": s3_event(version_id=""),
+    "input with null as version": {"detail": {"object": {"key": f"input/{IMAGE_ID}.jpg", "version-id": None}}},
+    "input from S3 without a version": _from_s3(),
+    "input from S3 of a foreign key without a version": _from_s3(key=FOREIGN_KEY),
     "input with an id": {**s3_event(), "imageId": "f" * 32},
     "input of a restart": {**s3_event(), "restart": True},
     "input with restart as text": {**s3_event(), "restart": "true"},
@@ -156,6 +291,9 @@ _GOOD_INPUTS = {
     "input with release as text": {**s3_event(), "release": "true"},
     "input with a time of another zone": {**s3_event(), "time": "2026-11-21T10:30:00.5+01:00"},
     "input with a number as event's id": {**s3_event(), "id": 7},
+    # As large as S3 allows.
+    "input with the longest key": s3_event(key="input/" + "\x01" * 1018, version_id="v" * 1024),
+    "input with the widest key": s3_event(key="input/" + "🐈" * 254, version_id="v" * 1024),
 }
 
 _BAD_INPUTS: dict[str, Any] = {
@@ -174,12 +312,14 @@ _BAD_INPUTS: dict[str, Any] = {
     "key an object": {"detail": {"object": {"key": {"a": 1}, "version-id": "v1"}}},
     "version missing for a foreign key": s3_event(key=FOREIGN_KEY, version_id=None),
     "version null for a foreign key": {"detail": {"object": {"key": FOREIGN_KEY, "version-id": None}}},
-    "version null": {"detail": {"object": {"key": f"input/{IMAGE_ID}.jpg", "version-id": None}}},
+    "version empty for a foreign key": s3_event(key=FOREIGN_KEY, version_id=""),
+    "version missing from another source": {**s3_event(key=FOREIGN_KEY, version_id=None), "source": "aws.s4"},
     "version a number": {"detail": {"object": {"key": f"input/{IMAGE_ID}.jpg", "version-id": 3}}},
+    "version zero": {"detail": {"object": {"key": f"input/{IMAGE_ID}.jpg", "version-id": 0}}},
+    "version a list": {"detail": {"object": {"key": f"input/{IMAGE_ID}.jpg", "version-id": ["v1"]}}},
     "id a number": {**s3_event(), "imageId": 5},
     "id null": {**s3_event(), "imageId": None},
     "id empty": {**s3_event(), "imageId": ""},
-    "version empty": s3_event(version_id=""),
     "id too long": {**s3_event(), "imageId": "0" * 33},
     "id no hex": {**s3_event(), "imageId": "../../etc"},
     "filed image of another id": {**s3_event(key=f"cats/{IMAGE_ID}.jpg"), "imageId": "f" * 32},
@@ -191,17 +331,11 @@ _BAD_INPUTS: dict[str, Any] = {
 
 CASES: dict[str, Case] = {
     **_MOCKED,
-    "foreign key, claim fails": Case(
-        Request("ClaimUnknownError", s3_event(key=FOREIGN_KEY)), _failing_at(_CLAIM), _DYNAMODB_MISSING
-    ),
-    "named id, claim fails": Case(
-        Request("ClaimUnknownError", {**s3_event(), "imageId": "f" * 32}), _failing_at(_CLAIM), _DYNAMODB_MISSING
-    ),
-    **{name: Case(Request("Cat", document), CLASSIFIED) for name, document in _GOOD_INPUTS.items()},
+    "foreign key, claim fails": replace(_MOCKED["ClaimUnknownError"], input=s3_event(key=FOREIGN_KEY)),
+    "named id, claim fails": replace(_MOCKED["ClaimUnknownError"], input={**s3_event(), "imageId": "f" * 32}),
+    **{name: Case(CLASSIFIED, input=document) for name, document in _GOOD_INPUTS.items()},
     **{
-        f"bad input: {name}": Case(
-            Request("Cat", document), [_CLAIM, "Processing Failed"], _UNEVALUATED, attempts={_CLAIM: 0}
-        )
+        f"bad input: {name}": Case(_failing_at(CLAIM), _UNEVALUATED, input=document, unevaluated=CLAIM)
         for name, document in _BAD_INPUTS.items()
     },
 }

@@ -1,4 +1,4 @@
-"""Runs of the shipped state machine, with its tasks answered by `mock_config.json`.
+"""Runs of the shipped state machine, with its tasks answered by the mock configuration of `mocks.py`.
 
 The definition runs twice for each request. First exactly as shipped: its path and its end are what the tests judge.
 Then as a recording, which differs in its outputs only: each task, and each of its catchers, outputs the Arguments that
@@ -23,7 +23,6 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 DEFINITION = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
-MOCK_CONFIG = Path(__file__).with_name("mock_config.json")
 
 MACHINE = "ImageWorkflow"  # the name that the mock configuration knows it by
 ROLE = "arn:aws:iam::000000000000:role/ImageWorkflow"

@@ -10,14 +10,18 @@ from typing import Any, NotRequired, get_origin, get_type_hints
 
 import pytest
 
+from pet_detector.aws.detection_logs import CAUSE_LENGTH
+from pet_detector.rules.execution_input import subject_of
+from pet_detector.rules.image_ids import shard_of
 from pet_detector.rules.models import ReasonCode
+from pet_detector.rules.text import message_of
 
-from .cases import CASES, FOREIGN_KEY, REJECTIONS
-from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, MOCK_CONFIG, VERSION_ID, Run, definition
+from .answers import REJECTIONS
+from .cases import CASES, INCOMPLETE
+from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, VERSION_ID, Run, definition
 
 STATES = definition()["States"]
 LAMBDA_TASKS = {n for n, s in STATES.items() if s.get("Resource", "").endswith(":lambda:invoke")}
-MOCKS = json.loads(MOCK_CONFIG.read_text())
 
 
 def handler_of(state: str) -> Any:
@@ -51,10 +55,8 @@ def test_mocked_answers_have_the_fields_that_the_function_answers_with(state: st
 
 
 def answers_to(state: str) -> list[dict[str, Any]]:
-    cases = MOCKS["StateMachines"]["ImageWorkflow"]["TestCases"].values()
-    names = {case[state] for case in cases if state in case}
-    attempts = [attempt for name in sorted(names) for attempt in MOCKS["MockedResponses"][name].values()]
-    return [attempt["Return"] for attempt in attempts if "Return" in attempt]
+    answers = [answer for case in CASES.values() for answer in case.answers[state]]
+    return [answer["Return"] for answer in answers if "Return" in answer and answer is not INCOMPLETE]
 
 
 def test_every_reason_to_reject_has_a_case() -> None:
@@ -84,15 +86,16 @@ def test_only_a_release_passes_the_daily_limit(runs: dict[str, Run], case: str, 
 
 @pytest.mark.parametrize("case", CASES)
 def test_functions_are_sent_the_correlation_id_of_the_claim(runs: dict[str, Run], case: str) -> None:
-    """A claim that failed has not learnt the record's: then it is the execution's name."""
-    names = {runs[case].recording.rpartition(":")[2]} if "Analyze Image" not in runs[case].path else {CORRELATION_ID}
-    sent = {payload(runs[case], state)["correlationId"] for state in LAMBDA_TASKS & runs[case].arguments.keys()}
-
-    assert sent <= names
+    """FailureRecorder is sent none: it reads the record, which may be another execution's."""
+    for state in (LAMBDA_TASKS - {"Record Failure"}) & runs[case].arguments.keys():
+        assert payload(runs[case], state)["correlationId"] == CORRELATION_ID
 
 
-def test_processor_is_asked_about_the_newest_version_when_the_input_names_none(runs: dict[str, Run]) -> None:
-    assert payload(runs["input without a version"], "Analyze Image")["versionId"] == ""
+@pytest.mark.parametrize(("case", "version"), [("Cat", VERSION_ID), ("claimed without a version", "")])
+def test_processor_is_asked_about_the_claimed_version_or_the_newest(
+    runs: dict[str, Run], case: str, version: str
+) -> None:
+    assert payload(runs[case], "Analyze Image")["versionId"] == version
 
 
 @pytest.mark.parametrize(
@@ -120,9 +123,8 @@ def test_the_version_that_was_analysed_is_moved_to_its_folder(
     }
 
 
-def test_reviewers_hear_what_the_machine_leaned_to(runs: dict[str, Run]) -> None:
+def test_reviewers_are_told_what_the_machine_leaned_to(runs: dict[str, Run]) -> None:
     assert payload(runs["Uncertain"], "Notify Reviewers") == {
-        "kind": "uncertain",
         "imageId": IMAGE_ID,
         "executionArn": runs["Uncertain"].recording,
         "correlationId": CORRELATION_ID,
@@ -134,38 +136,79 @@ def test_reviewers_hear_what_the_machine_leaned_to(runs: dict[str, Run]) -> None
     }
 
 
-def test_operators_hear_what_failed_on_which_image(runs: dict[str, Run]) -> None:
+def test_a_failure_is_recorded_as_the_rule_on_failed_executions_would_have_it(runs: dict[str, Run]) -> None:
     run = runs["ImageChanged"]
 
-    assert payload(run, "Notify Operators") == {
-        "kind": "failed",
-        "imageId": IMAGE_ID,
+    sent = payload(run, "Record Failure")["detail"]
+
+    assert json.loads(sent["input"]) == CASES["ImageChanged"].input
+    assert sent == {
+        "input": sent["input"],
         "executionArn": run.recording,
-        "correlationId": CORRELATION_ID,
-        "key": KEY,
+        "status": "FAILED",
         "error": "ImageChangedError",
         "cause": run.cause,
     }
     assert "not the one that was analysed" in (run.cause or "")
 
 
-@pytest.mark.parametrize("case", ["RecordUnknownError", "RecordRetriesExhausted"])
-def test_operators_hear_the_first_failure_though_it_could_not_be_recorded(runs: dict[str, Run], case: str) -> None:
-    assert payload(runs[case], "Notify Operators")["error"] == "AccessDeniedError"
+FAILING = [name for name, case in CASES.items() if "Record Failure" in case.path]
 
 
-def test_operators_hear_of_an_image_that_could_not_be_claimed(runs: dict[str, Run]) -> None:
-    sent = payload(runs["foreign key, claim fails"], "Notify Operators")
+@pytest.mark.parametrize("case", FAILING)
+def test_every_failure_is_recorded_for_the_image_of_the_executions_input(runs: dict[str, Run], case: str) -> None:
+    """The claim's own error, too: nothing that the claim assigns is needed."""
+    sent = payload(runs[case], "Record Failure")["detail"]["input"]
 
-    assert sent["key"] == FOREIGN_KEY
-    assert sent["error"] == "DynamoDB.ResourceNotFoundException"
+    assert subject_of(sent) == subject_of(json.dumps(CASES[case].input))
+    if "Claim Upload" in runs[case].arguments:  # else the input names no image, or it is refused
+        claim = runs[case].arguments["Claim Upload"]
+        found = subject_of(sent)
+        assert found is not None
+        assert claim["Key"] == {"ImageID": {"S": found.image_id}}
+        assert claim["ExpressionAttributeValues"][":key"] == {"S": found.key}
+        assert claim["ExpressionAttributeValues"][":version"] == {"S": found.version_id}
+        assert claim["ExpressionAttributeValues"][":shard"] == {"S": shard_of(found.image_id)}
+
+
+@pytest.mark.parametrize("case", ["RecordFailureUnknownError", "RecordFailureRetriesExhausted"])
+def test_an_execution_fails_with_its_first_error_though_it_could_not_be_recorded(
+    runs: dict[str, Run], case: str
+) -> None:
+    assert runs[case].error == payload(runs[case], "Record Failure")["detail"]["error"] == "AccessDeniedError"
+
+
+def test_a_failed_execution_has_at_most_1000_characters_of_its_cause(runs: dict[str, Run]) -> None:
+    sent = payload(runs["LongCause"], "Record Failure")["detail"]["cause"]
+
+    assert len(sent) > CAUSE_LENGTH
+    assert runs["LongCause"].cause == sent[:CAUSE_LENGTH]
+
+
+def test_a_failed_execution_has_the_end_of_what_could_not_be_evaluated(runs: dict[str, Run]) -> None:
+    """AWS puts the name of the state and the whole expression first."""
+    run = runs["UnevaluatedClaim"]
+    sent = payload(run, "Record Failure")["detail"]["cause"]
+
+    assert len(sent) > 3 * CAUSE_LENGTH
+    assert run.cause == sent[-CAUSE_LENGTH:]
+    assert "version-id is missing: aws s3api head-object shows it as VersionId" in run.cause
+    assert "version-id is missing: aws s3api head-object" in message_of(sent, "States.QueryEvaluationError")
+
+
+def test_an_error_without_a_cause_is_recorded_with_none(runs: dict[str, Run]) -> None:
+    run = runs["ErrorWithoutCause"]
+
+    assert (run.error, run.cause or "") == ("KeyError", "")
+    assert payload(run, "Record Failure")["detail"]["cause"] == ""
 
 
 @pytest.mark.parametrize(
     ("case", "words"),
     [
         ("version missing for a foreign key", "detail.object.version-id is missing"),
-        ("version null", "detail.object.version-id must be"),
+        ("version a number", "detail.object.version-id must be"),
+        ("time null", "time must be a time in RFC 3339"),
         ("empty", "detail.object.key must be"),
         ("key a number", "detail.object.key must be"),
         ("id no hex", "imageId must be 32 characters"),

@@ -5,17 +5,15 @@ The lists come from the definition itself, so a new state fails here until it ha
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from .cases import CASES
-from .executions import MACHINE, MOCK_CONFIG, Run, definition
+from .executions import Run, definition
 
 STATES: dict[str, Any] = definition()["States"]
-MOCKS = json.loads(MOCK_CONFIG.read_text())
 
 BRANCHES = [
     (name, index)
@@ -27,21 +25,11 @@ CATCHERS = [(name, index) for name, state in STATES.items() for index in range(l
 RETRIERS = [(name, index) for name, state in STATES.items() for index in range(len(state.get("Retry", [])))]
 
 
-def response_of(case: str, state: str) -> str | None:
-    """The name of the mocked response of a task, if it has one in this case."""
-    name: str | None = MOCKS["StateMachines"][MACHINE]["TestCases"][CASES[case].request.case].get(state)
-    return name
-
-
 def thrown(case: str, run: Run) -> Iterator[tuple[str, list[str | None]]]:
-    """Each mocked task of a run, and what its attempts were answered: the name of an error, or None for an answer."""
+    """Each task of a run that was tried, and what its attempts were answered: the name of an error, or None."""
     for state, attempts in run.attempts.items():
-        answers: dict[int, dict[str, Any]] = {}
-        for span, answer in MOCKS["MockedResponses"].get(response_of(case, state), {}).items():
-            first, _, last = span.partition("-")
-            answers |= dict.fromkeys(range(int(first), int(last or first) + 1), answer)
-        if answers:
-            yield state, [answers.get(attempt, {}).get("Throw", {}).get("Error") for attempt in range(attempts)]
+        answers = CASES[case].answers[state][:attempts]
+        yield state, [answer.get("Throw", {}).get("Error") for answer in answers]
 
 
 def retrier_of(state: str, error: str) -> int | None:
@@ -103,22 +91,7 @@ def test_every_retrier_gives_up_in_some_case(runs: dict[str, Run], state: str, i
     assert list(exhausted(runs, state, index))
 
 
-@pytest.mark.parametrize("case", CASES)
-def test_no_task_calls_aws(runs: dict[str, Run], case: str) -> None:
-    assert all(response_of(case, state) for state in runs[case].attempts)
-
-
-def test_every_mocked_test_case_is_run() -> None:
-    assert {case.request.case for case in CASES.values()} == MOCKS["StateMachines"][MACHINE]["TestCases"].keys()
-
-
-def test_every_mocked_response_is_used() -> None:
-    cases = MOCKS["StateMachines"][MACHINE]["TestCases"].values()
-
-    assert {response for case in cases for response in case.values()} == MOCKS["MockedResponses"].keys()
-
-
 def test_every_mocked_state_is_a_task_of_the_definition() -> None:
     tasks = {name for name, state in STATES.items() if state["Type"] == "Task"}
 
-    assert {state for case in MOCKS["StateMachines"][MACHINE]["TestCases"].values() for state in case} == tasks
+    assert all(case.answers.keys() == tasks for case in CASES.values())

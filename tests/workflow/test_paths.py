@@ -6,7 +6,8 @@ import pytest
 
 from pet_detector.rules import prices
 
-from .cases import CASES, REJECTIONS
+from .answers import REJECTIONS
+from .cases import CASES
 from .executions import Run, definition
 
 TASKS = {name for name, state in definition()["States"].items() if state["Type"] == "Task"}

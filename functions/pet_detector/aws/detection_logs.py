@@ -1,7 +1,7 @@
 """Amazon DynamoDB: the table DetectionLogs, one record per image.
 
-The state machine writes a record's middle and end itself (Claim Image, Log Detection, Record Failure); here are the
-beginning, the reading and the notices. `listing` finds many records.
+The state machine writes a record's middle and end itself (Claim Upload, Hold Image, Log Detection); here are the
+beginning, failures, the reading and the notices. `listing` finds many records.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.image_ids import SHARDS, shard_of
-from pet_detector.rules.models import REVIEW_FACT, Record, Status
+from pet_detector.rules.models import REVIEW_FACT, ImageFormat, Record, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 # An upload that was announced and never came is forgotten after a day (DynamoDB deletes it within two more).
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
-# Age at which a claim belongs to nobody: TimeoutSeconds of image_workflow.asl.yaml.
+# Age at which a claim has expired: TimeoutSeconds of image_workflow.asl.yaml.
 CLAIM_SECONDS = 3600
-# Of an error's cause, which may hold a stack trace; image_workflow.asl.yaml cuts at the same place.
+# Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
 CAUSE_LENGTH = 1000
 
 _DISMISSED = "dismissed#"
@@ -110,7 +110,10 @@ def is_forgotten(item: dict[str, Any]) -> bool:
 
 def plain(item: dict[str, Any]) -> Record:
     """A record as Python's own values; `item` is as DynamoDB and its streams write it. Numbers become Decimals."""
-    return cast(Record, {name: _deserialize(value) for name, value in item.items()})
+    record = cast(Record, {name: _deserialize(value) for name, value in item.items()})
+    if "ImageFormat" in record:
+        record["ImageFormat"] = ImageFormat.of_record(record["ImageFormat"])
+    return record
 
 
 def record_failure(

@@ -24,7 +24,7 @@ UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
 
 # By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser shall try to show.
-CONTENT_TYPES = {kind.extension: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
+CONTENT_TYPES = {kind.value: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
 
 _MD5 = re.compile(r'"[0-9a-f]{32}"')
 

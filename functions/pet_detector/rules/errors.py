@@ -5,7 +5,7 @@
     ├── ServiceError            AWS failed, timed out or hung up: the state machine retries, a few times
     ├── AnalysisInProgressError another execution is asking about the same bytes: the state machine waits for it
     ├── AccessDeniedError       a permission or a credential is missing: an operator must act, never retried
-    ├── ImageNotFoundError      the object is neither where it was nor where it should be: never retried
+    ├── ImageNotFoundError      the object is not there, or not yet visible: the state machine retries, a few times
     ├── ImageChangedError       the object is not the one that was analysed: never retried
     ├── PolicyInvalidError      the detection policy parameter cannot be used: an operator must act
     ├── SettingMissingError     a function lacks an environment variable: a fault of the deployment

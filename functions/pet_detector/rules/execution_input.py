@@ -44,12 +44,15 @@ def subject_of(text: str | None) -> Subject | None:
     try:
         document: dict[str, Any] = json.loads(text or "")
         found = document["detail"]["object"]
-        key, version = found["key"], found.get("version-id")
+        key = found["key"]
+        # While the versioning of a new bucket is not yet effective S3 names no version: the object's is null.
+        version = found.get("version-id") or ("null" if document.get("source") == "aws.s3" else None)
         image_id = document.get("imageId") or image_id_of(key, version)
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    usable = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id) and isinstance(key, str) and key
-    return Subject(image_id, key, version or NEWEST) if usable else None
+    usable = isinstance(key, str) and key and isinstance(version, str | None)
+    named = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id)
+    return Subject(image_id, key, version or NEWEST) if usable and named else None
 
 
 def kind_of(name: str, text: str | None) -> str:

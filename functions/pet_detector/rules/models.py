@@ -48,20 +48,20 @@ class ReasonCode(StrEnum):
 
 
 class ImageFormat(StrEnum):
-    """Formats that Amazon Rekognition can read."""
+    """Formats that Amazon Rekognition can read. The value is the record's ImageFormat and the object's extension."""
 
-    JPEG = "JPEG"
-    PNG = "PNG"
-
-    @property
-    def extension(self) -> str:
-        """File name extension of the stored object, without the dot."""
-        return "jpg" if self is ImageFormat.JPEG else "png"
+    JPEG = "jpg"
+    PNG = "png"
 
     @property
     def content_type(self) -> str:
-        """The MIME type, which is a JPEG's or PNG's Content-Type."""
-        return f"image/{self.value.lower()}"
+        """The MIME type, as in the header Content-Type."""
+        return f"image/{self.name.lower()}"
+
+    @classmethod
+    def of_record(cls, recorded: str) -> str:
+        """A record's ImageFormat by today's name: records of version 0.1 hold JPEG and PNG. Others stay as they are."""
+        return cls[recorded].value if recorded in cls.__members__ else recorded
 
 
 @dataclass(frozen=True)
@@ -164,7 +164,7 @@ class Record(TypedDict, total=False):
     AnalysisReused: bool
     ContentHash: str  # SHA-256, hexadecimal
     FileSize: Decimal  # bytes
-    ImageFormat: str
+    ImageFormat: str  # jpg, png, or unknown for what was rejected unread
     S3Location: str  # s3://bucket/key
     OriginalFilename: str
     UploadedBy: str  # id of an API key; s3 for what came straight into the bucket

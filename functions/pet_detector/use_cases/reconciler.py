@@ -25,11 +25,13 @@ from enum import StrEnum
 
 from pet_detector.aws import detection_logs, image_bucket, image_workflow
 from pet_detector.aws.image_bucket import InputVersion
-from pet_detector.rules import image_ids, notices
+from pet_detector.rules import image_ids
 from pet_detector.rules.errors import ImageNotFoundError, PetDetectorError
+from pet_detector.rules.execution_input import Subject
 from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
-from pet_detector.use_cases import notifier
+from pet_detector.use_cases import failures
+from pet_detector.use_cases.failures import Failure, Operators
 
 # One run's share: the rest is found by the next run.
 MAX_STARTS = 1000
@@ -193,27 +195,15 @@ def _close(application: Application, finding: Finding, now: datetime) -> bool:
     record = detection_logs.find(application.table, finding.image_id)
     if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_dead(record, now):
         return False  # it was closed, or started again, since the listing
-    execution = record["ExecutionArn"]
-    error, cause = "ExecutionLost", "The execution ended without a word, and the object is not under input/ any more."
-    notice = notices.failed_image(
-        finding.image_id,
-        key=finding.key,
-        error=error,
-        cause=cause,
-        execution_arn=execution,
-        correlation_id=record["CorrelationId"],
-        stage=application.stage,
+    failure = Failure(
+        Subject(finding.image_id, finding.key, record.get("SourceVersion", image_ids.NEWEST)),
+        record["ExecutionArn"],
+        "ExecutionLost",
+        "The execution ended without an event, and the object is not under input/ any more.",
     )
+    operators = Operators(application.table, application.topic_arn, application.stage)
     # First the notice: a run that ends in between leaves a record that the next run finds again.
-    notifier.tell_once(application.table, application.topic_arn, finding.image_id, notice)
-    closed = detection_logs.record_failure(
-        application.table,
-        finding.image_id,
-        execution_arn=execution,
-        key=finding.key,
-        version_id=record["SourceVersion"],
-        error=error,
-        cause=cause,
-    )
-    logger.warning("Record closed", image_id=finding.image_id, execution_id=execution, closed=closed)
+    failures.notify(operators, failure, correlation_id=record["CorrelationId"])
+    closed = failures.record(operators, failure).changed
+    logger.warning("Record closed", image_id=finding.image_id, execution_id=failure.execution_arn, closed=closed)
     return closed

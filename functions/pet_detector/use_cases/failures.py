@@ -1,0 +1,93 @@
+"""Marks an image's record as failed and notifies operators, once per execution.
+
+Nothing else does either. The state Record Failure and the rule on failed executions both end in `record`, so the
+second of the two finds the work done, or does what the first could not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from pet_detector.aws import detection_logs
+from pet_detector.rules import notices
+from pet_detector.rules.errors import PetDetectorError
+from pet_detector.rules.execution_input import Subject
+from pet_detector.rules.models import Status
+from pet_detector.runtime.observability import logger
+from pet_detector.use_cases import notifier
+
+
+@dataclass(frozen=True)
+class Operators:
+    """Who is notified, and where the records are: names of deployed resources."""
+
+    table: str
+    topic_arn: str
+    stage: str
+
+
+@dataclass(frozen=True)
+class Failure:
+    """An execution that could not process its image. `cause` is a sentence for people."""
+
+    subject: Subject
+    execution_arn: str
+    error: str
+    cause: str
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """`changed`: the record was changed to failed. `notice`: what became of the notice; none when there was no need."""
+
+    changed: bool
+    notice: notifier.Outcome | Literal["none"]
+
+
+def record(operators: Operators, failure: Failure) -> Recorded:
+    """Mark the record as failed if this execution left it unfinished, and notify operators unless they were.
+
+    A record that is finished, or another execution's, stays as it is, and no notice is sent. Raises the errors of
+    AWS; run again, it does what is still to be done. When the record cannot be written operators are notified all
+    the same, unless it is another execution's.
+    """
+    subject, execution = failure.subject, failure.execution_arn
+    try:
+        changed = detection_logs.record_failure(
+            operators.table,
+            subject.image_id,
+            execution_arn=execution,
+            key=subject.key,
+            version_id=subject.version_id,
+            error=failure.error,
+            cause=failure.cause,
+        )
+    except PetDetectorError:
+        found = detection_logs.find(operators.table, subject.image_id)
+        if found is None or (found["ProcessingStatus"], found.get("ExecutionArn")) == (Status.PROCESSING, execution):
+            correlation = found["CorrelationId"] if found else execution.rpartition(":")[2]
+            notify(operators, failure, correlation_id=correlation)
+        raise
+    found = detection_logs.find(operators.table, subject.image_id)
+    if found is None or (found["ProcessingStatus"], found.get("ExecutionArn")) != (Status.FAILED, execution):
+        logger.info("Not this execution's image, or finished", recorded=changed)
+        return Recorded(changed, "none")
+    outcome = notify(operators, failure, correlation_id=found["CorrelationId"])
+    logger.warning("Failure is on record", error=failure.error, recorded=changed)
+    return Recorded(changed, outcome)
+
+
+def notify(operators: Operators, failure: Failure, *, correlation_id: str) -> notifier.Outcome:
+    """Notify operators of a failure, once. Raises what `notifier.tell_once` raises."""
+    logger.append_keys(correlation_id=correlation_id)
+    notice = notices.failed_image(
+        failure.subject.image_id,
+        key=failure.subject.key,
+        error=failure.error,
+        cause=failure.cause,
+        execution_arn=failure.execution_arn,
+        correlation_id=correlation_id,
+        stage=operators.stage,
+    )
+    return notifier.tell_once(operators.table, operators.topic_arn, failure.subject.image_id, notice)

@@ -1,0 +1,309 @@
+"""The deployed application, driven from outside: template.yaml itself on a local AWS that only the tests use."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shutil
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from local.deploy import deploy, stack_outputs, stack_resources
+from local.engine import REPOSITORY, Engine
+
+from .ports import free_port
+from .waiting import eventually
+
+FINISHED = ("completed", "needs_review", "rejected")
+FINAL = (*FINISHED, "failed")
+# Analyses that a day allows once a test has asked for a limit: no test reaches it by itself.
+DAILY_LIMIT = 1_000_000
+
+# What the local Rekognition sees on them is written in photos/ATTRIBUTION.md.
+CERTAIN_CAT = REPOSITORY / "photos" / "cat_chelsea.jpg"
+CERTAIN_DOG = REPOSITORY / "photos" / "dog_gcompris_german_shepherd.jpg"
+CERTAIN_OTHER = REPOSITORY / "photos" / "other_rocket.jpg"
+UNCERTAIN_CAT = REPOSITORY / "photos" / "cat_gcompris_cat_yarn.jpg"
+
+
+def never_seen(picture: Path, mark: bytes = b"") -> bytes:
+    """A JPEG's bytes with a comment (`mark`, else a random one), so that no earlier analysis is reused."""
+    data, comment = picture.read_bytes(), mark or uuid.uuid4().bytes
+    return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
+
+
+@contextlib.contextmanager
+def running(home: Path) -> Iterator[Engine]:
+    """A local AWS on free ports with the deployed application, until the block ends.
+
+    `home` must not exist. Raises UserError, with a sentence for a person, when it cannot be started or deployed.
+    """
+    home.mkdir(parents=True)
+    with contextlib.suppress(OSError):  # nothing built yet, or built at this very moment: then from the beginning
+        # Where `make run` has installed the functions' requirements, `sam build` need not.
+        shutil.copytree(REPOSITORY / ".engine" / "build-cache", home / "build-cache")
+        shutil.copy(REPOSITORY / ".engine" / "build.toml", home)
+    engine = Engine(free_port(), free_port(), home=home)
+    try:
+        engine.up()
+        deploy(engine)
+        yield engine
+    finally:
+        engine.down()
+
+
+class Deployment:
+    """The stack on its local AWS. Every method may be called from several threads.
+
+    Functions and other resources are named by their logical ids.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.outputs = stack_outputs(engine)
+        self.bucket = self.outputs["ImageBucketName"]
+        self.table = self.outputs["DetectionLogsTableName"]
+        self.analyses = self.outputs["AnalysesTableName"]
+        self.workflow = self.outputs["ImageWorkflowArn"]
+        self.s3, self.dynamodb, self.sfn = (engine.client(name) for name in ("s3", "dynamodb", "stepfunctions"))
+        self.functions_client, self.events = engine.client("lambda"), engine.client("events")
+        self.sqs, self.ssm = engine.client("sqs"), engine.client("ssm")
+        gateway = engine.client("apigateway")
+        self.api_key: str = gateway.get_api_key(apiKey=self.outputs["ApiKeyId"], includeValue=True)["value"]
+        self._notices: list[dict[str, Any]] = []
+        self._lock = threading.Lock()
+
+    # --- Records ------------------------------------------------------------------------------------------------------
+
+    def item(self, image_id: str) -> dict[str, Any]:
+        """The record as DynamoDB has it; empty when there is none."""
+        answer = self.dynamodb.get_item(TableName=self.table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
+        item: dict[str, Any] = answer.get("Item", {})
+        return item
+
+    def items(self) -> list[dict[str, Any]]:
+        """All records."""
+        pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
+        return [item for page in pages for item in page["Items"]]
+
+    def status(self, image_id: str) -> str:
+        """The record's ProcessingStatus; empty when there is no record."""
+        return str(self.item(image_id).get("ProcessingStatus", {}).get("S", ""))
+
+    def change_record(self, image_id: str, **texts: str) -> None:
+        """Give attributes of a record these texts."""
+        self.dynamodb.update_item(
+            TableName=self.table,
+            Key={"ImageID": {"S": image_id}},
+            AttributeUpdates={name: {"Value": {"S": text}} for name, text in texts.items()},
+        )
+
+    def settled(self, image_id: str) -> str:
+        """Wait until the image has its final status and the execution that owns it has ended -> the status.
+
+        A notice is sent after the record is final.
+        """
+        eventually(lambda: self.status(image_id) in FINAL, f"image {image_id} reaches a final status")
+        item = self.item(image_id)
+        if "ExecutionArn" in item:
+            self.ended(item["ExecutionArn"]["S"])
+        return self.status(image_id)
+
+    # --- Objects ------------------------------------------------------------------------------------------------------
+
+    def put_object(self, key: str, content: bytes) -> str:
+        """Put an object straight into the bucket, and return its version."""
+        return str(self.s3.put_object(Bucket=self.bucket, Key=key, Body=content).get("VersionId", "null"))
+
+    def objects(self, prefix: str = "", *, delete_markers: bool = False) -> list[tuple[str, str]]:
+        """(key, version) of every stored object version; with delete markers if asked for."""
+        found = []
+        for page in self.s3.get_paginator("list_object_versions").paginate(Bucket=self.bucket, Prefix=prefix):
+            entries = page.get("Versions", []) + (page.get("DeleteMarkers", []) if delete_markers else [])
+            found += [(entry["Key"], entry["VersionId"]) for entry in entries]
+        return found
+
+    # --- Executions ---------------------------------------------------------------------------------------------------
+
+    def start_execution(self, document: dict[str, Any], name: str = "", test_case: str = "") -> str:
+        """Start the workflow with this input, and return the execution's ARN.
+
+        `test_case` is one of the mock configuration that the local AWS was started with.
+        """
+        machine = f"{self.workflow}#{test_case}" if test_case else self.workflow
+        execution = self.sfn.start_execution(
+            stateMachineArn=machine, name=name or uuid.uuid4().hex, input=json.dumps(document)
+        )
+        return str(execution["executionArn"])
+
+    def execution_arns(self) -> list[str]:
+        """Every execution of the workflow."""
+        pages = self.sfn.get_paginator("list_executions").paginate(stateMachineArn=self.workflow)
+        return [execution["executionArn"] for page in pages for execution in page["executions"]]
+
+    def history(self, execution: str) -> list[dict[str, Any]]:
+        """The events of an execution so far."""
+        events: list[dict[str, Any]] = self.sfn.get_execution_history(executionArn=execution, maxResults=1000)["events"]
+        return events
+
+    def is_running(self, execution: str) -> bool:
+        """Whether an execution has not ended."""
+        return bool(self.sfn.describe_execution(executionArn=execution)["status"] == "RUNNING")
+
+    def states_entered(self, execution: str) -> list[str]:
+        """Names of the states that an execution has entered, in order."""
+        details = [event.get("stateEnteredEventDetails") for event in self.history(execution)]
+        return [entered["name"] for entered in details if entered]
+
+    def ended(self, execution: str) -> str:
+        """Wait for the end of an execution: the name of the last state it entered."""
+        eventually(lambda: not self.is_running(execution), f"execution {execution} ends")
+        return self.states_entered(execution)[-1]
+
+    def attempts(self, execution: str) -> Counter[str]:
+        """How often each task was tried."""
+        tried: Counter[str] = Counter()
+        state = ""
+        for event in self.history(execution):
+            state = event.get("stateEnteredEventDetails", {}).get("name", state)
+            tried[state] += event["type"] == "TaskScheduled"
+        return tried
+
+    # --- Functions ----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def functions(self) -> dict[str, str]:
+        """Name of each function by its logical id."""
+        return stack_resources(self.engine, "AWS::Lambda::Function")
+
+    def configure(self, function: str, **variables: str) -> dict[str, str]:
+        """Give a function these environment variables, and return what it had.
+
+        It starts in new environments then, as after a deployment, and has forgotten what it had cached.
+        """
+        client, name = self.functions_client, self.functions[function]
+        before: dict[str, str] = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
+        client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        return before
+
+    @contextlib.contextmanager
+    def configured(self, function: str, **variables: str) -> Iterator[None]:
+        """A function has these environment variables inside the block."""
+        before = self.configure(function, **variables)
+        try:
+            yield
+        finally:
+            self.configure(function, **before)
+
+    def invoke(self, function: str) -> dict[str, Any]:
+        """Run a function without an event: its answer, or what it says about its error."""
+        answer = self.functions_client.invoke(FunctionName=self.functions[function], Payload=b"{}")
+        document: dict[str, Any] = json.loads(answer["Payload"].read())
+        return document
+
+    # --- What goes wrong ----------------------------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def rules_disabled(self, target: str) -> Iterator[None]:
+        """No EventBridge rule delivers to the target (an ARN) inside the block."""
+        rules = self.events.list_rule_names_by_target(TargetArn=target)["RuleNames"]
+        assert rules, f"no rule delivers to {target}"
+        for rule in rules:
+            self.events.disable_rule(Name=rule)
+        try:
+            yield
+        finally:
+            for rule in rules:
+                self.events.enable_rule(Name=rule)
+
+    def deaf_to_uploads(self) -> contextlib.AbstractContextManager[None]:
+        """No upload starts the workflow inside the block."""
+        return self.rules_disabled(self.workflow)
+
+    @contextlib.contextmanager
+    def daily_limit_reached(self) -> Iterator[None]:
+        """As many images were analysed today as may be; after the block, one was."""
+        assert self._has_daily_limit
+        self._set_analysed_today(DAILY_LIMIT)
+        try:
+            yield
+        finally:
+            self._set_analysed_today(1)
+
+    @cached_property
+    def _has_daily_limit(self) -> bool:
+        self.configure("ImageProcessorFunction", DAILY_ANALYSIS_LIMIT=str(DAILY_LIMIT))
+        return True
+
+    def _set_analysed_today(self, images: int) -> None:
+        self.dynamodb.put_item(TableName=self.analyses, Item={**_today(), "Images": {"N": str(images)}})
+
+    def analysed_today(self) -> int:
+        """The analyses that the daily limit has counted."""
+        item = self.dynamodb.get_item(TableName=self.analyses, Key=_today()).get("Item")
+        return int(item["Images"]["N"]) if item else 0
+
+    def set_lease(self, content_hash: str, seconds: int) -> None:
+        """Let another execution be analysing the bytes with this hash for so many seconds; 0 ends it."""
+        item = {
+            "ContentHash": {"S": content_hash},
+            "LeaseOwner": {"S": "another execution"},
+            "LeaseEnds": {"N": str(int(time.time()) + seconds if seconds else 0)},
+        }
+        self.dynamodb.put_item(TableName=self.analyses, Item=item)
+
+    @contextlib.contextmanager
+    def broken_policy(self) -> Iterator[None]:
+        """The detection policy parameter is not valid inside the block."""
+        name = self.outputs["PolicyParameterName"]
+        good = self.ssm.get_parameter(Name=name)["Parameter"]["Value"]
+        self._write_policy('{"minimum": "high"')
+        try:
+            yield
+        finally:
+            self._write_policy(good)
+
+    def _write_policy(self, value: str) -> None:
+        self.ssm.put_parameter(Name=self.outputs["PolicyParameterName"], Value=value, Overwrite=True)
+        self.configure("ImageProcessorFunction")  # its environments keep the policy for a minute
+
+    # --- Notices ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def _inbox(self) -> str:
+        queue: str = self.sqs.create_queue(QueueName="notices")["QueueUrl"]
+        arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        sns = self.engine.client("sns")
+        sns.subscribe(TopicArn=self.outputs["NoticesTopicArn"], Protocol="sqs", Endpoint=arn)
+        return queue
+
+    def listen(self) -> None:
+        """Subscribe to the notices; those sent before are lost."""
+        assert self._inbox
+
+    def notices(self, image_id: str = "") -> list[dict[str, Any]]:
+        """All notices about an image (by default: any) since `listen`, as SNS delivers them.
+
+        Wait for its executions first.
+        """
+        with self._lock:
+            while batch := self.sqs.receive_message(QueueUrl=self._inbox, MaxNumberOfMessages=10).get("Messages", []):
+                for message in batch:
+                    self._notices.append(json.loads(message["Body"]))
+                    self.sqs.delete_message(QueueUrl=self._inbox, ReceiptHandle=message["ReceiptHandle"])
+            return [
+                notice for notice in self._notices if image_id in ("", notice["MessageAttributes"]["ImageID"]["Value"])
+            ]
+
+
+def _today() -> dict[str, dict[str, str]]:
+    """The key of the item that counts today's analyses."""
+    return {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}

@@ -1,0 +1,6 @@
+"""Where things lie in the repository."""
+
+from pathlib import Path
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+LOCAL_AWS_PYTHON = REPOSITORY / ".engine" / "venv" / "bin" / "python"  # runs the local AWS, and the functions in it

@@ -1,0 +1,278 @@
+"""The settings that people rely on, as CloudFormation gets them: what is on, how long and how often, which numbers.
+
+Where a setting follows from another one, or from the code, the rule says so; the rest stands here as it is documented.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+from unittest import mock
+
+import pytest
+
+from ops import definitions as parameters
+from pet_detector.aws import clients
+from pet_detector.rules.models import ImageFormat
+from pet_detector.rules.policy import LOWEST_FLOOR, Policy
+from pet_detector.runtime import http_api
+from tests.observability.stack import observability
+
+from .shipped import REPOSITORY, resources, source, translate
+from .test_least_privilege import calls_of
+
+FUNCTIONS = resources("AWS::Lambda::Function")
+PARAMETERS: dict[str, dict[str, Any]] = source()["Parameters"]
+API = resources("AWS::ApiGateway::RestApi")["PetDetectorApi"]["Body"]
+ORIGIN = {"Ref": "AllowedOrigin"}
+QUOTED_ORIGIN = {"Fn::Sub": "'${AllowedOrigin}'"}
+each_function = pytest.mark.parametrize("function", FUNCTIONS)
+
+# --- What is on -------------------------------------------------------------------------------------------------------
+
+
+def test_rules_schedule_and_stream_are_on() -> None:
+    for kind in ("AWS::Events::Rule", "AWS::Scheduler::Schedule"):
+        assert {properties.get("State", "ENABLED") for properties in resources(kind).values()} == {"ENABLED"}
+    (stream,) = resources("AWS::Lambda::EventSourceMapping").values()
+    assert stream.get("Enabled", True) is True
+
+
+def test_executions_are_exactly_once_visible_and_their_failures_logged() -> None:
+    """EXPRESS would run an upload twice, sends no status events, and has no history for `explain` and redrives."""
+    (machine,) = resources("AWS::StepFunctions::StateMachine").values()
+    assert machine["StateMachineType"] == "STANDARD"
+    assert machine["LoggingConfiguration"]["Level"] == "ERROR"
+
+
+def test_functions_log_what_the_saved_queries_count() -> None:
+    """`rejected by reason` and `one image's story` read lines of the level INFO."""
+    assert {function["Environment"]["Variables"]["POWERTOOLS_LOG_LEVEL"] for function in FUNCTIONS.values()} == {"INFO"}
+
+
+def test_the_access_log_says_who_asked_for_what_and_how_it_went() -> None:
+    (stage,) = resources("AWS::ApiGateway::Stage").values()
+    logged = json.loads(stage["AccessLogSetting"]["Format"])
+    assert {"requestId", "time", "method", "path", "status", "latency", "apiKeyId", "error"} == logged.keys()
+    assert all(value.startswith("$context.") for value in logged.values())
+
+
+# --- How long, and how often ------------------------------------------------------------------------------------------
+
+
+def schedule_minutes() -> int:
+    """Minutes between two runs of the Reconciler."""
+    expression = resources("AWS::Scheduler::Schedule")["ReconcileSchedule"]["ScheduleExpression"]
+    found = re.fullmatch(r"rate\((\d+) minutes\)", expression)
+    assert found
+    return int(found[1])
+
+
+def test_a_lost_upload_is_taken_up_within_half_an_hour() -> None:
+    """docs/operations.md: what is older than half an hour under input/ is worth a look."""
+    assert schedule_minutes() + PARAMETERS["OverdueMinutes"]["Default"] <= 30
+
+
+def test_runs_of_the_reconciler_have_time_and_never_overlap() -> None:
+    """It lists all that waits: minutes after a long outage."""
+    assert 300 <= FUNCTIONS["ReconcilerFunction"]["Timeout"] < schedule_minutes() * 60
+
+
+def test_a_silent_reconciler_is_noticed_after_four_missed_runs() -> None:
+    alarm = observability().resources["ReconcilerSilentAlarm"]["Properties"]
+    (period,) = [metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric]
+    assert (period, alarm["EvaluationPeriods"]) == (schedule_minutes() * 60, 4)
+
+
+@each_function
+def test_function_outlives_the_slowest_call_that_it_makes(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else Lambda stops it before the call's own timeout can say what was slow."""
+    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    slowest = 0.0
+    for call in calls_of(function):
+        service = call.split()[1].partition(":")[0]
+        made: Any = clients.client({"states": "stepfunctions"}.get(service, service))  # type: ignore[call-overload]
+        slowest = max(slowest, made.meta.config.connect_timeout + made.meta.config.read_timeout)
+    clients.forget()
+    assert slowest < FUNCTIONS[function]["Timeout"]
+
+
+def test_functions_of_the_api_answer_before_the_gateway_gives_up() -> None:
+    assert max(FUNCTIONS[name]["Timeout"] for name in ("UploadApiFunction", "ImagesApiFunction")) < 29
+
+
+def test_events_that_start_or_record_an_execution_are_delivered_for_a_day() -> None:
+    retries = {
+        target["DeadLetterConfig"]["Arn"]["Fn::GetAtt"][0]: target["RetryPolicy"]
+        for rule in resources("AWS::Events::Rule").values()
+        for target in rule["Targets"]
+    }
+    assert retries == {
+        "LostWorkQueue": {"MaximumEventAgeInSeconds": 86400, "MaximumRetryAttempts": 185},
+        "LostNewsQueue": {"MaximumEventAgeInSeconds": 3600, "MaximumRetryAttempts": 10},
+    }
+
+
+def test_lambda_repeats_events_but_those_that_the_schedule_repeats() -> None:
+    attempts = {
+        config["FunctionName"]["Ref"]: config["MaximumRetryAttempts"]
+        for config in resources("AWS::Lambda::EventInvokeConfig").values()
+    }
+    assert attempts == {"FailureRecorderFunction": 2, "MetricsPublisherFunction": 2, "ReconcilerFunction": 0}
+
+
+def test_no_change_is_skipped_when_measuring_begins_or_fails() -> None:
+    """One record that cannot be measured costs itself, not the hundred beside it."""
+    (stream,) = resources("AWS::Lambda::EventSourceMapping").values()
+    assert stream["StartingPosition"] == "TRIM_HORIZON"
+    assert stream["BisectBatchOnFunctionError"] is True
+
+
+def test_a_picture_of_15_mb_fits_into_memory() -> None:
+    """Measured: about 200 MB with the largest picture, and Lambda's processor grows with the memory."""
+    assert FUNCTIONS["ImageProcessorFunction"]["MemorySize"] >= 2 * 200
+
+
+# --- The numbers of the decision --------------------------------------------------------------------------------------
+
+
+def policy_of(**numbers: float) -> Policy:
+    """The policy that a deployment with these parameters writes."""
+    written = resources("AWS::SSM::Parameter")["DetectionPolicyParameter"]["Value"]["Fn::Sub"]
+    return Policy.from_json(re.sub(r"\$\{(\w+)\}", lambda found: str(numbers[found[1]]), written))
+
+
+def test_each_parameter_becomes_its_number_of_the_policy() -> None:
+    assert policy_of(MinimumConfidence=91, ConfidenceMargin=7, ConfidenceFloor=33) == Policy(91, 7, 33)
+
+
+def test_defaults_of_the_parameters_are_those_of_the_rules() -> None:
+    names = ("MinimumConfidence", "ConfidenceMargin", "ConfidenceFloor")
+    assert policy_of(**{name: PARAMETERS[name]["Default"] for name in names}) == Policy()
+
+
+def test_no_allowed_values_make_a_policy_that_cannot_be_used() -> None:
+    lowest, highest = PARAMETERS["MinimumConfidence"], PARAMETERS["ConfidenceFloor"]
+    for margin in (PARAMETERS["ConfidenceMargin"]["MinValue"], PARAMETERS["ConfidenceMargin"]["MaxValue"]):
+        policy_of(MinimumConfidence=lowest["MinValue"], ConfidenceMargin=margin, ConfidenceFloor=highest["MaxValue"])
+    assert highest["MinValue"] == LOWEST_FLOOR
+
+
+# --- Parameters -------------------------------------------------------------------------------------------------------
+
+
+def is_allowed(parameter: dict[str, Any], value: Any) -> bool:
+    """Whether CloudFormation takes a value of a parameter."""
+    if parameter["Type"] == "Number":
+        return bool(parameter.get("MinValue", value) <= value <= parameter.get("MaxValue", value)) and (
+            value in parameter.get("AllowedValues", [value])
+        )
+    allowed = str(value) in parameter.get("AllowedValues", [str(value)])
+    return allowed and re.fullmatch(parameter.get("AllowedPattern", ".*"), str(value)) is not None
+
+
+@pytest.mark.parametrize("name", PARAMETERS)
+def test_what_is_deployed_is_allowed(name: str) -> None:
+    """The default, and what samconfig.toml sets."""
+    assert is_allowed(PARAMETERS[name], PARAMETERS[name]["Default"])
+    for environment in parameters.environments().values():
+        if name in environment:
+            number = PARAMETERS[name]["Type"] == "Number"
+            assert is_allowed(PARAMETERS[name], float(environment[name]) if number else environment[name])
+
+
+@pytest.mark.parametrize("name", ["NotificationEmail", "AlarmEmail"])
+@pytest.mark.parametrize(("address", "allowed"), [("", True), ("a@b.org", True), ("a@b", False), ("a b@c.org", False)])
+def test_an_address_is_an_address_or_empty(name: str, address: str, allowed: bool) -> None:
+    assert is_allowed(PARAMETERS[name], address) is allowed
+
+
+def test_one_key_can_use_up_its_own_limits_only() -> None:
+    """What all keys together may do is more than one of them may by default."""
+    (setting,) = resources("AWS::ApiGateway::Stage")["PetDetectorApiStage"]["MethodSettings"]
+    assert PARAMETERS["ApiRateLimit"]["Default"] < setting["ThrottlingRateLimit"]
+    assert PARAMETERS["ApiBurstLimit"]["Default"] < setting["ThrottlingBurstLimit"]
+    assert PARAMETERS["ApiRateLimit"]["Default"] <= PARAMETERS["ApiBurstLimit"]["Default"]
+
+
+# --- The API ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("parameter", ["AllowedOrigin", "Stage"])
+def test_a_changed_parameter_reaches_the_stage(parameter: str) -> None:
+    """The body names parameters, so it is the same text for another value: the stage would keep its old snapshot."""
+    deployments = []
+    for second in (1_800_000_000, 1_800_000_060):
+        with mock.patch("time.time", return_value=float(second)):
+            made = translate()["Resources"]
+        (stage,) = [resource for resource in made.values() if resource["Type"] == "AWS::ApiGateway::Stage"]
+        deployments.append(stage["Properties"]["DeploymentId"]["Ref"])
+        assert made[deployments[-1]]["Type"] == "AWS::ApiGateway::Deployment"
+    assert deployments[0] != deployments[1]
+
+
+def test_browsers_of_the_allowed_origin_and_no_other_may_use_everything() -> None:
+    for function in FUNCTIONS.values():
+        assert function["Environment"]["Variables"].get("ALLOWED_ORIGIN", ORIGIN) == ORIGIN
+    (rule,) = resources("AWS::S3::Bucket")["ImageBucket"]["CorsConfiguration"]["CorsRules"]
+    assert (rule["AllowedOrigins"], set(rule["AllowedMethods"])) == ([ORIGIN], {"GET", "POST"})
+    for answer in API["x-amazon-apigateway-gateway-responses"].values():
+        parameter = "gatewayresponse.header.Access-Control-Allow-Origin"
+        assert answer["responseParameters"][parameter] == QUOTED_ORIGIN
+
+
+@pytest.mark.parametrize("path", API["paths"])
+def test_preflight_allows_what_the_path_and_its_function_take(path: str) -> None:
+    (answer,) = API["paths"][path]["options"]["x-amazon-apigateway-integration"]["responses"].values()
+    prefix = "method.response.header.Access-Control-Allow-"
+    allowed = {
+        key.removeprefix(prefix): value for key, value in answer["responseParameters"].items() if key.startswith(prefix)
+    }
+    assert allowed["Origin"] == QUOTED_ORIGIN
+    assert allowed["Headers"].strip("'").split(",") == http_api.ALLOWED_HEADERS
+    assert {verb.upper() for verb in API["paths"][path]} <= set(allowed["Methods"].strip("'").split(","))
+
+
+# What the gateway says without asking a function, as docs/api.md promises; None: the status of the error itself.
+GATEWAY_RESPONSES = {
+    "DEFAULT_4XX": (None, "$context.error.responseType"),
+    "DEFAULT_5XX": (None, "$context.error.responseType"),
+    "MISSING_AUTHENTICATION_TOKEN": (404, "NOT_FOUND"),
+    "REQUEST_TOO_LARGE": (413, "REQUEST_TOO_LARGE"),
+    "INVALID_API_KEY": (403, "INVALID_API_KEY"),
+    "BAD_REQUEST_BODY": (400, "INVALID_BODY"),
+    "THROTTLED": (429, "THROTTLED"),
+    "QUOTA_EXCEEDED": (429, "QUOTA_EXCEEDED"),
+}
+
+
+def test_the_gateway_answers_like_the_functions() -> None:
+    answers = API["x-amazon-apigateway-gateway-responses"]
+    found = {}
+    for name, answer in answers.items():
+        text = answer["responseTemplates"]["application/json"]
+        body = json.loads(text.replace(":$context.error.messageString", ':"$context.error.messageString"'))
+        assert body.keys() == {"code", "message", "requestId"}
+        assert body["requestId"] == "$context.requestId"
+        status = answer.get("statusCode")
+        found[name] = (int(status) if status is not None else None, body["code"])
+    assert found == GATEWAY_RESPONSES
+
+
+def test_document_of_the_api_names_the_gateways_answers() -> None:
+    document = (REPOSITORY / "docs" / "api.md").read_text()
+    for status, code in GATEWAY_RESPONSES.values():
+        assert status is None or (str(status) in document and code in document)
+
+
+def test_the_gateway_takes_the_requests_that_the_function_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALLOWED_ORIGIN", "*")
+    from upload_api import app as upload_api
+
+    (model,) = API["definitions"].values()
+    assert model["additionalProperties"] is False
+    name, kind, image = (model["properties"][key] for key in ("fileName", "contentType", "image"))
+    assert (name["minLength"], name["maxLength"]) == (1, upload_api.FILE_NAME_LENGTH)
+    assert set(kind["enum"]) == {image_format.content_type for image_format in ImageFormat}
+    assert image["maxLength"] == -(-upload_api.MAX_INLINE_BYTES // 3) * 4  # in base64

@@ -1,0 +1,101 @@
+"""A second engine judges the state machine: the reference implementation of JSONata, and a second validator.
+
+Both come from npm (`make node-tools`). Where node or its packages are missing, these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .evaluations import NODE_TOOLS, Evaluation, reference
+from .executions import definition
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _node() -> None:
+    if shutil.which("node") is None:
+        pytest.skip("node is not installed")
+    if not (NODE_TOOLS / "node_modules").is_dir():
+        pytest.skip("the packages for node are not installed: run `make node-tools`")
+
+
+def expressions(value: Any) -> Iterator[str]:
+    """Every JSONata expression in a part of the definition."""
+    if isinstance(value, str) and value.startswith("{%"):
+        yield value[2:-2].strip()
+    elif isinstance(value, dict):
+        for child in value.values():
+            yield from expressions(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from expressions(child)
+
+
+def test_every_expression_of_the_definition_is_evaluated(evaluations: list[Evaluation]) -> None:
+    assert set(expressions(definition())) - {evaluation.expression for evaluation in evaluations} == set()
+
+
+def test_the_reference_implementation_gives_what_the_engine_gave(evaluations: list[Evaluation]) -> None:
+    judged = dict.fromkeys(expressions(definition()))
+    chosen = [evaluation for evaluation in evaluations if evaluation.expression in judged]
+
+    differences = [
+        (evaluation, answer)
+        for evaluation, answer in zip(chosen, reference(chosen), strict=True)
+        if answer != expected_of(evaluation)
+    ]
+
+    print(f"{len(judged)} expressions, {len(chosen)} evaluations, {len(differences)} differences")
+    assert differences == []
+    assert len(chosen) > len(judged)
+
+
+def expected_of(evaluation: Evaluation) -> dict[str, Any]:
+    """The reference's answer to an evaluation when both agree."""
+    code = evaluation.error_code
+    if code is None:
+        return {"value": evaluation.outcome["value"]}
+    return {"undefined": True} if code == "undefined" else {"code": code}
+
+
+def test_the_reference_implementation_can_disagree(evaluations: list[Evaluation]) -> None:
+    """Else the comparison above would prove nothing."""
+    (asked, *_) = [evaluation for evaluation in evaluations if evaluation.error_code is None]
+
+    assert reference([Evaluation("1 + 1", asked.states, {}, {"value": 3})]) == [{"value": 2}]
+    assert reference([Evaluation("$error('no')", {}, {}, {}), Evaluation("$nothing", {}, {}, {})]) == [
+        {"code": "D3137"},
+        {"undefined": True},
+    ]
+
+
+def test_asl_validator_finds_nothing(tmp_path: Path) -> None:
+    assert problems_of(definition(), tmp_path) == ""
+
+
+def test_asl_validator_can_find_something(tmp_path: Path) -> None:
+    broken = definition()
+    broken["States"]["Analyze Image"]["Next"] = "Nowhere"
+
+    assert "Nowhere" in problems_of(broken, tmp_path)
+
+
+def problems_of(machine: dict[str, Any], directory: Path) -> str:
+    """What asl-validator says of a definition; "" when it is valid."""
+    file = directory / "machine.asl.json"
+    file.write_text(json.dumps(_on_one_line(machine)))
+    command = ["node", NODE_TOOLS / "node_modules" / "asl-validator" / "dist" / "bin" / "asl-validator.js"]
+    done = subprocess.run([*command, "--json-path", file], capture_output=True, text=True, check=False, timeout=60)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def _on_one_line(value: Any) -> Any:
+    """It knows JSONata only within one line."""
+    return json.loads(json.dumps(value).replace("\\n", " "))
