@@ -95,7 +95,4 @@ def _of_an_expired_claim(record: Record) -> tuple[str, list[str]]:
     begins = "Its"
     if claimed := records.moment(record.get("ClaimedAt")):
         begins = f"From {claimed + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
-    return (
-        f"No execution works on it any more. {begins} claim is expired, and the reconciler starts it again.",
-        [_RECONCILE],
-    )
+    return f"No execution works on it any more. {begins} claim has expired, and the reconciler starts it.", [_RECONCILE]

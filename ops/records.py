@@ -179,7 +179,7 @@ def failed_images(deployment: Deployment, failed: Iterable[Record]) -> list[Fail
         return FailedImage(
             record["ImageID"],
             reason,
-            message_of(cause),
+            message_of(cause, reason),
             moment(record.get("UpdatedAt")),
             record.get("OriginalFilename", ""),
             place[0] if place else None,

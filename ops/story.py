@@ -100,7 +100,7 @@ def _run(arn: str) -> Run:
         description["stopDate"].astimezone(UTC) if "stopDate" in description else None,
         kind_of(arn.rpartition(":")[2], description.get("input")),
         description.get("error", ""),
-        text.message_of(description.get("cause", "")),
+        text.message_of(description.get("cause", ""), description.get("error", "")),
         steps_of(event for page in pages for event in page["events"]),
     )
 
@@ -122,4 +122,4 @@ def steps_of(history: Iterable[Any]) -> list[Step]:
 def _problem(event: Any, kind: str, time: datetime) -> Problem:
     details: dict[str, str] = next((value for name, value in event.items() if name.endswith("EventDetails")), {})
     error = details.get("error") or ("States.Timeout" if kind.endswith("TimedOut") else kind)
-    return Problem(time, error, text.message_of(details.get("cause") or ""))
+    return Problem(time, error, text.message_of(details.get("cause") or "", error))

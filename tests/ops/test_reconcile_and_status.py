@@ -47,7 +47,7 @@ def test_a_record_that_nobody_works_on_is_closed_and_nothing_but_json_is_printed
             ":then": {"S": long_ago},
         },
     )
-    assert "its claim is expired" in application.petdetect("explain", image_id).out
+    assert "its claim has expired" in application.petdetect("explain", image_id).out
     assert application.petdetect("status", "--json").json["oldestUnfinished"]["name"] == image_id
 
     # In a process of its own: log lines and metrics would go to the real standard output.
