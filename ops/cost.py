@@ -23,6 +23,7 @@ MILLISECONDS = {
     "ImageProcessorFunction": 900,
     "FileManagerFunction": 250,
     "NotificationServiceFunction": 120,
+    "FailureRecorderFunction": 120,
     "UploadApiFunction": 60,
     "ImagesApiFunction": 40,
     "MetricsPublisherFunction": 100,

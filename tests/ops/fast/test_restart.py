@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -79,18 +80,22 @@ def test_only_a_failed_image_that_is_gone_can_be_dismissed(
     assert (f"petdetect dismiss {IMAGE_ID}" in refusal) == (kind is REDRIVE)
 
 
-def _plan(deployment: Deployment) -> Plan:
+def _plan(deployment: Deployment, version_id: str = "") -> Plan:
+    """The plan for the image; `version_id` is another object version to start with."""
     found = restart.plan(deployment, REDRIVE, IMAGE_ID)
     assert found.refusal is None
-    return found
+    return replace(found, version_id=version_id or found.version_id)
 
 
 def test_an_execution_that_still_runs_is_not_started_twice(aws: Cloud, deployment: Deployment) -> None:
     _fail(aws)
 
-    for _ in range(2):
-        assert restart.start(deployment, _plan(deployment)).outcome is Outcome.STARTED
+    restart.start(deployment, _plan(deployment))
+    version, _ = aws.put(KEY, b"put back in the meantime")
 
+    same, other = (restart.start(deployment, plan) for plan in (_plan(deployment), _plan(deployment, version)))
+
+    assert same.outcome is other.outcome is Outcome.STARTED
     assert list(aws.started()) == [NAME]
 
 
