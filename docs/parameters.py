@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ops import shipped
+from ops import definitions
 
-DOCUMENT = shipped.REPOSITORY / "docs" / "parameters.md"
+DOCUMENT = definitions.REPOSITORY / "docs" / "parameters.md"
 
 _HEAD = """\
 # Parameters
@@ -29,14 +29,16 @@ people change the SSM parameter without a deployment, and a deployment that chan
 
 def markdown() -> str:
     """The document."""
-    declared = shipped.document(shipped.TEMPLATE)["Parameters"]
+    declared = definitions.document(definitions.TEMPLATE)["Parameters"]
     return _HEAD + "".join(_row(name, parameter) for name, parameter in declared.items())
 
 
 def _row(name: str, parameter: Mapping[str, Any]) -> str:
     default = f"`{parameter['Default']}`" if str(parameter["Default"]) else "empty"
     set_for = "; ".join(
-        f"{environment} `{values[name]}`" for environment, values in shipped.environments().items() if name in values
+        f"{environment} `{values[name]}`"
+        for environment, values in definitions.environments().items()
+        if name in values
     )
     cells = [f"`{name}`", default, _allowed(parameter), parameter["Description"], set_for]
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"

@@ -13,9 +13,9 @@ from typing import Any
 
 import boto3
 
-from ops import cost, shipped
+from ops import cost, definitions
+from ops.cost import METRICS, METRICS_BY_DIMENSION
 from ops.environment import CLIENT_CONFIG, Deployment
-from ops.fixed_cost import METRICS, METRICS_BY_DIMENSION
 from pet_detector.rules.prices import prices
 from pet_detector.runtime.observability import METRICS_NAMESPACE
 
@@ -27,11 +27,11 @@ _NO_SUMS = {"ConfidenceScore", "ProcessingTime", "ReconcileGap"}
 
 # How executions ended, by the metric that counts them.
 _ENDS = {
-    "ImageUncertain": shipped.UNCERTAIN,
-    "ImageRejected": shipped.REJECTED,
-    "ImageFailed": shipped.FAILED,
-    "ImageHeld": shipped.HELD,
-    "DuplicateIgnored": shipped.DUPLICATE,
+    "ImageUncertain": definitions.UNCERTAIN,
+    "ImageRejected": definitions.REJECTED,
+    "ImageFailed": definitions.FAILED,
+    "ImageHeld": definitions.HELD,
+    "DuplicateIgnored": definitions.DUPLICATE,
 }
 
 
@@ -49,7 +49,7 @@ class Spent:
 class Actual:
     """A period of a deployment. `counts` are sums of metrics, such as `ImageClassified cat`.
 
-    `images` are those that were finished: classified or rejected. `estimated` is the sum of the metric EstimatedCost
+    `images_finished` were classified or rejected. `estimated_cost` is the sum of the metric EstimatedCost
     (Rekognition and transitions of finished images), in US dollars.
     """
 
@@ -57,8 +57,8 @@ class Actual:
     since: datetime
     until: datetime
     counts: Mapping[str, int]
-    images: int
-    estimated: float
+    images_finished: int
+    estimated_cost: float
     lines: list[Spent]
 
     @property
@@ -75,7 +75,8 @@ def actual(deployment: Deployment, days: int, megabytes: float) -> Actual:
     counts = {name: round(value) for name, value in sums.items() if name != "EstimatedCost" and value}
     classified = sum(count for name, count in counts.items() if name.startswith("ImageClassified "))
     rejected = sum(count for name, count in counts.items() if name.startswith("ImageRejected "))
-    lines = list(_lines(counts, classified, rejected, megabytes, deployment.parameters))
+    parameters = definitions.defaults() | deployment.parameters
+    lines = list(_lines(counts, classified, rejected, megabytes, parameters))
     images = classified + rejected
     return Actual(deployment.environment, since, until, counts, images, sums["EstimatedCost"], lines)
 
@@ -109,8 +110,8 @@ def _lines(
     yield Spent(cost.REKOGNITION, calls * unit["rekognition_image"], f"{calls} calls", measured=True)
     ends = {name: counts.get(name, 0) for name in _ENDS} | {"ImageRejected": rejected}
     certain = classified - ends["ImageUncertain"]
-    transitions = certain * shipped.transitions(shipped.CERTAIN)
-    transitions += sum(number * shipped.transitions(_ENDS[name]) for name, number in ends.items())
+    transitions = certain * definitions.transitions(definitions.CERTAIN)
+    transitions += sum(number * definitions.transitions(_ENDS[name]) for name, number in ends.items())
     price = transitions * unit["states_standard_transition"]
     yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries", measured=False)
     if not images:

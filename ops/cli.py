@@ -17,12 +17,11 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ops import actual_cost, cost, cost_output, dismissal, fixed_cost, output, records, redrive, shipped, status, story
+from ops import actual_cost, cost, cost_output, definitions, output, records, restart, status, story
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
-from ops.redrive import REDRIVE, RELEASE, Errand, Outcome, Plan
+from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
-from pet_detector.rules.image_ids import IMAGE_ID
 from pet_detector.rules.models import Record
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import reconciler
@@ -33,86 +32,66 @@ _ENVIRONMENT = click.Choice(ENVIRONMENTS)
 
 
 class ImageId(click.ParamType):
-    """32 hexadecimal digits, as records, notices and the API write them."""
+    """32 hexadecimal digits, as records, notices and the API write them; or at least the first `least` of them."""
 
     name = "id"
 
-    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
-        """The ID in lower case, or a usage error."""
-        if not IMAGE_ID.fullmatch(value.lower()):
-            self.fail(f"{value!r} is no image ID: it has 32 digits, 0 to 9 and a to f.", param, ctx)
-        return value.lower()
-
-
-class BeginningOfImageId(click.ParamType):
-    """The same, or its first digits: 8 at least, as the table of `make run` shows them."""
-
-    name = "id"
+    def __init__(self, least: int = 32) -> None:
+        self._least = least
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The digits in lower case, or a usage error."""
-        if not re.fullmatch(r"[0-9a-f]{8,32}", value.lower()):
-            self.fail(f"{value!r} is no image ID: give its first 8 to 32 digits, 0 to 9 and a to f.", param, ctx)
+        if not re.fullmatch(rf"[0-9a-f]{{{self._least},32}}", value.lower()):
+            wanted = "it has 32 digits" if self._least == 32 else f"give its first {self._least} to 32 digits"
+            self.fail(f"{value!r} is no image ID: {wanted}, 0 to 9 and a to f.", param, ctx)
         return value.lower()
 
 
-class Percent(click.ParamType):
-    """A share: `5%`, or 5."""
+class Number(click.ParamType):
+    """A number up to `most`; `unit` may stand behind it."""
 
-    name = "percent"
+    name = "number"
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share between 0 and 1, or a usage error."""
-        if isinstance(value, float):  # a default, converted before
-            return value
-        number = re.fullmatch(r"(\d+(?:\.\d+)?)\s*%?", value)
-        if number is None or float(number[1]) > 100:
-            self.fail(f"{value!r} is no percentage from 0% to 100%.", param, ctx)
-        return float(number[1]) / 100
-
-
-class Megabytes(click.ParamType):
-    """The size of a picture: above 0, and no more than the application takes."""
-
-    name = "megabytes"
+    def __init__(self, unit: str, most: float) -> None:
+        self._unit, self._most = unit, most
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number, or a usage error."""
-        if isinstance(value, float):  # a default, converted before
-            return value
-        most = image_format.MAX_BYTES / 1024**2
-        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value) or not 0 < float(value) <= most:
-            self.fail(f"{value!r} is no size: give megabytes, above 0 and at most {most:g}.", param, ctx)
-        return float(value)
+        digits = str(value).removesuffix(self._unit).strip()
+        if not re.fullmatch(r"\d*\.?\d+", digits) or float(digits) > self._most:
+            self.fail(f"{value!r} is no number from 0 to {self._most:g} {self._unit}.", param, ctx)
+        return float(digits)
 
 
-def command(function: Callable[..., Any]) -> click.Command:
-    """Make a command of a function that takes the deployment first: with --env and --json, and errors in sentences.
+def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """Make a command of a function that takes the deployment first: with --env and --json, and errors in sentences."""
 
-    Its name is the first word of the function's.
-    """
+    def register(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(environment: str | None, **arguments: Any) -> None:
+            function(connect(environment or click.get_current_context().obj), **arguments)
 
-    @functools.wraps(function)
-    def run(environment: str | None, **arguments: Any) -> None:
-        context = click.get_current_context()
-        with _in_sentences():
-            function(connect(environment or context.obj), **arguments)
+        return command_without_deployment(name)(run)
 
-    return _added(run, function.__name__)
+    return register
 
 
-@contextlib.contextmanager
-def _in_sentences() -> Iterator[None]:
-    try:
-        yield
-    except (OperatorError, *KNOWN) as error:
-        raise click.ClickException(sentence(error)) from error
+def command_without_deployment(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+    """The same for a function that takes the environment's name, or None for the one before the command."""
 
+    def register(function: Callable[..., Any]) -> click.Command:
+        @functools.wraps(function)
+        def run(**arguments: Any) -> None:
+            try:
+                function(**arguments)
+            except KNOWN as error:
+                raise click.ClickException(sentence(error)) from error
 
-def _added(run: Callable[..., Any], name: str) -> click.Command:
-    run = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")(run)
-    run = click.option("--env", "environment", type=_ENVIRONMENT, help="The same as before the command.")(run)
-    return main.command(name.partition("_")[0])(run)
+        environment = click.option("--env", "environment", type=_ENVIRONMENT, help="The same as before the command.")
+        json_output = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
+        return main.command(name)(environment(json_output(run)))
+
+    return register
 
 
 @click.group(
@@ -137,36 +116,43 @@ Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there."
     show_default=True,
     envvar="PETDETECT_ENV",
     show_envvar=True,
-    help="Environment. AWS is never touched unless it is named.",
+    help="Environment. Nothing in your AWS account is touched unless you name dev, staging or prod.",
 )
 @click.pass_context
 def main(context: click.Context, environment: str) -> None:
-    """Operate the pet detector: find out what failed and why, and start it again.
+    """Operate Pet Detector: find out what failed and why, and start it again.
 
-    docs/operations.md has what to do for every failure.
+    docs/operations.md has a runbook for every failure and every alarm.
     """
     context.obj = environment
     logger.setLevel("CRITICAL")  # the functions' log lines are for CloudWatch
 
 
-@command
+@command("failed")
 @click.option("--reason", metavar="CODE", help="Only those with this error, for example PolicyInvalidError.")
-@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="List at most so many.")
-def failed(deployment: Deployment, reason: str | None, limit: int, as_json: bool) -> None:
-    """List the failed images: why, since when, and where their objects are."""
+@click.option("--limit", type=click.IntRange(1, 100_000), default=100, show_default=True, help="At most this many.")
+def list_failed(deployment: Deployment, reason: str | None, limit: int, as_json: bool) -> None:
+    """List failed images: why, since when, where.
+
+    Newest upload first. The object of an image is gone when nothing is left to start again.
+    """
     found = list(itertools.islice(records.failed_records(deployment, reason), limit + 1))
     more = len(found) > limit
     images = records.failed_images(deployment, found[:limit])
     if as_json:
-        output.say_json(output.failed_document(images, more))
+        output.say_json({"more": more, "images": images})
     else:
         output.show_failed(images, more)
 
 
-@command
-@click.argument("image_id", metavar="ID", type=BeginningOfImageId())
+@command("explain")
+@click.argument("image_id", metavar="ID", type=ImageId(least=8))
 def explain(deployment: Deployment, image_id: str, as_json: bool) -> None:
-    """Tell the whole story of an image, in order, and what to do next. ID may be its first 8 digits."""
+    """Show what happened to an image and what to do.
+
+    Every execution, state by state, with errors and retries; who was notified; where the object is. The first 8 digits
+    of an ID are enough.
+    """
     found = story.tell(deployment, records.whole_id(deployment, image_id))
     if as_json:
         output.say_json(output.story_document(found))
@@ -183,9 +169,9 @@ def starting_again(function: Callable[..., Any]) -> Callable[..., Any]:
             default=600,
             show_default=True,
             metavar="SECONDS",
-            help="The longest to wait for one image.",
+            help="Longest wait for one image.",
         ),
-        click.option("--no-wait", is_flag=True, help="Start them all, and do not wait for their ends."),
+        click.option("--no-wait", is_flag=True, help="Start them all, and do not wait until they end."),
         click.option("--yes", is_flag=True, help="With --all: do not ask."),
         click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
     ):
@@ -193,32 +179,39 @@ def starting_again(function: Callable[..., Any]) -> Callable[..., Any]:
     return click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())(function)
 
 
-@command
+@command("redrive")
 @click.option("--all", "everything", is_flag=True, help="All failed images.")
 @click.option("--reason", metavar="CODE", help="With --all: only those with this error.")
 @starting_again
-def redrive_images(
+def redrive(
     deployment: Deployment, image_ids: tuple[str, ...], everything: bool, reason: str | None, **options: Any
 ) -> None:
-    """Start failed images again, once the cause is removed. Doing it twice does no harm."""
+    """Start failed images again.
+
+    Do it when the cause is removed. The same failure is redriven once, however often the command runs.
+    """
     if reason and not everything:
         raise click.UsageError("--reason chooses among --all.")
     found = records.failed_records(deployment, reason) if everything else None
     _start_again(deployment, REDRIVE, image_ids, found, **options)
 
 
-@command
+@command("release")
 @click.option("--all", "everything", is_flag=True, help="All held images.")
 @starting_again
-def release_images(deployment: Deployment, image_ids: tuple[str, ...], everything: bool, **options: Any) -> None:
-    """Start held images today, past the daily limit. Doing it twice does no harm."""
+def release(deployment: Deployment, image_ids: tuple[str, ...], everything: bool, **options: Any) -> None:
+    """Start held images past the daily limit.
+
+    Without it they start by themselves on the next day (UTC). The same hold is released once, however often the command
+    runs.
+    """
     found = records.records_with(deployment, RELEASE.takes) if everything else None
     _start_again(deployment, RELEASE, image_ids, found, **options)
 
 
 def _start_again(
     deployment: Deployment,
-    errand: Errand,
+    kind: Restart,
     image_ids: tuple[str, ...],
     found: Iterator[Record] | None,
     *,
@@ -230,97 +223,102 @@ def _start_again(
 ) -> None:
     """Start the images that were named or, if `found` is given, those."""
     if image_ids and found is not None:
-        raise click.UsageError(f"Name the images to {errand.verb}, or give --all: not both.")
+        raise click.UsageError(f"Name the images to {kind.verb}, or give --all: not both.")
     if not image_ids and found is None:
-        raise click.UsageError(f"Name the images to {errand.verb}, or give --all.")
+        raise click.UsageError(f"Name the images to {kind.verb}, or give --all.")
     asks = found is not None and not (yes or dry_run)
     if asks and as_json:
         raise click.UsageError("A program cannot be asked: give --yes (or --dry-run) with --all --json.")
     if found is not None:
         image_ids = tuple(record["ImageID"] for record in found)
-    plans = list(records.for_each(functools.partial(redrive.plan, deployment, errand), dict.fromkeys(image_ids)))
+    plans = list(records.for_each(functools.partial(restart.plan, deployment, kind), dict.fromkeys(image_ids)))
     if dry_run:
         if as_json:
             output.say_json({"dryRun": True, "images": output.plan_documents(plans)})
         elif plans:
             output.show_plans(plans)
         else:
-            output.say(f"There is nothing to {errand.verb}.")
+            output.say(f"There is nothing to {kind.verb}.")
         return
     if plans and found is None and (refused := [plan for plan in plans if plan.refusal]):
         raise OperatorError("\n".join(f"{plan.image_id}: {plan.refusal}" for plan in refused))
     if plans and asks:
         possible = sum(not plan.refusal for plan in plans)
-        question = f"Restart {possible} {errand.takes} images in {deployment.environment}?"
+        question = f"Restart {possible} {kind.takes} images in {deployment.environment}?"
         click.confirm(question, abort=True, err=True)
-    results: list[redrive.Result] = []
+    results: list[restart.Result] = []
     try:
-        _carry_out(deployment, errand, plans, None if no_wait else timeout, results)
-    except (OperatorError, *KNOWN) as error:
-        _show_results(errand, results, as_json, error)
+        _carry_out(deployment, kind, plans, None if no_wait else timeout, results)
+    except KNOWN as error:
+        _show_results(kind, results, as_json, error)
         raise
-    _show_results(errand, results, as_json)
+    _show_results(kind, results, as_json)
     if any(result.outcome not in (Outcome.FINISHED, Outcome.STARTED) for result in results):
         raise click.exceptions.Exit(ATTENTION)
 
 
 def _carry_out(
-    deployment: Deployment, errand: Errand, plans: list[Plan], seconds: float | None, results: list[redrive.Result]
+    deployment: Deployment, kind: Restart, plans: list[Plan], seconds: float | None, results: list[restart.Result]
 ) -> None:
     """Fill `results`, which keep what is known when AWS fails in the middle."""
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     is_hidden = not (plans and sys.stderr.isatty())
     with Progress(*columns, console=Console(stderr=True), disable=is_hidden) as progress:
-        task = progress.add_task(errand.verb, total=len(plans))
-        for result in redrive.run(deployment, plans, seconds):
+        task = progress.add_task(kind.verb, total=len(plans))
+        for result in restart.run(deployment, plans, seconds):
             results.append(result)
             progress.advance(task)
 
 
 def _show_results(
-    errand: Errand, results: list[redrive.Result], as_json: bool, error: BaseException | None = None
+    kind: Restart, results: list[restart.Result], as_json: bool, error: BaseException | None = None
 ) -> None:
-    """What is known; `error` is what came in between, which the caller raises."""
+    """What is known so far; `error` is what interrupted it, which the caller raises."""
     if as_json:
-        known = output.result_documents(results)
-        output.say_json({"dryRun": False, "images": known, "error": sentence(error) if error else None})
+        output.say_json({"dryRun": False, "images": results, "error": error})
     elif results:
         output.show_results(results)
     elif error is None:
-        output.say(f"There is nothing to {errand.verb}.")
+        output.say(f"There is nothing to {kind.verb}.")
 
 
-@command
+@command("dismiss")
 @click.argument("image_id", metavar="ID", type=ImageId())
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def dismiss(deployment: Deployment, image_id: str, yes: bool, as_json: bool) -> None:
-    """End a failed image whose object is gone for good: it counts as failed no more, and its record expires."""
+    """Close a failed image whose object is gone.
+
+    It no longer counts as failed, and its record expires after RecordRetentionDays.
+    """
     if as_json and not yes:
         raise click.UsageError("A program cannot be asked: give --yes with --json.")
-    record = dismissal.dismissible(deployment, image_id)
+    record = records.dismissible(deployment, image_id)
     reason = records.error_of(record)[0]
     if not yes:
         click.confirm(f"End the failed image {image_id} ({reason}) in {deployment.environment}?", abort=True, err=True)
-    expires = dismissal.dismiss(deployment, record)
+    expires = records.dismiss(deployment, record)
     if as_json:
         output.say_json({"imageId": image_id, "reason": reason, "expiresAt": expires})
     else:
         output.say(f"{image_id} is dismissed: its record expires on {expires:%Y-%m-%d}.")
 
 
-@command
+@command("reconcile")
 @click.option(
     "--older-than",
     type=click.IntRange(0, 525_600),
     metavar="MINUTES",
-    help="The age from which an upload should be finished, at most a year; by default what the schedule takes "
-    "(OverdueMinutes).",
+    help="Age from which an upload should be finished, at most a year; by default OverdueMinutes of the stack.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
 def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_json: bool) -> None:
-    """Take up what was uploaded and never finished, as the schedule does every 15 minutes."""
+    """Start uploads that were never processed.
+
+    The reconciler does the same every 15 minutes: an object under input/ whose event was lost or whose execution
+    disappeared is started; a record without an execution and without an object is closed as failed.
+    """
     age = deployment.overdue if older_than is None else timedelta(minutes=older_than)
-    with contextlib.redirect_stdout(io.StringIO()):  # metrics, which nobody would collect here
+    with contextlib.redirect_stdout(io.StringIO()):  # metrics: only CloudWatch collects them
         report = reconciler.reconcile(deployment.resources, age, dry_run=dry_run)
     if as_json:
         output.say_json(output.report_document(report, dry_run))
@@ -330,50 +328,70 @@ def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_
         raise report.error
 
 
-@command
-def status_of_all(deployment: Deployment, as_json: bool) -> None:
-    """Show how many images are in which state, and whether anything needs attention (exit code 3)."""
+@command("status")
+def show_status(deployment: Deployment, as_json: bool) -> None:
+    """Show counts, and what needs attention.
+
+    Exit code 3 when there are failed images, dead letters, or objects that stay under input/ for over an hour.
+    """
     state = status.state_of(deployment)
     if as_json:
-        output.say_json({"environment": deployment.environment, **output.state_document(state)})
+        output.say_json(output.state_document(deployment.environment, state))
     else:
         output.show_state(deployment.environment, state)
     if state.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
 
 
-def cost_of_images(
+@command_without_deployment("cost")
+@click.option("--images", type=click.IntRange(0, 10**12), default=100_000, show_default=True, help="Images a month.")
+@click.option(
+    "--size",
+    type=Number("MB", image_format.MAX_BYTES / 1024**2),
+    default="2MB",
+    show_default=True,
+    help="Of an image, in MB.",
+)
+@click.option(
+    "--uncertain",
+    type=Number("%", 100),
+    default="5%",
+    show_default=True,
+    help="Share of images that a person must review, in percent.",
+)
+@click.option("--markdown", is_flag=True, help="Print the table of docs/cost.md.")
+@click.option("--actual", is_flag=True, help="Price what really ran, by the metrics of a deployment.")
+@click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: how many days.")
+def show_cost(
     environment: str | None,
     images: int,
     size: float,
     uncertain: float,
-    kind: str,
     markdown: bool,
     actual: bool,
     days: int,
     as_json: bool,
 ) -> None:
-    """Show what an image and a month cost, line by line.
+    """Show what an image and a month cost.
 
-    The estimate comes from the workflow, the template, samconfig.toml and functions/pet_detector/rules/prices.json, and
-    needs no deployment; it is about prod unless another environment on AWS is named. --actual asks the metrics of a
-    deployment what really ran.
+    The estimate is computed from the workflow, the template, samconfig.toml and prices.json, and needs no deployment.
+    It uses the parameters of prod unless --env names another environment on AWS. --actual prices what really ran, by
+    the metrics of a deployment.
     """
     context = click.get_current_context()
     chosen = environment or context.obj
     _refuse_what_does_not_apply(context, actual=actual, markdown=markdown)
     if actual:
-        with _in_sentences():
-            found = actual_cost.actual(connect(chosen), days, size)
+        found = actual_cost.actual(connect(chosen), days, size)
         if as_json:
             output.say_json(cost_output.actual_document(found))
         else:
             cost_output.show_actual(found)
         return
     chosen = "prod" if chosen == LOCAL else chosen
-    load = cost.Load(images=images, megabytes=size, uncertain=uncertain, kind=cost.Kind(kind))
-    lines = cost.bill(load, shipped.parameters(chosen))
-    monthly = {name: fixed_cost.fixed(name) for name in shipped.environments()}
+    load = cost.Load(images=images, megabytes=size, uncertain=uncertain / 100)
+    lines = cost.bill(load, definitions.parameters(chosen))
+    monthly = {name: cost.fixed(name) for name in definitions.environments()}
     if as_json:
         output.say_json(cost_output.estimate_document(chosen, load, lines, monthly))
     elif markdown:
@@ -383,43 +401,13 @@ def cost_of_images(
 
 
 def _refuse_what_does_not_apply(context: click.Context, *, actual: bool, markdown: bool) -> None:
-    """No option of `cost` is without effect in silence."""
+    """Refuse every option of `cost` that would have no effect."""
     useless = {"--days": "needs --actual"}
     if actual:
-        useless = dict.fromkeys(("--images", "--uncertain", "--type", "--markdown"), "has no effect with --actual")
+        useless = dict.fromkeys(("--images", "--uncertain", "--markdown"), "has no effect with --actual")
     elif markdown:
         useless["--json"] = "has no effect with --markdown"
     for option in context.command.params:
         name = option.opts[0]
         if name in useless and context.get_parameter_source(option.name or "") is ParameterSource.COMMANDLINE:
             raise click.UsageError(f"{name} {useless[name]}.")
-
-
-_LOAD = cost.Load()
-for _option in (
-    click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: look back."),
-    click.option("--actual", is_flag=True, help="What really ran, by the metrics of a deployment."),
-    click.option("--markdown", is_flag=True, help="Print the table of docs/cost.md."),
-    click.option(
-        "--type",
-        "kind",
-        type=click.Choice([kind.value for kind in cost.Kind], case_sensitive=False),
-        default=_LOAD.kind.value,
-        show_default=True,
-        help="Type of the state machine.",
-    ),
-    click.option("--uncertain", type=Percent(), default="5%", show_default=True, help="Share that people review."),
-    click.option(
-        "--size",
-        type=Megabytes(),
-        default=_LOAD.megabytes,
-        show_default=True,
-        metavar="MB",
-        help="Of an image.",
-    ),
-    click.option(
-        "--images", type=click.IntRange(0, 10**12), default=_LOAD.images, show_default=True, help="Images a month."
-    ),
-):
-    cost_of_images = _option(cost_of_images)
-_added(cost_of_images, "cost")

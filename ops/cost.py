@@ -1,4 +1,4 @@
-"""The price of an image and of a month, line by line, from the shipped workflow, the template and the price file.
+"""The price of an image and of an environment, line by line, from the workflow, the templates and the price file.
 
 What the files cannot know (how long a function runs, how large a record is) stands here as named assumptions. Not in
 it: taxes, free tiers, and data that leaves AWS (people who look at pictures).
@@ -6,13 +6,15 @@ it: taxes, free tiers, and data that leaves AWS (people who look at pictures).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any
 
-from ops import shipped
-from ops.shipped import CERTAIN, UNCERTAIN
+from ops import definitions
+from ops.definitions import CERTAIN, UNCERTAIN
 from pet_detector.aws import analyses
+from pet_detector.rules.models import Animal, ReasonCode
 from pet_detector.rules.prices import prices
 
 # Billed milliseconds of a warm call: what the call waits for (S3, Rekognition, DynamoDB), not what it computes. They
@@ -50,17 +52,33 @@ LOOKUPS = 2  # GET /images/{id} that a client makes for one image
 LOG_KB = 8.0
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
-EXPRESS_MEGABYTES = 64
-DYNAMODB_MILLISECONDS = 20  # of a task that calls DynamoDB
+
+OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
+
+MONTH_DAYS = 30
+# The metrics of the namespace PetDetector that have no dimension but the service ...
+METRICS = (
+    "AnalysisReused",
+    "ConfidenceScore",
+    "DuplicateIgnored",
+    "EstimatedCost",
+    "ImageFailed",
+    "ImageHeld",
+    "ImageReceived",
+    "ImageUncertain",
+    "NoticeSent",
+    "ProcessingTime",
+    "ReconcileGap",
+    "RekognitionCall",
+)
+# ... and those that have another one: CloudWatch bills each of its values.
+METRICS_BY_DIMENSION = {"ImageClassified": tuple(Animal), "ImageRejected": tuple(ReasonCode)}
+# The dashboards that are free have at most so many.
+METRICS_OF_A_FREE_DASHBOARD = 50
+# A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards.
+RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 2
 
 _KB, _MB = 1024**2, 1024  # in a GB
-
-
-class Kind(StrEnum):
-    """Type of the state machine."""
-
-    STANDARD = "STANDARD"
-    EXPRESS = "EXPRESS"
 
 
 @dataclass(frozen=True)
@@ -76,7 +94,6 @@ class Load:
     uncertain: float = 0.05
     analysed: float = 1.0
     retried: float = 0.01
-    kind: Kind = Kind.STANDARD
 
 
 @dataclass(frozen=True)
@@ -129,14 +146,8 @@ def orchestration(lines: list[Line]) -> float:
 
 def _workflow(load: Load) -> Line:
     unit = prices()
-    if load.kind is Kind.EXPRESS:
-        seconds = _seconds()
-        price = unit["states_express_request"]
-        price += seconds * EXPRESS_MEGABYTES / _MB * unit["states_express_gb_second"]
-        how = f"EXPRESS: 1 request, {seconds:.2f} s of {EXPRESS_MEGABYTES} MB; no retry is billed"
-        return Line(WORKFLOW, price, how)
-    certain, uncertain = shipped.transitions(CERTAIN), shipped.transitions(UNCERTAIN)
-    retries = load.retried * len(shipped.tasks(CERTAIN))
+    certain, uncertain = definitions.transitions(CERTAIN), definitions.transitions(UNCERTAIN)
+    retries = load.retried * len(definitions.tasks(CERTAIN))
     count = certain + load.uncertain * (uncertain - certain) + retries
     how = (
         f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {load.retried:.0%} of tasks retried"
@@ -144,22 +155,15 @@ def _workflow(load: Load) -> Line:
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
 
 
-def _seconds() -> float:
-    """How long an execution takes, as Express bills it."""
-    called = shipped.functions(CERTAIN)
-    others = len(shipped.tasks(CERTAIN)) - len(called)
-    return (sum(MILLISECONDS[name] for name in called) + others * DYNAMODB_MILLISECONDS) / 1000
-
-
 def _call(function: str, parameters: Mapping[str, str]) -> float:
     """US dollars for one call of a function."""
-    gigabyte_seconds = MILLISECONDS[function] / 1000 * shipped.memory_megabytes(function) / _MB
+    gigabyte_seconds = MILLISECONDS[function] / 1000 * definitions.memory_megabytes(function) / _MB
     unit = prices()
     return unit["lambda_request"] + gigabyte_seconds * unit[f"lambda_gb_second_{parameters['Architecture']}"]
 
 
 def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
-    always, when_uncertain = shipped.functions(CERTAIN), shipped.functions(UNCERTAIN)
+    always, when_uncertain = definitions.functions(CERTAIN), definitions.functions(UNCERTAIN)
     workflow = sum(_call(name, parameters) for name in always)
     workflow += load.uncertain * sum(_call(name, parameters) for name in when_uncertain if name not in always)
     names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
@@ -189,7 +193,7 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
 
 def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
-    months = (int(parameters["ImageRetentionDays"]) + shipped.old_version_days()) / 30
+    months = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
     price = load.megabytes / _MB * months * unit["s3_storage_gb_month"]
     how = f"{load.megabytes:g} MB for {months:.1f} months (ImageRetentionDays, then as an old version)"
     yield Line("S3 storage", price, how)
@@ -201,3 +205,81 @@ def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     months = int(parameters["LogRetentionDays"]) / 30
     price = LOG_KB / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])
     yield Line("CloudWatch Logs", price, f"{LOG_KB:g} KB of lines, kept {months:.1f} months (LogRetentionDays)")
+
+
+# --- What an environment costs a month however few images come --------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """A line in US dollars a month. `how` is its arithmetic in words."""
+
+    name: str
+    per_month: float
+    how: str
+
+
+def fixed(environment: str) -> list[Fixed]:
+    """What an environment of samconfig.toml costs a month without images.
+
+    A custom metric costs only in hours that have a value, so those lines are the most that they can be.
+    """
+    parameters = definitions.parameters(environment)
+    lines = [_business_metrics(), _reconciler(parameters["Architecture"])]
+    if parameters.get("Observability") == "true":
+        lines += observability()
+    return lines
+
+
+def _business_metrics() -> Fixed:
+    count = len(METRICS) + sum(len(values) for values in METRICS_BY_DIMENSION.values())
+    price = prices()["cloudwatch_metric_month"]
+    return Fixed("Business metrics", count * price, f"up to {count} at ${price:g}, in hours with images")
+
+
+def _reconciler(architecture: str) -> Fixed:
+    resources = definitions.document(definitions.TEMPLATE)["Resources"]
+    schedule = resources["ReconcileSchedule"]["Properties"]["ScheduleExpression"]
+    (minutes,) = re.findall(r"rate\((\d+) minutes\)", schedule)
+    runs = MONTH_DAYS * 24 * 60 // int(minutes)
+    unit = prices()
+    price = unit["scheduler_invocation"] + unit["lambda_request"]
+    gigabytes = definitions.memory_megabytes("ReconcilerFunction") / 1024
+    price += RECONCILER_SECONDS * gigabytes * unit[f"lambda_gb_second_{architecture}"]
+    price += LISTINGS * unit["s3_put"] + READ_UNITS * unit["dynamodb_read_unit"]
+    return Fixed("Reconciler", runs * price, f"{runs} runs of {RECONCILER_SECONDS:g} s that find nothing")
+
+
+def observability() -> list[Fixed]:
+    """Of stacks/observability.yaml and what it nests, with every option on."""
+    return [line for line in _observability() if line.how]
+
+
+def _observability() -> Iterator[Fixed]:
+    unit, found = prices(), list(definitions.resources(OBSERVABILITY))
+    kinds = [resource["Type"] for resource in found]
+    alarms = [resource["Properties"] for resource in found if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    # An alarm on a formula is billed for each metric in it.
+    watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in alarms)
+    price = unit["cloudwatch_alarm_month"]
+    yield Fixed("Alarms", watched * price, f"{len(alarms)} alarms on {watched} metrics at ${price:g}")
+    for kind, name, price_name in (
+        ("AWS::CloudWatch::CompositeAlarm", "Composite alarms", "cloudwatch_composite_alarm_month"),
+        ("AWS::Logs::MetricFilter", "Metrics from logs", "cloudwatch_metric_month"),
+        ("AWS::KMS::Key", "KMS keys", "kms_key_month"),
+    ):
+        count, price = kinds.count(kind), unit[price_name]
+        yield Fixed(name, count * price, f"{count} at ${price:g}" if count else "")
+    boards = [resource["Properties"] for resource in found if resource["Type"] == "AWS::CloudWatch::Dashboard"]
+    large = sum(_metrics_on(board) > METRICS_OF_A_FREE_DASHBOARD for board in boards)
+    free, price = int(unit["cloudwatch_dashboards_free"]), unit["cloudwatch_dashboard_month"]
+    paid = large + max(0, len(boards) - large - free)
+    how = f"{len(boards)} at ${price:g}, {free} of up to {METRICS_OF_A_FREE_DASHBOARD} metrics free in an account"
+    yield Fixed("Dashboards", paid * price, how if boards else "")
+
+
+def _metrics_on(board: Mapping[str, Any]) -> int:
+    """How many different metrics a dashboard shows."""
+    widgets = board["DashboardBody"]["Fn::ToJsonString"]["widgets"]
+    lines = [line for widget in widgets for line in widget["properties"].get("metrics", [])]
+    return len({tuple(part for part in line if isinstance(part, str)) for line in lines})

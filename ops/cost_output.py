@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ops import cost, shipped
+from ops import cost, definitions
 from ops.actual_cost import Actual
-from ops.cost import Line, Load
-from ops.fixed_cost import Fixed
-from ops.output import print_table, say
+from ops.cost import Fixed, Line, Load
+from ops.output import print_table, say, to_json
 from pet_detector.rules.prices import prices_document
 
 Monthly = Mapping[str, Sequence[Fixed]]
@@ -17,8 +16,8 @@ Monthly = Mapping[str, Sequence[Fixed]]
 
 def _about(environment: str, load: Load) -> str:
     return (
-        f"{load.images:,} images a month of {load.megabytes:g} MB, {load.uncertain:.0%} uncertain, {load.kind.value}, "
-        f"with the parameters of {environment}."
+        f"{load.images:,} images a month of {load.megabytes:g} MB, {load.uncertain:.0%} uncertain, with the parameters "
+        f"of {environment}."
     )
 
 
@@ -67,13 +66,10 @@ def estimate_document(environment: str, load: Load, lines: list[Line], monthly: 
         "load": load,
         "prices": prices_document(),
         "transitions": {
-            "certain": shipped.transitions(shipped.CERTAIN),
-            "uncertain": shipped.transitions(shipped.UNCERTAIN),
+            "certain": definitions.transitions(definitions.CERTAIN),
+            "uncertain": definitions.transitions(definitions.UNCERTAIN),
         },
-        "lines": [
-            {"name": line.name, "perImage": line.per_image, "perMonth": line.per_image * load.images, "how": line.how}
-            for line in lines
-        ],
+        "lines": [{**to_json(line), "perMonth": line.per_image * load.images} for line in lines],
         "perImage": cost.total(lines),
         "perMonth": cost.total(lines) * load.images,
         "orchestrationPerImage": cost.orchestration(lines),
@@ -116,7 +112,7 @@ def show_actual(found: Actual) -> None:
     print_table(("metric", "sum"), [(name, f"{count:,}") for name, count in sorted(found.counts.items())])
 
     def per_image(dollars: float) -> str:
-        return f"{dollars / found.images:.8f}" if found.images else "-"
+        return f"{dollars / found.images_finished:.8f}" if found.images_finished else "-"
 
     rows = [
         (
@@ -128,21 +124,12 @@ def show_actual(found: Actual) -> None:
         )
         for line in found.lines
     ]
-    rows.append(("Total", f"{found.total:.6f}", per_image(found.total), "", f"{found.images} images finished"))
+    rows.append(("Total", f"{found.total:.6f}", per_image(found.total), "", f"{found.images_finished} images finished"))
     print_table(("line", "$", "$ an image", "", "how"), rows)
-    say(f"The metric EstimatedCost (Rekognition and transitions of finished images): ${found.estimated:.6f}")
+    say(f"The metric EstimatedCost (Rekognition and transitions of finished images): ${found.estimated_cost:.6f}")
 
 
 def actual_document(found: Actual) -> dict[str, Any]:
     """The same for programs, in US dollars."""
-    return {
-        "environment": found.environment,
-        "since": found.since,
-        "until": found.until,
-        "counts": found.counts,
-        "imagesFinished": found.images,
-        "lines": found.lines,
-        "total": found.total,
-        "perImage": found.total / found.images if found.images else None,
-        "estimatedCost": found.estimated,
-    }
+    per_image = found.total / found.images_finished if found.images_finished else None
+    return {**to_json(found), "total": found.total, "perImage": per_image}

@@ -11,9 +11,9 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from local.engine import CREDENTIALS, HOST, REGION, Engine, engine_from_environment
-from ops import shipped
+from ops import definitions
 from ops.errors import OperatorError
+from pet_detector.aws import clients
 from pet_detector.aws.errors import code_of
 from pet_detector.use_cases.reconciler import Resources
 
@@ -24,7 +24,10 @@ ENVIRONMENTS = ("local", "dev", "staging", "prod")  # of samconfig.toml
 LOCAL = "local"
 STACK_PREFIX = "serverlessapp-pet-detector-"
 
-# A person waits: give up before they do, but not at the first hiccup.
+REGION = "us-east-1"
+
+# For the services that only operators call; `pet_detector.aws.clients` makes the clients of the others. A person waits:
+# give up before they do, but not at the first failed request.
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
 
 
@@ -32,7 +35,7 @@ CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "sta
 class Deployment:
     """The stack of one environment. Its names come from its outputs; a missing one raises OperatorError.
 
-    `parameters` are the stack's, and the template's defaults of those that an older version does not have.
+    `parameters` are the stack's own; `parameter` knows the template's default of one that an older stack does not have.
     """
 
     environment: str
@@ -45,6 +48,10 @@ class Deployment:
         if name not in self.outputs:
             raise OperatorError(f"The stack {self.stack} has no output {name}: deploy this version of the application.")
         return self.outputs[name]
+
+    def parameter(self, name: str) -> str:
+        """The value of a parameter of the stack."""
+        return self.parameters[name] if name in self.parameters else definitions.defaults()[name]
 
     @property
     def bucket(self) -> str:
@@ -70,7 +77,7 @@ class Deployment:
     @property
     def overdue(self) -> timedelta:
         """The age from which the schedule takes an upload up again."""
-        return timedelta(minutes=int(self.parameters["OverdueMinutes"]))
+        return timedelta(minutes=int(self.parameter("OverdueMinutes")))
 
     @property
     def resources(self) -> Resources:
@@ -85,16 +92,11 @@ class Deployment:
 def connect(environment: str) -> Deployment:
     """Find the stack of an environment, and point this process's AWS clients at where it lives.
 
-    Raises OperatorError (or the engine's UserError, or AWS's errors) when there is none.
+    Raises OperatorError (or AWS's errors) when there is none.
     """
     if environment == LOCAL:
-        engine = engine_from_environment()
-        if not engine.is_up():
-            raise OperatorError(
-                "The local AWS is not running: start it with `make up`; or name an environment on AWS, for example "
-                "`--env dev` (or PETDETECT_ENV=dev)."
-            )
-        _point_at(engine)
+        _point_at_the_local_aws()
+    clients.forget()
     boto3.setup_default_session(region_name=REGION)
     name = STACK_PREFIX + environment
     stack = _stack(name, environment)
@@ -103,18 +105,32 @@ def connect(environment: str) -> Deployment:
         environment,
         name,
         {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
-        shipped.defaults() | given,
+        given,
     )
 
 
-def _point_at(engine: Engine) -> None:
-    """Let every AWS client of this process, pet_detector's too, talk to the engine: nothing of the user's AWS stays."""
+def _point_at_the_local_aws() -> None:
+    """Let every AWS client of this process talk to the local AWS: nothing of the user's own AWS settings stays."""
+    from local import engine  # only here: on AWS, petdetect works without it
+
+    try:
+        local_aws = engine.engine_from_environment()
+        is_up = local_aws.is_up()
+    except engine.UserError as error:
+        raise OperatorError(str(error)) from error
+    if not is_up:
+        raise OperatorError(
+            "The local AWS is not running: start it with `make up`; or name an environment on AWS, for example "
+            "`--env dev` (or PETDETECT_ENV=dev)."
+        )
     for variable in [variable for variable in os.environ if variable.startswith("AWS_")]:
         del os.environ[variable]
-    bypass = ",".join(filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), HOST, "localhost"]))
+    bypass = ",".join(
+        filter(None, [os.environ.get("NO_PROXY") or os.environ.get("no_proxy"), engine.HOST, "localhost"])
+    )
     os.environ.update(
-        CREDENTIALS,
-        AWS_ENDPOINT_URL=engine.url,
+        engine.CREDENTIALS,
+        AWS_ENDPOINT_URL=local_aws.url,
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         NO_PROXY=bypass,

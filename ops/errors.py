@@ -1,4 +1,4 @@
-"""Errors become sentences that say what to do; nobody who operates this wants a traceback."""
+"""Errors become sentences that say what to do: an operator gets no traceback."""
 
 from __future__ import annotations
 
@@ -15,12 +15,8 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from local.engine import UserError
 from pet_detector.aws.errors import DENIALS, THROTTLES, code_of
 from pet_detector.rules.errors import PetDetectorError
-
-# What `sentence` can put into words.
-KNOWN = (ClientError, BotoCoreError, PetDetectorError, UserError)
 
 _NO_CREDENTIALS = (
     NoCredentialsError,
@@ -33,7 +29,11 @@ _EXPIRED = frozenset(["ExpiredToken", "ExpiredTokenException", "RequestExpired"]
 
 
 class OperatorError(Exception):
-    """Something that the operator can mend; the message says what and how."""
+    """Something that the operator can fix; the message says what and how."""
+
+
+# What `sentence` can put into words.
+KNOWN = (ClientError, BotoCoreError, PetDetectorError, OperatorError)
 
 
 def sentence(error: BaseException) -> str:

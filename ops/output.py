@@ -9,23 +9,26 @@ import json
 import sys
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ops import advice
+from ops import next_steps
 from ops.errors import sentence
 from ops.records import FailedImage
-from ops.redrive import Outcome, Plan, Result
+from ops.restart import Outcome, Plan, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
 from pet_detector.aws import detection_logs
 from pet_detector.rules.models import Status
-from pet_detector.rules.text import message_of, printable
+from pet_detector.rules.text import printable
 from pet_detector.use_cases.reconciler import Action, Report
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 _WIDTH_OF_A_PIPE = 160
 
@@ -58,13 +61,27 @@ def say_json(document: object) -> None:
     click.echo(json.dumps(document, indent=2, default=_plain))
 
 
+def to_json(value: DataclassInstance, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """A dataclass's fields by their names in JSON: `image_id` is imageId. The keys of mappings stay as they are."""
+    names = [found.name for found in dataclasses.fields(value) if found.name not in without]
+    return {_camel_case(name): getattr(value, name) for name in names}
+
+
+def _camel_case(name: str) -> str:
+    first, *rest = name.split("_")
+    return first + "".join(word.title() for word in rest)
+
+
 def _plain(value: Any) -> Any:
+    """What the JSON encoder does not know."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return dataclasses.asdict(value)
+        return to_json(value)
     if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        return detection_logs.spelled(value.astimezone(UTC))
     if isinstance(value, set | frozenset):
         return sorted(value)
+    if isinstance(value, BaseException):
+        return sentence(value)
     return int(value) if value == int(value) else float(value)  # DynamoDB's decimals
 
 
@@ -96,7 +113,7 @@ def show_failed(images: list[FailedImage], more: bool) -> None:
     print_table(
         ("image", "reason", "failed", "file name", "where"),
         (
-            (image.image_id, image.reason, _ago(image.failed_at), image.file_name, image.place or "gone")
+            (image.image_id, image.reason, _ago(image.failed_at), image.file_name, image.object or "gone")
             for image in images
         ),
     )
@@ -122,7 +139,7 @@ def show_story(story: Story) -> None:
     ):
         if value:
             say(f"  {title:<12}{printable(str(value))}")
-    say(f"  {'object':<12}{printable(_place(*story.place, story.replaced), 3000) if story.place else 'gone'}")
+    say(f"  {'object':<12}{printable(_place(*story.place, story.replaces), 3000) if story.place else 'gone'}")
     say("\nWhat happened (UTC)")
     if not story.runs:
         say("  No execution has worked on it.")
@@ -134,13 +151,13 @@ def show_story(story: Story) -> None:
     for command in story.commands:
         say(f"  {command}")
     if "Error" in record:
-        say(f"  runbook: {advice.runbook(str(record['Error'].get('Error')))}")
+        say(f"  runbook: {next_steps.runbook(str(record['Error'].get('Error')))}")
     elif story.status == Status.HELD:
-        say(f"  runbook: {advice.RUNBOOK_OF_HELD}")
+        say(f"  runbook: {next_steps.RUNBOOK_OF_HELD}")
 
 
-def _place(key: str, version_id: str, replaced: str) -> str:
-    instead = f", put back instead of version {replaced}, which is gone" if replaced else ""
+def _place(key: str, version_id: str, replaces: str | None) -> str:
+    instead = f", put back instead of version {replaces}, which is gone" if replaces else ""
     return f"{key} (version {version_id}{instead})"
 
 
@@ -160,7 +177,7 @@ def _verdict(story: Story) -> str:
 def _show_run(number: int, run: Run) -> None:
     name = run.arn.rpartition(":")[2]
     if run.started is None:
-        say(f"  {number}. execution {name}: Step Functions does not know it any more (it forgets after 90 days)")
+        say(f"  {number}. execution {name}: Step Functions has deleted it (90 days after its end)")
         return
     say(f"  {number}. {run.started:%Y-%m-%d %H:%M:%S}  execution {name}, started by {_STARTED_BY[run.kind]}")
     for step in run.steps:
@@ -186,23 +203,18 @@ def _clock(time: datetime) -> str:
 
 def story_document(story: Story) -> dict[str, Any]:
     """The story for programs."""
+    place = story.place and {"key": story.place[0], "versionId": story.place[1], "replaces": story.replaces}
     return {
         "imageId": story.record["ImageID"],
         "status": story.status,
         "record": story.record,
         "executions": story.runs,
-        "object": _object_document(story),
+        "object": place,
         "dismissed": detection_logs.is_dismissed(story.record),
         "notified": story.notified,
         "advice": story.advice,
         "commands": story.commands,
     }
-
-
-def _object_document(story: Story) -> dict[str, str | None] | None:
-    if story.place is None:
-        return None
-    return {"key": story.place[0], "versionId": story.place[1], "replaces": story.replaced or None}
 
 
 def show_plans(plans: list[Plan]) -> None:
@@ -213,7 +225,7 @@ def show_plans(plans: list[Plan]) -> None:
             (
                 plan.image_id,
                 plan.reason,
-                plan.refusal or f"restart with {_place(plan.key, plan.version_id, plan.replaced)}",
+                plan.refusal or f"restart with {_place(plan.key, plan.version_id, plan.replaces)}",
             )
             for plan in plans
         ),
@@ -235,7 +247,7 @@ def show_results(results: list[Result]) -> None:
 def show_report(report: Report, dry_run: bool) -> None:
     """What the reconciler found."""
     if not report.findings and report.error is None:
-        say("Everything that should be finished is.")
+        say("Nothing to reconcile: no upload is overdue.")
         return
     print_table(
         ("image", "object", "what would be done" if dry_run else "what is to be done"),
@@ -247,18 +259,7 @@ def show_report(report: Report, dry_run: bool) -> None:
 
 def report_document(report: Report, dry_run: bool) -> dict[str, Any]:
     """The same for programs."""
-    findings = [
-        {"action": found.action, "imageId": found.image_id, "key": found.key, "versionId": found.version_id}
-        for found in report.findings
-    ]
-    return {
-        "dryRun": dry_run,
-        "gap": report.gap,
-        "started": report.started,
-        "closed": report.closed,
-        "findings": findings,
-        "error": sentence(report.error) if report.error else None,
-    }
+    return {"dryRun": dry_run, "gap": report.gap, **to_json(report)}
 
 
 def show_state(environment: str, state: State) -> None:
@@ -272,9 +273,10 @@ def show_state(environment: str, state: State) -> None:
     say(f"Oldest being processed:   {_waiting(state.oldest_unfinished)}")  # uploads may well never come
     oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
     say(f"Objects under input/:     {state.objects_in_input}{oldest}")
-    limit = f" of {state.daily_limit} (DailyAnalysisLimit)" if state.daily_limit else "; there is no daily limit"
-    if state.daily_limit or state.analysed_today:
-        say(f"Counted today (UTC):      {state.analysed_today}{limit}")
+    limit = state.daily_analysis_limit
+    of_limit = f" of {limit} (DailyAnalysisLimit)" if limit else "; there is no daily limit"
+    if limit or state.analysed_today:
+        say(f"Counted today (UTC):      {state.analysed_today}{of_limit}")
     if state.images["held"]:
         say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release")
     if state.images["failed"]:
@@ -292,72 +294,11 @@ def _waiting(waiting: Waiting | None) -> str:
     return f"{printable(waiting.name)}, {age(waiting.since)} old" if waiting else "none"
 
 
-def state_document(state: State) -> dict[str, Any]:
-    """The same for programs; ages in seconds."""
-
-    def document(waiting: Waiting | None) -> dict[str, Any] | None:
-        if waiting is None:
-            return None
-        seconds = (datetime.now(UTC) - waiting.since).total_seconds()
-        return {"name": waiting.name, "since": waiting.since, "ageSeconds": round(max(0.0, seconds))}
-
-    return {
-        "images": state.images,
-        "deadLetters": state.dead_letters,
-        "runningExecutions": state.running_executions,
-        "oldestUnfinished": document(state.oldest_unfinished),
-        "objectsInInput": state.objects_in_input,
-        "oldestObject": document(state.oldest_object),
-        "stuckObjects": state.stuck_objects,
-        "analysedToday": state.analysed_today,
-        "dailyAnalysisLimit": state.daily_limit,
-        "needsAttention": state.needs_attention,
-    }
-
-
-def failed_document(images: list[FailedImage], more: bool) -> dict[str, Any]:
-    """The list of failed images for programs."""
-    return {
-        "more": more,
-        "images": [
-            {
-                "imageId": image.image_id,
-                "reason": image.reason,
-                "cause": message_of(image.cause),
-                "failedAt": image.failed_at,
-                "fileName": image.file_name,
-                "object": image.place,
-            }
-            for image in images
-        ],
-    }
-
-
-def result_documents(results: list[Result]) -> list[dict[str, str]]:
-    """Results of a redrive or a release for programs."""
-    return [
-        {
-            "imageId": result.image_id,
-            "outcome": result.outcome.value,
-            "status": result.status,
-            "remark": result.remark,
-            "executionArn": result.execution,
-        }
-        for result in results
-    ]
+def state_document(environment: str, state: State) -> dict[str, Any]:
+    """The same for programs."""
+    return {"environment": environment, **to_json(state), "needsAttention": state.needs_attention}
 
 
 def plan_documents(plans: list[Plan]) -> list[dict[str, Any]]:
     """Plans of a redrive or a release for programs."""
-    return [
-        {
-            "imageId": plan.image_id,
-            "status": plan.status,
-            "reason": plan.reason,
-            "key": plan.key,
-            "versionId": plan.version_id,
-            "replaces": plan.replaced or None,
-            "refusal": plan.refusal or None,
-        }
-        for plan in plans
-    ]
+    return [to_json(plan, without=("kind", "last_execution")) for plan in plans]

@@ -1,26 +1,29 @@
-"""Reading the table DetectionLogs as an operator needs it: one image, or all that failed or are held."""
+"""Images as an operator needs them: one of them or all that failed or are held, where their objects lie, and the end
+of those whose objects are gone for good.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from functools import cache
-from typing import TYPE_CHECKING, Any, TypeVar
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, TypeVar
 
-import boto3
+from botocore.exceptions import ClientError
 
-from ops.environment import CLIENT_CONFIG, Deployment
+from ops.environment import Deployment
 from ops.errors import OperatorError
 from pet_detector.aws import detection_logs, image_bucket, listing
 from pet_detector.aws.clients import client
+from pet_detector.aws.errors import code_of
 from pet_detector.aws.listing import Query
 from pet_detector.rules import image_ids
 from pet_detector.rules.models import Record, Status
+from pet_detector.rules.text import message_of
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
+    from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,11 +31,6 @@ R = TypeVar("R")
 PAGE = 100
 # Looking for an object takes up to 13 requests; several images at a time.
 WORKERS = 8
-
-
-@cache
-def _client() -> DynamoDBClient:
-    return boto3.client("dynamodb", config=CLIENT_CONFIG)
 
 
 def for_each(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
@@ -47,14 +45,14 @@ def for_each(function: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
 
 @dataclass(frozen=True)
 class FailedImage:
-    """A failed image: `reason` is the name of its error, `place` the key at which its object lies, None if nowhere."""
+    """A failed image: `reason` is the name of its error, `object` the key at which its object lies, None if nowhere."""
 
     image_id: str
     reason: str
     cause: str
     failed_at: datetime | None  # what a person wrote by hand may not say it
     file_name: str
-    place: str | None
+    object: str | None
 
 
 def moment(text: object) -> datetime | None:
@@ -70,15 +68,14 @@ def read(deployment: Deployment, image_id: str) -> Record:
 
     Raises OperatorError when it knows nothing.
     """
-    answer = _client().get_item(TableName=deployment.table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
-    item: dict[str, Any] = answer.get("Item", {})
-    if not item:
+    record = detection_logs.all_known(deployment.table, image_id)
+    if record is None:
         raise OperatorError(
             f"There is no image {image_id} in {deployment.environment}: look at the ID, or name another environment "
             "with --env. (An object under input/ that `petdetect reconcile --dry-run` lists may have no "
             "record yet: it gets one when it is started.)"
         )
-    return detection_logs.plain(item)
+    return record
 
 
 def whole_id(deployment: Deployment, digits: str) -> str:
@@ -110,7 +107,7 @@ def place_of(deployment: Deployment, record: Record) -> tuple[str, str] | None:
     When a failed image's own version is gone, it is what somebody put back under its key (see `replaced_version`).
     """
     image_id = record["ImageID"]
-    # An upload that nobody has claimed has no key in its record; the API makes them of this form.
+    # An upload that no execution has claimed has no key in its record; the API makes keys of this form.
     keys = [record["SourceKey"]] if "SourceKey" in record else [f"input/{image_id}.{end}" for end in ("jpg", "png")]
     version = record.get("SourceVersion", image_ids.NEWEST)
     places = (image_bucket.locate(deployment.bucket, image_id, key, version) for key in keys)
@@ -129,11 +126,11 @@ def _put_back(deployment: Deployment, record: Record) -> tuple[str, str] | None:
     return None if is_taken else (key, version)
 
 
-def replaced_version(record: Record, place: tuple[str, str]) -> str:
-    """The version that is gone, if the object at this place was put back instead of it; else empty."""
+def replaced_version(record: Record, place: tuple[str, str]) -> str | None:
+    """The version that is gone, if the object at this place was put back instead of it."""
     known = str(record.get("SourceVersion", image_ids.NEWEST))
     is_other = place[0] == record.get("SourceKey") and known not in (image_ids.NEWEST, place[1])
-    return known if is_other else ""
+    return known if is_other else None
 
 
 def executions_of(record: Record) -> set[str]:
@@ -141,6 +138,16 @@ def executions_of(record: Record) -> set[str]:
     facts = {fact for fact in record.get("Notices", set()) if fact.startswith("arn:")}
     owner = {record["ExecutionArn"]} if "ExecutionArn" in record else set()
     return set(record.get("Executions", set())) | facts | owner
+
+
+def execution(arn: str) -> DescribeExecutionOutputTypeDef | None:
+    """What Step Functions knows of an execution; None when it has deleted it (90 days after its end)."""
+    try:
+        return client("stepfunctions").describe_execution(executionArn=arn)
+    except ClientError as error:
+        if code_of(error) != "ExecutionDoesNotExist":
+            raise
+        return None
 
 
 def failed_records(deployment: Deployment, reason: str | None = None) -> Iterator[Record]:
@@ -168,9 +175,11 @@ def failed_images(deployment: Deployment, failed: Iterable[Record]) -> list[Fail
 
     def image(record: Record) -> FailedImage:
         place = place_of(deployment, record)
+        reason, cause = error_of(record)
         return FailedImage(
             record["ImageID"],
-            *error_of(record),
+            reason,
+            message_of(cause, reason),
             moment(record.get("UpdatedAt")),
             record.get("OriginalFilename", ""),
             place[0] if place else None,
@@ -183,3 +192,30 @@ def error_of(record: Record) -> tuple[str, str]:
     """(name, cause) of a failed record's error."""
     error = record.get("Error", {})
     return str(error.get("Error", "unknown")), str(error.get("Cause", ""))
+
+
+def dismissible(deployment: Deployment, image_id: str) -> Record:
+    """The record of an image that may be dismissed. Raises OperatorError when it may not."""
+    record = read(deployment, image_id)
+    status = record.get("ProcessingStatus", "unrecorded")
+    if status != Status.FAILED:
+        raise OperatorError(f"It is {status}, and only failed images are dismissed.")
+    if detection_logs.is_dismissed(record):
+        raise OperatorError("It is dismissed already.")
+    if place := place_of(deployment, record):
+        raise OperatorError(
+            f"Its object is there, at {place[0]}: petdetect redrive {image_id} starts it again. Only images whose "
+            "object is gone are dismissed."
+        )
+    return record
+
+
+def dismiss(deployment: Deployment, record: Record) -> datetime:
+    """Dismiss it -> when its record expires. Raises OperatorError when it was started again in the meantime."""
+    days = int(deployment.parameter("RecordRetentionDays"))  # as long as the workflow keeps one
+    expires = datetime.now(UTC).replace(microsecond=0) + timedelta(days=days)
+    image_id, execution = record["ImageID"], str(record.get("ExecutionArn", ""))
+    seconds = int(expires.timestamp())
+    if not detection_logs.dismiss(deployment.table, image_id, execution_arn=execution, expires_at=seconds):
+        raise OperatorError(f"It was started again in the meantime: look at petdetect explain {image_id}.")
+    return expires

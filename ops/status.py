@@ -5,22 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import TYPE_CHECKING
 
 import boto3
 
 from ops import records
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector.aws import daily_limit, image_bucket
+from pet_detector.aws import daily_limit, detection_logs, image_bucket
+from pet_detector.aws.clients import client
 from pet_detector.aws.image_bucket import InputVersion
-from pet_detector.rules import image_ids
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
 from pet_detector.use_cases.reconciler import Action
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb import DynamoDBClient
-
 
 # The age from which an object under input/ is stuck, unless its image failed, is held or at work: the schedule takes it
 # up, and an execution finishes it, in a fraction of that.
@@ -29,10 +24,11 @@ _STUCK_AFTER = timedelta(hours=1)
 
 @dataclass(frozen=True)
 class Waiting:
-    """Something unfinished: an image's ID or an object's key, and since when."""
+    """Something unfinished: an image's ID or an object's key, since when, and for how many seconds."""
 
     name: str
     since: datetime
+    age_seconds: int
 
 
 @dataclass(frozen=True)
@@ -40,7 +36,7 @@ class State:
     """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
 
     `stuck_objects` lie under input/ for over an hour, and are neither failed, held nor at work.
-    `analysed_today` is what counts against `daily_limit`, and is only counted when there is one (not 0).
+    `analysed_today` is what counts against `daily_analysis_limit`, and is only counted when there is one (not 0).
     """
 
     images: dict[str, int]
@@ -51,7 +47,7 @@ class State:
     oldest_object: Waiting | None
     stuck_objects: int
     analysed_today: int
-    daily_limit: int
+    daily_analysis_limit: int
 
     @property
     def needs_attention(self) -> bool:
@@ -61,19 +57,18 @@ class State:
 
 def state_of(deployment: Deployment) -> State:
     """Look at everything. The counts come from an index, which lags behind the table by moments."""
-    dynamodb = boto3.client("dynamodb", config=CLIENT_CONFIG)
     versions = list(image_bucket.input_versions(deployment.bucket))
     oldest = min(versions, key=lambda version: version.modified, default=None)
     return State(
-        images={status.value: _count(dynamodb, deployment.table, status) for status in Status},
+        images={status.value: detection_logs.count(deployment.table, status) for status in Status},
         dead_letters=_dead_letters(deployment),
         running_executions=_running(deployment),
-        oldest_unfinished=_oldest_unfinished(dynamodb, deployment.table),
+        oldest_unfinished=_oldest_unfinished(deployment.table),
         objects_in_input=len(versions),
-        oldest_object=Waiting(oldest.key, oldest.modified) if oldest else None,
+        oldest_object=_waiting(oldest.key, oldest.modified) if oldest else None,
         stuck_objects=_stuck(deployment, versions),
         analysed_today=daily_limit.spent(deployment.output("AnalysesTableName")),
-        daily_limit=int(deployment.parameters["DailyAnalysisLimit"]),
+        daily_analysis_limit=int(deployment.parameter("DailyAnalysisLimit")),
     )
 
 
@@ -84,37 +79,17 @@ def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
     return sum(finding.action in (Action.START, Action.REPORT) for finding in findings)
 
 
-def _count(dynamodb: DynamoDBClient, table: str, status: Status) -> int:
-    pages = (
-        page
-        for shard in range(image_ids.SHARDS)
-        for page in dynamodb.get_paginator("query").paginate(
-            TableName=table,
-            IndexName="StatusIndex",
-            Select="COUNT",
-            KeyConditionExpression="StatusShard = :shard",
-            ExpressionAttributeValues={":shard": {"S": f"{status.value}#{shard}"}},
-        )
-    )
-    return sum(page["Count"] for page in pages)
+def _oldest_unfinished(table: str) -> Waiting | None:
+    """Of the images that an execution has claimed; uploads that were only announced may never come."""
+    record = detection_logs.oldest(table, Status.PROCESSING)
+    if record is None:
+        return None
+    created = records.moment(record["ListedAt"].partition("#")[0])
+    return _waiting(record["ImageID"], created) if created else None
 
 
-def _oldest_unfinished(dynamodb: DynamoDBClient, table: str) -> Waiting | None:
-    """Of the images that an execution has claimed; uploads that were only announced may well never come."""
-    found = []
-    for shard in range(image_ids.SHARDS):
-        answer = dynamodb.query(
-            TableName=table,
-            IndexName="StatusIndex",
-            KeyConditionExpression="StatusShard = :shard",
-            ExpressionAttributeValues={":shard": {"S": f"{Status.PROCESSING.value}#{shard}"}},
-            ScanIndexForward=True,  # ListedAt begins with the time of creation
-            Limit=1,
-        )
-        for item in answer["Items"]:
-            if created := records.moment(item["ListedAt"]["S"].partition("#")[0]):
-                found.append(Waiting(item["ImageID"]["S"], created))
-    return min(found, key=lambda waiting: waiting.since, default=None)
+def _waiting(name: str, since: datetime) -> Waiting:
+    return Waiting(name, since, max(0, round((datetime.now(UTC) - since).total_seconds())))
 
 
 def _dead_letters(deployment: Deployment) -> dict[str, int]:
@@ -129,8 +104,6 @@ def _dead_letters(deployment: Deployment) -> dict[str, int]:
 
 
 def _running(deployment: Deployment) -> int:
-    sfn = boto3.client("stepfunctions", config=CLIENT_CONFIG)
-    pages = sfn.get_paginator("list_executions").paginate(
-        stateMachineArn=deployment.workflow_arn, statusFilter="RUNNING"
-    )
+    listing = client("stepfunctions").get_paginator("list_executions")
+    pages = listing.paginate(stateMachineArn=deployment.workflow_arn, statusFilter="RUNNING")
     return sum(len(page["executions"]) for page in pages)

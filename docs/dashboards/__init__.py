@@ -11,7 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
-from ops import shipped
+from ops import definitions
 
 NAMES = ("business", "operations")
 # Parameters that the pictures show; the others stand for themselves.
@@ -20,7 +20,7 @@ _VALUES = {"ApplicationName": "serverlessapp-pet-detector-prod", "Stage": "prod"
 
 def body(name: str) -> dict[str, Any]:
     """The body of a dashboard: widgets, sizes, metrics, labels, statistics, lines."""
-    resources = shipped.document(shipped.REPOSITORY / "stacks" / "dashboards.yaml")["Resources"]
+    resources = definitions.document(definitions.REPOSITORY / "stacks" / "dashboards.yaml")["Resources"]
     resource = resources[f"{name.capitalize()}Dashboard"]
     found: dict[str, Any] = _resolved(resource["Properties"]["DashboardBody"]["Fn::ToJsonString"])
     return found
@@ -48,4 +48,4 @@ def title(name: str) -> str:
 
 def picture(name: str) -> Path:
     """The file with a dashboard's picture."""
-    return shipped.REPOSITORY / "docs" / f"dashboard_{name}.png"
+    return definitions.REPOSITORY / "docs" / f"dashboard_{name}.png"

@@ -13,14 +13,12 @@ from typing import NotRequired, TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.rules import text
+from pet_detector.rules.errors import ERROR_OF_STATUS
 from pet_detector.rules.execution_input import subject_of
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
-
-# What AWS leaves out of the event.
-_ERRORS = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}
 
 
 class Detail(TypedDict):
@@ -56,7 +54,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         logger.error("An execution failed whose input names no image", status=detail["status"])
         return {"recorded": False, "notice": "none"}
     logger.append_keys(image_id=subject.image_id)
-    error = detail.get("error") or _ERRORS.get(detail["status"], "States.Runtime")
+    error = detail.get("error") or ERROR_OF_STATUS.get(detail["status"], "States.Runtime")
     cause = text.message_of(detail.get("cause") or f"The execution ended as {detail['status']}.", error)
     operators = Operators(
         settings.required("DETECTION_LOGS_TABLE_NAME"),

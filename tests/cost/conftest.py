@@ -12,8 +12,6 @@ from pet_detector.rules.prices import prices
 A_MILLION = {
     "rekognition_image": 1000,
     "states_standard_transition": 25,
-    "states_express_request": 1,
-    "states_express_gb_second": 16.67,
     "lambda_request": 0.2,
     "lambda_gb_second_arm64": 13.3334,
     "lambda_gb_second_x86_64": 16.6667,

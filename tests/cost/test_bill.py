@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from ops import cost
-from ops.cost import Kind, Load, bill
+from ops.cost import Load, bill
 from pet_detector.rules import prices
 
 MILLION = 1_000_000
@@ -109,16 +109,6 @@ def test_a_dearer_price_makes_its_line_dearer(set_price: Any, price: str, line: 
 
 
 _FUNCTIONS = {"Lambda (workflow)", "Lambda (API, metrics)"}
-
-
-def test_express_is_cheaper_and_bills_no_transition(set_price: Any) -> None:
-    express = Load(kind=Kind.EXPRESS)
-
-    # 1 request, and 0.9 + 0.25 + 2 x 0.02 s of 64 MB
-    assert _dollars(express)["Step Functions"] == pytest.approx(1 + 1.19 / 16 * 16.67, rel=0.0005)
-    assert sum(_dollars(express).values()) < sum(_dollars().values())
-    set_price("states_standard_transition", 1.0)
-    assert _dollars(express)["Step Functions"] < 3
 
 
 def test_uncertain_images_cost_a_transition_a_notice_and_its_writes() -> None:

@@ -6,38 +6,38 @@ from typing import Any
 
 import pytest
 
-from ops import cost, shipped
+from ops import cost, definitions
 from ops.cost import Load, bill
 from pet_detector.rules.prices import REVIEW_TRANSITIONS, TRANSITIONS, image_cost
 
 
 def test_orchestration_stays_under_a_fifth_of_rekognitions_price() -> None:
-    for environment in shipped.environments():
-        lines = bill(Load(), shipped.parameters(environment))
+    for environment in definitions.environments():
+        lines = bill(Load(), definitions.parameters(environment))
         assert cost.orchestration(lines) <= 0.20 * cost.line(lines, "Rekognition")
 
 
 def test_transitions_do_not_rise() -> None:
-    assert shipped.transitions(shipped.CERTAIN) <= 7
-    assert shipped.transitions(shipped.REJECTED) <= 7
-    assert shipped.transitions(shipped.UNCERTAIN) <= 8
-    assert shipped.transitions(shipped.HELD) <= 5
-    assert shipped.transitions(shipped.DUPLICATE) <= 2
+    assert definitions.transitions(definitions.CERTAIN) <= 7
+    assert definitions.transitions(definitions.REJECTED) <= 7
+    assert definitions.transitions(definitions.UNCERTAIN) <= 8
+    assert definitions.transitions(definitions.HELD) <= 5
+    assert definitions.transitions(definitions.DUPLICATE) <= 2
 
 
 def test_the_metric_knows_the_transitions_of_the_shipped_workflow() -> None:
-    assert shipped.transitions(shipped.CERTAIN) == shipped.transitions(shipped.REJECTED) == TRANSITIONS
-    assert shipped.transitions(shipped.UNCERTAIN) == TRANSITIONS + REVIEW_TRANSITIONS
+    assert definitions.transitions(definitions.CERTAIN) == definitions.transitions(definitions.REJECTED) == TRANSITIONS
+    assert definitions.transitions(definitions.UNCERTAIN) == TRANSITIONS + REVIEW_TRANSITIONS
 
 
 def test_the_metric_is_the_bill_of_rekognition_and_transitions() -> None:
     for uncertain in (False, True):
-        lines = bill(Load(uncertain=float(uncertain), retried=0.0), shipped.parameters("prod"))
+        lines = bill(Load(uncertain=float(uncertain), retried=0.0), definitions.parameters("prod"))
         expected = cost.line(lines, "Rekognition") + cost.line(lines, "Step Functions")
         assert image_cost(analysed=True, uncertain=uncertain) == pytest.approx(expected)
 
 
-# --- The ways through a workflow --------------------------------------------------------------------------------------
+# --- The routes through a workflow ------------------------------------------------------------------------------------
 
 
 def _definition(**states: Any) -> dict[str, Any]:
@@ -50,7 +50,7 @@ def test_the_longest_branch_counts() -> None:
         Detour={"Type": "Pass", "Next": "Image Classified"},
     )
 
-    assert shipped.states_on(shipped.CERTAIN, definition) == ["Start", "Detour", "Image Classified"]
+    assert definitions.states_on(definitions.CERTAIN, definition) == ["Start", "Detour", "Image Classified"]
 
 
 def test_errors_are_followed_only_where_they_are_asked_for() -> None:
@@ -59,12 +59,12 @@ def test_errors_are_followed_only_where_they_are_asked_for() -> None:
         **{"Already Claimed": {"Type": "Succeed"}},
     )
 
-    assert shipped.states_on(shipped.DUPLICATE, definition) == ["Start", "Already Claimed"]
-    with pytest.raises(ValueError, match="no way to Image Rejected"):
-        shipped.states_on(shipped.REJECTED, definition)
+    assert definitions.states_on(definitions.DUPLICATE, definition) == ["Start", "Already Claimed"]
+    with pytest.raises(ValueError, match="no route to Image Rejected"):
+        definitions.states_on(definitions.REJECTED, definition)
 
 
 def test_every_function_of_the_workflow_has_an_assumed_duration() -> None:
-    functions = set(shipped.functions(shipped.UNCERTAIN)) | set(shipped.functions(shipped.FAILED))
+    functions = set(definitions.functions(definitions.UNCERTAIN)) | set(definitions.functions(definitions.FAILED))
 
     assert {"ImageProcessorFunction", "FileManagerFunction"} <= functions <= set(cost.MILLISECONDS)

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 
-from ops import redrive
-from ops.redrive import Errand
+from ops import restart
+from ops.restart import Restart
 from pet_detector.rules import image_ids, text
 from tests.support.deployment import CERTAIN_CAT, FINAL, FINISHED, UNCERTAIN_CAT, never_seen
 from tests.support.waiting import wait_for
@@ -305,15 +305,15 @@ class Case:
 
     def _redrive(self, upload: Upload) -> None:
         """Let `petdetect` start the image again, and see it finished: redrive what failed, release what is held."""
-        for errand in (redrive.REDRIVE, redrive.RELEASE):
+        for kind in (restart.REDRIVE, restart.RELEASE):
             record = self.rig.record(upload.image_id)
-            if record.get("ProcessingStatus") != {"S": errand.takes.value}:
+            if record.get("ProcessingStatus") != {"S": kind.takes.value}:
                 continue
             end = self._good_end(upload)
-            if errand is redrive.REDRIVE and self.cell.phase is Phase.LIMITED:
+            if kind is restart.REDRIVE and self.cell.phase is Phase.LIMITED:
                 end = replace(end, status="held", folder="input")
             self._wait_for_lease(upload)
-            if not self._is_started(upload, errand):
+            if not self._is_started(upload, kind):
                 return
             self.redriven.add(upload.image_id)
             self._finishes(upload, end, record["ExecutionArn"]["S"])
@@ -327,12 +327,12 @@ class Case:
             reviews += 1
         return Expected(status, folder, reviews=reviews, failures=failures)
 
-    def _is_started(self, upload: Upload, errand: Errand) -> bool:
+    def _is_started(self, upload: Upload, kind: Restart) -> bool:
         with self.rig.operating:  # boto3 must not make the same client in two threads at once
-            plan = redrive.plan(self.rig.operator, errand, upload.image_id)
-            (result,) = redrive.run(self.rig.operator, [plan], None)
-        started = result.outcome is redrive.Outcome.STARTED
-        self.require(started, f"{errand.verb}: {result.outcome}, {result.remark}")
+            plan = restart.plan(self.rig.operator, kind, upload.image_id)
+            (result,) = restart.run(self.rig.operator, [plan], None)
+        started = result.outcome is restart.Outcome.STARTED
+        self.require(started, f"{kind.verb}: {result.outcome}, {result.remark}")
         return started
 
     def _finishes(self, upload: Upload, end: Expected, old_execution: str = "") -> None:

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ops import fixed_cost
+from ops import cost
 from tests.observability.evaluator import expression_of, metrics_of
 from tests.observability.stack import observability
 from tests.support.paths import REPOSITORY
@@ -123,7 +123,7 @@ def _queries() -> str:
 
 
 def _cost() -> str:
-    lines = fixed_cost.observability()
+    lines = cost.observability()
     rows = "".join(_row([line.name, line.how, f"{line.per_month:.2f}"]) for line in lines)
     return (
         _head("What", "Arithmetic", "USD a month")

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ops import fixed_cost
+from ops import cost
 from tests.observability.evaluator import metrics_of
 from tests.observability.stack import APPLICATION, NAMES, PSEUDO, observability
 from tests.support.paths import REPOSITORY
@@ -63,7 +63,7 @@ OWN_DIMENSIONS = {"ImageClassified": ("Animal", "service"), "ImageRejected": ("R
 
 
 # What the functions publish; tests/cost compares it with their code.
-PUBLISHED = {*fixed_cost.METRICS, *fixed_cost.METRICS_BY_DIMENSION}
+PUBLISHED = {*cost.METRICS, *cost.METRICS_BY_DIMENSION}
 
 
 def widgets() -> list[tuple[str, dict[str, Any]]]:

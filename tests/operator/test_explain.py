@@ -109,7 +109,7 @@ def test_an_upload_that_did_not_come_yet_is_no_fault(application: Application) -
 
     assert story.code == 0
     assert ": uploading" in story.out
-    assert "Nobody has uploaded it yet" in story.out
+    assert "It is not uploaded yet" in story.out
 
 
 def test_an_upload_whose_event_is_lost_is_told_from_one_that_did_not_come(application: Application) -> None:

@@ -15,7 +15,7 @@ import pytest
 from botocore import xform_name
 from botocore.model import OperationModel, Shape, StringShape
 
-from ops import advice
+from ops import next_steps
 from ops.cli import main
 from pet_detector.rules import errors
 from tests.operator.application import CAT, Application
@@ -68,21 +68,21 @@ def test_every_error_that_a_record_can_hold_has_a_runbook() -> None:
     }
     headings = {section.heading for section in SECTIONS}
 
-    assert domain <= set(advice.BY_ERROR)
-    assert set(advice.BY_ERROR) <= headings
+    assert domain <= set(next_steps.BY_ERROR)
+    assert set(next_steps.BY_ERROR) <= headings
 
 
 def test_every_runbook_says_symptom_look_act_verify() -> None:
     for section in SECTIONS:
         steps = re.findall(r"^- \*\*(\w+)\*\*:", section.text, re.MULTILINE)
-        if section.heading in advice.BY_ERROR or steps:
+        if section.heading in next_steps.BY_ERROR or steps:
             expected = ["Look", "Act", "Verify"] if section.heading == "Dead letters" else None
             assert steps == (expected or ["Symptom", "Look", "Act", "Verify"]), section.heading
 
 
 def test_every_error_ends_with_a_redrive() -> None:
     for section in SECTIONS:
-        if section.heading in advice.BY_ERROR:
+        if section.heading in next_steps.BY_ERROR:
             act = section.text.partition("- **Act**")[2].partition("- **Verify**")[0]
             redrives = [line for line in Section("", act).commands("petdetect") if "redrive" in line]
             assert any("--dry-run" not in line for line in redrives), section.heading
@@ -100,8 +100,8 @@ def test_every_dead_letter_queue_is_explained() -> None:
 def test_every_link_leads_somewhere() -> None:
     anchors = {_anchor(section.heading) for section in SECTIONS}
     links = set(re.findall(r"\]\(#([^)]+)\)", DOCUMENT))
-    printed = {advice.runbook(error).partition("#")[2] for error in [*advice.BY_ERROR, "Unheard.Of"]}
-    printed.add(advice.RUNBOOK_OF_HELD.partition("#")[2])
+    printed = {next_steps.runbook(error).partition("#")[2] for error in [*next_steps.BY_ERROR, "Unheard.Of"]}
+    printed.add(next_steps.RUNBOOK_OF_HELD.partition("#")[2])
 
     assert links | printed | {"dead-letters"} <= anchors
 

@@ -23,7 +23,7 @@ def test_a_lost_event_is_found_and_its_image_finished(application: Application) 
     assert application.snapshot() == before
     real = application.petdetect("reconcile", "--older-than", "0", "--json")
 
-    assert young.out == "Everything that should be finished is.\n"
+    assert young.out == "Nothing to reconcile: no upload is overdue.\n"
     assert "may have no record yet" in unstarted.err
     assert dry.code == 0
     assert image_id in dry.out

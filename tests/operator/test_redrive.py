@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ops import redrive
+from ops import restart
 from pet_detector.aws import image_workflow
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import ThrottledError
@@ -240,7 +240,7 @@ def test_an_image_that_too_many_executions_worked_on_is_refused(application: App
             ExpressionAttributeValues={":all": {"SS": [last, *(f"{last}{count}" for count in range(1, number))]}},
         )
 
-    executions(redrive.MAX_EXECUTIONS)
+    executions(restart.MAX_EXECUTIONS)
     before = application.snapshot()
     refused = application.petdetect("redrive", image_id)
     assert refused.code == 1
@@ -248,9 +248,9 @@ def test_an_image_that_too_many_executions_worked_on_is_refused(application: App
     assert "upload the picture again" in refused.err
     assert application.petdetect("redrive", "--all", "--yes").code == 3
     assert application.snapshot() == before
-    executions(redrive.MAX_EXECUTIONS - 1)
+    executions(restart.MAX_EXECUTIONS - 1)
     assert application.petdetect("redrive", image_id).code == 0
-    assert len(application.executions(image_id)) == redrive.MAX_EXECUTIONS
+    assert len(application.executions(image_id)) == restart.MAX_EXECUTIONS
 
 
 @pytest.mark.parametrize("options", [[], ["--no-wait"]], ids=["waiting", "not waiting"])
@@ -285,7 +285,7 @@ def test_what_is_known_is_printed_when_aws_fails_in_the_middle(
 def test_an_image_that_cannot_be_claimed_does_not_keep_the_others_from_it(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redrive, "MAX_ATTEMPTS", 1)
+    monkeypatch.setattr(restart, "MAX_ATTEMPTS", 1)
     stuck, other = application.mended(), application.mended()
     failed = application.item(stuck)["ExecutionArn"]["S"]
     name = f"redrive-{stuck}-{hashlib.sha256(failed.encode()).hexdigest()[:16]}"
@@ -298,4 +298,4 @@ def test_an_image_that_cannot_be_claimed_does_not_keep_the_others_from_it(
     outcomes = {image["imageId"]: (image["outcome"], image["remark"]) for image in result.json["images"]}
     assert outcomes[other] == ("finished", "")
     assert outcomes[stuck][0] == "failed"
-    assert "came to nothing" in outcomes[stuck][1]
+    assert "could not claim it" in outcomes[stuck][1]

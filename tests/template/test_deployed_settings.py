@@ -12,7 +12,7 @@ from unittest import mock
 
 import pytest
 
-from ops import shipped as parameters
+from ops import definitions as parameters
 from pet_detector.aws import clients
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from tests.observability.stack import observability

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from boto3.dynamodb.types import TypeDeserializer, TypeSerializer
 from botocore.exceptions import ClientError
@@ -19,6 +19,9 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.image_ids import SHARDS, shard_of
 from pet_detector.rules.models import REVIEW_FACT, ImageFormat, Record, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef
 
 # The record of an upload that never came expires after a day; DynamoDB deletes it within two more days.
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
@@ -82,10 +85,21 @@ def announce(
 
 def find(table: str, image_id: str) -> Record | None:
     """The record of an image, read consistently, or None. An item that only remembers a notice is not a record."""
+    item = _item(table, image_id)
+    return plain(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
+
+
+def all_known(table: str, image_id: str) -> Record | None:
+    """The same, also of an upload that never came and of what only remembers a notice."""
+    item = _item(table, image_id)
+    return plain(item) if item else None
+
+
+def _item(table: str, image_id: str) -> dict[str, Any]:
     with translated("dynamodb:GetItem"):
         answer = client("dynamodb").get_item(TableName=table, Key={"ImageID": {"S": image_id}}, ConsistentRead=True)
-    item = answer.get("Item", {})
-    return plain(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
+    item: dict[str, Any] = answer.get("Item", {})
+    return item
 
 
 def is_forgotten(item: dict[str, Any]) -> bool:
@@ -205,23 +219,43 @@ def is_dismissed(record: Record) -> bool:
 def abandoned(table: str, claimed_before: str) -> Iterator[Record]:
     """Records with status processing that were claimed before that time (as `now` spells it)."""
     for shard in range(SHARDS):
-        pages = (
-            client("dynamodb")
-            .get_paginator("query")
-            .paginate(
-                TableName=table,
-                IndexName="StatusIndex",
-                KeyConditionExpression="StatusShard = :shard",
-                FilterExpression="ClaimedAt < :before",
-                ExpressionAttributeValues={
-                    ":shard": {"S": f"{Status.PROCESSING.value}#{shard}"},
-                    ":before": {"S": claimed_before},
-                },
-            )
+        pages = _pages(
+            table, Status.PROCESSING, shard, {":before": claimed_before}, FilterExpression="ClaimedAt < :before"
         )
-        with translated("dynamodb:Query"):
-            for page in pages:
-                yield from map(plain, page["Items"])
+        for page in pages:
+            yield from map(plain, page["Items"])
+
+
+def count(table: str, status: Status) -> int:
+    """How many records have this status. The index lags behind the table by moments."""
+    return sum(page["Count"] for shard in range(SHARDS) for page in _pages(table, status, shard, Select="COUNT"))
+
+
+def oldest(table: str, status: Status) -> Record | None:
+    """The record of this status whose upload came first, or None when there is none; as late as `count`."""
+    firsts = [next(_pages(table, status, shard, Limit=1))["Items"] for shard in range(SHARDS)]
+    found = [plain(item) for items in firsts for item in items]
+    return min(found, key=lambda record: record["ListedAt"], default=None)
+
+
+def _pages(
+    table: str, status: Status, shard: int, values: Mapping[str, str] | None = None, **more: Any
+) -> Iterator[QueryOutputTypeDef]:
+    """What StatusIndex holds of a status in one shard, by ListedAt: the oldest first."""
+    values = {":shard": f"{status.value}#{shard}", **(values or {})}
+    pages = (
+        client("dynamodb")
+        .get_paginator("query")
+        .paginate(
+            TableName=table,
+            IndexName="StatusIndex",
+            KeyConditionExpression="StatusShard = :shard",
+            ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
+            **more,
+        )
+    )
+    with translated("dynamodb:Query"):
+        yield from pages
 
 
 def claim_notice(table: str, image_id: str, fact: str) -> bool:

@@ -65,3 +65,7 @@ class RequestError(PetDetectorError):
         super().__init__(message)
         self.status = status
         self.code = code
+
+
+# The error's name of an execution that ended without one, by the status with which it ended.
+ERROR_OF_STATUS = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}

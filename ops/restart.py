@@ -10,24 +10,19 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from functools import cache
 from typing import TYPE_CHECKING
 
-import boto3
-from botocore.exceptions import ClientError
-
 from ops import records
-from ops.environment import CLIENT_CONFIG, Deployment
+from ops.environment import Deployment
 from ops.errors import KNOWN, OperatorError
 from pet_detector.aws import detection_logs, image_workflow
-from pet_detector.aws.errors import code_of
+from pet_detector.rules.errors import ERROR_OF_STATUS
 from pet_detector.rules.models import Status
 
 if TYPE_CHECKING:
-    from mypy_boto3_stepfunctions import SFNClient
     from mypy_boto3_stepfunctions.type_defs import DescribeExecutionOutputTypeDef
 
-# Executions for the same failure that came to nothing (the claim was not to be had) before somebody should look.
+# Executions for the same failure that could not claim the image, before an operator should look.
 MAX_ATTEMPTS = 20
 # Executions of one image. Its record names them all, twice if they failed, and the workflow carries the record.
 MAX_EXECUTIONS = 50
@@ -37,17 +32,10 @@ IN_FLIGHT = 10
 _LOOKS_A_SECOND = 10
 _SHORTEST_PAUSE = 0.2  # seconds
 
-_WITHOUT_ERROR = {"TIMED_OUT": "States.Timeout", "ABORTED": "ExecutionAborted"}
-
-
-@cache
-def _client() -> SFNClient:
-    return boto3.client("stepfunctions", config=CLIENT_CONFIG)
-
 
 @dataclass(frozen=True)
-class Errand:
-    """A reason to start images again: those that have the status `takes`. Its `verb` is the command's name."""
+class Restart:
+    """A way to start images again: those that have the status `takes`. Its `verb` is the command's name."""
 
     verb: str
     participle: str
@@ -55,8 +43,8 @@ class Errand:
     past_limit: bool
 
 
-REDRIVE = Errand("redrive", "redriven", Status.FAILED, past_limit=False)
-RELEASE = Errand("release", "released", Status.HELD, past_limit=True)
+REDRIVE = Restart("redrive", "redriven", Status.FAILED, past_limit=False)
+RELEASE = Restart("release", "released", Status.HELD, past_limit=True)
 
 
 class Outcome(StrEnum):
@@ -65,7 +53,7 @@ class Outcome(StrEnum):
     FINISHED = "finished"
     FAILED = "failed"  # again
     RUNNING = "running"  # still, when the time was over
-    STARTED = "started"  # nobody waited
+    STARTED = "started"  # and not waited for
     REFUSED = "refused"
     HELD = "held"  # by the daily limit
 
@@ -74,25 +62,25 @@ class Outcome(StrEnum):
 class Plan:
     """What would be done about one image: start at this object version; or why nothing is done (`refusal`).
 
-    `last_execution` is the one that failed or held it; `replaced` the version that is gone, if what lies there was put
+    `last_execution` is the one that failed or held it; `replaces` the version that is gone, if what lies there was put
     back instead of it.
     """
 
-    errand: Errand
+    kind: Restart
     image_id: str
     status: str
     reason: str = ""
     last_execution: str = ""
     key: str = ""
     version_id: str = ""
-    replaced: str = ""
-    refusal: str = ""
+    replaces: str | None = None
+    refusal: str | None = None
 
     def execution_name(self, attempt: int) -> str:
         """The same for the same failure or hold, so that Step Functions starts it once."""
         digest = hashlib.sha256(self.last_execution.encode()).hexdigest()[:16]
         suffix = f"-{attempt}" if attempt > 1 else ""
-        return f"{self.errand.verb}-{self.image_id}-{digest}{suffix}"
+        return f"{self.kind.verb}-{self.image_id}-{digest}{suffix}"
 
 
 @dataclass(frozen=True)
@@ -103,23 +91,23 @@ class Result:
     outcome: Outcome
     status: str
     remark: str = ""
-    execution: str = ""
+    execution_arn: str = ""
 
 
-def plan(deployment: Deployment, errand: Errand, image_id: str) -> Plan:
+def plan(deployment: Deployment, kind: Restart, image_id: str) -> Plan:
     """Decide about one image, by its record as of now. Raises OperatorError when there is no such image."""
     record = records.read(deployment, image_id)
     status = record.get("ProcessingStatus", "unrecorded")
-    if status != errand.takes:
-        refusal = f"It is {status}, and only {errand.takes} images are {errand.participle}."
-        return Plan(errand, image_id, status, refusal=refusal)
+    if status != kind.takes:
+        refusal = f"It is {status}, and only {kind.takes} images are {kind.participle}."
+        return Plan(kind, image_id, status, refusal=refusal)
     reason = records.error_of(record)[0] if status == Status.FAILED else "daily limit"
     place = records.place_of(deployment, record)
     if place is None:
         refusal = "Its object is gone: restore it first (docs/operations.md says how)."
         if status == Status.FAILED:
             refusal += f" When it is gone for good: petdetect dismiss {image_id}."
-        return Plan(errand, image_id, status, reason, refusal=refusal)
+        return Plan(kind, image_id, status, reason, refusal=refusal)
     if len(records.executions_of(record)) >= MAX_EXECUTIONS:
         refusal = (
             f"{MAX_EXECUTIONS} executions have worked on it, and its record takes no more: upload the picture again, "
@@ -127,9 +115,9 @@ def plan(deployment: Deployment, errand: Errand, image_id: str) -> Plan:
         )
         if status == Status.FAILED:
             refusal += f" Then petdetect dismiss {image_id}."
-        return Plan(errand, image_id, status, reason, refusal=refusal)
-    last, replaced = record.get("ExecutionArn", ""), records.replaced_version(record, place)
-    return Plan(errand, image_id, status, reason, last, *place, replaced)
+        return Plan(kind, image_id, status, reason, refusal=refusal)
+    last, replaces = record.get("ExecutionArn", ""), records.replaced_version(record, place)
+    return Plan(kind, image_id, status, reason, last, *place, replaces)
 
 
 def start(deployment: Deployment, chosen: Plan) -> Result:
@@ -141,7 +129,7 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
     for attempt in range(1, MAX_ATTEMPTS + 1):
         name = chosen.execution_name(attempt)
         arn = deployment.execution_arn(name)
-        result = Result(chosen.image_id, Outcome.STARTED, chosen.status, execution=arn)
+        result = Result(chosen.image_id, Outcome.STARTED, chosen.status, execution_arn=arn)
         if image_workflow.start(
             deployment.workflow_arn,
             name,
@@ -149,17 +137,17 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
             chosen.version_id,
             chosen.image_id,
             restart=True,
-            release=chosen.errand.past_limit,
+            release=chosen.kind.past_limit,
         ):
             return result
         if _describe(arn)["status"] == "RUNNING":
             return result
         record = detection_logs.find(deployment.table, chosen.image_id)
         if record is None or record.get("ExecutionArn", "") != chosen.last_execution:
-            return result  # it did its work; whoever waits for it sees how it ended
+            return result  # it did its work; who waits for it sees how it ended
     remark = (
-        f"To {chosen.errand.verb} it came to nothing {MAX_ATTEMPTS} times: look at the state Claim Upload of its "
-        "executions."
+        f"{MAX_ATTEMPTS} executions could not claim it: look at the first state of those whose names begin with "
+        f"{chosen.execution_name(1)}."
     )
     return Result(chosen.image_id, Outcome.FAILED, chosen.status, remark)
 
@@ -190,25 +178,25 @@ def run(deployment: Deployment, plans: Sequence[Plan], seconds: float | None) ->
                     running.append((started, deadline))
             if running:
                 time.sleep(max(_SHORTEST_PAUSE, len(running) / _LOOKS_A_SECOND))
-    except (OperatorError, *KNOWN):
+    except KNOWN:
         yield from (started for started, _ in running)
         raise
 
 
 def _refused(chosen: Plan) -> Result:
-    return Result(chosen.image_id, Outcome.REFUSED, chosen.status, chosen.refusal)
+    return Result(chosen.image_id, Outcome.REFUSED, chosen.status, chosen.refusal or "")
 
 
 def _end(deployment: Deployment, started: Result, *, is_late: bool) -> Result | None:
     """How a started execution ended; None while it runs and is not late."""
-    image_id, arn = started.image_id, started.execution
+    image_id, arn = started.image_id, started.execution_arn
     description = _describe(arn)
     if description["status"] == "RUNNING":
         return Result(image_id, Outcome.RUNNING, Status.PROCESSING, "It still runs.", arn) if is_late else None
     record = detection_logs.find(deployment.table, image_id)
     status = str(record["ProcessingStatus"]) if record else "unrecorded"
     if description["status"] != "SUCCEEDED":
-        error = description.get("error") or _WITHOUT_ERROR.get(description["status"], description["status"])
+        error = description.get("error") or ERROR_OF_STATUS.get(description["status"], description["status"])
         return Result(image_id, Outcome.FAILED, status, error, arn)
     if status == started.status:
         return Result(image_id, Outcome.FAILED, status, "It was not claimed; run the command again.", arn)
@@ -216,13 +204,11 @@ def _end(deployment: Deployment, started: Result, *, is_late: bool) -> Result | 
         return Result(image_id, Outcome.HELD, status, "The daily limit is reached: petdetect release passes it.", arn)
     if status == Status.PROCESSING:
         return Result(image_id, Outcome.RUNNING, status, "Another execution works on it.", arn)
-    return Result(image_id, Outcome.FINISHED, status, execution=arn)
+    return Result(image_id, Outcome.FINISHED, status, execution_arn=arn)
 
 
 def _describe(arn: str) -> DescribeExecutionOutputTypeDef:
-    try:
-        return _client().describe_execution(executionArn=arn)
-    except ClientError as error:
-        if code_of(error) != "ExecutionDoesNotExist":
-            raise
-        raise OperatorError(f"The execution {arn} is not there, although it was started: try again.") from error
+    found = records.execution(arn)
+    if found is None:
+        raise OperatorError(f"The execution {arn} is not there, although it was started: try again.")
+    return found

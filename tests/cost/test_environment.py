@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import cost, fixed_cost, shipped
+from ops import cost, definitions
 from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.usefixtures("pinned_prices")
@@ -46,13 +46,13 @@ def _dashboard(name: str, metrics: int) -> str:
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nested.yaml").write_text(NESTED)
     path = tmp_path / "observability.yaml"
-    monkeypatch.setattr(fixed_cost, "OBSERVABILITY", path)
-    monkeypatch.setattr(shipped, "environments", lambda: {"prod": {"Observability": "true"}, "dev": {}})
+    monkeypatch.setattr(cost, "OBSERVABILITY", path)
+    monkeypatch.setattr(definitions, "environments", lambda: {"prod": {"Observability": "true"}, "dev": {}})
     return path
 
 
 def _dollars(environment: str) -> dict[str, float]:
-    return {line.name: round(line.per_month, 6) for line in fixed_cost.fixed(environment)}
+    return {line.name: round(line.per_month, 6) for line in cost.fixed(environment)}
 
 
 def test_observability_is_paid_where_it_is_on(stack: Path) -> None:
@@ -74,7 +74,7 @@ def test_dashboards_are_free_up_to_three_and_fifty_metrics(stack: Path, sizes: l
 
 
 def test_the_lines_of_the_shipped_environments_by_hand() -> None:
-    assert list(shipped.environments()) == ["dev", "staging", "prod"]
+    assert list(definitions.environments()) == ["dev", "staging", "prod"]
     dollars = _dollars("dev")
 
     assert set(dollars) == {"Business metrics", "Reconciler"}
@@ -84,9 +84,7 @@ def test_the_lines_of_the_shipped_environments_by_hand() -> None:
 
 
 def test_traces_are_sampled_as_the_bill_says() -> None:
-    rules = [
-        found for found in shipped.resources(fixed_cost.OBSERVABILITY) if found["Type"] == "AWS::XRay::SamplingRule"
-    ]
+    rules = [found for found in definitions.resources(cost.OBSERVABILITY) if found["Type"] == "AWS::XRay::SamplingRule"]
 
     assert {rule["Properties"]["SamplingRule"]["FixedRate"] for rule in rules} == {cost.TRACED}
     # Of a reservoir the first requests of each second are traced besides, in a quiet hour all of them.
@@ -98,4 +96,4 @@ def test_every_metric_that_the_functions_publish_is_paid_for() -> None:
     published = set(re.findall(r"""\b(?:Measurement|count)\(\s*"(\w+)\"""", code))
 
     assert "ImageReceived" in published
-    assert published == {*fixed_cost.METRICS, *fixed_cost.METRICS_BY_DIMENSION}
+    assert published == {*cost.METRICS, *cost.METRICS_BY_DIMENSION}

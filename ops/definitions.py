@@ -1,4 +1,6 @@
-"""What is shipped, read from its files: the workflow's ways and what it bills, the template, the environments."""
+"""What the repository defines, read from its files: the routes through the workflow and what they are billed for, the
+templates, the environments.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +13,8 @@ from typing import Any
 
 import yaml
 
+from ops.errors import OperatorError
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKFLOW = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
 TEMPLATE = REPOSITORY / "template.yaml"
@@ -18,10 +22,10 @@ SAMCONFIG = REPOSITORY / "samconfig.toml"
 
 
 @dataclass(frozen=True)
-class Way:
+class Route:
     """How an execution ends (a state's name), which states it passes and which it does not.
 
-    `caught`: it follows a Catch; then the shortest such way counts, else the longest: no branch may be dearer.
+    `caught`: it follows a Catch; then the shortest such route counts, else the longest: no branch may be dearer.
     """
 
     ending: str
@@ -30,12 +34,20 @@ class Way:
     caught: bool = False
 
 
-CERTAIN = Way("Image Classified", past=frozenset(["Notify Reviewers"]))
-UNCERTAIN = Way("Image Classified", through=frozenset(["Notify Reviewers"]))
-REJECTED = Way("Image Rejected")
-HELD = Way("Image Held")
-DUPLICATE = Way("Already Claimed", caught=True)
-FAILED = Way("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
+CERTAIN = Route("Image Classified", past=frozenset(["Notify Reviewers"]))
+UNCERTAIN = Route("Image Classified", through=frozenset(["Notify Reviewers"]))
+REJECTED = Route("Image Rejected")
+HELD = Route("Image Held")
+DUPLICATE = Route("Already Claimed", caught=True)
+FAILED = Route("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        advice = "use the petdetect of the repository, after `make install`"
+        raise OperatorError(f"There is no {path.name} beside this program: {advice}.") from None
 
 
 @cache
@@ -54,28 +66,28 @@ def document(path: Path) -> Mapping[str, Any]:
         return loader.construct_mapping(node, deep=True)
 
     Loader.add_multi_constructor("!", plain)
-    found: Mapping[str, Any] = yaml.load(path.read_text(), Loader)  # noqa: S506 - it is a SafeLoader
+    found: Mapping[str, Any] = yaml.load(_text(path), Loader)  # noqa: S506 - it is a SafeLoader
     return found
 
 
-def states_on(way: Way, definition: Mapping[str, Any] | None = None) -> list[str]:
-    """Names of the states that an execution enters on this way: AWS bills each as a transition.
+def states_on(route: Route, definition: Mapping[str, Any] | None = None) -> list[str]:
+    """Names of the states that an execution enters on this route: AWS bills each as a transition.
 
-    `definition` is the workflow's, by default the shipped one. Raises ValueError when there is no such way.
+    `definition` is the workflow's, by default this repository's. Raises ValueError when there is no such route.
     """
     definition = definition or document(WORKFLOW)
     paths = [
         path
-        for path in _paths(definition["States"], [definition["StartAt"]], caught=way.caught)
-        if path[-1] == way.ending and way.through <= set(path) and not way.past & set(path)
+        for path in _paths(definition["States"], [definition["StartAt"]], caught=route.caught)
+        if path[-1] == route.ending and route.through <= set(path) and not route.past & set(path)
     ]
     if not paths:
-        raise ValueError(f"The workflow has no way to {way.ending}.")
-    return min(paths, key=len) if way.caught else max(paths, key=len)
+        raise ValueError(f"The workflow has no route to {route.ending}.")
+    return min(paths, key=len) if route.caught else max(paths, key=len)
 
 
 def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Iterator[list[str]]:
-    """Every way on from `path` to an end, no state twice."""
+    """Every route on from `path` to an end, no state twice."""
     state = states[path[-1]]
     if state["Type"] in ("Succeed", "Fail"):
         yield path
@@ -87,20 +99,20 @@ def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Itera
             yield from _paths(states, [*path, name], caught=caught)
 
 
-def transitions(way: Way) -> int:
-    """State transitions that an execution on this way is billed for, without retries."""
-    return len(states_on(way))
+def transitions(route: Route) -> int:
+    """State transitions that an execution on this route is billed for, without retries."""
+    return len(states_on(route))
 
 
-def tasks(way: Way) -> list[Mapping[str, Any]]:
-    """The Task states of a way, each of which may be retried."""
+def tasks(route: Route) -> list[Mapping[str, Any]]:
+    """The Task states of a route, each of which may be retried."""
     states = document(WORKFLOW)["States"]
-    return [states[name] for name in states_on(way) if states[name]["Type"] == "Task"]
+    return [states[name] for name in states_on(route) if states[name]["Type"] == "Task"]
 
 
-def functions(way: Way) -> list[str]:
-    """Logical ids of the Lambda functions that a way calls, in order."""
-    arguments = [task["Arguments"] for task in tasks(way)]
+def functions(route: Route) -> list[str]:
+    """Logical ids of the Lambda functions that a route calls, in order."""
+    arguments = [task["Arguments"] for task in tasks(route)]
     return [text["FunctionName"].strip("${}") for text in arguments if "FunctionName" in text]
 
 
@@ -113,7 +125,7 @@ def memory_megabytes(function: str) -> int:
 
 def environments() -> dict[str, dict[str, str]]:
     """Parameters that samconfig.toml sets, by environment; those that run on AWS."""
-    sections = tomllib.loads(SAMCONFIG.read_text())
+    sections = tomllib.loads(_text(SAMCONFIG))
     return {
         name: dict(text.split("=", 1) for text in section["deploy"]["parameters"]["parameter_overrides"])
         for name, section in sections.items()

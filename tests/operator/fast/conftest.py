@@ -1,0 +1,82 @@
+"""Tests of the operator's rules on moto: seconds for all of them. The folder above runs the same commands for real."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+
+import boto3
+import pytest
+from click.testing import CliRunner, Result
+from moto import mock_aws
+from moto.backends import get_backend
+
+from ops import cli
+from ops.environment import Deployment
+from pet_detector.aws import clients
+from pet_detector.runtime.observability import logger
+from tests.support import moto_world as cloud
+
+SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
+    """moto's AWS with the application's bucket, tables and state machine, reached with made-up credentials."""
+    for name in [name for name in os.environ if name.startswith(("AWS_", "PETDETECT_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", SESSION)
+    clients.forget()
+    with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
+        found = cloud.Cloud()
+        found.deploy_workflow()
+        yield found
+    clients.forget()
+
+
+@pytest.fixture
+def deployment(aws: cloud.Cloud) -> Deployment:
+    """The application on moto; its stack sets no parameter."""
+    queue = aws.sqs.create_queue(QueueName="lost-work")["QueueUrl"]
+    outputs = {
+        "ImageBucketName": cloud.BUCKET,
+        "DetectionLogsTableName": cloud.TABLE,
+        "AnalysesTableName": cloud.ANALYSES,
+        "ImageWorkflowArn": cloud.WORKFLOW,
+        "NoticesTopicArn": cloud.TOPIC,
+        "LostWorkQueueUrl": queue,
+    }
+    return Deployment("dev", "serverlessapp-pet-detector-dev", outputs, {})
+
+
+@pytest.fixture
+def petdetect(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the command on that deployment."""
+    monkeypatch.setattr(cli, "connect", lambda _: deployment)
+
+    def run(*arguments: str) -> Result:
+        level = logger.log_level
+        result = CliRunner(mix_stderr=False).invoke(cli.main, arguments, prog_name="petdetect")
+        logger.setLevel(level)
+        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+        return result
+
+    return run
+
+
+@pytest.fixture
+def end_executions(aws: cloud.Cloud) -> Callable[[str], int]:
+    """Gives every running execution this end; moto's run forever -> how many it were."""
+
+    def end(status: str) -> int:
+        (machine,) = get_backend("stepfunctions")["123456789012"][cloud.REGION].state_machines
+        running = [execution for execution in machine.executions if execution.status == "RUNNING"]
+        for execution in running:
+            execution.status = status
+        return len(running)
+
+    return end

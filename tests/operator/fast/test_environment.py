@@ -1,0 +1,71 @@
+"""Which stack a command is about, and how errors of AWS become sentences."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from botocore.exceptions import ClientError
+from click.testing import Result
+
+from local.engine import REPOSITORY
+from ops import environment
+from ops.environment import Deployment
+from ops.errors import sentence
+from pet_detector.aws.clients import client
+from pet_detector.rules.errors import AccessDeniedError, ServiceError
+from tests.support.moto_world import Cloud, refusal
+
+
+def test_a_parameter_of_the_stack_beats_the_template_of_this_repository(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = {"ParameterKey": "OverdueMinutes", "ParameterValue": "42"}
+    output = {"OutputKey": "ImageBucketName", "OutputValue": "a-bucket"}
+    monkeypatch.setattr(environment, "_stack", lambda *_: {"Parameters": [given], "Outputs": [output]})
+
+    deployment = environment.connect("dev")
+
+    assert deployment.bucket == "a-bucket"
+    assert deployment.overdue == timedelta(minutes=42)
+    assert deployment.parameter("DailyAnalysisLimit") == "0"  # of an older stack without it
+
+
+def test_an_error_of_aws_says_what_aws_said(
+    aws: Cloud, deployment: Deployment, petdetect: Callable[..., Result]
+) -> None:
+    with refusal(client("dynamodb"), "GetItem", "AccessDeniedException"):
+        answer = petdetect("explain", "0" * 32)
+
+    assert answer.exit_code == 1
+    assert "AWS does not allow GetItem (AccessDeniedException): use credentials" in answer.stderr
+
+
+def test_an_error_of_the_domain_is_told_by_its_cause_if_aws_gave_one() -> None:
+    refused = ClientError({"Error": {"Code": "AccessDenied", "Message": "no"}}, "HeadObject")
+
+    error = AccessDeniedError("s3:HeadObject: AccessDenied")
+    error.__cause__ = refused
+
+    assert sentence(error).startswith("AWS does not allow HeadObject (AccessDenied)")
+    assert sentence(ServiceError("the bytes were damaged")) == "the bytes were damaged"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--env", "dev", "status", "--help"]])
+def test_the_command_works_where_there_is_no_local_aws(arguments: list[str]) -> None:
+    program = "import sys; sys.modules['local'] = None; from ops.cli import main; main(prog_name='petdetect')"
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program, *arguments],
+        cwd=REPOSITORY,
+        env={"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'functions'}"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout.startswith("Usage: petdetect")

@@ -1,0 +1,101 @@
+"""`petdetect status`: what is counted, and what needs attention."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from click.testing import Result
+
+from ops.environment import Deployment
+from pet_detector.aws import image_bucket
+from pet_detector.aws.image_bucket import InputVersion
+from tests.support.moto_world import IMAGE_ID, KEY, Cloud
+
+OTHER_ID = "f" * 32
+
+
+def _lie_under_input(monkeypatch: pytest.MonkeyPatch, **hours: float) -> None:
+    """Objects under input/, each so many hours old."""
+    now = datetime.now(UTC)
+    versions = [InputVersion(f"input/{name}.jpg", "v1", now - timedelta(hours=ago)) for name, ago in hours.items()]
+    monkeypatch.setattr(image_bucket, "input_versions", lambda _: iter(versions))
+
+
+@pytest.mark.parametrize(
+    ("status", "hours", "stuck"),
+    [
+        ("", 0.9, 0),
+        ("", 1.1, 1),
+        ("uploading", 1.1, 1),
+        ("completed", 1.1, 1),
+        ("held", 1.1, 0),
+        ("failed", 1.1, 0),
+    ],
+)
+def test_an_object_is_stuck_after_an_hour_unless_its_image_is_failed_or_held(
+    aws: Cloud,
+    petdetect: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    hours: float,
+    stuck: int,
+) -> None:
+    if status:
+        now, never = datetime.now(UTC).isoformat(), 4_102_444_800
+        aws.write(ProcessingStatus=status, SourceKey=KEY, SourceVersion="v1", UpdatedAt=now, ExpiresAt=never)
+    _lie_under_input(monkeypatch, **{IMAGE_ID: hours})
+
+    document = json.loads(petdetect("status", "--json").stdout)
+
+    assert document["stuckObjects"] == stuck
+    assert document["objectsInInput"] == 1
+
+
+def test_the_oldest_object_and_the_oldest_image_at_work_are_named(
+    aws: Cloud, petdetect: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _lie_under_input(monkeypatch, **{"a" * 32: 0.1, "b" * 32: 0.5, "c" * 32: 0.2})
+    for image_id, day in ((IMAGE_ID, 20), (OTHER_ID, 19)):
+        aws.write(image_id, ProcessingStatus="processing", ListedAt=f"2026-11-{day}T09:00:00.000Z#{image_id}")
+
+    status = petdetect("status", "--json")
+    document = json.loads(status.stdout)
+
+    assert status.exit_code == 0
+    assert document["oldestObject"]["name"] == f"input/{'b' * 32}.jpg"
+    assert document["oldestObject"]["ageSeconds"] == pytest.approx(1800, abs=30)
+    assert document["oldestUnfinished"]["name"] == OTHER_ID
+    assert document["oldestUnfinished"]["since"] == "2026-11-19T09:00:00.000Z"
+
+
+def test_a_dead_letter_that_somebody_is_reading_still_counts(
+    aws: Cloud, deployment: Deployment, petdetect: Callable[..., Result]
+) -> None:
+    queue = deployment.outputs["LostWorkQueueUrl"]
+    for _ in range(2):
+        aws.sqs.send_message(QueueUrl=queue, MessageBody="{}")
+    assert len(aws.sqs.receive_message(QueueUrl=queue)["Messages"]) == 1
+
+    status = petdetect("status", "--json")
+
+    assert status.exit_code == 3
+    assert json.loads(status.stdout)["deadLetters"] == {"LostWorkQueue": 2}
+
+
+def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
+    assert set(json.loads(petdetect("status", "--json").stdout)) == {
+        "environment",
+        "images",
+        "deadLetters",
+        "runningExecutions",
+        "oldestUnfinished",
+        "objectsInInput",
+        "oldestObject",
+        "stuckObjects",
+        "analysedToday",
+        "dailyAnalysisLimit",
+        "needsAttention",
+    }
