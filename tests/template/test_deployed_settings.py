@@ -17,10 +17,10 @@ from pet_detector.aws import clients
 from pet_detector.rules.models import ImageFormat
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from pet_detector.runtime import http_api
-from tests.observability.stack import observability
+from tests.support.definitions import references, resources, source, translate
 from tests.support.paths import REPOSITORY
+from tests.support.stacks import observability
 
-from .shipped import references, resources, source, translate
 from .test_hops import HOPS
 from .test_least_privilege import calls_of
 

@@ -7,9 +7,8 @@ import re
 import pytest
 
 from docs import parameters
+from tests.support.definitions import EVENTS, resources
 from tests.support.paths import REPOSITORY
-
-from .shipped import EVENTS, resources
 
 README = (REPOSITORY / "README.md").read_text()
 MAKE_TARGETS = re.findall(r"^([a-z-]+):.*## ", (REPOSITORY / "Makefile").read_text(), re.MULTILINE)

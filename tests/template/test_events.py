@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .shipped import EVENTS, invoked_function, machines, references, resources, source
+from tests.support.definitions import EVENTS, invoked_function, machines, references, resources, source
 
 WORKFLOW_EVENTS = ["console_execution", "s3_object_created"]
 
