@@ -91,8 +91,8 @@ down: ## Stop the local AWS
 
 # --- Test ------------------------------------------------------------------------------------------------------------
 
-# Two processes: more would make the engines' clocks run late on a small machine.
-SIDE_BY_SIDE = -n 2 --dist loadgroup
+# Two processes: more would make the clocks of the local AWS run late on a small machine. tests/conftest.py has the order.
+SIDE_BY_SIDE = -n 2 --dist loadgroup --no-loadscope-reorder
 # Branches of functions/ that the whole suite must run, in percent; a part of the suite (PYTEST=...) need not.
 COVERAGE = --cov --cov-report=term --cov-fail-under=90
 

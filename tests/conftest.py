@@ -24,7 +24,7 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 SHARED = ("integration", "workflow")
 # The longest first, so that the processes end at about the same time; tests/integration also counts all that ever
 # happened in its deployment, which tests/operator uses after it.
-FIRST = ("integration", "laptop", "operator")
+FIRST = ("integration", "workflow", "laptop", "operator")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,7 +47,14 @@ def deployed_application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[E
     from tests.support.deployment import running
 
     try:
-        with running(tmp_path_factory.mktemp("deployment") / "engine") as engine:
+        home = tmp_path_factory.mktemp("deployment") / "engine"
+        with running(home, builds=_of_the_whole_run(tmp_path_factory) / "builds") as engine:
             yield engine
     except UserError as error:
         pytest.fail(str(error))
+
+
+def _of_the_whole_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory that the processes of pytest-xdist share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from ops import cost
 from tests.observability.evaluator import expression_of, metrics_of
-from tests.observability.stack import observability
 from tests.support.paths import REPOSITORY
+from tests.support.stacks import observability
 
 DOCUMENT = REPOSITORY / "docs" / "observability.md"
 

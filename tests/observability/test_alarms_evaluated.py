@@ -6,7 +6,7 @@ import pytest
 
 from tests.observability.cases import ALSO_QUIET, CASES, ONE_BAD, SAME_METRIC, Data, kind_of
 from tests.observability.evaluator import Metrics, composite_state, expression_of, metrics_of, rule_members, state
-from tests.observability.stack import observability
+from tests.support.stacks import observability
 
 STACK = observability()
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")

@@ -17,9 +17,9 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
-from tests.observability.stack import STACK_FILE, Stack, observability
 from tests.support import local_aws
 from tests.support.paths import REPOSITORY
+from tests.support.stacks import STACK_FILE, Stack, observability
 from tests.support.templates import load
 
 DEPLOYED = {

@@ -17,8 +17,8 @@ from PIL import Image
 
 from docs import dashboards
 from tests.observability import tables
-from tests.observability.stack import observability
 from tests.support.paths import REPOSITORY
+from tests.support.stacks import observability
 from tests.support.templates import load
 
 STACK = observability()

@@ -12,10 +12,10 @@ import pytest
 
 from ops import cost
 from tests.observability.evaluator import metrics_of
-from tests.observability.stack import APPLICATION, NAMES, PSEUDO, observability
+from tests.support import definitions
 from tests.support.paths import REPOSITORY
+from tests.support.stacks import APPLICATION, NAMES, PSEUDO, observability
 from tests.support.templates import load
-from tests.template import shipped
 
 STACK = observability()
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
@@ -281,7 +281,7 @@ def of_type(kind: str) -> dict[str, Any]:
     """Properties by logical id of the root's resources of a type; the rules of functions are SAM's to make."""
     found = {name: r.get("Properties", {}) for name, r in ROOT["Resources"].items() if r["Type"] == kind}
     if kind == "AWS::Events::Rule":
-        found |= shipped.resources(kind)
+        found |= definitions.resources(kind)
     return found
 
 

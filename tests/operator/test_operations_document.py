@@ -17,7 +17,7 @@ from botocore.model import OperationModel, Shape, StringShape
 
 from ops import next_steps
 from ops.cli import main
-from pet_detector.rules import errors
+from pet_detector.rules import errors, image_ids
 from tests.operator.application import CAT, Application
 from tests.support.paths import REPOSITORY
 from tests.support.templates import load
@@ -131,7 +131,7 @@ def _waiting(application: Application, status: str, reason: str, execution: str)
         application.deleted(image_id)
         application.put(CAT, image_id)
     now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    shard = str(int(image_id[0], 16) % 4)
+    shard = image_ids.shard_of(image_id)
     record = {
         "ImageID": image_id,
         "ProcessingStatus": status,

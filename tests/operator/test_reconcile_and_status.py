@@ -8,6 +8,7 @@ import pytest
 
 from ops import status
 from pet_detector.aws import image_workflow
+from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError
 from tests.operator.application import DOG, Application, ended, eventually, start_petdetect
 
@@ -43,7 +44,7 @@ def test_a_record_that_nobody_works_on_is_closed_and_nothing_but_json_is_printed
         UpdateExpression="SET ProcessingStatus = :status, StatusShard = :shard, ClaimedAt = :then REMOVE Notices",
         ExpressionAttributeValues={
             ":status": {"S": "processing"},
-            ":shard": {"S": f"processing#{int(image_id[0], 16) % 4}"},
+            ":shard": {"S": f"processing#{image_ids.shard_of(image_id)}"},
             ":then": {"S": long_ago},
         },
     )

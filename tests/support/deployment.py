@@ -43,24 +43,32 @@ def never_seen(picture: Path, mark: bytes = b"") -> bytes:
 
 
 @contextlib.contextmanager
-def running(home: Path) -> Iterator[Engine]:
+def running(home: Path, builds: Path | None = None) -> Iterator[Engine]:
     """A local AWS on free ports with the deployed application, until the block ends.
 
-    `home` must not exist. Raises UserError, with a sentence for a person, when it cannot be started or deployed.
+    `home` must not exist. What `sam build` makes is left in `builds` for the next one, and taken from there or from
+    `make run`: it need not install the functions' requirements again.
+    Raises UserError, with a sentence for a person, when it cannot be started or deployed.
     """
     home.mkdir(parents=True)
-    with contextlib.suppress(OSError):  # nothing built yet, or built at this very moment: then from the beginning
-        # Where `make run` has installed the functions' requirements, `sam build` need not.
-        shutil.copytree(REPOSITORY / ".engine" / "build-cache", home / "build-cache")
-        shutil.copy(REPOSITORY / ".engine" / "build.toml", home)
     engine = Engine(free_port(), free_port(), home=home)
     aws, rekognition = engine.processes
     # Retries of the state machine wait a tenth of their time.
     aws = dataclasses.replace(aws, environment={**aws.environment, "SFN_WAIT_SCALE": "0.1"})
     engine.processes = (aws, rekognition)
+    for known in (REPOSITORY / ".engine", builds):
+        if known and (known / "build.toml").exists():
+            with contextlib.suppress(OSError):  # written at this very moment: then from the beginning
+                shutil.copytree(known / "build-cache", home / "build-cache", dirs_exist_ok=True)
+                shutil.copy(known / "build.toml", home)
     try:
         engine.up()
         deploy(engine)
+        if builds:
+            with contextlib.suppress(OSError):  # another process has left its own
+                builds.mkdir()
+                shutil.copytree(home / "build-cache", builds / "build-cache")
+                shutil.copy(home / "build.toml", builds)  # the last: it says that the rest is there
         yield engine
     finally:
         engine.down()

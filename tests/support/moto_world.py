@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from boto3.dynamodb.types import TypeSerializer
 
+from pet_detector.rules import image_ids
 from tests.support.paths import REPOSITORY
 from tests.support.templates import load
 
@@ -144,7 +145,7 @@ class Cloud:
 
     def write(self, image_id: str = IMAGE_ID, **attributes: Any) -> dict[str, Any]:
         """Put a record, with the keys of the listing indexes -> the record."""
-        shard = str(int(image_id[0], 16) % 4)
+        shard = image_ids.shard_of(image_id)
         record = {"ImageID": image_id, "Shard": shard, "StatusShard": f"{attributes['ProcessingStatus']}#{shard}"}
         record |= attributes
         self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pet_detector.aws import analyses, detection_logs
 from pet_detector.rules import image_ids
 from pet_detector.rules.execution_input import subject_of
+from tests.support.definitions import machines, resources
 from tests.support.local_aws import local_aws_python
 
-from .shipped import machines, resources
 from .test_state_machines import waits
 
 (MACHINE,) = machines()

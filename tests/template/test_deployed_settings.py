@@ -15,10 +15,10 @@ import pytest
 from ops import definitions as parameters
 from pet_detector.aws import clients
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
-from tests.observability.stack import observability
+from tests.support.definitions import references, resources, source, translate
 from tests.support.paths import REPOSITORY
+from tests.support.stacks import observability
 
-from .shipped import references, resources, source, translate
 from .test_hops import HOPS
 from .test_least_privilege import calls_of
 

@@ -13,9 +13,8 @@ from click.testing import CliRunner
 from docs import parameters
 from ops.cli import main
 from pet_detector.runtime.observability import logger
+from tests.support.definitions import EVENTS, resources, source
 from tests.support.paths import REPOSITORY
-
-from .shipped import EVENTS, resources, source
 
 DOCUMENTS = sorted(
     [

@@ -10,9 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.definitions import FUNCTIONS, modules_of, references, resources, source
 from tests.support.paths import REPOSITORY
-
-from .shipped import FUNCTIONS, modules_of, references, resources, source
 
 LAMBDA_FUNCTIONS = resources("AWS::Lambda::Function")
 each_function = pytest.mark.parametrize("function", LAMBDA_FUNCTIONS)

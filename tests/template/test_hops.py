@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from .shipped import TWO_WEEKS, references, resources, source, words
+from tests.support.definitions import TWO_WEEKS, references, resources, source, words
+
 from .test_permissions import statements
 
 QUEUES = resources("AWS::SQS::Queue")

@@ -19,8 +19,8 @@ from botocore import xform_name
 from botocore.session import Session
 
 from pet_detector.rules import image_ids
+from tests.support.definitions import Machine, code_of, machines, references, resources, translated, words
 
-from .shipped import Machine, code_of, machines, references, resources, translated, words
 from .test_hops import FUNCTIONS, HOPS, role_of
 from .test_permissions import WITHOUT_RESOURCES, resource_statements, role_statements, statements
 

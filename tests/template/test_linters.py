@@ -12,7 +12,7 @@ with warnings.catch_warnings():  # of the linter itself
     from cfnlint.api import ManualArgs, lint_file
     from cfnlint.match import Match
 
-from .shipped import TEMPLATE, references, resources, translated
+from tests.support.definitions import TEMPLATE, references, resources, translated
 
 SERVERLESS_RULES = "cfn_lint_serverless.rules"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from .shipped import resources, translated, words
+from tests.support.definitions import resources, translated, words
 
 # Actions that AWS offers no resource for, or only "*" (Service Authorization Reference).
 WITHOUT_RESOURCES = {

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 
 from pet_detector.rules import image_ids
+from tests.support.definitions import TWO_WEEKS, references, resources, source, translated
 from tests.support.paths import REPOSITORY
-
-from .shipped import TWO_WEEKS, references, resources, source, translated
 
 CONFIG = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
 STAGES = source()["Parameters"]["Stage"]["AllowedValues"]

@@ -15,9 +15,8 @@ from statelint.linter import Linter
 from statelint.problem import ProblemType
 
 from pet_detector.rules import errors
+from tests.support.definitions import Machine, code_of, invoked_function, machines, resources
 from tests.support.paths import REPOSITORY
-
-from .shipped import Machine, code_of, invoked_function, machines, resources
 
 # What AWS itself throws into a state machine, beside what the functions raise. From the developer guide of AWS Step
 # Functions ("Handling errors", "Lambda service integration") and from botocore's model of DynamoDB. Step Functions puts

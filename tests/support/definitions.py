@@ -1,4 +1,4 @@
-"""What is shipped, as the tests of this folder see it: the template, as written and as SAM translates it, and the
+"""What is shipped, as tests see it: the template, as written and as SAM translates it, and the
 state machines that it names.
 """
 
