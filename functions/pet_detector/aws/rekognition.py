@@ -52,7 +52,8 @@ def trimmed(labels: Iterable[Label]) -> list[Label]:
 _REJECTIONS = {
     "InvalidImageFormatException": Rejection(
         ReasonCode.UNSUPPORTED_FORMAT,
-        "Amazon Rekognition cannot read this picture; save it again as JPEG or PNG and upload that.",
+        "The file begins as a JPEG or PNG does, but Amazon Rekognition cannot decode it; open the picture in a "
+        "program, save it again as JPEG or PNG, and upload that.",
     ),
     "ImageTooLargeException": Rejection(
         ReasonCode.TOO_LARGE, "Amazon Rekognition finds this picture too large; make it smaller and upload it again."
