@@ -11,8 +11,10 @@ import fcntl
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 
 @contextlib.contextmanager
@@ -31,11 +33,20 @@ def turn(lock_file: Path, name: str) -> Iterator[None]:
             lock.seek(0)
             other = lock.read() or "Another command"
             print(f"{other} is at work in this folder: waiting until it has finished ...", file=sys.stderr, flush=True)
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            _wait_for(lock)
         lock.truncate(0)
         lock.write(f"`{name}` (process {os.getpid()})")
         lock.flush()
         yield
+
+
+def _wait_for(lock: TextIO) -> None:
+    # Not one long call: a Ctrl-C that comes just before it begins would not end it.
+    while True:
+        time.sleep(0.1)
+        with contextlib.suppress(BlockingIOError):
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return
 
 
 def main() -> int:

@@ -5,12 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
-from click.testing import CliRunner, Result
 
-from ops.cli import main
 from pet_detector.rules.prices import prices_document
-from pet_detector.runtime.observability import logger
 from tests.support.paths import REPOSITORY
+from tests.support.petdetect import petdetect
 
 BEGIN, END = "<!-- petdetect cost --markdown -->", "<!-- end of petdetect cost -->"
 
@@ -21,24 +19,17 @@ def _nobodys_aws(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
 
 
-def _petdetect(*arguments: str) -> Result:
-    level = logger.log_level
-    result = CliRunner(mix_stderr=False).invoke(main, arguments, prog_name="petdetect")
-    logger.setLevel(level)
-    return result
-
-
 def test_the_document_shows_what_the_command_prints() -> None:
     document = (REPOSITORY / "docs" / "cost.md").read_text()
     shown = document.partition(BEGIN + "\n")[2].partition("\n" + END)[0]
 
-    printed = _petdetect("cost", "--markdown").stdout.rstrip("\n")
+    printed = petdetect("cost", "--markdown").stdout.rstrip("\n")
 
     assert shown == printed, "run: .venv/bin/petdetect cost --markdown, and put it between the markers of docs/cost.md"
 
 
 def test_the_readme_gives_the_same_price() -> None:
-    bill = json.loads(_petdetect("cost", "--json").stdout)
+    bill = json.loads(petdetect("cost", "--json").stdout)
     (rekognition,) = (line["perImage"] for line in bill["lines"] if line["name"] == "Rekognition")
     sentence = (
         f"{bill['load']['images']:,} images of {bill['load']['megabytes']:g} MB a month cost about "
@@ -49,7 +40,7 @@ def test_the_readme_gives_the_same_price() -> None:
 
 
 def test_prints_the_bill_line_by_line_without_a_deployment() -> None:
-    result = _petdetect("cost")
+    result = petdetect("cost")
 
     assert result.exit_code == 0
     for text in (
@@ -79,14 +70,14 @@ def test_prints_the_bill_line_by_line_without_a_deployment() -> None:
     ],
 )
 def test_what_cannot_be_and_what_has_no_effect_is_refused(arguments: list[str], sentence: str) -> None:
-    result = _petdetect("cost", *arguments)
+    result = petdetect("cost", *arguments)
 
     assert (result.exit_code, result.stdout) == (2, "")
     assert sentence in result.stderr
 
 
 def test_the_options_change_the_load() -> None:
-    result = _petdetect("cost", "--images", "1000", "--size", "0.5", "--uncertain", "20%", "--json")
+    result = petdetect("cost", "--images", "1000", "--size", "0.5", "--uncertain", "20%", "--json")
     document = json.loads(result.stdout)
 
     assert document["load"]["images"] == 1000
@@ -99,18 +90,18 @@ def test_the_options_change_the_load() -> None:
 
 
 def test_another_environment_has_its_own_retention() -> None:
-    prod, dev = (json.loads(_petdetect("--env", name, "cost", "--json").stdout) for name in ("prod", "dev"))
+    prod, dev = (json.loads(petdetect("--env", name, "cost", "--json").stdout) for name in ("prod", "dev"))
 
     assert (prod["environment"], dev["environment"]) == ("prod", "dev")
     assert dev["perImage"] < prod["perImage"]
 
 
 def test_more_images_than_there_are_is_refused() -> None:
-    assert _petdetect("cost", "--images", "9" * 400).exit_code == 2
+    assert petdetect("cost", "--images", "9" * 400).exit_code == 2
 
 
 def test_what_really_ran_needs_a_deployment() -> None:
-    result = _petdetect("cost", "--actual")
+    result = petdetect("cost", "--actual")
 
     assert result.exit_code == 1
     assert "make up" in result.stderr

@@ -17,15 +17,13 @@ from unittest import mock
 
 import boto3
 import requests
-from click.testing import CliRunner
 
 from local.engine import Engine
-from ops.cli import main
-from pet_detector.runtime.observability import logger
 from tests.support.deployment import CERTAIN_CAT as CAT
 from tests.support.deployment import CERTAIN_DOG as DOG
 from tests.support.deployment import Deployment, never_seen
 from tests.support.paths import REPOSITORY
+from tests.support.petdetect import petdetect
 from tests.support.waiting import eventually
 
 __all__ = ["CAT", "DOG", "Application", "Output", "ended", "eventually", "start_petdetect"]
@@ -82,11 +80,8 @@ class Application(Deployment):
 
     def petdetect(self, *arguments: str, typed: str = "") -> Output:
         """Run the command against this local AWS: in this process, which is much quicker, and leaves nothing behind."""
-        level = logger.log_level
         with mock.patch.dict(os.environ, self.variables), mock.patch.object(boto3, "DEFAULT_SESSION", None):
-            result = CliRunner(mix_stderr=False).invoke(main, arguments, input=typed, prog_name="petdetect")
-        logger.setLevel(level)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
+            result = petdetect(*arguments, typed=typed)
         return Output(result.exit_code, result.stdout, result.stderr)
 
     # --- Images -------------------------------------------------------------------------------------------------------

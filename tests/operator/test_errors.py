@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import ClassVar
 
 import pytest
-from click.testing import CliRunner
 
-from ops.cli import main
 from tests.operator.application import Application, Output, ended, start_petdetect
+from tests.support.petdetect import petdetect
 
 KEYS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
@@ -32,11 +31,10 @@ def commands() -> list[str]:
 def test_help_names_exit_codes_and_every_command_has_json(commands: list[str]) -> None:
     assert set(commands) == {"cost", "dismiss", "explain", "failed", "reconcile", "redrive", "release", "status"}
     text = _petdetect("--help").out
-    runner = CliRunner()  # in this process: a new one for each command takes a second
     assert all(f"\n    {code}  " in text for code in (0, 1, 2, 3))
     assert "PETDETECT_ENV" in text
     for command in commands:
-        help_text = runner.invoke(main, [command, "-h"]).output
+        help_text = petdetect(command, "-h").stdout
         assert "--json" in help_text
         assert "--env" in help_text
 

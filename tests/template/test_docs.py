@@ -8,13 +8,11 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
 from docs import parameters
-from ops.cli import main
-from pet_detector.runtime.observability import logger
 from tests.support.definitions import EVENTS, resources, source
 from tests.support.paths import REPOSITORY
+from tests.support.petdetect import petdetect
 
 DOCUMENTS = sorted(
     [
@@ -84,12 +82,10 @@ def test_every_make_target_that_is_named_exists(document: Path) -> None:
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_every_command_of_petdetect_exists_with_its_options(document: Path) -> None:
-    level = logger.log_level  # petdetect silences the functions' logger
     for piece in code(document):
         for line in re.findall(r"^ *(?:\.venv/bin/)?petdetect (.+)$", piece, re.MULTILINE):
-            result = CliRunner().invoke(main, [*shlex.split(line), "--help"])
-            logger.setLevel(level)
-            assert result.exit_code == 0, result.output
+            result = petdetect(*shlex.split(line), "--help")
+            assert result.exit_code == 0, result.stderr
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)

@@ -192,8 +192,10 @@ def tasks_of(machine: Machine) -> Iterator[Grant]:
     for _, task in machine.tasks():
         service, call = task["Resource"].split(":")[-2:]
         action = {"invoke": "InvokeFunction"}.get(call, call[0].upper() + call[1:])
-        # Arguments are an object, or JSONata that makes one: both spell it so.
-        (name,) = re.findall(r"'(?:FunctionName|TableName)': '\$\{(\w+)\}'", str(task["Arguments"]))
+        # Arguments are an object, or JSONata that makes one.
+        (name,) = re.findall(
+            r"['\"](?:FunctionName|TableName)['\"]: ['\"]\$\{(\w+)\}['\"]", json.dumps(task["Arguments"])
+        )
         (resource,) = references(machine.substitutions[name])
         yield f"{service}:{action}", f"${{{resource}.Arn}}"
 

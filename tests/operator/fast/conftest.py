@@ -7,15 +7,15 @@ from collections.abc import Callable, Iterator
 
 import boto3
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 from moto import mock_aws
 from moto.backends import get_backend
 
 from ops import cli
 from ops.environment import Deployment
 from pet_detector.aws import clients
-from pet_detector.runtime.observability import logger
 from tests.support import moto_world as cloud
+from tests.support.petdetect import petdetect as run_petdetect
 
 SESSION = boto3.Session(aws_access_key_id="testing", aws_secret_access_key="testing", region_name=cloud.REGION)
 
@@ -58,14 +58,7 @@ def petdetect(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Callab
     """Runs the command on that deployment."""
     monkeypatch.setattr(cli, "connect", lambda _: deployment)
 
-    def run(*arguments: str) -> Result:
-        level = logger.log_level
-        result = CliRunner(mix_stderr=False).invoke(cli.main, arguments, prog_name="petdetect")
-        logger.setLevel(level)
-        assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
-        return result
-
-    return run
+    return run_petdetect
 
 
 @pytest.fixture
