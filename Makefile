@@ -32,9 +32,9 @@ help: ## Show this list
 
 # --- Install: .venv holds the tools, .engine/venv the local AWS (their pins contradict each other) --------------------
 
-# In turns: two commands that begin at once would install into the same folders.
+# Under a lock: two commands that begin at once would install into the same folders.
 install: check-python ## Install the tools and the local AWS (needs Python 3.11 or newer)
-	@"$(PYTHON)" -P local/turn.py .engine/install.lock "make install" $(MAKE) --no-print-directory installed
+	@"$(PYTHON)" -P local/lock.py .engine/install.lock "make install" $(MAKE) --no-print-directory installed
 
 .PHONY: installed
 installed: .venv/.installed .engine/venv/.installed

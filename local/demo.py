@@ -35,11 +35,11 @@ from local.engine import (
     start_engine,
     stopped_unless_finished,
 )
+from local.lock import locked
 from local.next_steps import api_key, next_steps
 from local.pictures import Pictures, pictures_at
 from local.sender import Outcome, Sender
 from local.terminal import Terminal, say
-from local.turn import turn
 
 CLIENTS = 4
 NOTICE_SECONDS = 10.0  # a notice follows the final status within moments
@@ -149,7 +149,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if json_file and not Path(json_file).expanduser().absolute().parent.is_dir():
             raise UserError(f"There is no folder for {json_file}: name a file in one that exists.")
         found = pictures_at(Path(photos).expanduser())
-        with turn(home_from_environment() / "run.lock", "make run"):
+        with locked(home_from_environment() / "run.lock", "make run"):
             engine = engine_from_environment()
             return run(engine, found, Terminal(), Path(json_file).expanduser() if json_file else None)
 

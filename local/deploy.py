@@ -37,9 +37,9 @@ from local.engine import (
     start_engine,
     stopped_unless_finished,
 )
+from local.lock import locked
 from local.next_steps import next_steps
 from local.terminal import say
-from local.turn import turn
 
 CONFIG_ENVIRONMENT = "local"
 SAM = REPOSITORY / ".venv" / "bin" / "sam"
@@ -271,7 +271,7 @@ def main() -> int:
     """Start the local AWS of PORT unless it runs, and deploy to it; returns the exit code."""
 
     def command() -> None:
-        with turn(home_from_environment() / "run.lock", "make up"):
+        with locked(home_from_environment() / "run.lock", "make up"):
             engine = engine_from_environment()
             with stopped_unless_finished(engine):
                 start_engine(engine)

@@ -77,7 +77,7 @@ def _plain(value: Any) -> Any:
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return to_json(value)
     if isinstance(value, datetime):
-        return detection_logs.spelled(value.astimezone(UTC))
+        return detection_logs.format_time(value.astimezone(UTC))
     if isinstance(value, set | frozenset):
         return sorted(value)
     if isinstance(value, BaseException):

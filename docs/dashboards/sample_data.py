@@ -145,7 +145,7 @@ def _shape(metric: str, dimensions: dict[str, str], stat: str) -> Callable[[floa
         return _share(_CAPACITY[metric][dimensions["TableName"].removesuffix("TableName")])
     if metric == "ReconcileGap":
         return lambda second, minutes, dice: 7.0 if INCIDENT[0] + 900 <= second < INCIDENT[1] + 900 else 0.0
-    if metric == "ApproximateNumberOfMessagesVisible" and dimensions["QueueName"] == "LostWorkQueueName":
+    if metric == "ApproximateNumberOfMessagesVisible" and dimensions["QueueName"] == "ImageEventsDeadLetterQueueName":
         return lambda second, minutes, dice: 1.0 if INCIDENT[1] <= second < INCIDENT[1] + 5400 else 0.0
     nothing = _share(0)
     return _SHAPES.get((metric, stat)) or _SHAPES.get((metric, ""), nothing)

@@ -145,7 +145,7 @@ def moment(name: str, text: str | None) -> str | None:
         raise RequestError(
             400, "INVALID_FILTER", f"{name} must be a day or a time, such as 2026-11-21 or 2026-11-21T09:30:00Z."
         ) from None
-    return detection_logs.spelled(time)
+    return detection_logs.format_time(time)
 
 
 def limit_of(text: str | None) -> int:

@@ -29,4 +29,4 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> None:
 
 def _image(change: dict[str, Any], name: str) -> Record | None:
     item = change.get(name)
-    return detection_logs.plain(item) if item else None
+    return detection_logs.deserialized(item) if item else None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
-from local.web_pages import refusal
+from local.origin_check import refusal
 
 _Message = MutableMapping[str, Any]
 _Receive = Callable[[], Awaitable[_Message]]
@@ -15,7 +15,7 @@ App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
 
 
 def guarded(app: App) -> App:
-    """The ASGI application without the requests that `local/web_pages.py` refuses.
+    """The ASGI application without the requests that `local/origin_check.py` refuses.
 
     MiniStack answers any page of any site, and tells browsers that it may.
     """

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from local.web_pages import refusal
+from local.origin_check import refusal
 
 from .detect_labels import MAX_IMAGE_BYTES, MODEL_VERSION, DetectLabels, ServiceError, check_image_length
 

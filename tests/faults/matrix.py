@@ -182,7 +182,7 @@ def invoke_failure_recorder() -> list[Cell]:
 # --- Notices, and what FailureRecorder writes ------------------------------------------------------------------------
 
 
-def claim_notice() -> list[Cell]:
+def reserve_notice() -> list[Cell]:
     """Every reservation of a notice about the image is broken: the reviewers' one, and then the operators' one."""
     # Fails for good: nobody can be told of the failure either; the alarm on failed executions tells people.
     ends = {THROTTLED_FOR_GOOD: "ThrottledError", DENIED: "AccessDeniedError", EXPIRED: "AccessDeniedError"}
@@ -283,7 +283,7 @@ def cells() -> list[Cell]:
         *proxied("DeleteObject", "s3", "DeleteObject"),
         *[cell for cell in direct() if "hold" in cell.call],
         *[cell for cell in direct() if "final" in cell.call],
-        *claim_notice(),
+        *reserve_notice(),
         *proxied(
             "Publish",
             "sns",

@@ -150,4 +150,4 @@ def test_a_page_is_about_lost_images_users_who_see_errors_or_money() -> None:
         if len(members := rule_members(clause)) == 1
     ]
     names = {name.removeprefix(f"{STACK.values['ApplicationName']}-") for name in single}
-    assert names == {"reconcile-gap", "lost-work", "failed-share", "sudden-cost"}
+    assert names == {"reconcile-gap", "image-events-dead-letters", "failed-share", "sudden-cost"}

@@ -86,16 +86,17 @@ def test_cloudformation_makes_the_alarms_that_the_other_tests_evaluate(engine: s
             assert time.monotonic() < deadline, "the local AWS did not start in 30 s"
             time.sleep(0.1)
     deploy(engine, STACK_FILE.stem, STACK)
-    deploy(engine, "dead-letters", STACK.nested["LostWorkAlarms"])
+    deploy(engine, "dead-letters", STACK.nested["ImageEventsDeadLetterAlarms"])
     pages = client("cloudwatch", engine).get_paginator("describe_alarms").paginate()
     deployed = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
 
     expected = {
         alarm["AlarmName"]: alarm
         for name, alarm in STACK.of_type("AWS::CloudWatch::Alarm").items()
-        if "Metrics" not in alarm and name.partition(".")[0] in (*STACK.template["Resources"], "LostWorkAlarms")
+        if "Metrics" not in alarm
+        and name.partition(".")[0] in (*STACK.template["Resources"], "ImageEventsDeadLetterAlarms")
     }
-    expected.pop(STACK.resources["LostNewsAlarms.MessagesAlarm"]["Properties"]["AlarmName"])
+    expected.pop(STACK.resources["ReportsDeadLetterAlarms.MessagesAlarm"]["Properties"]["AlarmName"])
     assert deployed.keys() == expected.keys()
     for name, alarm in expected.items():
         found = deployed[name]

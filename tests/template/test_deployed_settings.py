@@ -120,12 +120,12 @@ def test_events_that_start_or_record_an_execution_are_delivered_for_a_day() -> N
 def test_what_concerns_images_is_kept_apart_from_reports() -> None:
     """A dead letter of the first queue pages a person, one of the second can wait."""
     queues = {(hop.sender, *sorted(hop.receiver)): references(hop.queue).pop() for hop in HOPS}
-    assert {hop for hop, queue in queues.items() if queue == "LostWorkQueue"} == {
+    assert {hop for hop, queue in queues.items() if queue == "ImageEventsDeadLetterQueue"} == {
         ("ImageUploadedRule", "ImageWorkflow"),
         ("FailureRecorderFunctionExecutionFailed", "FailureRecorderFunction"),
         ("Lambda", "FailureRecorderFunction"),
     }
-    assert set(queues.values()) == {"LostWorkQueue", "LostNewsQueue"}
+    assert set(queues.values()) == {"ImageEventsDeadLetterQueue", "ReportsDeadLetterQueue"}
 
 
 def test_lambda_repeats_events_but_those_that_the_schedule_repeats() -> None:

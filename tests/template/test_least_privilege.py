@@ -57,7 +57,7 @@ def in_folders(action: str, *folders: str) -> set[Grant]:
 # These need other ones, or more (user guide of Amazon S3, "Required permissions for Amazon S3 API operations").
 RIGHTS: dict[str, set[Grant]] = {
     "listing.list_images dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/*")},
-    "detection_logs.abandoned dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/StatusIndex")},
+    "detection_logs.expired_claims dynamodb:Query": {("dynamodb:Query", "${DetectionLogsTable.Arn}/index/StatusIndex")},
     "health.check dynamodb:DescribeTable": {("dynamodb:DescribeTable", "${DetectionLogsTable.Arn}")},
     "health.check s3:HeadBucket": {("s3:ListBucket", BUCKET)},
     "health.check ssm:GetParameter": {("ssm:GetParameter", POLICY)},

@@ -20,14 +20,14 @@ from hypothesis import strategies as st
 from pet_detector.aws import detection_logs, listing
 from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import (
-    abandoned,
     announce,
-    claim_notice,
     dismiss,
+    expired_claims,
     find,
     is_dismissed,
     record_failure,
     release_notice,
+    reserve_notice,
 )
 from pet_detector.aws.listing import Query, list_images
 from pet_detector.rules import image_ids, models
@@ -132,7 +132,7 @@ def test_finds_nothing_where_nothing_is(aws: Cloud) -> None:
 
 
 def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
-    claim_notice(TABLE, IMAGE_ID, EXECUTION)
+    reserve_notice(TABLE, IMAGE_ID, EXECUTION)
     assert find(TABLE, IMAGE_ID) is None
 
 
@@ -151,12 +151,12 @@ def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
         ("PutItem", announced),
         ("GetItem", lambda: find(TABLE, IMAGE_ID)),
         ("Query", lambda: list_images(TABLE, Query(), 1)),
-        ("UpdateItem", lambda: claim_notice(TABLE, IMAGE_ID, "x")),
+        ("UpdateItem", lambda: reserve_notice(TABLE, IMAGE_ID, "x")),
         ("UpdateItem", lambda: release_notice(TABLE, IMAGE_ID, "x")),
         ("UpdateItem", lambda: failing()),
-        ("Query", lambda: list(abandoned(TABLE, DAY))),
+        ("Query", lambda: list(expired_claims(TABLE, DAY))),
     ],
-    ids=["announce", "find", "list_images", "claim_notice", "release_notice", "record_failure", "abandoned"],
+    ids=["announce", "find", "list_images", "reserve_notice", "release_notice", "record_failure", "expired_claims"],
 )
 def test_every_call_raises_the_domains_errors(
     aws: Cloud, operation: str, call: Callable[[], object], code: str, kind: type[PetDetectorError]
@@ -540,56 +540,56 @@ def test_finds_in_all_shards_what_is_processing_since_before_a_time(aws: Cloud) 
         aws.write(digit * 32, **PROCESSING)
     aws.write("a" * 32, **PROCESSING | {"ClaimedAt": "2026-11-21T09:30:00.001Z"})
     aws.write("b" * 32, **PROCESSING | {"ProcessingStatus": "completed"})
-    found = [record["ImageID"][0] for record in abandoned(TABLE, "2026-11-21T09:30:00.001Z")]
+    found = [record["ImageID"][0] for record in expired_claims(TABLE, "2026-11-21T09:30:00.001Z")]
     assert sorted(found) == list("0123456789")
-    assert list(abandoned(TABLE, DAY)) == []
+    assert list(expired_claims(TABLE, DAY)) == []
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------------
 
 
 def test_a_notice_can_be_claimed_once_for_each_fact(aws: Cloud) -> None:
-    assert claim_notice(TABLE, IMAGE_ID, "first execution") is True
-    assert claim_notice(TABLE, IMAGE_ID, "first execution") is False
-    assert claim_notice(TABLE, IMAGE_ID, "uncertain") is True
-    assert claim_notice(TABLE, IMAGE_ID, "second execution") is True
-    assert claim_notice(TABLE, "f" * 32, "second execution") is True
+    assert reserve_notice(TABLE, IMAGE_ID, "first execution") is True
+    assert reserve_notice(TABLE, IMAGE_ID, "first execution") is False
+    assert reserve_notice(TABLE, IMAGE_ID, "uncertain") is True
+    assert reserve_notice(TABLE, IMAGE_ID, "second execution") is True
+    assert reserve_notice(TABLE, "f" * 32, "second execution") is True
 
 
 def test_a_claim_that_was_released_can_be_made_again(aws: Cloud) -> None:
-    claim_notice(TABLE, IMAGE_ID, "x")
+    reserve_notice(TABLE, IMAGE_ID, "x")
     release_notice(TABLE, IMAGE_ID, "x")
     assert aws.item().keys() <= {"ImageID"}
-    assert claim_notice(TABLE, IMAGE_ID, "x") is True
+    assert reserve_notice(TABLE, IMAGE_ID, "x") is True
 
 
 def test_releasing_takes_back_nothing_but_the_same_fact(aws: Cloud) -> None:
     release_notice(TABLE, IMAGE_ID, "x")
-    claim_notice(TABLE, IMAGE_ID, "newer")
-    claim_notice(TABLE, IMAGE_ID, "uncertain")
+    reserve_notice(TABLE, IMAGE_ID, "newer")
+    reserve_notice(TABLE, IMAGE_ID, "uncertain")
     release_notice(TABLE, IMAGE_ID, "x")
-    assert claim_notice(TABLE, IMAGE_ID, "newer") is False
-    assert claim_notice(TABLE, IMAGE_ID, "uncertain") is False
+    assert reserve_notice(TABLE, IMAGE_ID, "newer") is False
+    assert reserve_notice(TABLE, IMAGE_ID, "uncertain") is False
 
 
 @pytest.mark.parametrize("done", [True, False])
 def test_a_lost_answer_to_a_claim_does_not_lose_the_notice(aws: Cloud, done: bool) -> None:
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=done) as fault:
-        assert claim_notice(TABLE, IMAGE_ID, "x") is True
+        assert reserve_notice(TABLE, IMAGE_ID, "x") is True
     assert fault.happened == 1
-    assert claim_notice(TABLE, IMAGE_ID, "x") is False
+    assert reserve_notice(TABLE, IMAGE_ID, "x") is False
 
 
 def test_a_lost_answer_to_a_release_is_a_release(aws: Cloud) -> None:
-    claim_notice(TABLE, IMAGE_ID, "x")
+    reserve_notice(TABLE, IMAGE_ID, "x")
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True):
         release_notice(TABLE, IMAGE_ID, "x")
-    assert claim_notice(TABLE, IMAGE_ID, "x") is True
+    assert reserve_notice(TABLE, IMAGE_ID, "x") is True
 
 
 def test_a_claim_leaves_the_record_as_it_is(aws: Cloud) -> None:
     record = announced()
-    claim_notice(TABLE, IMAGE_ID, "uncertain")
+    reserve_notice(TABLE, IMAGE_ID, "uncertain")
     found = find(TABLE, IMAGE_ID)
     assert found is not None
     assert record.items() <= found.items()

@@ -17,7 +17,7 @@ from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, ThrottledError
-from pet_detector.rules.execution_input import Subject, subject_of
+from pet_detector.rules.execution_input import ImageRef, subject_of
 from pet_detector.rules.models import REVIEW_FACT
 from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
 
@@ -293,7 +293,7 @@ INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
 def test_an_input_names_an_image_or_it_is_none_of_ours(
     aws: Cloud, context: LambdaContext, logs: io.StringIO, sent: str | None, subject: tuple[str, str, str] | None
 ) -> None:
-    assert subject_of(sent) == (subject and Subject(*subject))
+    assert subject_of(sent) == (subject and ImageRef(*subject))
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
     assert len(aws.dynamodb.scan(TableName=TABLE)["Items"]) == (1 if subject else 0)
     assert ("names no image" in logs.getvalue()) is (subject is None)

@@ -181,7 +181,7 @@ def test_an_unknown_id_says_where_ids_come_from(aws: Cloud, context: LambdaConte
 
 
 def test_the_memory_of_a_notice_is_no_image(aws: Cloud, context: LambdaContext) -> None:
-    detection_logs.claim_notice(TABLE, IMAGE_ID, EXECUTION)
+    detection_logs.reserve_notice(TABLE, IMAGE_ID, EXECUTION)
     assert refused(get(f"/images/{IMAGE_ID}", context)) == (404, "IMAGE_NOT_FOUND")
 
 

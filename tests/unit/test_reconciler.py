@@ -298,7 +298,7 @@ def test_a_record_that_was_finished_since_the_index_was_read_is_not_closed(
     if status:
         record(aws, status)
     before = aws.item()
-    monkeypatch.setattr(detection_logs, "abandoned", lambda *_: [{"ImageID": IMAGE_ID, "SourceKey": KEY}])
+    monkeypatch.setattr(detection_logs, "expired_claims", lambda *_: [{"ImageID": IMAGE_ID, "SourceKey": KEY}])
     report = reconcile(RESOURCES, OVERDUE)
     assert (report.gap, report.closed) == (1, 0)
     assert aws.item() == before
@@ -389,9 +389,9 @@ def test_an_object_that_is_too_young_keeps_the_record_of_its_own_version_open(aw
 
 def test_what_was_claimed_again_since_the_listing_is_not_closed(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     record(aws, "processing")
-    listed = list(detection_logs.abandoned(TABLE, "9"))
+    listed = list(detection_logs.expired_claims(TABLE, "9"))
     record(aws, "processing", ClaimedAt=ago(minutes=1))
-    monkeypatch.setattr(detection_logs, "abandoned", lambda *_: iter(listed))
+    monkeypatch.setattr(detection_logs, "expired_claims", lambda *_: iter(listed))
     assert reconcile(RESOURCES, OVERDUE).closed == 0
     assert aws.item()["ProcessingStatus"]["S"] == "processing"
     assert aws.notices() == []

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pet_detector.aws.detection_logs import spelled
+from pet_detector.aws.detection_logs import format_time
 
 from .answers import ANALYSES, REJECTIONS
 from .cases import CASES, FOREIGN_KEY
@@ -189,7 +189,7 @@ def test_claim_of_the_same_version_that_is_older_than_the_machine_can_run_is_tak
     claim = runs["Cat"].arguments["Claim Upload"]
     now = datetime.fromisoformat(values(runs["Cat"], "Claim Upload")[":now"]["S"])
     seconds = timedelta(seconds=definition()["TimeoutSeconds"])
-    valid, expired = (spelled(now - seconds - timedelta(milliseconds=late)) for late in (0, 1))
+    valid, expired = (format_time(now - seconds - timedelta(milliseconds=late)) for late in (0, 1))
 
     table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=valid, SourceVersion=known)
     assert table.update(claim) is None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 
-class _Patience(NamedTuple):
+class _Timeouts(NamedTuple):
     """Seconds to wait for a connection and for an answer, each time, and how often to try."""
 
     connect: int
@@ -29,16 +29,16 @@ class _Patience(NamedTuple):
 # One attempt: the state machine owns the retries, and their budget stands beside them in image_workflow.asl.yaml; a
 # second attempt of sns:Publish, after an answer that was lost, would send a notice twice. DynamoDB's writes are
 # conditional and StartExecution has a name: repeating them is safe.
-_PATIENCE = {
-    "dynamodb": _Patience(1, 3, attempts=3),
-    "rekognition": _Patience(2, 12, attempts=1),
-    "s3": _Patience(2, 8, attempts=1),
-    "sns": _Patience(2, 8, attempts=1),
-    "ssm": _Patience(2, 5, attempts=1),
-    "stepfunctions": _Patience(2, 8, attempts=3),
+_TIMEOUTS = {
+    "dynamodb": _Timeouts(1, 3, attempts=3),
+    "rekognition": _Timeouts(2, 12, attempts=1),
+    "s3": _Timeouts(2, 8, attempts=1),
+    "sns": _Timeouts(2, 8, attempts=1),
+    "ssm": _Timeouts(2, 5, attempts=1),
+    "stepfunctions": _Timeouts(2, 8, attempts=3),
 }
 # For /health: a service that takes longer is down, as far as its caller is concerned.
-_QUICK = _Patience(1, 2, attempts=1)
+_QUICK = _Timeouts(1, 2, attempts=1)
 
 if TYPE_CHECKING:
 
@@ -63,16 +63,16 @@ def client(service: str, *, quick: bool = False) -> Any:
 
 @cache
 def _made(service: str, quick: bool) -> Any:
-    patience = _QUICK if quick else _PATIENCE[service]
+    timeouts = _QUICK if quick else _TIMEOUTS[service]
     make: Any = boto3.client
     return make(
         service,
         config=Config(
             # By name: without it botocore presigns S3 requests for us-east-1 with the retired version 2.
             signature_version="s3v4" if service == "s3" else None,
-            connect_timeout=patience.connect,
-            read_timeout=patience.read,
-            retries={"mode": "standard", "total_max_attempts": patience.attempts},
+            connect_timeout=timeouts.connect,
+            read_timeout=timeouts.read,
+            retries={"mode": "standard", "total_max_attempts": timeouts.attempts},
         ),
     )
 

@@ -39,10 +39,10 @@ _deserialize = TypeDeserializer().deserialize
 
 def now() -> str:
     """The time, as records spell it."""
-    return spelled(datetime.now(UTC))
+    return format_time(datetime.now(UTC))
 
 
-def spelled(time_in_utc: datetime) -> str:
+def format_time(time_in_utc: datetime) -> str:
     """RFC 3339 with milliseconds, as Step Functions writes a time: `2026-11-21T09:30:00.123Z`."""
     return time_in_utc.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -79,20 +79,20 @@ def announce(
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            return plain(refused_item(error))
+            return deserialized(refused_item(error))
     return record
 
 
 def find(table: str, image_id: str) -> Record | None:
     """The record of an image, read consistently, or None. An item that only remembers a notice is not a record."""
     item = _item(table, image_id)
-    return plain(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
+    return deserialized(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
 
 
 def all_known(table: str, image_id: str) -> Record | None:
     """The same, also of an upload that never came and of what only remembers a notice."""
     item = _item(table, image_id)
-    return plain(item) if item else None
+    return deserialized(item) if item else None
 
 
 def _item(table: str, image_id: str) -> dict[str, Any]:
@@ -108,7 +108,7 @@ def is_forgotten(item: dict[str, Any]) -> bool:
     return waits and int(item["ExpiresAt"]["N"]) < time.time()
 
 
-def plain(item: dict[str, Any]) -> Record:
+def deserialized(item: dict[str, Any]) -> Record:
     """A record as Python's own values; `item` is as DynamoDB and its streams write it. Numbers become Decimals."""
     record = cast(Record, {name: _deserialize(value) for name, value in item.items()})
     if "ImageFormat" in record:
@@ -175,7 +175,7 @@ def record_failure(
             )
         except ClientError as error_of_aws:
             # When DynamoDB's answer is lost, the SDK calls again, and finds what the first attempt wrote.
-            found = plain(refused_item(error_of_aws))
+            found = deserialized(refused_item(error_of_aws))
             wanted = {"ProcessingStatus": Status.FAILED, "ExecutionArn": execution_arn, "UpdatedAt": time_text}
             return wanted.items() <= found.items()
     return True
@@ -216,14 +216,14 @@ def is_dismissed(record: Record) -> bool:
     return str(record.get("StatusShard", "")).startswith(_DISMISSED)
 
 
-def abandoned(table: str, claimed_before: str) -> Iterator[Record]:
-    """Records with status processing that were claimed before that time (as `now` spells it)."""
+def expired_claims(table: str, claimed_before: str) -> Iterator[Record]:
+    """Records with status processing that were claimed before that time (in the format of `now`)."""
     for shard in range(SHARDS):
         pages = _pages(
             table, Status.PROCESSING, shard, {":before": claimed_before}, FilterExpression="ClaimedAt < :before"
         )
         for page in pages:
-            yield from map(plain, page["Items"])
+            yield from map(deserialized, page["Items"])
 
 
 def count(table: str, status: Status) -> int:
@@ -234,7 +234,7 @@ def count(table: str, status: Status) -> int:
 def oldest(table: str, status: Status) -> Record | None:
     """The record of this status whose upload came first, or None when there is none; as late as `count`."""
     firsts = [next(_pages(table, status, shard, Limit=1))["Items"] for shard in range(SHARDS)]
-    found = [plain(item) for items in firsts for item in items]
+    found = [deserialized(item) for items in firsts for item in items]
     return min(found, key=lambda record: record["ListedAt"], default=None)
 
 
@@ -258,7 +258,7 @@ def _pages(
         yield from pages
 
 
-def claim_notice(table: str, image_id: str, fact: str) -> bool:
+def reserve_notice(table: str, image_id: str, fact: str) -> bool:
     """Reserve the sending of the notice of one fact about an image; False when it was reserved before."""
     claim = uuid.uuid4().hex
     with translated("dynamodb:UpdateItem"):

@@ -6,7 +6,7 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import code_of, translated
-from pet_detector.rules.execution_input import Subject, text_for
+from pet_detector.rules.execution_input import ImageRef, text_for
 
 
 def start(
@@ -26,7 +26,7 @@ def start(
     90 days. `image_id` names the record. `received` is when the object was stored (RFC 3339), for an image that no
     execution has claimed yet. `restart` starts a failed or held image again; `release` lets it pass the daily limit.
     """
-    text = text_for(Subject(image_id, key, version_id), received=received, restart=restart, release=release)
+    text = text_for(ImageRef(image_id, key, version_id), received=received, restart=restart, release=release)
     with translated("states:StartExecution"):
         try:
             client("stepfunctions").start_execution(stateMachineArn=workflow_arn, name=name, input=text)

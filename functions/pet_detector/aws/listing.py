@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pet_detector.aws.clients import client
-from pet_detector.aws.detection_logs import is_forgotten, plain, serialized
+from pet_detector.aws.detection_logs import deserialized, is_forgotten, serialized
 from pet_detector.aws.errors import translated
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import SHARDS
@@ -94,7 +94,7 @@ def _query_shard(table: str, query: Query, shard: str, limit: int, before: str |
     records: list[Record] = []
     for page in client("dynamodb").get_paginator("query").paginate(**arguments, PaginationConfig={"PageSize": size}):
         items = [item for item in page["Items"] if item["ListedAt"]["S"] != upper]  # BETWEEN includes it
-        records += [plain(item) for item in items if not is_forgotten(item)]
+        records += [deserialized(item) for item in items if not is_forgotten(item)]
         if len(records) >= limit:
             break
     return records[:limit]

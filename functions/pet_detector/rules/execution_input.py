@@ -17,7 +17,7 @@ _BY_NAME = ("redrive", "release", "reconcile")
 
 
 @dataclass(frozen=True)
-class Subject:
+class ImageRef:
     """The image that an execution is about. `version_id` is NEWEST when the input names no version."""
 
     image_id: str
@@ -25,7 +25,7 @@ class Subject:
     version_id: str
 
 
-def text_for(subject: Subject, *, received: str | None = None, restart: bool = False, release: bool = False) -> str:
+def text_for(subject: ImageRef, *, received: str | None = None, restart: bool = False, release: bool = False) -> str:
     """An input as JSON. `received` is when the object was stored (RFC 3339), if the workflow does not know it yet.
 
     `restart` starts a failed or held image again; `release` lets it pass the daily limit.
@@ -39,7 +39,7 @@ def text_for(subject: Subject, *, received: str | None = None, restart: bool = F
     return json.dumps(document)
 
 
-def subject_of(text: str | None) -> Subject | None:
+def subject_of(text: str | None) -> ImageRef | None:
     """The image that an input names, or None when it names none."""
     try:
         document: dict[str, Any] = json.loads(text or "")
@@ -52,7 +52,7 @@ def subject_of(text: str | None) -> Subject | None:
         return None
     usable = isinstance(key, str) and key and isinstance(version, str | None)
     named = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id)
-    return Subject(image_id, key, version or NEWEST) if usable and named else None
+    return ImageRef(image_id, key, version or NEWEST) if usable and named else None
 
 
 def kind_of(name: str, text: str | None) -> str:

@@ -12,7 +12,7 @@ from typing import Literal
 from pet_detector.aws import detection_logs
 from pet_detector.rules import notices
 from pet_detector.rules.errors import PetDetectorError
-from pet_detector.rules.execution_input import Subject
+from pet_detector.rules.execution_input import ImageRef
 from pet_detector.rules.models import Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import notifier
@@ -34,7 +34,7 @@ class Failure:
     `caught`: the execution ended by its own error, not by a stop or a timeout: what it did last was not done.
     """
 
-    subject: Subject
+    subject: ImageRef
     execution_arn: str
     error: str
     cause: str

@@ -20,7 +20,7 @@ def notify_once(table: str, topic_arn: str, image_id: str, notice: Notice) -> Ou
     loses the notice (the record still says needs_review or failed); the other order could send it twice.
     """
     kind = str(notice.attributes["Kind"])
-    if not detection_logs.claim_notice(table, image_id, notice.fact):
+    if not detection_logs.reserve_notice(table, image_id, notice.fact):
         logger.info("Notice was sent before", kind=kind)
         return "already_sent"
     try:

@@ -27,7 +27,7 @@ from pet_detector.aws import detection_logs, image_bucket, image_workflow
 from pet_detector.aws.image_bucket import InputVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import ImageNotFoundError, PetDetectorError
-from pet_detector.rules.execution_input import Subject
+from pet_detector.rules.execution_input import ImageRef
 from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
@@ -122,8 +122,8 @@ def _findings(resources: Resources, now: datetime, older_than: timedelta) -> Ite
         finding = judge(resources.table, version, now)
         seen.add(finding.image_id)
         yield finding
-    claimed_before = detection_logs.spelled(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
-    for record in detection_logs.abandoned(resources.table, claimed_before):
+    claimed_before = detection_logs.format_time(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
+    for record in detection_logs.expired_claims(resources.table, claimed_before):
         if record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
 
@@ -138,7 +138,7 @@ def judge(table: str, version: InputVersion, now: datetime) -> Finding:
         if own or not _is_replaced(record, version):
             image_id, record = hashed, own
     return Finding(
-        _action(record, now), image_id, version.key, version.version_id, detection_logs.spelled(version.modified)
+        _action(record, now), image_id, version.key, version.version_id, detection_logs.format_time(version.modified)
     )
 
 
@@ -169,14 +169,16 @@ def _action(record: Record | None, now: datetime) -> Action:
     if record["ProcessingStatus"] == Status.PROCESSING:
         return Action.START if _is_expired(record, now) else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
-        return Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.spelled(now)[:10] else Action.LEAVE
+        return (
+            Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.format_time(now)[:10] else Action.LEAVE
+        )
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
 def _is_expired(record: Record, now: datetime) -> bool:
     """Whether the claim has expired: it is older than an execution can run."""
     return bool(
-        record.get("ClaimedAt", "") < detection_logs.spelled(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
+        record.get("ClaimedAt", "") < detection_logs.format_time(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
     )
 
 
@@ -200,7 +202,7 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
     if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_expired(record, now):
         return False  # closed or started again since it was listed
     failure = Failure(
-        Subject(finding.image_id, finding.key, record.get("SourceVersion", image_ids.NEWEST)),
+        ImageRef(finding.image_id, finding.key, record.get("SourceVersion", image_ids.NEWEST)),
         record["ExecutionArn"],
         "ExecutionLost",
         "The execution ended without an event, and the object is no longer under input/.",

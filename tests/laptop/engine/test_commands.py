@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from local.__main__ import COMMANDS, main
+from local.lock import locked
 from local.terminal import Terminal
-from local.turn import turn
 from tests.support.paths import REPOSITORY
 
 
@@ -48,14 +48,14 @@ def test_every_command_is_there(command: str) -> None:
 
 
 def in_turn(lock: Path, *command: str) -> subprocess.Popen[str]:
-    """`local/turn.py` as the Makefile calls it."""
-    program = [sys.executable, "-P", str(REPOSITORY / "local" / "turn.py"), str(lock), "make install", *command]
+    """`local/lock.py` as the Makefile calls it."""
+    program = [sys.executable, "-P", str(REPOSITORY / "local" / "lock.py"), str(lock), "make install", *command]
     return subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
 def test_a_command_waits_for_its_turn_and_says_for_whom(tmp_path: Path) -> None:
     lock = tmp_path / "new" / "run.lock"
-    with turn(lock, "make run"):
+    with locked(lock, "make run"):
         second = in_turn(lock, "echo", "done")
         assert second.stderr is not None
         said = second.stderr.readline()
@@ -77,20 +77,20 @@ def test_whoever_comes_first_is_told_nothing_and_gets_the_commands_exit_code(tmp
 
 
 def test_a_turn_ends_with_its_process(tmp_path: Path) -> None:
-    program = "import sys; from pathlib import Path; from local.turn import turn\n"
-    program += "with turn(Path(sys.argv[1]), 'make run'): print('begun', flush=True); input()"
+    program = "import sys; from pathlib import Path; from local.lock import locked\n"
+    program += "with locked(Path(sys.argv[1]), 'make run'): print('begun', flush=True); input()"
     command = [sys.executable, "-c", program, str(tmp_path / "lock")]
     with subprocess.Popen(command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as killed:
         assert killed.stdout is not None
         assert killed.stdout.readline() == b"begun\n"
         killed.kill()
 
-    with turn(tmp_path / "lock", "make run"):
+    with locked(tmp_path / "lock", "make run"):
         pass
 
 
 def test_waiting_for_a_turn_can_be_interrupted(tmp_path: Path) -> None:
-    with turn(tmp_path / "lock", "make run"):
+    with locked(tmp_path / "lock", "make run"):
         second = in_turn(tmp_path / "lock", "echo", "done")
         assert second.stderr is not None
         second.stderr.readline()

@@ -42,7 +42,7 @@ exit 1
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
     """A repository as far as `make install` reads it."""
-    for name in ("Makefile", "local/turn.py", "local/requirements.txt", "requirements-dev.txt", "pyproject.toml"):
+    for name in ("Makefile", "local/lock.py", "local/requirements.txt", "requirements-dev.txt", "pyproject.toml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / name, tmp_path / name)
     return tmp_path

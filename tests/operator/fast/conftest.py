@@ -41,14 +41,14 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
 @pytest.fixture
 def deployment(aws: cloud.Cloud) -> Deployment:
     """The application on moto; its stack sets no parameter."""
-    queue = aws.sqs.create_queue(QueueName="lost-work")["QueueUrl"]
+    queue = aws.sqs.create_queue(QueueName="image-events-dead-letters")["QueueUrl"]
     outputs = {
         "ImageBucketName": cloud.BUCKET,
         "DetectionLogsTableName": cloud.TABLE,
         "AnalysesTableName": cloud.ANALYSES,
         "ImageWorkflowArn": cloud.WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
-        "LostWorkQueueUrl": queue,
+        "ImageEventsDeadLetterQueueUrl": queue,
     }
     return Deployment("dev", "serverlessapp-pet-detector-dev", outputs, {})
 

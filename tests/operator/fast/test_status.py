@@ -74,7 +74,7 @@ def test_the_oldest_object_and_the_oldest_image_at_work_are_named(
 def test_a_dead_letter_that_somebody_is_reading_still_counts(
     aws: Cloud, deployment: Deployment, petdetect: Callable[..., Result]
 ) -> None:
-    queue = deployment.outputs["LostWorkQueueUrl"]
+    queue = deployment.outputs["ImageEventsDeadLetterQueueUrl"]
     for _ in range(2):
         aws.sqs.send_message(QueueUrl=queue, MessageBody="{}")
     assert len(aws.sqs.receive_message(QueueUrl=queue)["Messages"]) == 1
@@ -82,7 +82,7 @@ def test_a_dead_letter_that_somebody_is_reading_still_counts(
     status = petdetect("status", "--json")
 
     assert status.exit_code == 3
-    assert json.loads(status.stdout)["deadLetters"] == {"LostWorkQueue": 2}
+    assert json.loads(status.stdout)["deadLetters"] == {"ImageEventsDeadLetterQueue": 2}
 
 
 def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:

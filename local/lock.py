@@ -1,7 +1,7 @@
 """One command at a time in one folder: `make install`, `make run` and `make up` share files and processes.
 
 Needs nothing but Python, because `make install` uses it before anything is installed:
-`python3 local/turn.py LOCK NAME COMMAND...` runs a command when it is its turn.
+`python3 local/lock.py LOCK NAME COMMAND...` runs a command while it holds the lock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from typing import TextIO
 
 
 @contextlib.contextmanager
-def turn(lock_file: Path, name: str) -> Iterator[None]:
+def locked(lock_file: Path, name: str) -> Iterator[None]:
     """Wait until no other command holds this lock, and hold it until the block is left. The wait is said on stderr.
 
     Args:
@@ -50,10 +50,10 @@ def _wait_for(lock: TextIO) -> None:
 
 
 def main() -> int:
-    """Run a command in its turn; returns its exit code."""
+    """Run a command under the lock; returns its exit code."""
     lock_file, name, *command = sys.argv[1:]
     try:
-        with turn(Path(lock_file), name):
+        with locked(Path(lock_file), name):
             return subprocess.run(command, check=False).returncode  # noqa: S603 - what the Makefile says
     except KeyboardInterrupt:
         print("Interrupted.", file=sys.stderr)
