@@ -31,15 +31,14 @@ from local.engine import (
     UserError,
     engine_from_environment,
     home_from_environment,
-    run_command,
-    start_engine,
     stopped_unless_finished,
 )
+from local.engine_command import start_engine
 from local.lock import locked
 from local.next_steps import api_key, next_steps
 from local.pictures import Pictures, pictures_at
 from local.sender import Outcome, Sender
-from local.terminal import Terminal, say
+from local.terminal import Terminal, run_command, say
 
 CLIENTS = 4
 NOTICE_SECONDS = 10.0  # a notice follows the final status within moments

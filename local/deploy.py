@@ -33,13 +33,12 @@ from local.engine import (
     UserError,
     engine_from_environment,
     home_from_environment,
-    run_command,
-    start_engine,
     stopped_unless_finished,
 )
+from local.engine_command import start_engine
 from local.lock import locked
 from local.next_steps import next_steps
-from local.terminal import say
+from local.terminal import run_command, say
 
 CONFIG_ENVIRONMENT = "local"
 SAM = REPOSITORY / ".venv" / "bin" / "sam"

@@ -1,4 +1,4 @@
-"""Start and stop the local AWS: `python -m local.engine up|down|status`.
+"""The local AWS: its processes, their start and their end.
 
 Two processes in the background, both on 127.0.0.1 only: MiniStack with our extension (every service but one), and the
 local Rekognition. Their logs, their process ids and the scratch files of Lambda lie under `.engine/`. Everything they
@@ -7,7 +7,6 @@ hold (buckets, tables, stacks) is in memory and gone when they stop.
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import fcntl
 import json
@@ -19,7 +18,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -27,9 +26,6 @@ from typing import Any
 import boto3
 import botocore.session
 from botocore.config import Config
-from botocore.exceptions import BotoCoreError
-
-from local.terminal import say
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
@@ -370,63 +366,3 @@ def stopped_unless_finished(engine: Engine) -> Iterator[None]:
             print("Stopping the local AWS ...", file=sys.stderr, flush=True)
             engine.down()
         raise
-
-
-def run_command(command: Callable[[], int | None]) -> int:
-    """Run a command for a person: its exit code, and a sentence instead of a traceback."""
-    try:
-        return command() or 0
-    except UserError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return 1
-    except BotoCoreError as error:
-        print(f"Error: The local AWS did not answer: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("Interrupted.", file=sys.stderr)
-        return 130
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """`up`, `down` or `status`; returns the exit code (status: 0 when it runs, 3 when it does not)."""
-    parser = argparse.ArgumentParser(prog="python -m local.engine", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("command", choices=["up", "down", "status"])
-    command = parser.parse_args(arguments).command
-    return run_command({"up": _up, "down": _down, "status": _status}[command])
-
-
-def _up() -> int:
-    start_engine(engine_from_environment())
-    return 0
-
-
-def start_engine(engine: Engine) -> None:
-    """Start the local AWS unless it runs, and say so."""
-    before = time.monotonic()
-    if not engine.is_up():
-        say(f"Starting the local AWS on {engine.url} ...")
-    if engine.up():
-        say(f"The local AWS is ready on {engine.url} ({time.monotonic() - before:.1f} s).")
-    else:
-        say(f"The local AWS is already running on {engine.url}.")
-
-
-def _down() -> int:
-    engine = engine_from_environment()
-    if engine.running_ports():
-        say("Stopping the local AWS ...")  # many workers take many seconds
-    say("The local AWS is stopped." if engine.down() else "The local AWS was not running.")
-    return 0
-
-
-def _status() -> int:
-    engine = engine_from_environment()
-    if engine.is_up():
-        say(f"The local AWS is running on {engine.url}. Its logs: {engine.logs}")
-        return 0
-    say("The local AWS is not running. Start it with `make up`.")
-    return 3
-
-
-if __name__ == "__main__":
-    sys.exit(main())

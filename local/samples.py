@@ -20,8 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from local.deploy import machine_parameters, stack_outputs, stack_resources
-from local.engine import HOST, REGION, REPOSITORY, Engine, UserError, engine_from_environment, run_command
+from local.engine import HOST, REGION, REPOSITORY, Engine, UserError, engine_from_environment
 from local.relay import Bridge, docker_bridge, relay
+from local.terminal import run_command
 
 EVENTS = REPOSITORY / "events"
 PHOTOS = REPOSITORY / "photos"

@@ -1,11 +1,15 @@
-"""Lines for a person. A reader that has gone (`make up | head -1`) ends the output and not the work."""
+"""Lines and exit codes for a person. A reader that has gone (`make up | head -1`) ends the output and not the work."""
 
 from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 
+from botocore.exceptions import BotoCoreError
 from rich.console import Console
+
+from local.engine import UserError
 
 _WIDTH_OF_A_PIPE = 120  # a pipe has no width; a table that is cut to 80 columns helps nobody
 
@@ -34,3 +38,18 @@ def _drop_output() -> None:
     devnull = os.open(os.devnull, os.O_WRONLY)
     os.dup2(devnull, sys.stdout.fileno())
     os.close(devnull)
+
+
+def run_command(command: Callable[[], int | None]) -> int:
+    """Run a command for a person: its exit code, and a sentence instead of a traceback."""
+    try:
+        return command() or 0
+    except UserError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return 1
+    except BotoCoreError as error:
+        print(f"Error: The local AWS did not answer: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("Interrupted.", file=sys.stderr)
+        return 130

@@ -13,7 +13,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from local.engine import run_command
+from local.terminal import run_command
 from tests.benchmarks import import_time, throughput, transitions
 from tests.benchmarks.measure import Measure
 from tests.support.deployment import Deployment, running

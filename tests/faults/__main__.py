@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from local.engine import run_command
+from local.terminal import run_command
 from pet_detector.rules import image_ids
 from tests.support.deployment import FINAL, FINISHED
 from tests.support.paths import REPOSITORY

@@ -44,7 +44,7 @@ def test_no_command_or_a_wrong_one_is_answered_with_those_that_there_are(
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
 def test_every_command_is_there(command: str) -> None:
-    assert callable(importlib.import_module(f"local.{command}").main)
+    assert callable(importlib.import_module(COMMANDS[command][0]).main)
 
 
 def in_turn(lock: Path, *command: str) -> subprocess.Popen[str]:

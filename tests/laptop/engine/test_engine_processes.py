@@ -13,7 +13,9 @@ from pathlib import Path
 import pytest
 
 from local import engine as engine_module
+from local import engine_command
 from local.engine import Engine, UserError
+from local.terminal import run_command
 from tests.support.local_aws import answers
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
@@ -194,12 +196,12 @@ def test_status_says_whether_it_runs(
     monkeypatch.setenv("PORT", str(stopped.processes[0].port))
     monkeypatch.setenv("REKOGNITION_PORT", str(stopped.processes[1].port))
 
-    assert engine_module.main(["status"]) == 3
-    assert engine_module.main(["up"]) == 0
-    assert engine_module.main(["up"]) == 0
-    assert engine_module.main(["status"]) == 0
-    assert engine_module.main(["down"]) == 0
-    assert engine_module.main(["down"]) == 0
+    assert engine_command.main(["status"]) == 3
+    assert engine_command.main(["up"]) == 0
+    assert engine_command.main(["up"]) == 0
+    assert engine_command.main(["status"]) == 0
+    assert engine_command.main(["down"]) == 0
+    assert engine_command.main(["down"]) == 0
 
     said = capsys.readouterr().out.splitlines()
     assert [line.split(" on ")[0].split(" (")[0] for line in said] == [
@@ -228,7 +230,7 @@ def test_a_command_without_a_port_finds_the_running_engine(stopped: Engine, monk
 
 
 def test_an_engine_that_is_gone_is_one_sentence(stopped: Engine, capsys: pytest.CaptureFixture[str]) -> None:
-    assert engine_module.run_command(lambda: stopped.client("s3").list_buckets()) == 1
+    assert run_command(lambda: stopped.client("s3").list_buckets()) == 1
 
     (said,) = capsys.readouterr().err.splitlines()
     assert said.startswith("Error: The local AWS did not answer: Could not connect to the endpoint URL")
