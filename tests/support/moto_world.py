@@ -14,6 +14,7 @@ import boto3
 from boto3.dynamodb.types import TypeSerializer
 
 from pet_detector.rules import image_ids
+from pet_detector.rules.policy import Policy
 from tests.support.paths import REPOSITORY
 from tests.support.templates import load
 
@@ -83,6 +84,10 @@ def _client(service: str) -> Any:
     """A client of the tests' own, for all tests: making one takes longer than most tests."""
     make: Any = boto3.client
     return make(service)
+
+
+# What the parameters' defaults in template.yaml make.
+POLICY = Policy(minimum=80, margin=15, floor=50)
 
 
 class Cloud:

@@ -16,6 +16,7 @@ from ops import definitions as parameters
 from pet_detector.aws import clients
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from tests.support.definitions import references, resources, source, translate
+from tests.support.moto_world import POLICY
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import observability
 
@@ -161,9 +162,9 @@ def test_each_parameter_becomes_its_number_of_the_policy() -> None:
     assert policy_of(MinimumConfidence=91, ConfidenceMargin=7, ConfidenceFloor=33) == Policy(91, 7, 33)
 
 
-def test_defaults_of_the_parameters_are_those_of_the_rules() -> None:
+def test_defaults_of_the_parameters_make_the_policy_that_tests_use() -> None:
     names = ("MinimumConfidence", "ConfidenceMargin", "ConfidenceFloor")
-    assert policy_of(**{name: PARAMETERS[name]["Default"] for name in names}) == Policy()
+    assert policy_of(**{name: PARAMETERS[name]["Default"] for name in names}) == POLICY
 
 
 def test_no_allowed_values_make_a_policy_that_cannot_be_used() -> None:

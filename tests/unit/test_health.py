@@ -41,7 +41,7 @@ def test_the_part_that_is_missing_is_down_and_no_other(changed: dict[str, str], 
 
 
 @pytest.mark.usefixtures("workflow")
-@pytest.mark.parametrize("value", ["no JSON", '{"minimum": 101}'])
+@pytest.mark.parametrize("value", ["no JSON", '{"minimum": 101, "margin": 15, "floor": 50}'])
 def test_a_policy_that_cannot_be_used_is_down(aws: Cloud, value: str) -> None:
     aws.set_policy(value)
     assert ask() == ALL | {"policy": False}

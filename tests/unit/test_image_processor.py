@@ -22,8 +22,8 @@ from pet_detector.rules.errors import (
 )
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.models import Label
-from pet_detector.rules.policy import Policy, decide
-from tests.support.moto_world import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud
+from pet_detector.rules.policy import decide
+from tests.support.moto_world import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, POLICY, Cloud
 from tests.support.pictures import jpeg, png
 
 pytestmark = pytest.mark.usefixtures("policy")
@@ -100,7 +100,7 @@ def test_the_record_alone_gives_the_same_decision(aws: Cloud, rekognition: Stubb
     version, _ = aws.put(KEY, jpeg())
     sees(rekognition, version, Cat=79.996, **{f"Label{n}": 90.0 for n in range(40)})
     answer = lambda_handler(event(version), context)
-    again = decide([Label(**label) for label in answer["labels"]], Policy())
+    again = decide([Label(**label) for label in answer["labels"]], POLICY)
     assert (again.animal, again.certain) == (answer["animal"], answer["certain"])
     assert again.confidence == answer["confidence"]
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,12 +11,13 @@ from hypothesis import strategies as st
 from pet_detector.rules.errors import PolicyInvalidError
 from pet_detector.rules.models import Animal, Label
 from pet_detector.rules.policy import Policy, decide
+from tests.support.moto_world import POLICY
 
 percent = st.floats(0, 100, allow_nan=False)
 
 
 def decide_for(cat: float, dog: float) -> tuple[Animal, bool, float]:
-    decision = decide([Label("Cat", cat), Label("Dog", dog)], Policy())
+    decision = decide([Label("Cat", cat), Label("Dog", dog)], POLICY)
     return decision.animal, decision.certain, decision.confidence
 
 
@@ -53,11 +56,11 @@ def test_decides_by_minimum_margin_and_floor(cat: float, dog: float, expected: t
     ],
 )
 def test_the_reason_says_which_number_decided(cat: float, dog: float, reason: str) -> None:
-    assert decide([Label("Cat", cat), Label("Dog", dog)], Policy()).reason == reason
+    assert decide([Label("Cat", cat), Label("Dog", dog)], POLICY).reason == reason
 
 
 def test_without_a_margin_a_tie_is_a_cat() -> None:
-    decision = decide([Label("Cat", 90), Label("Dog", 90)], Policy(margin=0))
+    decision = decide([Label("Cat", 90), Label("Dog", 90)], replace(POLICY, margin=0))
     assert (decision.animal, decision.certain) == (Animal.CAT, True)
 
 
@@ -83,7 +86,7 @@ def test_more_confidence_in_the_winner_never_makes_it_less_certain(cat: float, d
 
 @given(st.lists(st.builds(Label, st.sampled_from(["Cat", "Dog", "Animal", "Kitten", ""]), percent)))
 def test_the_order_of_labels_does_not_matter(labels: list[Label]) -> None:
-    assert decide(labels, Policy()) == decide(list(reversed(labels)), Policy())
+    assert decide(labels, POLICY) == decide(list(reversed(labels)), POLICY)
 
 
 @pytest.mark.parametrize(
@@ -101,12 +104,12 @@ def test_the_order_of_labels_does_not_matter(labels: list[Label]) -> None:
 )
 def test_refuses_numbers_out_of_range(numbers: dict[str, float]) -> None:
     with pytest.raises(PolicyInvalidError, match="detection policy"):
-        Policy(**numbers)
+        replace(POLICY, **numbers)
 
 
 @pytest.mark.parametrize("numbers", [{"floor": 20}, {"minimum": 100}, {"margin": 0}, {"margin": 100}])
 def test_takes_numbers_at_the_ends_of_their_ranges(numbers: dict[str, float]) -> None:
-    assert Policy(**numbers)
+    assert replace(POLICY, **numbers)
 
 
 def test_version_names_the_numbers() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,7 +18,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.policy import Policy
-from tests.support.moto_world import POLICY_PARAMETER, Cloud, refusal
+from tests.support.moto_world import POLICY, POLICY_PARAMETER, Cloud, refusal
 
 pytestmark = pytest.mark.usefixtures("policy")
 
@@ -37,16 +38,27 @@ def test_the_policy_is_read_once_a_minute(aws: Cloud, monkeypatch: pytest.Monkey
 
     monkeypatch.setattr("aws_lambda_powertools.utilities.parameters.base.datetime", Clock)
     current(POLICY_PARAMETER)
-    aws.set_policy({"minimum": 90})
+    aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
     Clock.passed = timedelta(seconds=50)
-    assert current(POLICY_PARAMETER) == Policy()
+    assert current(POLICY_PARAMETER) == POLICY
     Clock.passed = timedelta(seconds=70)
-    assert current(POLICY_PARAMETER) == Policy(minimum=90)
+    assert current(POLICY_PARAMETER) == replace(POLICY, minimum=90)
 
 
 @pytest.mark.parametrize(
     "value",
-    ["no JSON", "[80, 15, 50]", '"80"', "null", "80", '{"minimum": "80"}', '{"maximum": 80}', '{"floor": 90}', "{,}"],
+    [
+        "no JSON",
+        "[80, 15, 50]",
+        '"80"',
+        "null",
+        "80",
+        '{"minimum": "80"}',
+        '{"maximum": 80}',
+        '{"floor": 90}',
+        '{"minimum": 90, "margin": 15}',
+        "{,}",
+    ],
 )
 def test_a_parameter_that_cannot_be_used_is_no_decision(aws: Cloud, value: str) -> None:
     aws.set_policy(value)
@@ -59,8 +71,8 @@ def test_a_corrected_parameter_counts_at_once(aws: Cloud) -> None:
     aws.set_policy("no JSON")
     with pytest.raises(PolicyInvalidError):
         current(POLICY_PARAMETER)
-    aws.set_policy({"minimum": 90})
-    assert current(POLICY_PARAMETER) == Policy(minimum=90)
+    aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
+    assert current(POLICY_PARAMETER) == replace(POLICY, minimum=90)
 
 
 def test_a_missing_parameter_is_no_decision(aws: Cloud) -> None:

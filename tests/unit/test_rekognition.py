@@ -21,8 +21,8 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.models import Label, ReasonCode, Rejection
-from pet_detector.rules.policy import Policy, decide
-from tests.support.moto_world import BUCKET, KEY
+from pet_detector.rules.policy import decide
+from tests.support.moto_world import BUCKET, KEY, POLICY
 
 QUESTION = {
     "Image": {"S3Object": {"Bucket": BUCKET, "Name": KEY, "Version": "v1"}},
@@ -104,7 +104,7 @@ def test_labels_are_few_enough_for_one_write_unit() -> None:
 @given(labels)
 def test_the_labels_that_are_kept_lead_to_the_decision_of_them_all(found: list[Label]) -> None:
     rounded = [Label(label.name, round(label.confidence, 2)) for label in found]
-    assert decide(trimmed(found), Policy()) == decide(rounded, Policy())
+    assert decide(trimmed(found), POLICY) == decide(rounded, POLICY)
 
 
 @given(labels)

@@ -26,9 +26,9 @@ class Policy:
     Raises PolicyInvalidError when a number is out of its range.
     """
 
-    minimum: float = 80.0
-    margin: float = 15.0
-    floor: float = 50.0
+    minimum: float
+    margin: float
+    floor: float
 
     def __post_init__(self) -> None:
         numbers = (self.minimum, self.margin, self.floor)
@@ -42,7 +42,7 @@ class Policy:
 
     @classmethod
     def from_json(cls, text: str) -> Policy:
-        """The policy that an SSM parameter spells. Raises PolicyInvalidError when it cannot be used."""
+        """The policy that an SSM parameter holds. Raises PolicyInvalidError when it cannot be used."""
         try:
             return cls(**json.loads(text))
         except (TypeError, ValueError) as error:
