@@ -48,6 +48,6 @@ def next_steps(engine: Engine, outputs: Mapping[str, str], stack: str) -> list[s
         f"  {petdetect} status      (also: explain <imageId>, failed, redrive ...)",
         f"  aws cloudformation describe-stacks --stack-name {stack}",
         "    (any SDK or CLI works; the stack's own output ApiUrl is an address on AWS, $API the one here)",
-        "  make down      stops the local AWS, and what it holds is gone",
+        "  make down      stops the local AWS and deletes its data",
         f"  Its logs: {engine.logs}",
     ]

@@ -42,8 +42,8 @@ class ImageId(click.ParamType):
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The digits in lower case, or a usage error."""
         if not re.fullmatch(rf"[0-9a-f]{{{self._least},32}}", value.lower()):
-            wanted = "it has 32 digits" if self._least == 32 else f"give its first {self._least} to 32 digits"
-            self.fail(f"{value!r} is no image ID: {wanted}, 0 to 9 and a to f.", param, ctx)
+            expected = "32" if self._least == 32 else f"the first {self._least} to 32"
+            self.fail(f"{value!r} is not an image ID: expected {expected} hexadecimal digits.", param, ctx)
         return value.lower()
 
 
@@ -59,7 +59,7 @@ class Number(click.ParamType):
         """The number, or a usage error."""
         digits = str(value).removesuffix(self._unit).strip()
         if not re.fullmatch(r"\d*\.?\d+", digits) or float(digits) > self._most:
-            self.fail(f"{value!r} is no number from 0 to {self._most:g} {self._unit}.", param, ctx)
+            self.fail(f"{value!r} is not a number from 0 to {self._most:g} {self._unit}.", param, ctx)
         return float(digits)
 
 
@@ -176,7 +176,7 @@ def starting_again(function: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing."),
     ):
         function = option(function)
-    return click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())(function)
+    return click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId(least=8))(function)
 
 
 @command("redrive")
@@ -188,7 +188,8 @@ def redrive(
 ) -> None:
     """Start failed images again.
 
-    Do it when the cause is removed. The same failure is redriven once, however often the command runs.
+    Do it when the cause is fixed. The same failure is redriven once, however often the command runs. Each redrive is a
+    new execution; Step Functions' own redrive is not used.
     """
     if reason and not everything:
         raise click.UsageError("--reason chooses among --all.")
@@ -228,15 +229,17 @@ def _start_again(
         raise click.UsageError(f"Name the images to {kind.verb}, or give --all.")
     asks = found is not None and not (yes or dry_run)
     if asks and as_json:
-        raise click.UsageError("A program cannot be asked: give --yes (or --dry-run) with --all --json.")
+        raise click.UsageError("--json cannot prompt; add --yes (or --dry-run).")
     if found is not None:
         image_ids = tuple(record["ImageID"] for record in found)
+    else:
+        image_ids = tuple(records.whole_id(deployment, digits) for digits in image_ids)
     plans = list(records.for_each(functools.partial(restart.plan, deployment, kind), dict.fromkeys(image_ids)))
     if dry_run:
         if as_json:
             output.say_json({"dryRun": True, "images": output.plan_documents(plans)})
         elif plans:
-            output.show_plans(plans)
+            output.show_plans(kind, plans)
         else:
             output.say(f"There is nothing to {kind.verb}.")
         return
@@ -244,7 +247,7 @@ def _start_again(
         raise OperatorError("\n".join(f"{plan.image_id}: {plan.refusal}" for plan in refused))
     if plans and asks:
         possible = sum(not plan.refusal for plan in plans)
-        question = f"Restart {possible} {kind.takes} images in {deployment.environment}?"
+        question = f"{kind.verb.capitalize()} {possible} {kind.takes} images in {deployment.environment}?"
         click.confirm(question, abort=True, err=True)
     results: list[restart.Result] = []
     try:
@@ -286,16 +289,18 @@ def _show_results(
 @click.argument("image_id", metavar="ID", type=ImageId())
 @click.option("--yes", is_flag=True, help="Do not ask.")
 def dismiss(deployment: Deployment, image_id: str, yes: bool, as_json: bool) -> None:
-    """Close a failed image whose object is gone.
+    """Dismiss a failed image whose object is gone.
 
     It no longer counts as failed, and its record expires after RecordRetentionDays.
     """
     if as_json and not yes:
-        raise click.UsageError("A program cannot be asked: give --yes with --json.")
+        raise click.UsageError("--json cannot prompt; add --yes.")
     record = records.dismissible(deployment, image_id)
     reason = records.error_of(record)[0]
     if not yes:
-        click.confirm(f"End the failed image {image_id} ({reason}) in {deployment.environment}?", abort=True, err=True)
+        click.confirm(
+            f"Dismiss the failed image {image_id} ({reason}) in {deployment.environment}?", abort=True, err=True
+        )
     expires = records.dismiss(deployment, record)
     if as_json:
         output.say_json({"imageId": image_id, "reason": reason, "expiresAt": expires})

@@ -34,7 +34,7 @@ HELD = (
     "The daily limit of analysed images was reached. The reconciler starts it after 0:00 UTC; to pay for it today, "
     "release it."
 )
-RUNBOOK_OF_HELD = "docs/operations.md#dailylimitreached--held-images"
+RUNBOOK_OF_HELD = "docs/operations.md#daily-limit-reached"
 
 
 def for_error(error: str) -> str:
@@ -58,7 +58,9 @@ def of(record: Record, place: tuple[str, str] | None, *, is_running: bool) -> tu
     """
     image_id, status = record["ImageID"], record.get("ProcessingStatus")
     if status is None:
-        return "No record could be written; operators were notified. The reconciler takes it up.", [_RECONCILE]
+        return "No record could be written; operators were notified. The Reconciler starts it within 15 minutes.", [
+            _RECONCILE
+        ]
     if status == Status.UPLOADING:
         if place:
             return "It was uploaded and nothing has started: the event is late or lost.", [_RECONCILE]
@@ -80,15 +82,15 @@ def of(record: Record, place: tuple[str, str] | None, *, is_running: bool) -> tu
 
 def _of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list[str]]:
     image_id = record["ImageID"]
-    advice = for_error(records.error_of(record)[0])
+    sentence = for_error(records.error_of(record)[0])
     if place is None:
         if detection_logs.is_dismissed(record):
-            return "Nothing: its object is gone, and an operator ended it. Its record expires.", []
-        gone = "Its object is gone: a redrive needs it back. When it is gone for good, end it:"
-        return f"{advice} {gone}", [f"petdetect dismiss {image_id}"]
+            return "Nothing: its object is gone, and it was dismissed. Its record expires.", []
+        gone = "Its object is gone: a redrive needs it back. When it is gone for good, dismiss it:"
+        return f"{sentence} {gone}", [f"petdetect dismiss {image_id}"]
     if records.replaced_version(record, place):
-        advice = "Its own object version is gone, and another one lies under its key: a redrive takes that one."
-    return advice, [f"petdetect redrive {image_id}"]
+        sentence = "Its own object version is gone, and another one lies under its key: a redrive takes that one."
+    return sentence, [f"petdetect redrive {image_id}"]
 
 
 def _of_an_expired_claim(record: Record) -> tuple[str, list[str]]:

@@ -19,7 +19,7 @@ from rich.text import Text
 from ops import next_steps
 from ops.errors import sentence
 from ops.records import FailedImage
-from ops.restart import Outcome, Plan, Result
+from ops.restart import Outcome, Plan, Restart, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
 from pet_detector.aws import detection_logs
@@ -46,7 +46,7 @@ _ACTIONS = {
     Action.WAIT: "wait: an execution works on it",
     Action.RELEASE: "start it: it was held, and another day has come",
     Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
-    Action.REPORT: "look at it: it is finished, and its upload is still there",
+    Action.REPORT: "check it: finished, but an object remains under input/",
     Action.CLOSE: "close its record as failed: its execution and its object are gone",
 }
 
@@ -147,7 +147,7 @@ def show_story(story: Story) -> None:
         _show_run(number, run)
     for notified in story.notified:
         say(f"  notified: {printable(notified)}")
-    say(f"\nWhat to do\n  {story.advice}")
+    say(f"\nWhat to do\n  {story.next_steps}")
     for command in story.commands:
         say(f"  {command}")
     if "Error" in record:
@@ -212,12 +212,12 @@ def story_document(story: Story) -> dict[str, Any]:
         "object": place,
         "dismissed": detection_logs.is_dismissed(story.record),
         "notified": story.notified,
-        "advice": story.advice,
+        "nextSteps": story.next_steps,
         "commands": story.commands,
     }
 
 
-def show_plans(plans: list[Plan]) -> None:
+def show_plans(kind: Restart, plans: list[Plan]) -> None:
     """What a redrive or a release would do."""
     print_table(
         ("image", "reason", "what would happen"),
@@ -225,13 +225,13 @@ def show_plans(plans: list[Plan]) -> None:
             (
                 plan.image_id,
                 plan.reason,
-                plan.refusal or f"restart with {_place(plan.key, plan.version_id, plan.replaces)}",
+                plan.refusal or f"{kind.verb} with {_place(plan.key, plan.version_id, plan.replaces)}",
             )
             for plan in plans
         ),
     )
     possible = sum(not plan.refusal for plan in plans)
-    say(f"{possible} of {len(plans)} would be restarted. Nothing was changed.")
+    say(f"{possible} of {len(plans)} would be {kind.participle}. Nothing was changed.")
 
 
 def show_results(results: list[Result]) -> None:

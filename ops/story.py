@@ -56,7 +56,7 @@ class Story:
     runs: list[Run]
     place: tuple[str, str] | None
     notified: list[str]
-    advice: str
+    next_steps: str
     commands: list[str]
 
     @property

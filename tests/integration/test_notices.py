@@ -40,7 +40,7 @@ def test_the_notice_says_what_why_and_what_to_do(application: Application, galle
         image.record["reason"],
         f"cat {image.record['scores']['cat']:.1f} %",
         f"What to do: look at the image (GET /images/{image.id}",
-        "The machine leaned to cat.",
+        "The more likely animal is cat.",
     ):
         assert part in text
 

@@ -28,7 +28,7 @@ def test_an_image_that_is_gone_is_dismissed_once(application: Application) -> No
     assert application.petdetect("redrive", "--all", "--yes").out == "There is nothing to redrive.\n"
     story = application.petdetect("explain", image_id)
     assert "failed (ImageNotFoundError, dismissed)" in story.out
-    assert "an operator ended it" in story.out
+    assert "it was dismissed" in story.out
     item = application.item(image_id)
     assert item["ProcessingStatus"]["S"] == "failed"
     year = 365 * 86400

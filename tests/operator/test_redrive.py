@@ -28,7 +28,7 @@ def test_a_dry_run_changes_nothing(application: Application) -> None:
 
     assert one.code == everything.code == 0
     assert f"restart with input/{image_id}.jpg" in one.out
-    assert "1 of 1 would be restarted. Nothing was changed." in one.out
+    assert "1 of 1 would be redriven. Nothing was changed." in one.out
     assert [(image["imageId"], image["refusal"]) for image in everything.json["images"]] == [(image_id, None)]
     assert application.snapshot() == before
 

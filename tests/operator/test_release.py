@@ -53,7 +53,7 @@ def test_a_dry_run_changes_nothing(application: Application) -> None:
     one = application.petdetect("release", image_id, "--dry-run")
     everything = application.petdetect("release", "--all", "--dry-run", "--json")
 
-    assert "1 of 1 would be restarted. Nothing was changed." in one.out
+    assert "1 of 1 would be released. Nothing was changed." in one.out
     assert [(image["imageId"], image["refusal"]) for image in everything.json["images"]] == [(image_id, None)]
     assert application.snapshot() == before
 

@@ -44,7 +44,7 @@ def uncertain_image(
             f"Why:        {reason}\n"
             f"Confidence: cat {scores.cat:.1f} %, dog {scores.dog:.1f} %; that it is neither: {confidence:.1f} %\n\n"
             f"What to do: look at the image (GET /images/{image_id} gives a link) and decide whether it shows a cat, "
-            f"a dog, or neither. The machine leaned to {lean}.\n"
+            f"a dog, or neither. The more likely animal is {lean}.\n"
         ),
         attributes={
             "Kind": "ImageUncertain",
@@ -70,7 +70,7 @@ def failed_image(
             f"Object:    {printable(key)}\n"
             f"Why:       {error}: {printable(cause)}\n"
             f"Execution: {execution_arn}\n\n"
-            f"What to do: petdetect explain {image_id} tells the whole story. Remove the cause (docs/operations.md "
+            f"What to do: petdetect explain {image_id} shows every step. Fix the cause (docs/operations.md "
             f"has it by error name), then petdetect redrive {image_id}.\n"
         ),
         attributes={
