@@ -5,11 +5,11 @@ PYTHON ?= python3
 # Settings that the commands read from their environment, for example `make run PHOTOS=~/pictures PORT=4600`.
 export PHOTOS JSON PORT REKOGNITION_PORT
 
-# make would take `photos=...` without a word, and sort photos/.
+# make would silently ignore `photos=...`, and sort photos/.
 $(foreach name,photos json port rekognition_port python,$(if $(filter command,$(origin $(name))),\
-  $(error $(name)= is no setting: settings are written in capitals, see `make help`)))
+  $(error $(name)= is not a setting: settings are written in capitals, see `make help`)))
 
-# Twice quiet: errors are shown, warnings about a package index are not.
+# -qq shows errors, hides warnings (about a package index).
 PIP_INSTALL = -m pip install -qq --disable-pip-version-check --no-deps --require-hashes
 # The command petdetect, from where it lies; setuptools is there by then.
 PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no-build-isolation --no-index -e .
@@ -27,8 +27,8 @@ help: ## Show this list
 	  '  JSON              a file to which `make run` also writes its table (none)' \
 	  '  PORT              where the local AWS listens, on 127.0.0.1 only (4566)' \
 	  '  REKOGNITION_PORT  where its Rekognition listens (4567)' \
-	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); another one than before installs again' \
-	  '' 'The first command installs into .venv and .engine: two to four minutes, and 1 GB.'
+	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); changing it reinstalls everything' \
+	  '' 'The first command installs into .venv and .engine: two to four minutes, about 0.8 GB.'
 
 # --- Install: .venv holds the tools, .engine/venv the local AWS (their pins contradict each other) --------------------
 
@@ -104,7 +104,7 @@ test: lint ## Check and test everything, offline
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions ops local tests
+	@.venv/bin/mypy functions ops local tests docs
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
 

@@ -24,11 +24,13 @@ def test_a_dry_run_changes_nothing(application: Application) -> None:
     before = application.snapshot()
 
     one = application.petdetect("redrive", image_id, "--dry-run")
+    short = application.petdetect("redrive", image_id[:8], "--dry-run")
     everything = application.petdetect("redrive", "--all", "--dry-run", "--json")
 
     assert one.code == everything.code == 0
-    assert f"restart with input/{image_id}.jpg" in one.out
+    assert f"redrive with input/{image_id}.jpg" in one.out
     assert "1 of 1 would be redriven. Nothing was changed." in one.out
+    assert short.out == one.out
     assert [(image["imageId"], image["refusal"]) for image in everything.json["images"]] == [(image_id, None)]
     assert application.snapshot() == before
 
@@ -74,7 +76,7 @@ def test_all_of_one_reason_and_no_other(application: Application) -> None:
     assert application.status(other) == "failed"
     rest = application.petdetect("redrive", "--all", typed="y\n")
     assert rest.code == 0
-    assert "Restart 1 failed images in local?" in rest.err
+    assert "Redrive 1 failed images in local?" in rest.err
     assert application.status(other) == "completed"
     assert application.petdetect("redrive", "--all").out == "There is nothing to redrive.\n"
     assert application.petdetect("redrive", "--all", "--dry-run").out == "There is nothing to redrive.\n"

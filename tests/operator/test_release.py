@@ -51,9 +51,11 @@ def test_a_dry_run_changes_nothing(application: Application) -> None:
     before = application.snapshot()
 
     one = application.petdetect("release", image_id, "--dry-run")
+    short = application.petdetect("release", image_id[:8], "--dry-run")
     everything = application.petdetect("release", "--all", "--dry-run", "--json")
 
     assert "1 of 1 would be released. Nothing was changed." in one.out
+    assert short.out == one.out
     assert [(image["imageId"], image["refusal"]) for image in everything.json["images"]] == [(image_id, None)]
     assert application.snapshot() == before
 
@@ -87,7 +89,7 @@ def test_all_held_images_and_no_failed_one(application: Application) -> None:
 
     asked = application.petdetect("release", "--all", typed="n\n")
     assert asked.code == 1
-    assert "Restart 1 held images in local?" in asked.err
+    assert "Release 1 held images in local?" in asked.err
     assert application.petdetect("release", "--all", "--json").code == 2
     result = application.petdetect("release", "--all", "--yes", "--json")
 
