@@ -46,7 +46,7 @@ def _text(path: Path) -> str:
     try:
         return path.read_text()
     except FileNotFoundError:
-        advice = "use the petdetect of the repository, after `make install`"
+        remedy = "use the petdetect of the repository, after `make install`"
         raise OperatorError(f"There is no {path.name} beside this program: {advice}.") from None
 
 

@@ -135,7 +135,7 @@ def choice(choices: type[Choice], name: str, text: str | None) -> Choice | None:
 
 
 def moment(name: str, text: str | None) -> str | None:
-    """A time, or the beginning of a day, as records spell it; UTC unless it has an offset. Raises RequestError."""
+    """A time, or the beginning of a day, in the format of records; UTC unless it has an offset. Raises RequestError."""
     if text is None:
         return None
     try:

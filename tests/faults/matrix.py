@@ -196,7 +196,7 @@ def reserve_notice() -> list[Cell]:
             case.wait_for_fault(rule, times=tries.get(name, 1))
 
         end = failed(ends[name], "others", 0) if name in ends else REVIEW
-        return Cell("UpdateItem: claim notice", name, act, end, "uncertain")
+        return Cell("UpdateItem: reserve notice", name, act, end, "uncertain")
 
     return [cell(name, fault) for name, fault in faults("dynamodb", CUT).items()]
 

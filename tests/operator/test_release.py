@@ -21,7 +21,7 @@ def test_a_held_image_is_explained_and_released(application: Application) -> Non
 
     assert "Hold Image" in before.out
     assert f"petdetect release {image_id}" in before.out
-    assert "docs/operations.md#dailylimitreached--held-images" in before.out
+    assert "docs/operations.md#daily-limit-reached" in before.out
     assert released.code == 0
     assert application.status(image_id) == "completed"
     assert application.keys(image_id) == [f"dogs/{image_id}.jpg"]

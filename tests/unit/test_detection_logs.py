@@ -548,7 +548,7 @@ def test_finds_in_all_shards_what_is_processing_since_before_a_time(aws: Cloud) 
 # --- Notices ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_notice_can_be_claimed_once_for_each_fact(aws: Cloud) -> None:
+def test_a_notice_can_be_reserved_once_for_each_fact(aws: Cloud) -> None:
     assert reserve_notice(TABLE, IMAGE_ID, "first execution") is True
     assert reserve_notice(TABLE, IMAGE_ID, "first execution") is False
     assert reserve_notice(TABLE, IMAGE_ID, "uncertain") is True
@@ -573,7 +573,7 @@ def test_releasing_takes_back_nothing_but_the_same_fact(aws: Cloud) -> None:
 
 
 @pytest.mark.parametrize("done", [True, False])
-def test_a_lost_answer_to_a_claim_does_not_lose_the_notice(aws: Cloud, done: bool) -> None:
+def test_a_lost_answer_to_a_reservation_does_not_lose_the_notice(aws: Cloud, done: bool) -> None:
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=done) as fault:
         assert reserve_notice(TABLE, IMAGE_ID, "x") is True
     assert fault.happened == 1

@@ -1,4 +1,4 @@
-"""A fact is notified once; a notice that was certainly not sent is left to the next attempt."""
+"""A fact is notified once; a notice that SNS rejected is left to the next attempt."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ _deserialize = TypeDeserializer().deserialize
 
 
 def now() -> str:
-    """The time, as records spell it."""
+    """The time, in the format of records."""
     return format_time(datetime.now(UTC))
 
 
@@ -278,7 +278,7 @@ def reserve_notice(table: str, image_id: str, fact: str) -> bool:
 
 
 def release_notice(table: str, image_id: str, fact: str) -> None:
-    """Take back the reservation of a notice that was certainly not sent."""
+    """Take back the reservation of a notice that SNS rejected, so that it can be sent again."""
     with translated("dynamodb:UpdateItem"):
         client("dynamodb").update_item(
             TableName=table,
