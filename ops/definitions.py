@@ -47,7 +47,7 @@ def _text(path: Path) -> str:
         return path.read_text()
     except FileNotFoundError:
         remedy = "use the petdetect of the repository, after `make install`"
-        raise OperatorError(f"There is no {path.name} beside this program: {advice}.") from None
+        raise OperatorError(f"There is no {path.name} beside this program: {remedy}.") from None
 
 
 @cache

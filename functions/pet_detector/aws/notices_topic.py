@@ -21,8 +21,8 @@ SUBJECT_LENGTH = 100  # SNS refuses longer ones, and anything but printable ASCI
 def publish(topic_arn: str, notice: Notice) -> bool:
     """Send a notice, in one attempt. True when SNS confirmed it, False when its answer was lost.
 
-    Raises ThrottledError, ServiceError or AccessDeniedError when SNS rejected the notice or was not reached. (A 5xx counts
-    as rejected, although SNS may have accepted the notice before it.)
+    Raises ThrottledError, ServiceError or AccessDeniedError when SNS rejected the notice or was not reached.
+    A 5xx counts as rejected, although SNS may have accepted the notice before it.
     """
     attributes: dict[str, MessageAttributeValueTypeDef] = {
         name: {"DataType": "String", "StringValue": value}
