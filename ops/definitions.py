@@ -13,8 +13,6 @@ from typing import Any
 
 import yaml
 
-from ops.errors import OperatorError
-
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKFLOW = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
 TEMPLATE = REPOSITORY / "template.yaml"
@@ -46,6 +44,8 @@ def _text(path: Path) -> str:
     try:
         return path.read_text()
     except FileNotFoundError:
+        from ops.errors import OperatorError  # late: `make dashboards`, which draws these definitions, has no botocore
+
         remedy = "use the petdetect of the repository, after `make install`"
         raise OperatorError(f"There is no {path.name} beside this program: {remedy}.") from None
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import io
 import json
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -160,6 +162,11 @@ def test_window_arithmetic_of_the_service_levels_is_right() -> None:
         assert long["BurnRate"] * long["WindowSeconds"] / (30 * 86_400) == pytest.approx(spent / 100)
         hours, minutes = long["WindowSeconds"] // 3600, short["WindowSeconds"] // 60
         assert f"| {name.lower()} | {hours} h | {minutes} min | {long['BurnRate']} | {spent} % |" in text
+
+
+def test_the_dashboards_are_read_without_botocore_which_make_dashboards_does_not_install() -> None:
+    program = "import sys; sys.modules['botocore'] = None; from docs import dashboards; dashboards.body('business')"
+    subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, check=True)
 
 
 @pytest.mark.parametrize("name", dashboards.NAMES)
