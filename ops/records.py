@@ -93,8 +93,8 @@ def whole_id(deployment: Deployment, digits: str) -> str:
         found |= {name for name in names if image_ids.IMAGE_ID.fullmatch(name)}
     if not found:
         raise OperatorError(
-            f"No stored image in {deployment.environment} has an ID that begins with {digits}: look at it, give all 32 "
-            "digits, or name another environment with --env."
+            f"No stored image in {deployment.environment} has an ID that begins with {digits}: check it, give all 32 "
+            "digits (petdetect failed lists them), or name another environment with --env."
         )
     if len(found) > 1:
         raise OperatorError(f"{len(found)} images have an ID that begins with {digits}: give more digits of it.")

@@ -42,7 +42,7 @@ def test_it_asks_first(application: Application) -> None:
     for answer in ("n\n", ""):
         asked = application.petdetect("dismiss", image_id, typed=answer)
         assert asked.code == 1
-        assert f"End the failed image {image_id} (ImageNotFoundError) in local?" in asked.err
+        assert f"Dismiss the failed image {image_id} (ImageNotFoundError) in local?" in asked.err
     assert application.petdetect("dismiss", image_id, "--json").code == 2
     assert application.snapshot() == before
 

@@ -172,7 +172,8 @@ def test_what_does_not_exist_or_makes_no_sense_is_refused(application: Applicati
     for arguments in (
         ["redrive"],
         ["redrive", "input/cat.jpg"],
-        ["redrive", "a" * 8],  # what acts on an image wants the whole ID
+        ["redrive", "a" * 7],  # fewer digits than `make run` shows
+        ["dismiss", "a" * 8],  # the object is gone, and an ID is found by its object
         ["redrive", "a" * 32, "--all"],
         ["redrive", "a" * 32, "--reason", "ServiceError"],
     ):
