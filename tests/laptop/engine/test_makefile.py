@@ -137,7 +137,7 @@ def test_a_setting_in_small_letters_is_refused(folder: Path, setting: str) -> No
     refused = make(folder, "run", f"{setting}=x")
 
     assert refused.returncode == 2
-    assert f"{setting}= is no setting" in refused.stderr
+    assert f"{setting}= is not a setting" in refused.stderr
 
 
 def test_help_names_every_setting_that_the_commands_read_and_what_the_first_run_costs(folder: Path) -> None:
