@@ -57,11 +57,11 @@ def test_prints_the_bill_line_by_line_without_a_deployment() -> None:
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--size", "nan"], "'nan' is no number from 0 to 15 MB."),
-        (["--size", "inf"], "'inf' is no number"),
-        (["--size", "15.1"], "'15.1' is no number"),
-        (["--uncertain", "101%"], "'101%' is no number from 0 to 100 %."),
-        (["--uncertain", "few"], "'few' is no number"),
+        (["--size", "nan"], "'nan' is not a number from 0 to 15 MB."),
+        (["--size", "inf"], "'inf' is not a number"),
+        (["--size", "15.1"], "'15.1' is not a number"),
+        (["--uncertain", "101%"], "'101%' is not a number from 0 to 100 %."),
+        (["--uncertain", "few"], "'few' is not a number"),
         (["--days", "3"], "--days needs --actual."),
         (["--actual", "--images", "5"], "--images has no effect with --actual."),
         (["--actual", "--uncertain", "5%"], "--uncertain has no effect with --actual."),
