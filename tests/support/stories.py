@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import os
+import time
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -17,6 +19,7 @@ from pet_detector.rules import image_ids
 from pet_detector.rules.models import Status
 from tests.support.api_events import API_KEY, request, upload
 from tests.support.moto_world import (
+    ANALYSES,
     BUCKET,
     CORRELATION,
     EXECUTION,
@@ -82,7 +85,14 @@ def analyse(aws: Cloud, run: Run) -> None:
     with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
         run(event)
     run(event)
-    run(event | {"executionArn": EXECUTION + "2"})  # the same bytes are being analysed
+    lease = {"LeaseOwner": {"S": EXECUTION + "2"}, "LeaseEnds": {"N": str(int(time.time()) + 60)}}
+    busy, _ = aws.put(HOSTILE_KEY, PICTURE + b"4")
+    content_hash = {"S": hashlib.sha256(PICTURE + b"4").hexdigest()}
+    aws.dynamodb.put_item(TableName=ANALYSES, Item={"ContentHash": content_hash, **lease})
+    run(event | {"versionId": busy})  # another execution is analysing the same bytes
+    for code in ("SlowDown", "InternalError"):
+        with refusal(client("s3"), "GetObject", code):
+            run(event)
     answer["Error"]["Code"] = "AccessDeniedException"
     run(event)
     run(event | {"versionId": "v"})
@@ -130,8 +140,9 @@ def notify(aws: Cloud, run: Run) -> None:
         "confidence": 40.0,
         "scores": {"cat": 60.0, "dog": 10.0},
     }
-    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
-        run(uncertain)
+    for code in ("AccessDeniedException", "InternalServerError"):
+        with refusal(client("dynamodb"), "UpdateItem", code):
+            run(uncertain)
     with refusal(client("sns"), "Publish", "Throttled"):
         run(uncertain)
     run(uncertain)
@@ -147,8 +158,9 @@ def record_failures(aws: Cloud, run: Run) -> None:
     for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
         run({"detail": detail | part})
     for service, operation in ((client("dynamodb"), "UpdateItem"), (client("sns"), "Publish")):
-        with refusal(service, operation, "AccessDenied"):
-            run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
+        for code in ("AccessDenied", "Throttled", "InternalServerError"):
+            with refusal(service, operation, code):
+                run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
 
 
 def reconcile(aws: Cloud, run: Run) -> None:

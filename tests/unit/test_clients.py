@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib
-from typing import Any
-
-import boto3
 import pytest
-from aws_lambda_powertools.utilities.typing import LambdaContext
-from botocore.config import Config
 
-from tests.support.moto_world import Cloud, handlers, template
-
-from .stories import STORIES
+from tests.support.handler_runs import observe
+from tests.support.moto_world import handlers, template
 
 
 def timeout_of(function: str) -> int:
@@ -22,32 +14,12 @@ def timeout_of(function: str) -> int:
     return int(seconds or template()["Globals"]["Function"]["Timeout"])
 
 
-@pytest.mark.usefixtures("people", "policy")
 @pytest.mark.parametrize("function", handlers())
-def test_a_call_that_hangs_ends_before_its_function_does(
-    function: str, aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_call_that_hangs_ends_before_its_function_does(function: str) -> None:
     """Then the function raises an error that the state machine knows, or answers 503; else Lambda ends it."""
-    configured: dict[str, Config] = {}
-    make: Any = boto3.client
-
-    def made(service: str, config: Config | None = None, **more: Any) -> Any:
-        if config is not None:  # the tests' own clients have none
-            configured[service] = config
-        return make(service, config=config, **more)
-
-    monkeypatch.setattr(boto3, "client", made)
-    module, _, name = handlers()[function].rpartition(".")
-    handler = getattr(importlib.import_module(module), name)
-
-    def run(event: Any) -> None:
-        with contextlib.suppress(Exception):
-            handler(event, context)
-
-    STORIES[handlers()[function]](aws, run)
+    configured = observe(handlers()[function]).configured
     assert configured or function == "MetricsPublisherFunction", "no client was made: the test sees nothing"
-    for service, config in configured.items():
-        settings: Any = config
+    for service, settings in configured.items():
         attempts = settings.retries["total_max_attempts"]
         pauses = sum(2**n for n in range(attempts - 1))  # the longest ones of botocore's standard mode
         longest = (settings.connect_timeout + settings.read_timeout) * attempts + pauses
