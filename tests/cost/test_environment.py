@@ -73,7 +73,7 @@ def test_dashboards_are_free_up_to_three_and_fifty_metrics(stack: Path, sizes: l
     assert _dollars("prod").get("Dashboards") == paid
 
 
-def test_the_lines_of_the_shipped_environments_by_hand() -> None:
+def test_the_lines_of_the_deployed_environments_by_hand() -> None:
     assert list(definitions.environments()) == ["dev", "staging", "prod"]
     dollars = _dollars("dev")
 

@@ -58,7 +58,7 @@ def newer_event_first(key: Callable[[Case], str]) -> Callable[[Case], None]:
     """Version 2's event arrives before version 1's."""
 
     def act(case: Case) -> None:
-        with case.rig.deaf_to_uploads():
+        with case.rig.uploads_ignored():
             first = case.put(key(case))
             second = case.put(key(case), picture("cat", uuid.uuid4().hex))
         _finished(case, case.start(second))
@@ -98,7 +98,7 @@ def overwritten_in_place(case: Case) -> None:
 def overwritten_before_redrive(case: Case) -> None:
     """The claim fails for good, the key is written again, and the redrive must still mean the first version."""
     key = f"input/holiday {case.image_id}.jpg"
-    with case.rig.deaf_to_uploads():
+    with case.rig.uploads_ignored():
         first = case.put(key)
         second = case.put(key, picture("cat", uuid.uuid4().hex))
     _finished(case, case.start(first))
@@ -111,7 +111,7 @@ def overwritten_before_redrive(case: Case) -> None:
 
 def event_without_version(case: Case) -> None:
     """The object has version null, and its event names none. The Reconciler knows it by the same ImageID."""
-    with case.rig.versioning_suspended(), case.rig.deaf_to_uploads():
+    with case.rig.versioning_suspended(), case.rig.uploads_ignored():
         upload = case.put(f"input/holiday {case.image_id}.jpg")
     document = {"source": "aws.s3", "detail": {"object": {"key": upload.key}}}
     _finished(case, [case.rig.start_execution(document)])
@@ -293,7 +293,7 @@ def taken_over_by_another_version(case: Case) -> None:
     """The dead claim is about version 1 of the key; version 2's event comes before the Reconciler."""
     with _failures_unheard(case):
         first = _die_in(case, "s3", "GetObject")
-    with case.rig.deaf_to_uploads():
+    with case.rig.uploads_ignored():
         second = case.put(data=picture("cat", uuid.uuid4().hex))
     second.image_id = image_ids.hashed_image_id(second.key, second.version)
     age_claim(case, first)
@@ -310,7 +310,7 @@ def failure_unheard(case: Case) -> None:
 
 
 def event_lost_then_late(case: Case) -> None:
-    with case.rig.deaf_to_uploads():
+    with case.rig.uploads_ignored():
         upload = case.put()
     case.rig.reconcile()
     case.rig.reconcile()

@@ -20,7 +20,7 @@ SENDERS = 6
 
 PHOTOS = {"cat": CERTAIN_CAT, "dog": CERTAIN_DOG, "other": CERTAIN_OTHER, "uncertain": UNCERTAIN_CAT}
 
-# Keys that no client of ours would make, each with what it tries.
+# Keys that no client of the API would make, each with what it tries.
 HOSTILE_KEYS = {
     "unicode": "input/ü ñ 猫 🐈.jpg",
     "right-to-left": "input/cat\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe",

@@ -21,7 +21,7 @@ DELIVERIES = 5
 
 def test_the_same_event_five_times_at_once_is_one_image(application: Application, quiet_gallery: Gallery) -> None:
     event = application.input_of(application.item(quiet_gallery["uncertain"].id)["ExecutionArn"]["S"])
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         image_id = application.upload(UNCERTAIN_CAT)
         ((key, version),) = eventually(lambda: application.versions(image_id), "the upload is stored")
         event["detail"]["object"] |= {"key": key, "version-id": version}
@@ -58,7 +58,7 @@ def test_a_person_may_start_it_from_the_console_and_again(application: Applicati
     request = json.loads((REPOSITORY / "events" / "console_execution.json").read_text())
     key = request["detail"]["object"]["key"]
     image_id = request["imageId"]
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.put_object(key, UNCERTAIN_CAT.read_bytes())
         assert application.ended(application.start_execution(request)) == "Image Classified"
         before, versions = application.item(image_id), application.versions(image_id)
@@ -80,7 +80,7 @@ def test_an_image_that_was_missing_is_finished_by_a_restart(application: Applica
     assert application.ended(failed) == "Processing Failed"
     assert application.sfn.describe_execution(executionArn=failed)["error"] == "ImageNotFoundError"
     assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ImageNotFoundError"
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.put_object(f"input/{image_id}.jpg", CERTAIN_CAT.read_bytes())
 
         assert application.ended(application.start_execution(request)) == "Already Claimed"  # not without being asked

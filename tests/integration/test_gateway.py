@@ -12,7 +12,7 @@ FORM = {"fileName": "cat.jpg", "contentType": "image/jpeg"}
 
 
 def assert_says(answer: Answer, status: int, code: str) -> None:
-    """The answer is an error of ours, and a browser's script may read it."""
+    """The answer is an error in the API's own form, and a browser's script may read it."""
     assert (answer.status, answer.json["code"]) == (status, code)
     assert answer.json.keys() == {"code", "message", "requestId"}
     assert answer.json["message"]

@@ -29,7 +29,7 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Appli
     eventually(lambda: application.attempts(execution)["Analyze Image"] > 1, "it waits for the other's analysis")
 
     application.sfn.stop_execution(executionArn=execution, error="Maintenance", cause="by hand")
-    eventually(lambda: application.notices(image_id), "operators are told")
+    eventually(lambda: application.notices(image_id), "operators are notified")
 
     item = application.item(image_id)
     assert item["ProcessingStatus"]["S"] == "failed"
@@ -51,7 +51,7 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Appli
 
 def test_uploads_whose_events_were_lost_are_found(application: Application, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         promised = application.upload(CERTAIN_DOG)
         foreign = "input/a b+c/é.jpg"
         version = application.put_object(foreign, UNCERTAIN_CAT.read_bytes())
@@ -148,7 +148,7 @@ def test_a_record_that_nobody_works_on_is_closed_and_told(application: Applicati
     (notice,) = application.notices(image_id)
     assert notice["MessageAttributes"]["Kind"]["Value"] == "ImageProcessingFailed"
     assert application.reconcile() == NOTHING
-    with application.deaf_to_uploads():  # the uploader sends it again
+    with application.uploads_ignored():  # the uploader sends it again
         application.put_object(key, CERTAIN_CAT.read_bytes())
         again = application.start_execution({"detail": {"object": {"key": key}}, "restart": True})
         assert application.ended(again) == "Image Classified"

@@ -1,4 +1,4 @@
-"""People are told of what the machine was not sure of, once, in words, and of nothing else."""
+"""People are notified of what the machine was not sure of, once, in words, and of nothing else."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def test_every_part_that_cannot_be_reached_is_named(application: Application, qu
 
 def test_one_id_leads_from_the_request_to_the_notice(application: Application, quiet_gallery: Gallery) -> None:
     event = application.input_of(application.item(quiet_gallery["uncertain"].id)["ExecutionArn"]["S"])
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         ticket = application.call("POST", "/upload", {"fileName": "cat.jpg", "contentType": "image/jpeg"}).json
         image_id, form = ticket["imageId"], ticket["upload"]
         assert application.post_form(form["url"], form["fields"], UNCERTAIN_CAT.read_bytes()).status == 204

@@ -255,7 +255,7 @@ class Deployment:
             for rule in rules:
                 self.events.enable_rule(Name=rule)
 
-    def deaf_to_uploads(self) -> contextlib.AbstractContextManager[None]:
+    def uploads_ignored(self) -> contextlib.AbstractContextManager[None]:
         """No upload starts the workflow inside the block."""
         return self.rules_disabled(self.workflow)
 
