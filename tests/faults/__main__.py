@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 import time
 from collections import Counter
@@ -120,6 +121,7 @@ class Audit:
 
 def main() -> int:
     """The exit code: 0 when every cell ended as it must, and nothing is lost, stuck or notified twice."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="run the cells whose name matches")
     only = re.compile(parser.parse_args().only, re.IGNORECASE)

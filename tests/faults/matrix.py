@@ -303,6 +303,6 @@ def cells() -> list[Cell]:
         *invoke_failure_recorder(),
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
-        *stories.stories(),
+        *stories.STORIES,
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

@@ -65,7 +65,8 @@ def analyse(aws: Cloud, run: Run) -> None:
         metadata = {"RetryAttempts": 0, "HTTPHeaders": {}}
         return SimpleNamespace(status_code=400 if "Error" in answer else 200), {"ResponseMetadata": metadata} | answer
 
-    client("rekognition").meta.events.register("before-call.rekognition.DetectLabels", detect)
+    events: Any = client("rekognition").meta.events
+    events.register("before-call.rekognition.DetectLabels", detect)
     sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
     for data, labels in (
         (PICTURE, ["Cat"]),

@@ -68,7 +68,7 @@ def calls() -> list[str]:
     """The calls that were made to ask the parts."""
     asked: list[str] = []
     for service in ("s3", "dynamodb", "stepfunctions", "ssm"):
-        made: Any = client(service, quick=True)  # type: ignore[call-overload]
+        made: Any = client(service, quick=True)
         made.meta.events.register("before-call", lambda model, **_: asked.append(model.name))
     return asked
 
