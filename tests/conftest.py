@@ -44,7 +44,7 @@ def _place(item: pytest.Item) -> tuple[str, ...]:
 def deployed_application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A local AWS with the deployed application, for all suites of this process."""
     from local.engine import UserError  # late: the image of compose.yaml's workflow-tests holds no local/
-    from tests.support.deployment import running
+    from tests.support.starter import running
 
     try:
         home = tmp_path_factory.mktemp("deployment") / "engine"

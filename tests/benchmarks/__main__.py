@@ -16,7 +16,8 @@ from rich.table import Table
 from local.terminal import run_command
 from tests.benchmarks import import_time, throughput, transitions
 from tests.benchmarks.measure import Measure
-from tests.support.deployment import Deployment, running
+from tests.support.deployment import Deployment
+from tests.support.starter import running
 
 TABLE_COLUMNS = 120  # rich takes 80 when the output is no terminal, and folds every line
 

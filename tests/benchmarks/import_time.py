@@ -3,7 +3,7 @@
 The baseline is what most handlers in Python begin with: boto3, and Powertools' Logger, Tracer and Metrics. Ours has no
 Tracer, as the platform traces by itself. So the baseline alone gets what `aws-lambda-powertools[tracer]` in its
 requirements would make `sam build` install: the X-Ray SDK, and with it a botocore of its own. All the rest is the same
-for both, and as in Lambda: the interpreter and its boto3 (the embedded AWS's) are compiled; what a deployment brings
+for both, and as in Lambda: the interpreter and its boto3 (the local AWS's) are compiled; what a deployment brings
 along is as `sam build` left it, without bytecode, and is compiled anew by every import. `with the runtime's botocore`
 is the same baseline for somebody who removed that botocore again.
 """

@@ -25,7 +25,7 @@ def test_transitions_do_not_rise() -> None:
     assert definitions.transitions(definitions.DUPLICATE) <= 2
 
 
-def test_the_metric_knows_the_transitions_of_the_shipped_workflow() -> None:
+def test_the_metric_knows_the_transitions_of_the_deployed_workflow() -> None:
     assert definitions.transitions(definitions.CERTAIN) == definitions.transitions(definitions.REJECTED) == TRANSITIONS
     assert definitions.transitions(definitions.UNCERTAIN) == TRANSITIONS + REVIEW_TRANSITIONS
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import signal
 import sys
 import time
 from collections import Counter
@@ -84,9 +85,9 @@ class Audit:
                 found.append((self.lost, f"lost: {upload.image_id} is {status or 'unrecorded'} and lies nowhere"))
             elif status not in (FINAL if gone else FINISHED) or len(places) != (not gone) or "input" in places:
                 found.append((self.stuck, f"stuck: {upload.image_id} is {status} and lies in {places}"))
-            told = Counter(self._rig.sent(upload.image_id))
-            if told and max(told.values()) > 1:
-                found.append((self.double, f"double notice: {max(told.values())} times, {upload.image_id}"))
+            notices = Counter(self._rig.sent(upload.image_id))
+            if notices and max(notices.values()) > 1:
+                found.append((self.double, f"double notice: {max(notices.values())} times, {upload.image_id}"))
         new = [(names, problem) for names, problem in found if problem not in self._reported]
         for names, problem in new:
             self._reported.add(problem)
@@ -119,7 +120,8 @@ class Audit:
 
 
 def main() -> int:
-    """The exit code: 0 when every cell ended as it must, and nothing is lost, stuck or told twice."""
+    """The exit code: 0 when every cell ended as it must, and nothing is lost, stuck or notified twice."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # as Ctrl-C: what was started is stopped
     parser = argparse.ArgumentParser(prog="make faults", description=__doc__)
     parser.add_argument("--only", default="", metavar="REGEX", help="run the cells whose name matches")
     only = re.compile(parser.parse_args().only, re.IGNORECASE)
@@ -160,7 +162,7 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
 
 def _run_together(audit: Audit, rig: Rig, chosen: list[Cell], console: Console) -> list[Case]:
     """Run cells side by side, and look at everything after each."""
-    with rig.deaf_to_uploads():
+    with rig.uploads_ignored():
         cases = [Case(rig, cell) for cell in chosen]
     audit.expect(cases)
     # The slow ones first: what hangs waits for timeouts.
@@ -185,8 +187,8 @@ def _table(cases: list[Case]) -> Table:
     table = Table("Call", "Fault", "How it ends by itself", "After", "s", title="Fault matrix")
     for case in cases:
         style = "red" if case.problems else ""
-        told = escape("; ".join(case.problems) or case.observed)
-        table.add_row(case.cell.call, case.cell.fault, told, _afterwards(case), f"{case.seconds:.0f}", style=style)
+        end = escape("; ".join(case.problems) or case.observed)
+        table.add_row(case.cell.call, case.cell.fault, end, _afterwards(case), f"{case.seconds:.0f}", style=style)
     return table
 
 

@@ -116,7 +116,7 @@ def reconciler(rules: dict[str, dict[str, Any]]) -> list[Cell]:
 
     def cell(fault: str, rule: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
-            with case.rig.deaf_to_uploads():
+            with case.rig.uploads_ignored():
                 case.put()
             number = case.inject("stepfunctions", "StartExecution", rule)
             answer = case.rig.reconcile()

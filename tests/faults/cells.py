@@ -58,14 +58,14 @@ class Expected:
     refused: str = ""
 
     def __str__(self) -> str:
-        told = [f"{n} {kind}" for n, kind in ((self.reviews, "review"), (self.failures, "failure")) if n]
+        notices = [f"{n} {kind}" for n, kind in ((self.reviews, "review"), (self.failures, "failure")) if n]
         what = f"{self.status} ({self.error})" if self.error else self.status
         seen = f"{self.refused}; " if self.refused else ""
-        return f"{seen}{what}, {'no object' if self.gone else self.folder + '/'}, {' + '.join(told) or 'no'} notice"
+        return f"{seen}{what}, {'no object' if self.gone else self.folder + '/'}, {' + '.join(notices) or 'no'} notice"
 
 
 def failed(error: str, folder: str = "input", failures: int = 1, **more: Any) -> Expected:
-    """The image waits for an operator, who was told."""
+    """The image waits for an operator, who was notified."""
     return Expected("failed", folder, error, failures=failures, **more)
 
 
@@ -258,9 +258,9 @@ class Case:
         expected = upload.expected
         if expected.status in _ENDS:  # else nobody works on it
             wait_for(settled, SETTLE_SECONDS)
-        wait_for(lambda: self._told(upload) == (expected.reviews, expected.failures), NOTICE_SECONDS)
+        wait_for(lambda: self._notices(upload) == (expected.reviews, expected.failures), NOTICE_SECONDS)
 
-    def _told(self, upload: Upload) -> tuple[int, int]:
+    def _notices(self, upload: Upload) -> tuple[int, int]:
         kinds = Counter(sent.kind for sent in self.rig.sent(upload.image_id))
         return kinds["ImageUncertain"], kinds["ImageProcessingFailed"]
 
@@ -276,7 +276,7 @@ class Case:
     def _seen(self, upload: Upload) -> Expected:
         record = self.rig.record(upload.image_id)
         places = self.places(upload)
-        reviews, failures = self._told(upload)
+        reviews, failures = self._notices(upload)
         error = record.get("Error", {}).get("M", {}).get("Error", {"S": ""})["S"]
         status = record.get("ProcessingStatus", {"S": "no record"})["S"]
         wanted = upload.expected.folder
@@ -319,11 +319,11 @@ class Case:
             self._finishes(upload, end, record["ExecutionArn"]["S"])
 
     def _good_end(self, upload: Upload) -> Expected:
-        """How an image ends that is about to be started again: reviewers are told unless they were."""
+        """How an image ends that is about to be started again: reviewers are notified unless they were."""
         status, folder = FOLDERS[upload.picture]
-        reviews, failures = self._told(upload)
-        told_before = "uncertain" in self.rig.record(upload.image_id).get("Notices", {}).get("SS", [])
-        if status == "needs_review" and not told_before:
+        reviews, failures = self._notices(upload)
+        notified_before = "uncertain" in self.rig.record(upload.image_id).get("Notices", {}).get("SS", [])
+        if status == "needs_review" and not notified_before:
             reviews += 1
         return Expected(status, folder, reviews=reviews, failures=failures)
 

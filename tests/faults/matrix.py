@@ -184,7 +184,7 @@ def invoke_failure_recorder() -> list[Cell]:
 
 def reserve_notice() -> list[Cell]:
     """Every reservation of a notice about the image is broken: the reviewers' one, and then the operators' one."""
-    # Fails for good: nobody can be told of the failure either; the alarm on failed executions tells people.
+    # Fails for good: no notice can be sent of the failure either; the alarm on failed executions notifies people.
     ends = {THROTTLED_FOR_GOOD: "ThrottledError", DENIED: "AccessDeniedError", EXPIRED: "AccessDeniedError"}
     # Notify Reviewers, Record Failure and the rule: the attempts of two states and one, three of the SDK each.
     tries = {THROTTLED_FOR_GOOD: 39, DENIED: 3, EXPIRED: 3}
@@ -295,7 +295,7 @@ def cells() -> list[Cell]:
             throttled=failed("ThrottledError", "others"),
             denied=failed("AccessDeniedError", "others"),
             expired=failed("AccessDeniedError", "others"),
-            # Nobody can tell whether SNS has it: told at most once, and the record still says needs_review.
+            # No one knows whether SNS has it: notified at most once, and the record still says needs_review.
             reset=untold,
             hang=untold,
         ),
@@ -303,6 +303,6 @@ def cells() -> list[Cell]:
         *invoke_failure_recorder(),
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
-        *stories.stories(),
+        *stories.STORIES,
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

@@ -22,10 +22,10 @@ from typing import Any
 
 import requests
 
-from local.deploy import deploy
 from local.engine import CREDENTIALS, HOST, REGION, Engine
 from ops import environment
 from ops.environment import LOCAL, STACK_PREFIX
+from tests.support import starter
 from tests.support.deployment import Deployment
 from tests.support.paths import LOCAL_AWS_PYTHON, REPOSITORY
 from tests.support.ports import free_port
@@ -34,8 +34,6 @@ from tests.support.waiting import wait_for
 HOME = REPOSITORY / ".engine" / "faults"
 PROXY_PYTHON = REPOSITORY / ".engine" / "faults-venv" / "bin" / "python"
 STACK = STACK_PREFIX + LOCAL
-# Retries of the state machine wait a tenth of their time. Timeouts of the SDK and of tasks stay as they are.
-WAIT_SCALE = "0.1"
 _PROXIED = ("S3", "DYNAMODB", "SNS", "SFN", "SSM")
 
 
@@ -107,11 +105,8 @@ class Rig(Deployment):
         self.operating = threading.Lock()
         endpoints = {f"AWS_ENDPOINT_URL_{service}": aws.url for service in _PROXIED}
         for function in self.functions:
-            special = {
-                "ImageProcessorFunction": {"AWS_ENDPOINT_URL_REKOGNITION": rekognition.url},
-                "ReconcilerFunction": {"OVERDUE_MINUTES": "0"},
-            }
-            self.configure(function, **endpoints, **special.get(function, {}))
+            self.configure(function, **endpoints)
+        self.configure("ImageProcessorFunction", AWS_ENDPOINT_URL_REKOGNITION=rekognition.url)
         self.listen()
 
     def sent(self, image_id: str = "") -> list[Sent]:
@@ -139,39 +134,18 @@ class Rig(Deployment):
     def _set_versioning(self, status: str) -> None:
         self.s3.put_bucket_versioning(Bucket=self.bucket, VersioningConfiguration={"Status": status})
 
-    def reconcile(self) -> dict[str, Any]:
-        """Run the Reconciler; its answer, or its error."""
-        return self.invoke("ReconcilerFunction")
-
-    def workers(self, function: str) -> list[int]:
-        """Process ids of the workers of a function: children of the engine with its name in their environment."""
-        name = self.functions[function]
-        engine = json.loads((HOME / "aws.pid").read_text())["pid"]
-        found = []
-        for directory in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError):
-                parent = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
-                if parent == engine and f"AWS_LAMBDA_FUNCTION_NAME={name}\0" in (directory / "environ").read_text():
-                    found.append(int(directory.name))
-        return found
-
 
 @contextlib.contextmanager
 def running(mocks: dict[str, Any]) -> Iterator[Rig]:
     """Start everything, and stop it whatever happens."""
     shutil.rmtree(HOME / "tmp", ignore_errors=True)
     (HOME / "logs").mkdir(parents=True, exist_ok=True)
-    engine = Engine(free_port(), free_port(), home=HOME)
     mock_file = HOME / "mocks.json"
     mock_file.write_text(json.dumps({"StateMachines": {_workflow_name(): mocks.pop("cases")}, **mocks}))
-    aws, rekognition = engine.processes
-    settings = {"SFN_WAIT_SCALE": WAIT_SCALE, "SFN_MOCK_CONFIG": str(mock_file)}
-    engine.processes = (dataclasses.replace(aws, environment={**aws.environment, **settings}), rekognition)
-    with contextlib.ExitStack() as stack:
-        stack.callback(engine.down)
-        engine.up()
-        _use_domain_code(engine)
-        deploy(engine)
+    with (
+        starter.running(HOME, before_deployment=_use_domain_code, SFN_MOCK_CONFIG=str(mock_file)) as engine,
+        contextlib.ExitStack() as stack,
+    ):
         proxies = [Proxy(engine.url, "aws"), Proxy(engine.rekognition_url, "rekognition")]
         for proxy in proxies:
             stack.callback(proxy.stop)

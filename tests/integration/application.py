@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -49,8 +48,8 @@ class Peak:
     limit: int
 
 
-class Application(Deployment):
-    """The stack on its local AWS."""
+class HttpApplication(Deployment):
+    """The deployed application as its users see it."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -98,7 +97,7 @@ class Application(Deployment):
 
     # --- Images and executions ----------------------------------------------------------------------------------------
 
-    def finished(self, image_id: str) -> dict[str, Any]:
+    def finished_image(self, image_id: str) -> dict[str, Any]:
         """Wait until the image has its final status and all is done, and return what the API says then."""
         self.settled(image_id)  # asked of DynamoDB: a usage plan throttles who asks the API so often
         return self.client.image(image_id)
@@ -121,35 +120,25 @@ class Application(Deployment):
         with ThreadPoolExecutor(times) as pool:
             return list(pool.map(self.start_execution, [event] * times))
 
-    def executions(self, image_id: str) -> list[str]:
+    def executions_of_key(self, image_id: str) -> list[str]:
         """ARNs of all executions that were started for an API-made key with this id."""
         return [arn for arn in self.execution_arns() if image_id in json.dumps(self.input_of(arn))]
 
-    @cached_property
-    def _every_upload_is_overdue(self) -> bool:
-        self.configure("ReconcilerFunction", OVERDUE_MINUTES="0")
-        return True
-
-    def reconcile(self) -> dict[str, int]:
+    def reconciled(self) -> dict[str, int]:
         """Run the reconciler, to which every upload is overdue at once: what it says it did."""
-        assert self._every_upload_is_overdue
-        report = self.invoke("ReconcilerFunction")
+        report = self.reconcile()
         assert "errorType" not in report, report
         return report
 
     def memory_peaks(self) -> list[Peak]:
         """Of each process of a function that ran at this or an earlier call; none where there is no /proc."""
-        engine = json.loads((self.engine.home / "aws.pid").read_text())["pid"]
-        ids = {name: logical_id for logical_id, name in self.functions.items()}
-        for process in Path("/proc").glob("[0-9]*"):
-            with contextlib.suppress(OSError, LookupError, ValueError):  # it is about to begin, or has just ended
-                status = dict(re.findall(r"^(PPid|VmHWM):\s+(\d+)", (process / "status").read_text(), re.MULTILINE))
-                if int(status["PPid"]) == engine:
-                    texts = (process / "environ").read_bytes().decode().rstrip("\0").split("\0")
-                    variables = dict(text.split("=", 1) for text in texts)
-                    limit = int(variables["AWS_LAMBDA_FUNCTION_MEMORY_SIZE"])
-                    name = ids[variables["AWS_LAMBDA_FUNCTION_NAME"]]
-                    self._peaks[process] = Peak(name, int(status["VmHWM"]) / 1024, limit)
+        for process, function in self.workers():
+            with contextlib.suppress(OSError, LookupError):  # it has just ended
+                peak = re.search(r"^VmHWM:\s+(\d+)", (process / "status").read_text(), re.MULTILINE)
+                environ = (process / "environ").read_bytes().decode()
+                limit = re.search(r"\bAWS_LAMBDA_FUNCTION_MEMORY_SIZE=(\d+)", environ)
+                if peak and limit:
+                    self._peaks[process] = Peak(function, int(peak[1]) / 1024, int(limit[1]))
         return list(self._peaks.values())
 
     # --- Logs and metrics ---------------------------------------------------------------------------------------------

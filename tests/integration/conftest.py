@@ -8,20 +8,20 @@ import pytest
 
 from local.engine import Engine
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 
 @pytest.fixture(scope="session")
-def application(deployed_application: Engine) -> Application:
+def application(deployed_application: Engine) -> HttpApplication:
     """The deployed application, and someone who listens to its notices."""
-    application = Application(deployed_application)
+    application = HttpApplication(deployed_application)
     application.listen()
     return application
 
 
 @pytest.fixture(scope="session")
-def gallery(application: Application) -> Iterator[Gallery]:
+def gallery(application: HttpApplication) -> Iterator[Gallery]:
     """Pictures of every kind, all on their way at once; asking for one waits for its end."""
     images = Gallery(application)
     yield images
@@ -29,7 +29,7 @@ def gallery(application: Application) -> Iterator[Gallery]:
 
 
 @pytest.fixture
-def quiet_gallery(gallery: Gallery, application: Application) -> Gallery:
+def quiet_gallery(gallery: Gallery, application: HttpApplication) -> Gallery:
     """The same, when all are at their ends: for tests that change what every image meets."""
     gallery.settle()
     application.memory_peaks()  # such a test may end the processes that met the hostile pictures

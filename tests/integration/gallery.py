@@ -13,14 +13,14 @@ from typing import Any
 from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
 from tests.support.pictures import black_png
 
-from .application import Answer, Application
+from .application import Answer, HttpApplication
 from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_as_png, cat_of, truncated_jpeg, webp
 
 SENDERS = 6
 
 PHOTOS = {"cat": CERTAIN_CAT, "dog": CERTAIN_DOG, "other": CERTAIN_OTHER, "uncertain": UNCERTAIN_CAT}
 
-# Keys that no client of ours would make, each with what it tries.
+# Keys that no client of the API would make, each with what it tries.
 HOSTILE_KEYS = {
     "unicode": "input/ü ñ 猫 🐈.jpg",
     "right-to-left": "input/cat\N{RIGHT-TO-LEFT OVERRIDE}gpj.exe",
@@ -51,7 +51,7 @@ class Image:
 class Gallery:
     """Pictures by name: a photo's animal, a ReasonCode, or a name of HOSTILE_KEYS."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: HttpApplication) -> None:
         self._application = application
         self._pool = ThreadPoolExecutor(SENDERS)
         self._images: dict[str, Future[Image]] = {}
@@ -90,7 +90,7 @@ class Gallery:
         content_type = "image/png" if file_name.endswith(".png") else "image/jpeg"
         image_id = self._application.client.upload(file_name, content_type, content)
         key = f"input/{image_id}{Path(file_name).suffix}"
-        return Image(image_id, key, content, self._application.finished(image_id))
+        return Image(image_id, key, content, self._application.finished_image(image_id))
 
     def _inline(self, file_name: str, content_type: str, content: bytes) -> Image:
         answer = self._application.call(
@@ -99,12 +99,12 @@ class Gallery:
         assert answer.status == 202, answer
         image_id = answer.json["imageId"]
         key = f"input/{image_id}{Path(file_name).suffix}"
-        return Image(image_id, key, content, self._application.finished(image_id), answer)
+        return Image(image_id, key, content, self._application.finished_image(image_id), answer)
 
     def _into_s3(self, key: str, content: bytes) -> Image:
         version = self._application.put_object(key, content)
         image_id = hashlib.sha256(f"{key}@{version}".encode()).hexdigest()[:32]
-        return Image(image_id, key, content, self._application.finished(image_id))
+        return Image(image_id, key, content, self._application.finished_image(image_id))
 
 
 def inline(file_name: str, content_type: str, content: bytes) -> dict[str, str]:

@@ -13,18 +13,18 @@ from pet_detector.rules import prices
 from tests.support.deployment import FINISHED
 from tests.support.waiting import eventually
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 
-def test_nothing_is_left_in_input(application: Application, quiet_gallery: Gallery) -> None:
+def test_nothing_is_left_in_input(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
 
     assert [key for key, _ in application.versions("") if key.startswith("input/")] == []
 
 
 def test_every_image_that_came_has_a_final_record_and_its_object(
-    application: Application, quiet_gallery: Gallery
+    application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     assert quiet_gallery
     came = [
@@ -36,13 +36,13 @@ def test_every_image_that_came_has_a_final_record_and_its_object(
     assert locations == sorted(f"s3://{application.bucket}/{key}" for key, _ in application.versions(""))
 
 
-def test_no_execution_is_still_running(application: Application, quiet_gallery: Gallery) -> None:
+def test_no_execution_is_still_running(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
 
     assert [execution for execution in application.execution_arns() if application.is_running(execution)] == []
 
 
-def test_every_name_in_the_bucket_is_our_own(application: Application, quiet_gallery: Gallery) -> None:
+def test_every_name_in_the_bucket_is_our_own(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
 
     strange = [
@@ -58,7 +58,7 @@ def test_every_name_in_the_bucket_is_our_own(application: Application, quiet_gal
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="reads the memory of processes as Linux tells it")
-def test_no_function_ever_needed_more_memory_than_it_has(application: Application, quiet_gallery: Gallery) -> None:
+def test_no_function_ever_needed_more_memory_than_it_has(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
 
     peaks = application.memory_peaks()
@@ -70,12 +70,12 @@ def test_no_function_ever_needed_more_memory_than_it_has(application: Applicatio
 # --- Metrics: a day's numbers equal what the records say --------------------------------------------------------------
 
 
-def _ends(application: Application) -> Counter[str]:
+def _ends(application: HttpApplication) -> Counter[str]:
     """How many executions ended in which state."""
     return Counter(map(application.ended, application.execution_arns()))
 
 
-def _expected(application: Application) -> dict[tuple[str, ...], float]:
+def _expected(application: HttpApplication) -> dict[tuple[str, ...], float]:
     """The metrics that count, as records, executions and notices have them."""
     came = [item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"]
     status = Counter(item["ProcessingStatus"]["S"] for item in came)
@@ -96,7 +96,7 @@ def _expected(application: Application) -> dict[tuple[str, ...], float]:
     }
 
 
-def test_metrics_equal_the_records(application: Application, quiet_gallery: Gallery) -> None:
+def test_metrics_equal_the_records(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
     expected = _expected(application)
 
@@ -111,7 +111,7 @@ def test_metrics_equal_the_records(application: Application, quiet_gallery: Gall
         assert published() == wanted
 
 
-def test_cost_and_time_are_measured_once_an_image(application: Application, quiet_gallery: Gallery) -> None:
+def test_cost_and_time_are_measured_once_an_image(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
     ended = [item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"]
     cost = sum(

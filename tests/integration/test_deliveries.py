@@ -13,15 +13,15 @@ from tests.support.deployment import CERTAIN_CAT, UNCERTAIN_CAT
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 DELIVERIES = 5
 
 
-def test_the_same_event_five_times_at_once_is_one_image(application: Application, quiet_gallery: Gallery) -> None:
+def test_the_same_event_five_times_at_once_is_one_image(application: HttpApplication, quiet_gallery: Gallery) -> None:
     event = application.input_of(application.item(quiet_gallery["uncertain"].id)["ExecutionArn"]["S"])
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         image_id = application.upload(UNCERTAIN_CAT)
         ((key, version),) = eventually(lambda: application.versions(image_id), "the upload is stored")
         event["detail"]["object"] |= {"key": key, "version-id": version}
@@ -34,13 +34,13 @@ def test_the_same_event_five_times_at_once_is_one_image(application: Application
     assert sum(analyses) == 1  # Amazon Rekognition is paid once
     assert application.status(image_id) == "needs_review"
     assert [key for key, _ in application.versions(image_id)] == [f"others/{image_id}.jpg"]
-    assert len(application.executions(image_id)) == DELIVERIES
+    assert len(application.executions_of_key(image_id)) == DELIVERIES
     assert len(application.notices(image_id)) == 1
 
 
 @pytest.mark.parametrize(("name", "notices"), [("uncertain", 1), ("spaces and plus", 0)])
 def test_an_event_that_comes_again_later_changes_nothing(
-    application: Application, quiet_gallery: Gallery, name: str, notices: int
+    application: HttpApplication, quiet_gallery: Gallery, name: str, notices: int
 ) -> None:
     image = quiet_gallery[name]
     before, versions = application.item(image.id), application.versions(image.id)
@@ -53,12 +53,12 @@ def test_an_event_that_comes_again_later_changes_nothing(
     assert len(application.notices(image.id)) == notices
 
 
-def test_a_person_may_start_it_from_the_console_and_again(application: Application, quiet_gallery: Gallery) -> None:
+def test_a_person_may_start_it_from_the_console_and_again(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
     request = json.loads((REPOSITORY / "events" / "console_execution.json").read_text())
     key = request["detail"]["object"]["key"]
     image_id = request["imageId"]
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.put_object(key, UNCERTAIN_CAT.read_bytes())
         assert application.ended(application.start_execution(request)) == "Image Classified"
         before, versions = application.item(image_id), application.versions(image_id)
@@ -72,7 +72,9 @@ def test_a_person_may_start_it_from_the_console_and_again(application: Applicati
     assert len(application.notices(image_id)) == 1
 
 
-def test_an_image_that_was_missing_is_finished_by_a_restart(application: Application, quiet_gallery: Gallery) -> None:
+def test_an_image_that_was_missing_is_finished_by_a_restart(
+    application: HttpApplication, quiet_gallery: Gallery
+) -> None:
     assert quiet_gallery
     image_id = uuid.uuid4().hex
     request: dict[str, Any] = {"detail": {"object": {"key": f"input/{image_id}.jpg"}}}
@@ -80,7 +82,7 @@ def test_an_image_that_was_missing_is_finished_by_a_restart(application: Applica
     assert application.ended(failed) == "Processing Failed"
     assert application.sfn.describe_execution(executionArn=failed)["error"] == "ImageNotFoundError"
     assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ImageNotFoundError"
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.put_object(f"input/{image_id}.jpg", CERTAIN_CAT.read_bytes())
 
         assert application.ended(application.start_execution(request)) == "Already Claimed"  # not without being asked
@@ -94,12 +96,12 @@ def test_an_image_that_was_missing_is_finished_by_a_restart(application: Applica
 
 
 def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
-    application: Application, quiet_gallery: Gallery
+    application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     assert quiet_gallery
     with application.broken_policy():
         image_id = application.upload(UNCERTAIN_CAT)
-        assert application.finished(image_id)["status"] == "failed"
+        assert application.finished_image(image_id)["status"] == "failed"
 
     item = application.item(image_id)
     assert item["Error"]["M"]["Error"]["S"] == "PolicyInvalidError"
@@ -121,5 +123,5 @@ def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
     assert _kinds(application, image_id) == ["ImageProcessingFailed", "ImageUncertain"]
 
 
-def _kinds(application: Application, image_id: str) -> list[str]:
+def _kinds(application: HttpApplication, image_id: str) -> list[str]:
     return sorted(notice["MessageAttributes"]["Kind"]["Value"] for notice in application.notices(image_id))

@@ -13,7 +13,7 @@ import pytest
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import IMAGE_SECONDS
 
-from .application import Application
+from .application import HttpApplication
 
 
 def examples(path: str, heading: str) -> str:
@@ -23,7 +23,7 @@ def examples(path: str, heading: str) -> str:
     return str(block)
 
 
-def pasted(application: Application, script: str) -> str:
+def pasted(application: HttpApplication, script: str) -> str:
     """What a shell prints that has API and KEY, and nothing else of this application."""
     for tool in ("curl", "jq"):
         if shutil.which(tool) is None:
@@ -42,13 +42,13 @@ def pasted(application: Application, script: str) -> str:
     return result.stdout
 
 
-def test_the_readmes_upload_waits_for_the_result(application: Application) -> None:
+def test_the_readmes_upload_waits_for_the_result(application: HttpApplication) -> None:
     record = json.loads(pasted(application, examples("README.md", "Call it")))
 
     assert (record["status"], record["animal"], record["fileName"]) == ("completed", "cat", "cat.jpg")
 
 
-def test_the_inline_upload_and_the_list_of_the_api_document(application: Application) -> None:
+def test_the_inline_upload_and_the_list_of_the_api_document(application: HttpApplication) -> None:
     upload, list_images = examples("docs/api.md", "Upload").split("\ncurl -s", 1)
     image_id = json.loads(pasted(application, upload))["imageId"]
     assert application.settled(image_id) == "completed"

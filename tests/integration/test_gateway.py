@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from .application import ORIGIN, Answer, Application
+from .application import ORIGIN, Answer, HttpApplication
 
 FORM = {"fileName": "cat.jpg", "contentType": "image/jpeg"}
 
 
 def assert_says(answer: Answer, status: int, code: str) -> None:
-    """The answer is an error of ours, and a browser's script may read it."""
+    """The answer is an error in the API's own form, and a browser's script may read it."""
     assert (answer.status, answer.json["code"]) == (status, code)
     assert answer.json.keys() == {"code", "message", "requestId"}
     assert answer.json["message"]
@@ -22,7 +22,9 @@ def assert_says(answer: Answer, status: int, code: str) -> None:
 
 @pytest.mark.parametrize("key", ["wrong", None], ids=["wrong", "none"])
 @pytest.mark.parametrize(("verb", "path"), [("POST", "/upload"), ("GET", "/images"), ("GET", "/images/" + "0" * 32)])
-def test_without_the_right_key_nothing_is_told(application: Application, verb: str, path: str, key: str | None) -> None:
+def test_without_the_right_key_nothing_is_told(
+    application: HttpApplication, verb: str, path: str, key: str | None
+) -> None:
     answer = application.call(verb, path, FORM if verb == "POST" else None, key=key)
 
     assert_says(answer, 403, "INVALID_API_KEY")
@@ -42,7 +44,7 @@ def test_without_the_right_key_nothing_is_told(application: Application, verb: s
     ],
     ids=lambda body: str(body)[:50],
 )
-def test_the_gateway_refuses_a_wrong_body(application: Application, body: Any) -> None:
+def test_the_gateway_refuses_a_wrong_body(application: HttpApplication, body: Any) -> None:
     assert_says(application.call("POST", "/upload", body), 400, "INVALID_BODY")
 
 
@@ -59,22 +61,22 @@ def test_the_gateway_refuses_a_wrong_body(application: Application, body: Any) -
     ],
 )
 def test_the_function_says_which_value_is_wrong(
-    application: Application, document: dict[str, str], headers: dict[str, str], code: str
+    application: HttpApplication, document: dict[str, str], headers: dict[str, str], code: str
 ) -> None:
     assert_says(application.call("POST", "/upload", document, headers=headers), 400, code)
 
 
-def test_a_record_that_is_not_there_can_be_read_by_a_browser_too(application: Application) -> None:
+def test_a_record_that_is_not_there_can_be_read_by_a_browser_too(application: HttpApplication) -> None:
     assert_says(application.call("GET", "/images/" + "0" * 32), 404, "IMAGE_NOT_FOUND")
 
 
 @pytest.mark.parametrize(("verb", "path"), [("GET", "/nowhere"), ("GET", "/upload"), ("DELETE", "/images")])
-def test_there_is_no_other_route(application: Application, verb: str, path: str) -> None:
+def test_there_is_no_other_route(application: HttpApplication, verb: str, path: str) -> None:
     assert_says(application.call(verb, path), 404, "NOT_FOUND")
 
 
 @pytest.mark.parametrize("path", ["/upload", "/images", "/images/" + "0" * 32, "/health"])
-def test_a_browser_may_ask_before_it_asks(application: Application, path: str) -> None:
+def test_a_browser_may_ask_before_it_asks(application: HttpApplication, path: str) -> None:
     headers = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type,x-api-key"}
 
     answer = application.call("OPTIONS", path, key=None, headers=headers)
@@ -86,13 +88,13 @@ def test_a_browser_may_ask_before_it_asks(application: Application, path: str) -
     assert {"content-type", "x-api-key", "idempotency-key"} <= allowed
 
 
-def test_a_browser_may_read_what_went_well(application: Application) -> None:
+def test_a_browser_may_read_what_went_well(application: HttpApplication) -> None:
     for answer in (application.call("GET", "/images"), application.call("POST", "/upload", FORM)):
         assert answer.status in (200, 201)
         assert answer.headers["Access-Control-Allow-Origin"] == ORIGIN
 
 
-def test_a_browser_may_send_the_form_to_the_bucket(application: Application) -> None:
+def test_a_browser_may_send_the_form_to_the_bucket(application: HttpApplication) -> None:
     (rule,) = application.s3.get_bucket_cors(Bucket=application.bucket)["CORSRules"]
 
     assert rule["AllowedOrigins"] == [ORIGIN]

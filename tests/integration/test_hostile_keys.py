@@ -6,12 +6,12 @@ import pytest
 
 from pet_detector.rules.text import printable
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import HOSTILE_KEYS, Gallery
 
 
 @pytest.mark.parametrize("name", HOSTILE_KEYS)
-def test_a_hostile_key_is_a_name_and_never_a_path(application: Application, gallery: Gallery, name: str) -> None:
+def test_a_hostile_key_is_a_name_and_never_a_path(application: HttpApplication, gallery: Gallery, name: str) -> None:
     image, key = gallery[name], HOSTILE_KEYS[name]
 
     assert image.record["status"] == "completed"

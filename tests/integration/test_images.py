@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 Record = dict[str, Any]
@@ -16,7 +16,7 @@ Record = dict[str, Any]
 
 @pytest.mark.parametrize(("name", "content_type"), [("cat", "image/jpeg"), ("inline", "image/png")])
 def test_the_view_link_shows_the_picture_to_whoever_holds_it(
-    application: Application, gallery: Gallery, name: str, content_type: str
+    application: HttpApplication, gallery: Gallery, name: str, content_type: str
 ) -> None:
     image = gallery[name]
 
@@ -29,7 +29,7 @@ def test_the_view_link_shows_the_picture_to_whoever_holds_it(
     assert image.record["viewUrlExpiresInSeconds"] == 300
 
 
-def test_a_view_link_that_was_changed_shows_nothing(application: Application, gallery: Gallery) -> None:
+def test_a_view_link_that_was_changed_shows_nothing(application: HttpApplication, gallery: Gallery) -> None:
     link = urllib.parse.urlsplit(gallery["cat"].record["viewUrl"])
     expired = {**dict(urllib.parse.parse_qsl(link.query)), "X-Amz-Date": "20200101T000000Z"}
 
@@ -39,7 +39,7 @@ def test_a_view_link_that_was_changed_shows_nothing(application: Application, ga
 
 
 @pytest.mark.parametrize("image_id", ["0" * 32, "nonsense", "%2e%2e", "A" * 32, "x" * 2000])
-def test_an_image_that_is_not_there_is_404_with_a_sentence(application: Application, image_id: str) -> None:
+def test_an_image_that_is_not_there_is_404_with_a_sentence(application: HttpApplication, image_id: str) -> None:
     answer = application.call("GET", f"/images/{image_id}")
 
     assert answer.status == 404
@@ -49,7 +49,7 @@ def test_an_image_that_is_not_there_is_404_with_a_sentence(application: Applicat
 
 
 @pytest.fixture
-def everything(application: Application, quiet_gallery: Gallery) -> list[Record]:
+def everything(application: HttpApplication, quiet_gallery: Gallery) -> list[Record]:
     """All images, newest first, in one page."""
     assert quiet_gallery
     page = application.listing(limit=100)
@@ -58,7 +58,9 @@ def everything(application: Application, quiet_gallery: Gallery) -> list[Record]
     return images
 
 
-def test_the_listing_has_every_image_once_and_newest_first(application: Application, everything: list[Record]) -> None:
+def test_the_listing_has_every_image_once_and_newest_first(
+    application: HttpApplication, everything: list[Record]
+) -> None:
     scan = application.dynamodb.get_paginator("scan").paginate(TableName=application.table)
     ids = {item["ImageID"]["S"] for page in scan for item in page["Items"]}
 
@@ -85,7 +87,7 @@ def test_the_listing_has_every_image_once_and_newest_first(application: Applicat
     ids=lambda value: str(value) if isinstance(value, dict) else "",
 )
 def test_the_listing_can_be_filtered(
-    application: Application, everything: list[Record], filters: dict[str, str], matches: Callable[[Record], bool]
+    application: HttpApplication, everything: list[Record], filters: dict[str, str], matches: Callable[[Record], bool]
 ) -> None:
     expected = [image for image in everything if matches(image)]
 
@@ -93,7 +95,7 @@ def test_the_listing_can_be_filtered(
     assert application.listing(limit=100, **filters)["images"] == expected
 
 
-def test_the_listing_can_be_limited_to_a_time(application: Application, everything: list[Record]) -> None:
+def test_the_listing_can_be_limited_to_a_time(application: HttpApplication, everything: list[Record]) -> None:
     newest, oldest = everything[2]["createdAt"], everything[-3]["createdAt"]
 
     between = application.listing(since=oldest, to=newest, limit=100)["images"]
@@ -109,7 +111,7 @@ def test_the_listing_can_be_limited_to_a_time(application: Application, everythi
 
 @pytest.mark.parametrize(("limit", "filters"), [(7, {}), (1, {"animal": "other"}), (4, {"animal": "cat"})], ids=str)
 def test_pages_follow_each_other_without_gap_or_overlap(
-    application: Application, everything: list[Record], limit: int, filters: dict[str, str]
+    application: HttpApplication, everything: list[Record], limit: int, filters: dict[str, str]
 ) -> None:
     pages: list[list[Record]] = []
     token: dict[str, str] = {}
@@ -140,13 +142,13 @@ def test_pages_follow_each_other_without_gap_or_overlap(
         ("nextToken=abc", "INVALID_TOKEN"),
     ],
 )
-def test_a_wrong_question_gets_a_sentence(application: Application, query: str, code: str) -> None:
+def test_a_wrong_question_gets_a_sentence(application: HttpApplication, query: str, code: str) -> None:
     answer = application.call("GET", f"/images?{query}")
 
     assert (answer.status, answer.json["code"]) == (400, code)
 
 
-def test_a_token_is_for_its_own_listing(application: Application, everything: list[Record]) -> None:
+def test_a_token_is_for_its_own_listing(application: HttpApplication, everything: list[Record]) -> None:
     assert len(everything) > 2
     token = application.listing(limit=2)["nextToken"]
 

@@ -11,7 +11,7 @@ from pet_detector.rules import image_ids
 from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, UNCERTAIN_CAT
 from tests.support.waiting import eventually
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 from .pictures import new_cat
 
@@ -19,7 +19,9 @@ FORM = {"fileName": "cat.jpg", "contentType": "image/jpeg"}
 NOTHING = {"gap": 0, "started": 0, "closed": 0}
 
 
-def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Application, quiet_gallery: Gallery) -> None:
+def test_a_stopped_execution_is_a_failed_image_and_one_notice(
+    application: HttpApplication, quiet_gallery: Gallery
+) -> None:
     assert quiet_gallery
     content = new_cat()
     content_hash = hashlib.sha256(content).hexdigest()
@@ -29,7 +31,7 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Appli
     eventually(lambda: application.attempts(execution)["Analyze Image"] > 1, "it waits for the other's analysis")
 
     application.sfn.stop_execution(executionArn=execution, error="Maintenance", cause="by hand")
-    eventually(lambda: application.notices(image_id), "operators are told")
+    eventually(lambda: application.notices(image_id), "operators are notified")
 
     item = application.item(image_id)
     assert item["ProcessingStatus"]["S"] == "failed"
@@ -39,7 +41,7 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Appli
     assert notice["MessageAttributes"]["Error"]["Value"] == "ExecutionAborted"
     assert notice["MessageAttributes"]["CorrelationID"]["Value"] == item["CorrelationId"]["S"]
     assert "The execution ended as ABORTED." in notice["Message"]
-    assert application.reconcile() == NOTHING  # an operator decides
+    assert application.reconciled() == NOTHING  # an operator decides
 
     application.set_lease(content_hash, 0)
     again = application.start_execution(application.input_of(execution) | {"restart": True})
@@ -49,52 +51,54 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(application: Appli
     assert len(application.notices(image_id)) == 1
 
 
-def test_uploads_whose_events_were_lost_are_found(application: Application, quiet_gallery: Gallery) -> None:
+def test_uploads_whose_events_were_lost_are_found(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         promised = application.upload(CERTAIN_DOG)
         foreign = "input/a b+c/é.jpg"
         version = application.put_object(foreign, UNCERTAIN_CAT.read_bytes())
     before = application.item(promised)
 
-    assert application.reconcile() == {"gap": 2, "started": 2, "closed": 0}
+    assert application.reconciled() == {"gap": 2, "started": 2, "closed": 0}
 
     strange = image_ids.hashed_image_id(foreign, version)
-    assert application.finished(promised)["animal"] == "dog"
-    assert application.finished(strange)["status"] == "needs_review"
+    assert application.finished_image(promised)["animal"] == "dog"
+    assert application.finished_image(strange)["status"] == "needs_review"
     assert len(application.notices(strange)) == 1
     item = application.item(promised)
     assert item["CorrelationId"] == before["CorrelationId"]
     received = datetime.fromisoformat(item["ReceivedAt"]["S"])  # when it was stored, not when it was found
     assert received <= datetime.fromisoformat(item["ClaimedAt"]["S"])
-    assert application.reconcile() == NOTHING
+    assert application.reconciled() == NOTHING
 
 
 def test_a_second_upload_under_a_used_key_is_an_image_of_its_own(
-    application: Application, quiet_gallery: Gallery
+    application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     image = quiet_gallery["cat"]
     before = application.item(image.id)
     version = application.put_object(image.key, CERTAIN_DOG.read_bytes())
     (late,) = eventually(
-        lambda: [e for e in application.executions(image.id) if version in str(application.input_of(e))],
+        lambda: [e for e in application.executions_of_key(image.id) if version in str(application.input_of(e))],
         "its event starts an execution",
     )
     assert application.ended(late) == "Already Claimed"
     assert (image.key, version) in application.objects(image.key)
 
-    assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
+    assert application.reconciled() == {"gap": 1, "started": 1, "closed": 0}
 
     own = image_ids.hashed_image_id(image.key, version)
     assert own != image.id
-    assert application.finished(own)["animal"] == "dog"
+    assert application.finished_image(own)["animal"] == "dog"
     assert application.stored(application.client.image(own)["location"]) == CERTAIN_DOG.read_bytes()
     assert application.item(image.id) == before
     assert application.stored(image.record["location"]) == image.content
-    assert application.reconcile() == NOTHING
+    assert application.reconciled() == NOTHING
 
 
-def test_a_form_that_is_used_twice_at_once_gives_two_images(application: Application, quiet_gallery: Gallery) -> None:
+def test_a_form_that_is_used_twice_at_once_gives_two_images(
+    application: HttpApplication, quiet_gallery: Gallery
+) -> None:
     assert quiet_gallery
     ticket = application.call("POST", "/upload", FORM).json
     form, key = ticket["upload"], ticket["upload"]["fields"]["key"]
@@ -103,23 +107,23 @@ def test_a_form_that_is_used_twice_at_once_gives_two_images(application: Applica
     with ThreadPoolExecutor(2) as pool:
         sent = pool.map(lambda content: application.post_form(form["url"], form["fields"], content), pictures)
         assert [answer.status for answer in sent] == [204, 204]
-    first = application.finished(ticket["imageId"])
-    eventually(lambda: len(application.executions(ticket["imageId"])) == 2, "both events have come")
-    assert sorted(map(application.ended, application.executions(ticket["imageId"]))) == [
+    first = application.finished_image(ticket["imageId"])
+    eventually(lambda: len(application.executions_of_key(ticket["imageId"])) == 2, "both events have come")
+    assert sorted(map(application.ended, application.executions_of_key(ticket["imageId"]))) == [
         "Already Claimed",
         "Image Classified",
     ]
     ((_, other),) = [found for found in application.versions(ticket["imageId"]) if found[0] == key]
 
-    assert application.reconcile() == {"gap": 1, "started": 1, "closed": 0}
+    assert application.reconciled() == {"gap": 1, "started": 1, "closed": 0}
 
-    second = application.finished(image_ids.hashed_image_id(key, other))
+    second = application.finished_image(image_ids.hashed_image_id(key, other))
     assert {first["animal"], second["animal"]} == {"cat", "dog"}
     assert sorted(application.stored(record["location"]) for record in (first, second)) == sorted(pictures)
-    assert application.reconcile() == NOTHING
+    assert application.reconciled() == NOTHING
 
 
-def test_a_record_that_nobody_works_on_is_closed_and_told(application: Application, quiet_gallery: Gallery) -> None:
+def test_a_record_that_nobody_works_on_is_closed_and_told(application: HttpApplication, quiet_gallery: Gallery) -> None:
     """Its execution ended without a word, and there is no object to start again with."""
     assert quiet_gallery
     image_id, long_ago = uuid.uuid4().hex, "2026-01-01T00:00:00.000Z"
@@ -142,13 +146,13 @@ def test_a_record_that_nobody_works_on_is_closed_and_told(application: Applicati
     }
     application.dynamodb.put_item(TableName=application.table, Item={name: {"S": text} for name, text in texts.items()})
 
-    assert application.reconcile() == {"gap": 1, "started": 0, "closed": 1}
+    assert application.reconciled() == {"gap": 1, "started": 0, "closed": 1}
 
     assert application.item(image_id)["Error"]["M"]["Error"]["S"] == "ExecutionLost"
     (notice,) = application.notices(image_id)
     assert notice["MessageAttributes"]["Kind"]["Value"] == "ImageProcessingFailed"
-    assert application.reconcile() == NOTHING
-    with application.deaf_to_uploads():  # the uploader sends it again
+    assert application.reconciled() == NOTHING
+    with application.uploads_ignored():  # the uploader sends it again
         application.put_object(key, CERTAIN_CAT.read_bytes())
         again = application.start_execution({"detail": {"object": {"key": key}}, "restart": True})
         assert application.ended(again) == "Image Classified"

@@ -1,4 +1,4 @@
-"""People are told of what the machine was not sure of, once, in words, and of nothing else."""
+"""People are notified of what the machine was not sure of, once, in words, and of nothing else."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 
 from tests.support.deployment import UNCERTAIN_CAT
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 
-def test_people_are_told_once_of_an_uncertain_image(application: Application, gallery: Gallery) -> None:
+def test_people_are_told_once_of_an_uncertain_image(application: HttpApplication, gallery: Gallery) -> None:
     image = gallery["uncertain"]
 
     (notice,) = application.notices(image.id)
@@ -28,7 +28,7 @@ def test_people_are_told_once_of_an_uncertain_image(application: Application, ga
     assert notice["Subject"] == f"[local] Please review image {image.id}"
 
 
-def test_the_notice_says_what_why_and_what_to_do(application: Application, gallery: Gallery) -> None:
+def test_the_notice_says_what_why_and_what_to_do(application: HttpApplication, gallery: Gallery) -> None:
     image = gallery["uncertain"]
 
     text = application.notices(image.id)[0]["Message"]
@@ -46,5 +46,5 @@ def test_the_notice_says_what_why_and_what_to_do(application: Application, galle
 
 
 @pytest.mark.parametrize("name", ["cat", "dog", "other", "inline", "newline"])
-def test_nobody_is_told_of_a_certain_image(application: Application, gallery: Gallery, name: str) -> None:
+def test_nobody_is_told_of_a_certain_image(application: HttpApplication, gallery: Gallery, name: str) -> None:
     assert application.notices(gallery[name].id) == []

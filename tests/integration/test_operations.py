@@ -6,13 +6,13 @@ from typing import Any
 
 from tests.support.deployment import UNCERTAIN_CAT
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 PARTS = ("storage", "records", "workflow", "policy")
 
 
-def health(application: Application) -> tuple[int, Any]:
+def health(application: HttpApplication) -> tuple[int, Any]:
     """What anybody is told, without a key."""
     answer = application.call("GET", "/health", key=None)
     return answer.status, answer.json
@@ -23,11 +23,11 @@ def said(**down: str) -> Any:
     return {"status": "down" if down else "ok", "dependencies": dict.fromkeys(PARTS, "ok") | down}
 
 
-def test_health_needs_no_key_and_names_every_part(application: Application) -> None:
+def test_health_needs_no_key_and_names_every_part(application: HttpApplication) -> None:
     assert health(application) == (200, said())
 
 
-def test_every_part_that_cannot_be_reached_is_named(application: Application, quiet_gallery: Gallery) -> None:
+def test_every_part_that_cannot_be_reached_is_named(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
     no_workflow = "arn:aws:states:us-east-1:000000000000:stateMachine:none"
     with application.configured(
@@ -41,9 +41,9 @@ def test_every_part_that_cannot_be_reached_is_named(application: Application, qu
     assert health(application) == (200, said())
 
 
-def test_one_id_leads_from_the_request_to_the_notice(application: Application, quiet_gallery: Gallery) -> None:
+def test_one_id_leads_from_the_request_to_the_notice(application: HttpApplication, quiet_gallery: Gallery) -> None:
     event = application.input_of(application.item(quiet_gallery["uncertain"].id)["ExecutionArn"]["S"])
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         ticket = application.call("POST", "/upload", {"fileName": "cat.jpg", "contentType": "image/jpeg"}).json
         image_id, form = ticket["imageId"], ticket["upload"]
         assert application.post_form(form["url"], form["fields"], UNCERTAIN_CAT.read_bytes()).status == 204
@@ -68,7 +68,7 @@ def test_one_id_leads_from_the_request_to_the_notice(application: Application, q
 
 
 def test_an_object_from_elsewhere_is_traced_by_the_event_that_brought_it(
-    application: Application, gallery: Gallery
+    application: HttpApplication, gallery: Gallery
 ) -> None:
     image = gallery["spaces and plus"]
 

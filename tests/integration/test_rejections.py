@@ -6,13 +6,13 @@ import pytest
 
 from pet_detector.rules.models import ReasonCode
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery
 
 
 @pytest.mark.parametrize("code", list(ReasonCode))
 def test_a_file_that_is_no_usable_picture_is_rejected_with_its_code(
-    application: Application, gallery: Gallery, code: str
+    application: HttpApplication, gallery: Gallery, code: str
 ) -> None:
     image = gallery[code]
 
@@ -26,7 +26,7 @@ def test_a_file_that_is_no_usable_picture_is_rejected_with_its_code(
 
 @pytest.mark.parametrize("code", list(ReasonCode))
 def test_nobody_is_told_of_a_rejected_file_and_it_is_not_tried_again(
-    application: Application, gallery: Gallery, code: str
+    application: HttpApplication, gallery: Gallery, code: str
 ) -> None:
     image = gallery[code]
 

@@ -9,12 +9,14 @@ import pytest
 from tests.support.deployment import CERTAIN_CAT
 from tests.support.waiting import eventually
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import HOSTILE_KEYS, Gallery
 from .pictures import new_cat
 
 
-def test_the_same_bytes_at_the_same_time_are_analysed_once(application: Application, quiet_gallery: Gallery) -> None:
+def test_the_same_bytes_at_the_same_time_are_analysed_once(
+    application: HttpApplication, quiet_gallery: Gallery
+) -> None:
     same = [quiet_gallery[name] for name in ("cat", *HOSTILE_KEYS)]
     assert {image.content for image in same} == {CERTAIN_CAT.read_bytes()}
 
@@ -30,16 +32,16 @@ def test_other_bytes_are_another_picture(gallery: Gallery) -> None:
 
 
 @pytest.fixture(scope="module")
-def limited_to_one(application: Application, gallery: Gallery) -> Iterator[None]:
+def limited_to_one(application: HttpApplication, gallery: Gallery) -> Iterator[None]:
     """One analysis is allowed today, and it is used up."""
     gallery.settle()
     with application.configured("ImageProcessorFunction", DAILY_ANALYSIS_LIMIT="1"):
         first = application.client.upload("first.jpg", "image/jpeg", new_cat())
-        assert application.finished(first)["status"] == "completed"
+        assert application.finished_image(first)["status"] == "completed"
         yield
 
 
-def held(application: Application, content: bytes) -> str:
+def held(application: HttpApplication, content: bytes) -> str:
     """Send a picture that is held, and return its id."""
     image_id = application.client.upload("late.jpg", "image/jpeg", content)
     eventually(lambda: application.status(image_id) == "held", f"image {image_id} is held")
@@ -51,11 +53,11 @@ def held(application: Application, content: bytes) -> str:
 
 
 @pytest.mark.usefixtures("limited_to_one")
-def test_what_is_over_the_daily_limit_is_held_until_it_is_released(application: Application) -> None:
+def test_what_is_over_the_daily_limit_is_held_until_it_is_released(application: HttpApplication) -> None:
     image_id = held(application, new_cat())
     assert application.client.image(image_id)["status"] == "held"
     assert image_id in [image["imageId"] for image in application.listing(status="held", limit=100)["images"]]
-    known = application.finished(application.upload(CERTAIN_CAT))
+    known = application.finished_image(application.upload(CERTAIN_CAT))
     assert (known["status"], known["analysisReused"]) == ("completed", True)  # costs nothing, so no limit applies
 
     again = application.input_of(application.item(image_id)["ExecutionArn"]["S"]) | {"restart": True}
@@ -72,13 +74,13 @@ def test_what_is_over_the_daily_limit_is_held_until_it_is_released(application: 
 
 
 @pytest.mark.usefixtures("limited_to_one")
-def test_a_held_image_goes_on_by_itself_the_next_day(application: Application) -> None:
+def test_a_held_image_goes_on_by_itself_the_next_day(application: HttpApplication) -> None:
     image_id = held(application, new_cat())
-    assert application.reconcile() == {"gap": 0, "started": 0, "closed": 0}  # not today
+    assert application.reconciled() == {"gap": 0, "started": 0, "closed": 0}  # not today
     assert application.status(image_id) == "held"
 
     application.configure("ImageProcessorFunction", DAILY_ANALYSIS_LIMIT="0")  # a new day
     application.change_record(image_id, UpdatedAt="2026-01-01T00:00:00.000Z")
-    assert application.reconcile() == {"gap": 0, "started": 1, "closed": 0}
+    assert application.reconciled() == {"gap": 0, "started": 1, "closed": 0}
 
-    assert application.finished(image_id)["status"] == "completed"
+    assert application.finished_image(image_id)["status"] == "completed"

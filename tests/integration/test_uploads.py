@@ -11,7 +11,7 @@ import pytest
 from local.api_client import RefusedError
 from tests.support.deployment import CERTAIN_CAT
 
-from .application import Application
+from .application import HttpApplication
 from .gallery import Gallery, inline, once
 from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_of
 
@@ -30,7 +30,7 @@ FORM = {"fileName": "cat.jpg", "contentType": "image/jpeg"}
     ],
 )
 def test_a_picture_is_filed_under_what_it_shows(
-    application: Application, gallery: Gallery, name: str, animal: str, folder: str, status: str
+    application: HttpApplication, gallery: Gallery, name: str, animal: str, folder: str, status: str
 ) -> None:
     image = gallery[name]
 
@@ -41,7 +41,7 @@ def test_a_picture_is_filed_under_what_it_shows(
     assert [key for key, _ in application.versions(image.id)] == [f"{folder}/{image.id}.jpg"]
 
 
-def test_a_picture_sent_inline_is_filed_like_any_other(application: Application, gallery: Gallery) -> None:
+def test_a_picture_sent_inline_is_filed_like_any_other(application: HttpApplication, gallery: Gallery) -> None:
     image = gallery["inline"]
 
     assert image.answer is not None
@@ -63,7 +63,7 @@ def test_the_record_tells_all_that_a_client_needs(gallery: Gallery) -> None:
     assert image.record["createdAt"] <= image.record["timestamp"] <= image.record["updatedAt"]
 
 
-def test_a_form_is_for_one_key_and_five_minutes(application: Application) -> None:
+def test_a_form_is_for_one_key_and_five_minutes(application: HttpApplication) -> None:
     answer = application.call("POST", "/upload", FORM)
 
     assert answer.status == 201
@@ -86,7 +86,7 @@ def test_a_form_is_for_one_key_and_five_minutes(application: Application) -> Non
     ids=["over 15 MB", "empty", "another key", "another type"],
 )
 def test_s3_refuses_what_the_form_does_not_allow(
-    application: Application, content: bytes, changed: dict[str, str], code: str
+    application: HttpApplication, content: bytes, changed: dict[str, str], code: str
 ) -> None:
     ticket = application.call("POST", "/upload", FORM).json
 
@@ -98,21 +98,21 @@ def test_s3_refuses_what_the_form_does_not_allow(
     assert application.status(ticket["imageId"]) == "uploading"
 
 
-def test_the_client_says_what_s3_refused(application: Application) -> None:
+def test_the_client_says_what_s3_refused(application: HttpApplication) -> None:
     with pytest.raises(RefusedError) as refusal:
         application.client.upload("large.jpg", "image/jpeg", cat_of(LARGEST + 1))
 
     assert refusal.value.code == "EntityTooLarge"
 
 
-def test_an_inline_picture_has_at_most_4_mb(application: Application) -> None:
+def test_an_inline_picture_has_at_most_4_mb(application: HttpApplication) -> None:
     answer = application.call("POST", "/upload", inline("c.jpg", "image/jpeg", cat_of(LARGEST_INLINE + 1)))
 
     assert answer.status == 413
     assert answer.json["code"] == "TOO_LARGE"
 
 
-def test_the_same_request_again_gets_the_same_form(application: Application) -> None:
+def test_the_same_request_again_gets_the_same_form(application: HttpApplication) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     first, second = (application.call("POST", "/upload", FORM, headers=headers) for _ in range(2))
 
@@ -122,7 +122,7 @@ def test_the_same_request_again_gets_the_same_form(application: Application) -> 
     assert application.call("POST", "/upload", FORM).json["imageId"] != first.json["imageId"]
 
 
-def test_the_same_inline_request_again_changes_nothing(application: Application, gallery: Gallery) -> None:
+def test_the_same_inline_request_again_changes_nothing(application: HttpApplication, gallery: Gallery) -> None:
     image = gallery["inline"]
     before = application.item(image.id)
 
@@ -132,11 +132,11 @@ def test_the_same_inline_request_again_changes_nothing(application: Application,
     assert (answer.status, answer.json) == (200, {"imageId": image.id, "status": "completed"})
     assert application.item(image.id) == before
     assert len(application.versions(image.id)) == 1
-    assert len(application.executions(image.id)) == 1
+    assert len(application.executions_of_key(image.id)) == 1
 
 
 @pytest.mark.parametrize("other", [FORM | {"fileName": "dog.jpg"}, inline("cat.jpg", "image/jpeg", TEXT)])
-def test_an_idempotency_key_is_for_one_request(application: Application, other: dict[str, Any]) -> None:
+def test_an_idempotency_key_is_for_one_request(application: HttpApplication, other: dict[str, Any]) -> None:
     headers = {"Idempotency-Key": uuid.uuid4().hex}
     first = application.call("POST", "/upload", FORM, headers=headers)
 

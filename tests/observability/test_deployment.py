@@ -1,26 +1,24 @@
-"""The stacks deployed: as `sam deploy` hands them to CloudFormation, and what CloudFormation makes of an alarm.
+"""The stacks as `sam deploy` hands them to CloudFormation, and what CloudFormation makes of the alarms on one metric.
 
-The local AWS deploys alarms on one metric, topics, queues, keys and filters. It has neither metric math, composite
-alarms and nested stacks in CloudFormation, nor saved queries, X-Ray and budgets; cfn-lint checks those properties.
+Only those alarms are deployed here, and what they need: the CloudFormation of the local AWS refuses metric math,
+composite alarms and nested stacks, and has no dashboards, saved queries, X-Ray and budgets. So no test deploys a whole
+template of stacks/. cfn-lint checks the properties of what is left out, `test_alarms_evaluated.py` its alarms.
 """
 
 from __future__ import annotations
 
 import json
 import re
-import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from botocore.exceptions import EndpointConnectionError
 from samcli.yamlhelper import yaml_dump, yaml_parse
 
 from tests.support import local_aws
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import STACK_FILE, Stack, observability
 from tests.support.templates import load
+from tests.support.waiting import eventually
 
 DEPLOYED = {
     "AWS::CloudWatch::Alarm",
@@ -43,52 +41,36 @@ def test_what_sam_uploads_has_neither_anchors_nor_merge_keys(file: Path) -> None
     assert json.loads(json.dumps(yaml_parse(uploaded))) == load(file)
 
 
-@pytest.fixture(scope="module")
-def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Address of a local AWS that runs for these tests only."""
-    with local_aws.running(tmp_path_factory.mktemp("engine")) as url:
-        yield url
-
-
-def client(service: str, url: str) -> Any:
-    """A client of the local AWS."""
-    return local_aws.client(url, service, "300000000000")
-
-
-def deploy(url: str, name: str, stack: Stack) -> None:
+def deploy_alarms_on_one_metric(url: str, name: str, stack: Stack) -> None:
     """Create a stack of what the local AWS has."""
     kept = {
         logical_id: resource
         for logical_id, resource in stack.template["Resources"].items()
         if resource["Type"] in DEPLOYED and "Metrics" not in resource["Properties"]
     }
-    cloudformation = client("cloudformation", url)
+    cloudformation = local_aws.client(url, "cloudformation")
     cloudformation.create_stack(
         StackName=name,
         TemplateBody=json.dumps({**stack.template, "Resources": kept, "Outputs": {}}),
         Parameters=[{"ParameterKey": key, "ParameterValue": str(value)} for key, value in stack.values.items()],
         Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
     )
-    deadline = time.monotonic() + 20
-    while (found := cloudformation.describe_stacks(StackName=name)["Stacks"][0])["StackStatus"].endswith("PROGRESS"):
-        assert time.monotonic() < deadline, f"{name} is not deployed in 20 s"
-        time.sleep(0.05)
-    assert found["StackStatus"] == "CREATE_COMPLETE", found.get("StackStatusReason")
+
+    def status() -> str | None:
+        found = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+        done = not found["StackStatus"].endswith("IN_PROGRESS")
+        return f"{found['StackStatus']} {found.get('StackStatusReason', '')}".strip() if done else None
+
+    assert eventually(status, f"{name} is deployed") == "CREATE_COMPLETE"
 
 
-def test_cloudformation_makes_the_alarms_that_the_other_tests_evaluate(engine: str) -> None:
-    deadline = time.monotonic() + 30
-    while True:
-        try:
-            client("logs", engine).create_log_group(logGroupName=STACK.values["FunctionsLogGroupName"])
-            break
-        except EndpointConnectionError:
-            assert time.monotonic() < deadline, "the local AWS did not start in 30 s"
-            time.sleep(0.1)
-    deploy(engine, STACK_FILE.stem, STACK)
-    deploy(engine, "dead-letters", STACK.nested["ImageEventsDeadLetterAlarms"])
-    pages = client("cloudwatch", engine).get_paginator("describe_alarms").paginate()
-    deployed = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
+def test_cloudformation_makes_the_alarms_on_one_metric_as_the_other_tests_evaluate_them(tmp_path: Path) -> None:
+    with local_aws.running(tmp_path) as url:
+        local_aws.client(url, "logs").create_log_group(logGroupName=STACK.values["FunctionsLogGroupName"])
+        deploy_alarms_on_one_metric(url, STACK_FILE.stem, STACK)
+        deploy_alarms_on_one_metric(url, "dead-letters", STACK.nested["ImageEventsDeadLetterAlarms"])
+        pages = local_aws.client(url, "cloudwatch").get_paginator("describe_alarms").paginate()
+        deployed = {alarm["AlarmName"]: alarm for page in pages for alarm in page["MetricAlarms"]}
 
     expected = {
         alarm["AlarmName"]: alarm

@@ -6,7 +6,6 @@ No parser of Logs Insights is at hand: moto's and the local AWS's know `fields`,
 
 from __future__ import annotations
 
-import io
 import json
 import re
 import subprocess
@@ -14,13 +13,14 @@ import sys
 from typing import Any
 
 import pytest
-from aws_lambda_powertools import Logger
 from PIL import Image
 
 from docs import dashboards
 from tests.observability import tables
+from tests.support.handler_runs import observe
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import observability
+from tests.support.stories import STORIES
 from tests.support.templates import load
 
 STACK = observability()
@@ -39,18 +39,8 @@ KEYWORDS = {"as", "by", "and", "or", "in", "like", "asc", "desc", "not"}
 
 
 def function_fields() -> set[str]:
-    """Fields of our functions' log lines: Powertools' own, those bound to an event, and those given to single lines."""
-    stream = io.StringIO()
-    logger = Logger(service="s", stream=stream)
-    try:
-        raise ValueError("example")
-    except ValueError:
-        logger.exception("example")
-    written = set(json.loads(stream.getvalue()))
-    context = {"function_name", "function_request_id", "cold_start", "function_memory_size", "function_arn"}
-    source = "".join(file.read_text() for file in (REPOSITORY / "functions").rglob("*.py"))
-    calls = re.findall(r"logger\.(?:debug|info|warning|error|exception|append_keys)\((.*?)\)\n", source, re.DOTALL)
-    return written | context | {name for call in calls for name in re.findall(r"\b(\w+)=", call)}
+    """Fields of the log lines that the functions write in their stories."""
+    return {name for handler in STORIES for line in observe(handler).lines if "_aws" not in line for name in line}
 
 
 def access_log_fields() -> set[str]:

@@ -124,7 +124,7 @@ class Application(Deployment):
 
     def missing(self) -> str:
         """An image that failed with ImageNotFoundError: its object version was deleted before it was read."""
-        with self.deaf_to_uploads():
+        with self.uploads_ignored():
             image_id = self.put()
             version_id = self.deleted(image_id)
         self.start(image_id, version_id=version_id)
@@ -147,7 +147,7 @@ class Application(Deployment):
 
     def come(self, image_id: str) -> str:
         """Put the object of a failed image; its event changes nothing."""
-        with self.deaf_to_uploads():
+        with self.uploads_ignored():
             return self.put(CAT, image_id)
 
     def finished(self, image_id: str) -> str:

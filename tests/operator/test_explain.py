@@ -114,7 +114,7 @@ def test_an_upload_that_did_not_come_yet_is_no_fault(application: Application) -
 
 def test_an_upload_whose_event_is_lost_is_told_from_one_that_did_not_come(application: Application) -> None:
     image_id = application.announce()
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.put(image_id=image_id)
 
     story = application.petdetect("explain", image_id)

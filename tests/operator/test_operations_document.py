@@ -119,7 +119,7 @@ def test_every_command_is_in_the_document() -> None:
 def history(deployed: Application) -> Iterator[str]:
     """The ARN of an execution that failed; while it is asked for, no upload starts the workflow."""
     arn = deployed.item(deployed.missing())["ExecutionArn"]["S"]
-    with deployed.deaf_to_uploads():
+    with deployed.uploads_ignored():
         yield str(arn)
 
 

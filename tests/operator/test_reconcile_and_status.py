@@ -14,7 +14,7 @@ from tests.operator.application import DOG, Application, ended, eventually, star
 
 
 def test_a_lost_event_is_found_and_its_image_finished(application: Application) -> None:
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         image_id = application.put()
     before = application.snapshot()
 
@@ -117,7 +117,7 @@ def test_status_needs_attention_when_any_queue_holds_a_dead_letter(application: 
 
 
 def test_what_could_not_be_taken_up_is_told(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         image_id = application.put()
 
     def refuse(*_: object, **__: object) -> bool:
@@ -143,7 +143,7 @@ def test_an_age_that_is_no_age_is_refused(application: Application) -> None:
 def test_status_needs_attention_when_an_object_was_not_taken_up_in_an_hour(
     application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         image_id = application.put()
     held = application.held(DOG)
     assert application.petdetect("status").code == 0

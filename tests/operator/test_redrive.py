@@ -225,7 +225,7 @@ def test_another_upload_under_a_key_of_no_id_was_not_put_back(application: Appli
     image_id = image_ids.hashed_image_id(key, "gone")
     item = application.item(old) | {"ImageID": {"S": image_id}, "SourceKey": {"S": key}, "SourceVersion": {"S": "gone"}}
     application.dynamodb.put_item(TableName=application.table, Item=item)
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.s3.put_object(Bucket=application.bucket, Key=key, Body=CAT.read_bytes())
 
     assert "Its object is gone" in application.petdetect("redrive", image_id).err

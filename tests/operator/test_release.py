@@ -31,7 +31,7 @@ def test_a_held_image_is_explained_and_released(application: Application) -> Non
 
 def test_it_passes_the_limit_and_a_redrive_does_not(application: Application) -> None:
     failed = application.missing()
-    with application.deaf_to_uploads():
+    with application.uploads_ignored():
         application.put_bytes(never_seen(DOG), failed)
     with application.daily_limit_reached():
         image_id = application.put_held()

@@ -1,10 +1,7 @@
-"""What is shipped, as tests see it: the template, as written and as SAM translates it, and the
-state machines that it names.
-"""
+"""What is deployed: the template, as written and as SAM translates it, and the state machines that it names."""
 
 from __future__ import annotations
 
-import ast
 import copy
 import re
 import warnings
@@ -122,8 +119,7 @@ class Machine:
     @property
     def definition(self) -> dict[str, Any]:
         """Its definition, parsed; substitutions stand as they are written."""
-        definition: dict[str, Any] = yaml.safe_load(self.text)
-        return definition
+        return load(self.file)
 
     def graphs(self) -> list[dict[str, Any]]:
         """Everything with States and a StartAt: the machine itself, and what its Maps and Parallels run."""
@@ -171,30 +167,6 @@ def machines() -> list[Machine]:
         for name, resource in source()["Resources"].items()
         if resource["Type"] == "AWS::Serverless::StateMachine"
     ]
-
-
-def modules_of(module: str) -> dict[str, ast.Module]:
-    """A module of functions/ and all of ours that it imports, parsed, by name."""
-    found: dict[str, ast.Module] = {}
-    waiting = {module}
-    while waiting:
-        name = waiting.pop()
-        file = FUNCTIONS / f"{name.replace('.', '/')}.py"
-        if name in found or not file.exists():
-            continue
-        found[name] = ast.parse(file.read_text())
-        for node in ast.walk(found[name]):
-            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                waiting |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
-            if isinstance(node, ast.Import):
-                waiting |= {alias.name for alias in node.names}
-    return found
-
-
-def code_of(function: str) -> dict[str, ast.Module]:
-    """The modules that run in a function of the template, parsed, by name."""
-    handler: str = resources("AWS::Lambda::Function")[function]["Handler"]
-    return modules_of(handler.rpartition(".")[0])
 
 
 def invoked_function(task: dict[str, Any]) -> str | None:

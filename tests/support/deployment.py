@@ -1,11 +1,12 @@
-"""The deployed application, driven from outside: template.yaml itself on a local AWS that only the tests use."""
+"""The deployed application, driven from outside: template.yaml itself on a local AWS that only the tests use.
+
+`starter.py` starts and deploys it.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import json
-import shutil
 import threading
 import time
 import uuid
@@ -17,11 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from local.api_client import ApiClient
-from local.deploy import deploy, stack_outputs, stack_resources
+from local.deploy import stack_outputs, stack_resources
 from local.engine import Engine
 from tests.support.paths import REPOSITORY
 
-from .ports import free_port
 from .waiting import eventually
 
 FINISHED = ("completed", "needs_review", "rejected")
@@ -40,38 +40,6 @@ def never_seen(picture: Path, mark: bytes = b"") -> bytes:
     """A JPEG's bytes with a comment (`mark`, else a random one), so that no earlier analysis is reused."""
     data, comment = picture.read_bytes(), mark or uuid.uuid4().bytes
     return data[:2] + b"\xff\xfe" + (len(comment) + 2).to_bytes(2, "big") + comment + data[2:]
-
-
-@contextlib.contextmanager
-def running(home: Path, builds: Path | None = None) -> Iterator[Engine]:
-    """A local AWS on free ports with the deployed application, until the block ends.
-
-    `home` must not exist. What `sam build` makes is left in `builds` for the next one, and taken from there or from
-    `make run`: it need not install the functions' requirements again.
-    Raises UserError, with a sentence for a person, when it cannot be started or deployed.
-    """
-    home.mkdir(parents=True)
-    engine = Engine(free_port(), free_port(), home=home)
-    aws, rekognition = engine.processes
-    # Retries of the state machine wait a tenth of their time.
-    aws = dataclasses.replace(aws, environment={**aws.environment, "SFN_WAIT_SCALE": "0.1"})
-    engine.processes = (aws, rekognition)
-    for known in (REPOSITORY / ".engine", builds):
-        if known and (known / "build.toml").exists():
-            with contextlib.suppress(OSError):  # written at this very moment: then from the beginning
-                shutil.copytree(known / "build-cache", home / "build-cache", dirs_exist_ok=True)
-                shutil.copy(known / "build.toml", home)
-    try:
-        engine.up()
-        deploy(engine)
-        if builds:
-            with contextlib.suppress(OSError):  # another process has left its own
-                builds.mkdir()
-                shutil.copytree(home / "build-cache", builds / "build-cache")
-                shutil.copy(home / "build.toml", builds)  # the last: it says that the rest is there
-        yield engine
-    finally:
-        engine.down()
 
 
 class Deployment:
@@ -240,6 +208,27 @@ class Deployment:
         document: dict[str, Any] = json.loads(answer["Payload"].read())
         return document
 
+    @cached_property
+    def _every_upload_is_overdue(self) -> bool:
+        self.configure("ReconcilerFunction", OVERDUE_MINUTES="0")
+        return True
+
+    def reconcile(self) -> dict[str, Any]:
+        """Run the Reconciler, to which every upload is overdue at once: its answer, or what it says about its error."""
+        assert self._every_upload_is_overdue
+        return self.invoke("ReconcilerFunction")
+
+    def workers(self) -> Iterator[tuple[Path, str]]:
+        """The processes that run functions now: the directory under /proc, and the function's logical id."""
+        engine = json.loads((self.engine.home / "aws.pid").read_text())["pid"]
+        ids = {name: logical_id for logical_id, name in self.functions.items()}
+        for process in Path("/proc").glob("[0-9]*"):
+            with contextlib.suppress(OSError, LookupError, ValueError):  # it is about to begin, or has just ended
+                if int((process / "stat").read_text().rpartition(")")[2].split()[1]) == engine:
+                    texts = (process / "environ").read_bytes().decode().rstrip("\0").split("\0")
+                    variables = dict(text.split("=", 1) for text in texts)
+                    yield process, ids[variables["AWS_LAMBDA_FUNCTION_NAME"]]
+
     # --- What goes wrong ----------------------------------------------------------------------------------------------
 
     @contextlib.contextmanager
@@ -255,7 +244,7 @@ class Deployment:
             for rule in rules:
                 self.events.enable_rule(Name=rule)
 
-    def deaf_to_uploads(self) -> contextlib.AbstractContextManager[None]:
+    def uploads_ignored(self) -> contextlib.AbstractContextManager[None]:
         """No upload starts the workflow inside the block."""
         return self.rules_disabled(self.workflow)
 

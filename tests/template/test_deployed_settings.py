@@ -13,7 +13,6 @@ from unittest import mock
 import pytest
 
 from ops import definitions as parameters
-from pet_detector.aws import clients
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from tests.support.definitions import references, resources, source, translate
 from tests.support.moto_world import POLICY
@@ -21,7 +20,6 @@ from tests.support.paths import REPOSITORY
 from tests.support.stacks import observability
 
 from .test_hops import HOPS
-from .test_least_privilege import calls_of
 
 FUNCTIONS = resources("AWS::Lambda::Function")
 PARAMETERS: dict[str, dict[str, Any]] = source()["Parameters"]
@@ -84,19 +82,6 @@ def test_a_silent_reconciler_is_noticed_after_four_missed_runs() -> None:
     alarm = observability().resources["ReconcilerSilentAlarm"]["Properties"]
     (period,) = [metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric]
     assert (period, alarm["EvaluationPeriods"]) == (schedule_minutes() * 60, 4)
-
-
-@each_function
-def test_function_outlives_the_slowest_call_that_it_makes(function: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Else Lambda stops it before the call's own timeout can say what was slow."""
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    slowest = 0.0
-    for call in calls_of(function):
-        service = call.split()[1].partition(":")[0]
-        made: Any = clients.client({"states": "stepfunctions"}.get(service, service))  # type: ignore[call-overload]
-        slowest = max(slowest, made.meta.config.connect_timeout + made.meta.config.read_timeout)
-    clients.forget()
-    assert slowest < FUNCTIONS[function]["Timeout"]
 
 
 def test_functions_of_the_api_answer_before_the_gateway_gives_up() -> None:

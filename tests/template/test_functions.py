@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import os
 import subprocess
 import sys
@@ -10,31 +9,20 @@ from typing import Any
 
 import pytest
 
-from tests.support.definitions import FUNCTIONS, modules_of, references, resources, source
+from tests.support.definitions import FUNCTIONS, references, resources, source
+from tests.support.handler_runs import observe
 from tests.support.paths import REPOSITORY
 
 LAMBDA_FUNCTIONS = resources("AWS::Lambda::Function")
 each_function = pytest.mark.parametrize("function", LAMBDA_FUNCTIONS)
 
-# Read by libraries, not by us: Powertools, and the AWS SDK.
+# Read by libraries: Powertools, and the AWS SDK.
 LIBRARY_PREFIXES = ("POWERTOOLS_", "AWS_")
 
 
 def settings_of(function: str) -> set[str]:
     """Names of the environment variables that the template gives a function."""
     return set(LAMBDA_FUNCTIONS[function]["Environment"]["Variables"])
-
-
-def required_by(module: str) -> set[str]:
-    """The settings that a module and the modules of ours that it imports ask for: `settings.required("NAME")`."""
-    asked = set()
-    for name, tree in modules_of(module).items():
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func) == "settings.required":
-                (argument,) = node.args
-                assert isinstance(argument, ast.Constant), f"{name}: {ast.unparse(node)} cannot be checked"
-                asked.add(str(argument.value))
-    return asked
 
 
 @each_function
@@ -54,9 +42,10 @@ def test_handler_imports_with_nothing_but_the_settings_of_the_template(function:
 
 
 @each_function
-def test_function_gets_just_the_settings_that_its_code_asks_for(function: str) -> None:
+def test_function_gets_just_the_settings_that_it_asks_for(function: str) -> None:
+    """On the way to all of its ends."""
     given = {name for name in settings_of(function) if not name.startswith(LIBRARY_PREFIXES)}
-    assert given == required_by(LAMBDA_FUNCTIONS[function]["Handler"].rpartition(".")[0])
+    assert given == observe(LAMBDA_FUNCTIONS[function]["Handler"]).settings
 
 
 def test_every_folder_with_a_handler_is_a_function_of_the_same_name() -> None:

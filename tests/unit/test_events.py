@@ -51,7 +51,7 @@ def samples(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> Samples:
-    """An AWS of its own for each test, and a recognizer that knows the samples."""
+    """An AWS of its own for each test, and a Rekognition that knows the samples."""
 
     def recognize(bucket: str, key: str, version_id: str) -> models.Recognition:
         return models.Recognition((Label(ANIMALS[key], 98.0),), "3.0")

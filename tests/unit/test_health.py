@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 from botocore.exceptions import ConnectTimeoutError
 
-from pet_detector.aws import health
 from pet_detector.aws.clients import client
 from pet_detector.aws.health import check
 from tests.support.moto_world import BUCKET, POLICY_PARAMETER, TABLE, WORKFLOW, Cloud
@@ -65,16 +64,12 @@ def test_a_check_ends_before_who_asks_gives_up(service: Any) -> None:
 
 
 @pytest.fixture
-def calls(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The parts that were asked."""
+def calls() -> list[str]:
+    """The calls that were made to ask the parts."""
     asked: list[str] = []
-    answers = health._answers
-
-    def counted(part: str, probe: Any) -> bool:
-        asked.append(part)
-        return answers(part, probe)
-
-    monkeypatch.setattr(health, "_answers", counted)
+    for service in ("s3", "dynamodb", "stepfunctions", "ssm"):
+        made: Any = client(service, quick=True)
+        made.meta.events.register("before-call", lambda model, **_: asked.append(model.name))
     return asked
 
 
@@ -85,7 +80,7 @@ def test_an_answer_is_remembered_for_a_few_seconds_only(monkeypatch: pytest.Monk
     first = ask()
     now[0] += 3
     assert ask() is first
-    assert sorted(calls) == sorted(ALL)
+    assert len(calls) == len(ALL)
     now[0] += 7
     assert ask() == first
     assert len(calls) == 2 * len(ALL)

@@ -11,7 +11,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
 from image_processor.app import lambda_handler
-from pet_detector.aws import policy_parameter
+from pet_detector.aws import clients
 from pet_detector.rules.errors import (
     AnalysisInProgressError,
     ImageNotFoundError,
@@ -211,8 +211,7 @@ def test_a_stored_answer_is_judged_by_the_policy_of_today(
     sees(rekognition, version, Cat=85.0)
     assert lambda_handler(event(version), context)["animal"] == "cat"
     aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
-    provider: Any = policy_parameter._provider()
-    provider.clear_cache()
+    clients.forget()  # and so the policy
     again = lambda_handler(event(version), context)
     assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import importlib
 import io
 import json
-from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.aws.clients import client
 from pet_detector.rules.models import Measurement
-from pet_detector.runtime.observability import METRICS_NAMESPACE, count, logger, publish
+from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
 from tests.support.api_events import request, upload
+from tests.support.handler_runs import observe
 from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, handlers, refusal
-
-from .stories import SECRETS, STORIES
+from tests.support.stories import SECRETS
 
 
 def test_a_metric_is_a_document_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
@@ -31,35 +30,16 @@ def test_a_metric_is_a_document_of_its_own(capsys: pytest.CaptureFixture[str]) -
     assert (document["ImageClassified"], document["Animal"]) == ([1.0], "cat")
 
 
-@pytest.mark.usefixtures("people", "policy")
 @pytest.mark.parametrize("handler", sorted(handlers().values()))
-def test_no_log_and_no_metric_holds_a_name_a_key_a_link_or_a_byte_of_a_picture(
-    handler: str, aws: Cloud, context: LambdaContext, logs: io.StringIO, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert handler in STORIES, "add to stories.py what the new function may run into"
-    module, _, name = handler.rpartition(".")
-    function = getattr(importlib.import_module(module), name)
-    raised: list[Exception] = []
-
-    def run(event: Any) -> None:
-        logger.append_keys(left_over="by another image")
-        try:
-            function(event, context)
-        except Exception as error:
-            raised.append(error)
-
-    STORIES[handler](aws, run)
-    printed = capsys.readouterr()
-    written = logs.getvalue() + printed.out
-    assert printed.err == ""
+def test_no_log_and_no_metric_holds_a_name_a_key_a_link_or_a_byte_of_a_picture(handler: str) -> None:
+    seen = observe(handler)
     # Lambda itself writes the class and the message of what a handler raises.
-    everything = written + "".join(f"{type(error).__name__}: {error}\n" for error in raised)
+    everything = seen.text + "".join(f"{type(error).__name__}: {error}\n" for error in seen.raised)
     for secret in SECRETS:
         assert secret not in everything
         assert json.dumps(secret)[1:-1] not in everything
-    lines = [json.loads(line) for line in written.splitlines()]
-    assert lines, "nothing was logged"
-    for line in lines:
+    assert seen.lines, "nothing was logged"
+    for line in seen.lines:  # of standard error too
         assert line.get("level") or line.get("_aws"), line
         assert not {"event", "body", "headers", "left_over"} & line.keys()
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pet_detector.aws import policy_parameter
+from pet_detector.aws import clients
+from pet_detector.aws.clients import client
 from pet_detector.aws.policy_parameter import current
 from pet_detector.rules.errors import (
     AccessDeniedError,
@@ -93,8 +94,7 @@ def test_a_parameter_that_cannot_be_read_is_named_as_any_other_call(
     aws: Cloud, code: str, kind: type[PetDetectorError]
 ) -> None:
     current(POLICY_PARAMETER)
-    provider: Any = policy_parameter._provider()
-    provider.clear_cache()
-    with refusal(provider.client, "GetParameter", code), pytest.raises(PetDetectorError) as found:
+    clients.forget()  # and so the policy
+    with refusal(client("ssm"), "GetParameter", code), pytest.raises(PetDetectorError) as found:
         current(POLICY_PARAMETER)
     assert type(found.value) is kind

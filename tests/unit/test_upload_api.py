@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import re
 import unicodedata
@@ -65,6 +66,23 @@ def test_stores_a_picture_that_comes_with_the_request(
     assert aws.keys() == [key]
     assert aws.get(key) == b"picture"
     assert aws.s3.head_object(Bucket=BUCKET, Key=key)["ContentType"] == content_type
+
+
+@pytest.mark.parametrize("data", [None, b"picture"])
+def test_the_correlation_id_is_the_requests_id_at_the_api(
+    aws: Cloud, context: LambdaContext, logs: io.StringIO, data: bytes | None
+) -> None:
+    """The access log has the same: one saved query finds the whole story."""
+    event = upload(data)
+    event["requestContext"]["requestId"] = "the-id-of-this-request"
+    body = body_of(lambda_handler(event, context))
+    assert aws.item(body["imageId"])["CorrelationId"] == {"S": "the-id-of-this-request"}
+    if data is None:
+        sent = body["upload"]["fields"]["x-amz-meta-correlation-id"]
+    else:
+        sent = aws.s3.head_object(Bucket=BUCKET, Key=aws.keys()[0])["Metadata"]["correlation-id"]
+    assert sent == "the-id-of-this-request"
+    assert {json.loads(line)["correlation_id"] for line in logs.getvalue().splitlines()} == {sent}
 
 
 @pytest.mark.parametrize("data", [None, b"picture"])

@@ -37,7 +37,7 @@ def evaluations_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def engine(tmp_path_factory: pytest.TempPathFactory, evaluations_file: Path) -> Iterator[Engine]:
-    """The engine, and the shipped state machine in it."""
+    """The engine, and the deployed state machine in it."""
     endpoint = os.environ.get("STEP_FUNCTIONS_ENDPOINT")
     if endpoint:
         address = urlsplit(endpoint)

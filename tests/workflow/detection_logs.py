@@ -10,6 +10,8 @@ import boto3
 from boto3.dynamodb.types import TypeDeserializer
 from moto import mock_aws
 
+from tests.support.moto_world import create_table
+
 from .executions import IMAGE_ID, TABLE
 
 
@@ -18,12 +20,7 @@ class DetectionLogs:
 
     def __init__(self, client: Any) -> None:
         self._client = client
-        client.create_table(
-            TableName=TABLE,
-            KeySchema=[{"AttributeName": "ImageID", "KeyType": "HASH"}],
-            AttributeDefinitions=[{"AttributeName": "ImageID", "AttributeType": "S"}],
-            BillingMode="PAY_PER_REQUEST",
-        )
+        create_table(client, TABLE)
 
     def update(self, arguments: dict[str, Any]) -> dict[str, Any] | None:
         """Do what a task sends to dynamodb:updateItem: the record afterwards, or None when its condition fails.

@@ -1,7 +1,7 @@
-"""Runs of the shipped state machine, with its tasks answered by the mock configuration of `mocks.py`.
+"""Runs of the deployed state machine, with its tasks answered by the mock configuration of `mocks.py`.
 
-The definition runs twice for each request. First exactly as shipped: its path and its end are what the tests judge.
-Then as a recording, which differs in its outputs only: each task, and each of its catchers, outputs the Arguments that
+The definition runs twice for each request. First as it is deployed: its path and its end are what the tests judge. Then
+as a recording, which differs in its outputs only: each task, and each of its catchers, outputs the Arguments that
 were sent, and each rule of a Choice says that it was taken. (AWS shows the first in its history, other engines do not;
 nobody shows the second. The workflow hands on variables, never outputs, so no state sees the difference.) Nothing but
 the Step Functions API is used, so any engine will do.
@@ -18,9 +18,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-import yaml
-
 from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 
 DEFINITION = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
 
@@ -55,7 +54,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Run:
-    """How an execution of the shipped definition went, and what its recording sent.
+    """How an execution of the deployed definition went, and what its recording sent.
 
     `output` is the JSON text that an execution which succeeded ends with, and that its event on EventBridge carries.
     `path` names the states entered; `attempts` counts a task's, without those that could not make their Arguments.
@@ -82,8 +81,8 @@ class Run:
 
 
 def definition() -> dict[str, Any]:
-    """The shipped state machine with its substitutions filled in."""
-    text = json.dumps(yaml.safe_load(DEFINITION.read_text()))
+    """The deployed state machine with its substitutions filled in."""
+    text = json.dumps(load(DEFINITION))
     filled: dict[str, Any] = json.loads(re.sub(r"\$\{(\w+)}", lambda match: _substitution(match[1]), text))
     return filled
 
@@ -94,9 +93,9 @@ def _substitution(name: str) -> str:
     return SUBSTITUTIONS.get(name, name)
 
 
-def recorded(shipped: dict[str, Any]) -> dict[str, Any]:
+def recorded(deployed: dict[str, Any]) -> dict[str, Any]:
     """The same state machine, whose tasks, catchers and Choice rules output what they did."""
-    recording = copy.deepcopy(shipped)
+    recording = copy.deepcopy(deployed)
     for name, state in recording["States"].items():
         if state["Type"] == "Choice":
             for index, rule in enumerate(state["Choices"]):
@@ -125,8 +124,8 @@ class Engine:
     def __init__(self, client: Any, patience_seconds: float) -> None:
         self._client = client
         self._patience_seconds = patience_seconds
-        self._shipped = definition()
-        self._recording = recorded(self._shipped)
+        self._deployed = definition()
+        self._recording = recorded(self._deployed)
         self._machine = self._create()
 
     def _create(self) -> str:
@@ -134,15 +133,15 @@ class Engine:
         for machine in machines:  # of an earlier run against the same endpoint
             if machine["name"] == MACHINE:
                 return str(machine["stateMachineArn"])
-        created = self._client.create_state_machine(name=MACHINE, definition=json.dumps(self._shipped), roleArn=ROLE)
+        created = self._client.create_state_machine(name=MACHINE, definition=json.dumps(self._deployed), roleArn=ROLE)
         return str(created["stateMachineArn"])
 
     def run(self, requests: Iterable[Request]) -> list[Run]:
         """Run all of them side by side, and return when every one has ended. AssertionError when one does not."""
         todo = list(requests)
-        shipped = self._execute(self._shipped, todo)
+        plain = self._execute(self._deployed, todo)
         recordings = self._execute(self._recording, todo)
-        return [self._run(*pair) for pair in zip(shipped, recordings, strict=True)]
+        return [self._run(*pair) for pair in zip(plain, recordings, strict=True)]
 
     def _execute(self, definition: dict[str, Any], requests: list[Request]) -> list[str]:
         self._client.update_state_machine(stateMachineArn=self._machine, definition=json.dumps(definition))
@@ -168,9 +167,9 @@ class Engine:
         pages = self._client.get_paginator("get_execution_history").paginate(executionArn=execution)
         return [event for page in pages for event in page["events"]]
 
-    def _run(self, shipped: str, recording: str) -> Run:
-        end = self._describe(shipped)
-        path, attempts = _walk(self._events(shipped))
+    def _run(self, plain: str, recording: str) -> Run:
+        end = self._describe(plain)
+        path, attempts = _walk(self._events(plain))
         events = self._events(recording)
         if _walk(events)[0] != path:
             raise AssertionError(f"The recording went another way: {_walk(events)[0]}, not {path}")
@@ -188,7 +187,7 @@ class Engine:
         )
 
     def _choices(self, path: list[str]) -> list[str]:
-        return [state for state in path if self._shipped["States"][state]["Type"] == "Choice"]
+        return [state for state in path if self._deployed["States"][state]["Type"] == "Choice"]
 
 
 def _walk(events: list[dict[str, Any]]) -> tuple[list[str], Counter[str]]:

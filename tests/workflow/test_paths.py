@@ -1,4 +1,4 @@
-"""The way that every case takes through the shipped definition, how it ends, and how often each task is tried."""
+"""The way that every case takes through the deployed definition, how it ends, and how often each task is tried."""
 
 from __future__ import annotations
 

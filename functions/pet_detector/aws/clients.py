@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, overload
 
@@ -77,6 +78,15 @@ def _made(service: str, quick: bool) -> Any:
     )
 
 
+_caches: list[Callable[[], None]] = [_made.cache_clear]
+
+
+def on_forget(clear: Callable[[], None]) -> None:
+    """Call `clear` when the clients are forgotten: it empties a cache of what they answered."""
+    _caches.append(clear)
+
+
 def forget() -> None:
-    """Make new clients from here on: for tests and for a command that changes to another account."""
-    _made.cache_clear()
+    """Make new clients and read everything again: for tests, and for a command that changes to another account."""
+    for clear in _caches:
+        clear()

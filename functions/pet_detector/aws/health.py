@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from pet_detector.aws.clients import client
+from pet_detector.aws.clients import client, on_forget
 from pet_detector.rules.errors import PolicyInvalidError
 from pet_detector.rules.policy import Policy
 from pet_detector.runtime.observability import logger
@@ -16,6 +16,14 @@ from pet_detector.runtime.observability import logger
 CACHED_SECONDS = 5.0
 
 _last: tuple[float, dict[str, bool]] | None = None
+
+
+def _forget() -> None:
+    global _last
+    _last = None
+
+
+on_forget(_forget)
 
 
 def check(*, bucket: str, table: str, workflow_arn: str, policy_parameter: str) -> dict[str, bool]:

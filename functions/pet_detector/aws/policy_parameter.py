@@ -6,7 +6,7 @@ from functools import cache
 
 from aws_lambda_powertools.utilities.parameters import GetParameterError, SSMProvider
 
-from pet_detector.aws.clients import client
+from pet_detector.aws.clients import client, on_forget
 from pet_detector.aws.errors import translate
 from pet_detector.rules.errors import PolicyInvalidError
 from pet_detector.rules.policy import Policy
@@ -18,6 +18,9 @@ CACHED_SECONDS = 60
 @cache
 def _provider() -> SSMProvider:
     return SSMProvider(boto3_client=client("ssm"))
+
+
+on_forget(_provider.cache_clear)
 
 
 def current(name: str) -> Policy:

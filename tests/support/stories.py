@@ -3,24 +3,29 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
+import os
+import time
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
+from unittest import mock
 
-from botocore.exceptions import ClientError, ReadTimeoutError
+from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
+from pet_detector.rules import image_ids
 from pet_detector.rules.models import Status
 from tests.support.api_events import API_KEY, request, upload
 from tests.support.moto_world import (
+    ANALYSES,
     BUCKET,
     CORRELATION,
     EXECUTION,
     IMAGE_ID,
     KEY,
     POLICY_PARAMETER,
-    TABLE,
     Cloud,
     breakdown,
     refusal,
@@ -54,7 +59,14 @@ LOST_BY_ID = ReadTimeoutError(endpoint_url=f"https://{BUCKET}.s3.amazonaws.com/{
 
 def analyse(aws: Cloud, run: Run) -> None:
     """Every end that ImageProcessor has."""
-    detect: Any = client("rekognition")
+    answer: Any = {}
+
+    def detect(**_: object) -> tuple[SimpleNamespace, Any]:
+        metadata = {"RetryAttempts": 0, "HTTPHeaders": {}}
+        return SimpleNamespace(status_code=400 if "Error" in answer else 200), {"ResponseMetadata": metadata} | answer
+
+    events: Any = client("rekognition").meta.events
+    events.register("before-call.rekognition.DetectLabels", detect)
     sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
     for data, labels in (
         (PICTURE, ["Cat"]),
@@ -66,24 +78,27 @@ def analyse(aws: Cloud, run: Run) -> None:
     ):
         version, _ = aws.put(HOSTILE_KEY, data)
         event = sent | {"versionId": version}
-        detect.detect_labels = lambda labels=labels, **_: {"Labels": [{"Name": n, "Confidence": 60.0} for n in labels]}
+        answer["Labels"] = [{"Name": name, "Confidence": 60.0} for name in labels]
         run(event)
-    refused: Any = {"Error": {"Code": "InvalidImageFormatException", "Message": f"secret text of {NAME}"}}
-
-    def refuse(**_: object) -> None:
-        raise ClientError(refused, "DetectLabels")
-
+    answer["Error"] = {"Code": "InvalidImageFormatException", "Message": f"secret text of {NAME}"}
     version, _ = aws.put(HOSTILE_KEY, PICTURE + b"3")
     event = sent | {"versionId": version}
-    detect.detect_labels = refuse
     with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
         run(event)
     run(event)
-    run(event | {"executionArn": EXECUTION + "2"})  # the same bytes are being analysed
-    refused["Error"]["Code"] = "AccessDeniedException"
+    lease = {"LeaseOwner": {"S": EXECUTION + "2"}, "LeaseEnds": {"N": str(int(time.time()) + 60)}}
+    busy, _ = aws.put(HOSTILE_KEY, PICTURE + b"4")
+    content_hash = {"S": hashlib.sha256(PICTURE + b"4").hexdigest()}
+    aws.dynamodb.put_item(TableName=ANALYSES, Item={"ContentHash": content_hash, **lease})
+    run(event | {"versionId": busy})  # another execution is analysing the same bytes
+    for code in ("SlowDown", "InternalError"):
+        with refusal(client("s3"), "GetObject", code):
+            run(event)
+    answer["Error"]["Code"] = "AccessDeniedException"
     run(event)
     run(event | {"versionId": "v"})
-    detect.detect_labels = lambda **_: {"Labels": []}
+    del answer["Error"]
+    run({name: value for name, value in event.items() if name != "versionId"})  # started by hand
     aws.ssm.delete_parameter(Name=POLICY_PARAMETER)
     run(event)
 
@@ -109,6 +124,9 @@ def move(aws: Cloud, run: Run) -> None:
     run(event)
     run(event)
     run(event | {"versionId": "another"})
+    for folder in image_ids.FOLDERS:
+        version, etag = aws.put(HOSTILE_KEY, PICTURE)
+        run(event | {"versionId": version, "etag": etag, "folder": folder})
 
 
 def notify(aws: Cloud, run: Run) -> None:
@@ -123,8 +141,9 @@ def notify(aws: Cloud, run: Run) -> None:
         "confidence": 40.0,
         "scores": {"cat": 60.0, "dog": 10.0},
     }
-    with refusal(client("dynamodb"), "UpdateItem", "AccessDeniedException"):
-        run(uncertain)
+    for code in ("AccessDeniedException", "InternalServerError"):
+        with refusal(client("dynamodb"), "UpdateItem", code):
+            run(uncertain)
     with refusal(client("sns"), "Publish", "Throttled"):
         run(uncertain)
     run(uncertain)
@@ -140,8 +159,9 @@ def record_failures(aws: Cloud, run: Run) -> None:
     for part in ({"input": NAME}, {"input": None}, {}, {}, {"executionArn": EXECUTION + "2"}):
         run({"detail": detail | part})
     for service, operation in ((client("dynamodb"), "UpdateItem"), (client("sns"), "Publish")):
-        with refusal(service, operation, "AccessDenied"):
-            run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
+        for code in ("AccessDenied", "Throttled", "InternalServerError"):
+            with refusal(service, operation, code):
+                run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
 
 
 def reconcile(aws: Cloud, run: Run) -> None:
@@ -154,7 +174,9 @@ def reconcile(aws: Cloud, run: Run) -> None:
     aws.put(HOSTILE_KEY, PICTURE)
     with refusal(client("sns"), "Publish", "Throttled"):
         run({"source": "aws.scheduler"})
-    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+    with mock.patch.dict(os.environ, OVERDUE_MINUTES="0"):
+        with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+            run({})
         run({})
     with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
         run({})
@@ -167,7 +189,8 @@ def measure(aws: Cloud, run: Run) -> None:
     after = before | {"SourceKey": {"S": HOSTILE_KEY}, "Error": {"M": {"Cause": {"S": NAME}}}}
     for status in Status:
         filed = after | {"ProcessingStatus": {"S": status.value}, "ConfidenceScore": {"N": "98.5"}}
-        filed |= {"DetectedAnimal": {"S": "cat"}, "ReasonCode": {"S": "EMPTY"}}
+        filed |= {"DetectedAnimal": {"S": "cat"}, "ReasonCode": {"S": "EMPTY"}, "AnalysisReused": {"BOOL": True}}
+        filed |= {"ReceivedAt": {"S": "2026-01-01T00:00:00.000Z"}, "UpdatedAt": {"S": "2026-01-01T00:00:02.000Z"}}
         run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
     run({"Records": [{"dynamodb": {"OldImage": after}}]})
     run({"detail": {"executionArn": EXECUTION, "input": NAME}})
@@ -192,15 +215,23 @@ def post(aws: Cloud, run: Run) -> None:
 
 def look(aws: Cloud, run: Run) -> None:
     """Every end that ImagesApi has."""
-    record = detection_logs.announce(
-        TABLE, IMAGE_ID, file_name=NAME, uploaded_by=NAME, fingerprint="f", correlation_id=CORRELATION
-    )
-    filed: dict[str, Any] = {name: {"S": str(value)} for name, value in record.items() if name != "ExpiresAt"}
-    filed |= {"ProcessingStatus": {"S": "completed"}, "S3Location": {"S": f"s3://{BUCKET}/cats/{IMAGE_ID}.jpg"}}
-    aws.dynamodb.put_item(TableName=TABLE, Item=filed)
+    now = "2026-01-01T00:00:00.000Z"
+    record = {"CreatedAt": now, "UpdatedAt": now, "ListedAt": f"{now}#{IMAGE_ID}", "OriginalFilename": NAME}
+    record |= {"UploadedBy": NAME, "DetectedAnimal": "cat"}
+    for folder in image_ids.FOLDERS:
+        record["ProcessingStatus"] = "rejected" if folder == "rejected" else "completed"
+        aws.write(**record, S3Location=f"s3://{BUCKET}/{folder}/{IMAGE_ID}.jpg")
+        run(request("GET", f"/images/{IMAGE_ID}"))
     for path in (f"/images/{IMAGE_ID}", "/images", "/health", f"/images/{NAME}", f"/{NAME}"):
         run(request("GET", path))
-    for query in ({"animal": NAME}, {"from": NAME}, {"limit": NAME}, {"nextToken": NAME}):
+    for query in (
+        {"animal": "cat"},
+        {"status": "completed"},
+        {"animal": NAME},
+        {"from": NAME},
+        {"limit": NAME},
+        {"nextToken": NAME},
+    ):
         run(request("GET", "/images", query=query))
     for operation, path in (("GetItem", f"/images/{IMAGE_ID}"), ("Query", "/images")):
         with refusal(client("dynamodb"), operation, "AccessDeniedException"):
