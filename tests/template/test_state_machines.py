@@ -205,7 +205,7 @@ def test_task_that_calls_dynamodb_retries_what_step_functions_calls_an_error_wit
 
 def names_in(function: str) -> set[str]:
     """All names that a function's code uses, but for where the errors themselves are written."""
-    trees = [tree for name, tree in code_of(function).items() if name != "pet_detector.errors"]
+    trees = [tree for name, tree in code_of(function).items() if name != "pet_detector.rules.errors"]
     return {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name)}
 
 
