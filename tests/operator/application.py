@@ -141,7 +141,7 @@ class Application(Deployment):
         self.s3.delete_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg", VersionId=version_id)
         return version_id
 
-    def mended(self) -> str:
+    def put_back(self) -> str:
         """The same, and the object was put back: a redrive will finish it."""
         return self.come(self.missing())
 
