@@ -25,7 +25,7 @@ def test_a_release_passes_the_limit_and_a_redrive_does_not(application: Applicat
     document = application.petdetect("status", "--json").json
     assert "Hold Image" in before.out
     assert f"petdetect release {image_id}" in before.out
-    assert "docs/operations.md#dailylimitreached--held-images" in before.out
+    assert "docs/operations.md#daily-limit-reached" in before.out
     assert redriven.code == 3
     assert [image["outcome"] for image in redriven.json["images"]] == ["held"]
     assert application.status(failed) == "held"

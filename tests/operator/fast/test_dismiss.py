@@ -22,7 +22,7 @@ def test_it_asks_first(aws: Cloud, petdetect: Petdetect) -> None:
     for answer in ("n\n", ""):
         asked = petdetect("dismiss", IMAGE_ID, typed=answer)
         assert asked.exit_code == 1
-        assert f"End the failed image {IMAGE_ID} (ImageNotFoundError) in dev?" in asked.stderr
+        assert f"Dismiss the failed image {IMAGE_ID} (ImageNotFoundError) in dev?" in asked.stderr
     assert petdetect("dismiss", IMAGE_ID, "--json").exit_code == 2
     assert images.snapshot(aws) == before
 

@@ -36,8 +36,9 @@ def test_a_dry_run_changes_nothing(aws: Cloud, petdetect: Petdetect, command: st
     everything = petdetect(command, "--all", "--dry-run", "--json")
 
     assert one.exit_code == everything.exit_code == 0
-    assert f"restart with {KEY}" in one.stdout
-    assert "1 of 1 would be restarted. Nothing was changed." in one.stdout
+    assert f"{command} {KEY}" in one.stdout
+    words = {"redrive": "redriven", "release": "released"}[command]
+    assert f"1 of 1 would be {words}. Nothing was changed." in one.stdout
     planned = json.loads(everything.stdout)["images"]
     assert [(image["imageId"], image["refusal"]) for image in planned] == [(IMAGE_ID, None)]
     assert images.snapshot(aws) == before
@@ -52,7 +53,7 @@ def test_all_asks_first(aws: Cloud, petdetect: Petdetect, command: str, status: 
     for answer in ("n\n", ""):
         asked = petdetect(command, "--all", typed=answer)
         assert asked.exit_code == 1
-        assert f"Restart 1 {status} images in dev?" in asked.stderr
+        assert f"{command.capitalize()} 1 {status} images in dev?" in asked.stderr
     assert petdetect(command, "--all", "--json").exit_code == 2
     assert images.snapshot(aws) == before
 
@@ -128,7 +129,7 @@ def test_an_execution_that_takes_too_long_is_not_waited_for(
         ["redrive"],
         ["release"],
         ["redrive", "input/cat.jpg"],
-        ["redrive", "a" * 8],  # what acts on an image wants the whole ID
+        ["redrive", "a" * 7],
         ["redrive", "a" * 32, "--all"],
         ["release", "a" * 32, "--all"],
         ["redrive", "a" * 32, "--reason", "ServiceError"],
