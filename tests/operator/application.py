@@ -16,7 +16,6 @@ from typing import Any
 from unittest import mock
 
 import boto3
-import requests
 
 from local.engine import Engine
 from tests.support.deployment import CERTAIN_CAT as CAT
@@ -96,26 +95,16 @@ class Application(Deployment):
         self.put_object(f"input/{image_id}.jpg", data)
         return image_id
 
-    def held(self, picture: Path = DOG) -> str:
+    def held(self) -> str:
         """An image that the daily limit holds; by now there is no limit any more."""
         with self.daily_limit_reached():
-            return self.put_held(picture)
+            return self.put_held()
 
-    def put_held(self, picture: Path = DOG) -> str:
+    def put_held(self) -> str:
         """Put a picture that Rekognition must be asked about, and wait until it is held."""
-        image_id = self.put_bytes(never_seen(picture))
+        image_id = self.put_bytes(never_seen(DOG))
         eventually(lambda: self.status(image_id) == "held", f"image {image_id} is held")
         return image_id
-
-    def hold_since_yesterday(self, image_id: str) -> None:
-        """Let a held image's record be from an earlier day."""
-        self.change_record(image_id, UpdatedAt="2026-01-01T00:00:00.000Z")
-
-    def announce(self) -> str:
-        """Ask the API for an upload form, and do not use it: the image's id."""
-        body = {"fileName": "never.jpg", "contentType": "image/jpeg"}
-        answer = requests.post(f"{self.outputs['ApiUrl']}/upload", json=body, headers={"x-api-key": self.api_key})
-        return str(answer.json()["imageId"])
 
     def start(self, image_id: str, name: str = "", version_id: str = "") -> str:
         """Start the workflow by hand, and return the execution's ARN."""
