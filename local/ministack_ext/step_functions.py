@@ -27,6 +27,7 @@ def install() -> None:
     _jsonata_survives_a_loaded_machine()
     _machine_timeout_ends_the_execution()
     _mocks_answer_each_attempt()
+    _an_error_may_have_no_cause()
 
 
 def _retry_delays_are_capped_and_jittered() -> None:
@@ -145,7 +146,7 @@ def _mocks_answer_each_attempt() -> None:
             if "Throw" in mock:
                 if mock["Throw"].get("AfterCall"):
                     call()
-                raise stepfunctions._ExecutionError(mock["Throw"]["Error"], mock["Throw"].get("Cause", ""))
+                raise stepfunctions._ExecutionError(mock["Throw"]["Error"], mock["Throw"].get("Cause"))
             return mock.get("Return", {})
 
         token = _mocked_answer.set(answer if find_answer() is not None else None)
@@ -158,6 +159,20 @@ def _mocks_answer_each_attempt() -> None:
     stepfunctions._get_mock_response = lambda *_: None
     stepfunctions._invoke_resource = _mockable(stepfunctions._invoke_resource)
     stepfunctions._invoke_with_callback = _mockable(stepfunctions._invoke_with_callback)
+
+
+def _an_error_may_have_no_cause() -> None:
+    """A caught error without a cause has no Cause in `$states.errorOutput`.
+
+    AWS: leaves it out. MiniStack: puts in whatever it has.
+    """
+    apply = stepfunctions._apply_catcher
+
+    def apply_without_empty_cause(catcher: Any, data: Any, context: Any, language: Any, error_output: Any) -> Any:
+        known = {name: value for name, value in error_output.items() if value is not None}
+        return apply(catcher, data, context, language, known)
+
+    stepfunctions._apply_catcher = apply_without_empty_cause
 
 
 def _mockable(invoke: Callable[..., Any]) -> Callable[..., Any]:

@@ -110,8 +110,8 @@ SAME_METRIC = {"OnTimeAlarm": {"late": "finished"}, "LatencyAlarm": {"slow": "re
 
 
 # Functions that the workflow retries, and those that only Lambda or a client does.
-_WORKFLOW_FUNCTIONS = ("ImageProcessor", "FileManager", "NotificationService")
-_OTHER_FUNCTIONS = ("FailureRecorder", "MetricsPublisher", "UploadApi", "ImagesApi")
+_WORKFLOW_FUNCTIONS = ("ImageProcessor", "FileManager", "NotificationService", "FailureRecorder")
+_OTHER_FUNCTIONS = ("MetricsPublisher", "UploadApi", "ImagesApi")
 
 
 def kind_of(alarm: str) -> str:

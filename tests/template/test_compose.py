@@ -50,6 +50,12 @@ def run(directory: Path, *command: str | Path, **variables: str) -> str:
 PACKAGES = sysconfig.get_path("purelib")
 
 
+def test_ci_runs_the_workflow_tests_in_their_container() -> None:
+    jobs = yaml.safe_load((REPOSITORY / ".github" / "workflows" / "ci.yml").read_text())["jobs"]
+    commands = [step.get("run", "") for job in jobs.values() for step in job["steps"]]
+    assert "docker compose run --rm --build workflow-tests" in commands
+
+
 def test_image_holds_what_the_workflow_tests_import(tmp_path: Path) -> None:
     lay_out("workflow-tests", tmp_path)
     module, *arguments = SERVICES["workflow-tests"]["command"][2:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from tests.support.handler_runs import observe
@@ -14,13 +16,26 @@ def timeout_of(function: str) -> int:
     return int(seconds or template()["Globals"]["Function"]["Timeout"])
 
 
+def longest(config: Any) -> float:
+    """Seconds that a call can take, all attempts and the pauses between them together."""
+    attempts = config.retries["total_max_attempts"]
+    pauses = sum(2**n for n in range(attempts - 1))  # the longest ones of botocore's standard mode
+    return float((config.connect_timeout + config.read_timeout) * attempts + pauses)
+
+
 @pytest.mark.parametrize("function", handlers())
 def test_a_call_that_hangs_ends_before_its_function_does(function: str) -> None:
-    """Then the function raises an error that the state machine knows, or answers 503; else Lambda ends it."""
-    configured = observe(handlers()[function]).configured
-    assert configured or function == "MetricsPublisherFunction", "no client was made: the test sees nothing"
-    for service, settings in configured.items():
-        attempts = settings.retries["total_max_attempts"]
-        pauses = sum(2**n for n in range(attempts - 1))  # the longest ones of botocore's standard mode
-        longest = (settings.connect_timeout + settings.read_timeout) * attempts + pauses
-        assert longest <= timeout_of(function), service
+    """Then the function raises an error that the state machine knows, or answers 503; else Lambda ends it.
+
+    A function that sends notices outlives all calls of an invocation until it is sent: if Lambda ended it between the
+    reservation of a notice and its sending, the notice would be lost.
+    """
+    seen = observe(handlers()[function])
+    assert seen.configured or function == "MetricsPublisherFunction", "no client was made: the test sees nothing"
+    for service, config in seen.configured.items():
+        assert longest(config) <= timeout_of(function), service
+    for invocation in {call.invocation for call in seen.calls}:
+        services = [call.service for call in seen.calls if call.invocation == invocation]
+        if "sns" in services:
+            until_sent = services[: services.index("sns") + 1]
+            assert sum(longest(seen.configured[service]) for service in until_sent) <= timeout_of(function), services

@@ -200,17 +200,21 @@ def records_refused() -> Iterator[None]:
         dynamodb.meta.events.unregister("before-call.dynamodb.UpdateItem", refuse)
 
 
-@pytest.mark.parametrize("claimed", [True, False])
+@pytest.mark.parametrize("before", ["nothing", "uploading", "processing"])
 def test_a_failure_that_cannot_be_recorded_fails_the_attempt_and_operators_are_notified_once(
-    aws: Cloud, context: LambdaContext, claimed: bool
+    aws: Cloud, context: LambdaContext, before: str
 ) -> None:
-    if claimed:
+    if before == "uploading":
+        detection_logs.announce(
+            TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="k", fingerprint="f", correlation_id=CORRELATION
+        )
+    elif before == "processing":
         aws.write(ProcessingStatus="processing", **CLAIMED)
     for _ in range(2):
         with records_refused(), pytest.raises(AccessDeniedError):
             lambda_handler(ended(), context)
     (notice,) = aws.notices()
-    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == (CORRELATION if claimed else "one")
+    assert notice["MessageAttributes"]["CorrelationID"]["Value"] == ("one" if before == "nothing" else CORRELATION)
     assert lambda_handler(ended(), context) == {"recorded": True, "notice": "already_sent"}
     assert aws.notices() == []
 

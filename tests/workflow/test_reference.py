@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.paths import REPOSITORY
+
 from .evaluations import NODE_TOOLS, Evaluation, reference
 from .executions import definition
 
@@ -36,6 +38,11 @@ def expressions(value: Any) -> Iterator[str]:
     elif isinstance(value, list):
         for child in value:
             yield from expressions(child)
+
+
+def test_every_state_machine_is_judged() -> None:
+    files = {file.name for file in (REPOSITORY / "statemachine").iterdir()}
+    assert files == {"image_workflow.asl.yaml"}, "evaluate the expressions of the new one here too"
 
 
 def test_every_expression_of_the_definition_is_evaluated(evaluations: list[Evaluation]) -> None:

@@ -72,7 +72,9 @@ def too_large(size: int) -> Rejection:
 
 def _judge(format: ImageFormat, size: tuple[int, int] | None, complete: bool) -> ImageHeader | Rejection:
     if size is None:
-        return Rejection(ReasonCode.TRUNCATED, f"The {format} file ends before its picture begins; upload it again.")
+        return Rejection(
+            ReasonCode.TRUNCATED, f"The {format.name} file ends before its picture begins; upload it again."
+        )
     width, height = size
     # Dimensions before completeness: they tell the uploader more than "truncated" does.
     if min(width, height) < MIN_SIDE_PX:
@@ -86,7 +88,7 @@ def _judge(format: ImageFormat, size: tuple[int, int] | None, complete: bool) ->
             f"{MAX_PIXELS // 1_000_000} megapixels in all can be analysed.",
         )
     if not complete:
-        return Rejection(ReasonCode.TRUNCATED, f"The {format} file breaks off in the middle; upload it again.")
+        return Rejection(ReasonCode.TRUNCATED, f"The {format.name} file breaks off in the middle; upload it again.")
     return ImageHeader(format, width, height)
 
 

@@ -13,7 +13,7 @@ from pet_detector.aws import detection_logs
 from pet_detector.rules import notices
 from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.execution_input import Subject
-from pet_detector.rules.models import Status
+from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import notifier
 
@@ -70,7 +70,7 @@ def record(operators: Operators, failure: Failure) -> Recorded:
         )
     except PetDetectorError:
         found = detection_logs.find(operators.table, subject.image_id)
-        if found is None or (found["ProcessingStatus"], found.get("ExecutionArn")) == (Status.PROCESSING, execution):
+        if found is None or _is_unfinished(found, execution):
             correlation = found["CorrelationId"] if found else execution.rpartition(":")[2]
             notify(operators, failure, correlation_id=correlation)
         raise
@@ -81,6 +81,13 @@ def record(operators: Operators, failure: Failure) -> Recorded:
     outcome = notify(operators, failure, correlation_id=found["CorrelationId"])
     logger.warning("Failure is on record", error=failure.error, recorded=changed)
     return Recorded(changed, outcome)
+
+
+def _is_unfinished(record: Record, execution: str) -> bool:
+    """Whether this execution claimed the image, or the claim of an announced upload is what failed."""
+    if record["ProcessingStatus"] == Status.UPLOADING:
+        return True
+    return record["ProcessingStatus"] == Status.PROCESSING and record.get("ExecutionArn") == execution
 
 
 def notify(operators: Operators, failure: Failure, *, correlation_id: str) -> notifier.Outcome:
