@@ -16,12 +16,12 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test lint faults bench dashboards clean
+.PHONY: help install run up down test test-laptop lint faults bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '%s\n' '' 'Settings, as in `make run PHOTOS=~/pictures PORT=4600`:' \
 	  '  PHOTOS            the picture or the folder to sort (photos); its subfolders too' \
 	  '  JSON              a file to which `make run` also writes its table (none)' \
@@ -93,20 +93,22 @@ down: ## Stop the local AWS
 
 # Two processes: more would make the clocks of the local AWS run late on a small machine. tests/conftest.py has the order.
 SIDE_BY_SIDE = -n 2 --dist loadgroup --no-loadscope-reorder
-# Branches of functions/ that the whole suite must run, in percent; a part of the suite (PYTEST=...) need not.
+# Branches of functions/ that `make test` must run, in percent; a part of the suite (PYTEST=...) need not.
 COVERAGE = --cov --cov-report=term --cov-fail-under=90
 
-test: lint ## Check and test everything, offline
+test: lint ## Check and test the application and petdetect, offline
 	@command -v npm > /dev/null && $(MAKE) -s .engine/node/.installed \
 	  || echo "Without npm's packages the state machine is not judged by a second engine: those tests are skipped."
-	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE))
+	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/laptop)
+
+test-laptop: install ## Test the local AWS itself: when local/ or one of its versions changes
+	@.venv/bin/python -m pytest -q tests/laptop $(SIDE_BY_SIDE)
 
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
 	@.venv/bin/mypy functions ops local tests
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
-	@said=$$(AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv/bin/sam validate --lint 2>&1) || { echo "$$said" >&2; exit 1; }
 
 # A second engine for the state machine's expressions, and a second validator. They need node and npm.
 .engine/node/.installed: tests/workflow/reference/package-lock.json

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import botocore.session
+import coverage
 import pytest
 
 if TYPE_CHECKING:
@@ -20,24 +21,39 @@ os.environ.setdefault("POWERTOOLS_SERVICE_NAME", "pet-detector")
 # Each session of botocore would read the descriptions of its services from disk: here all share one reader.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
-# Folders whose tests share what they start, and so a process; elsewhere each file may have its own.
-SHARED = ("integration", "workflow")
+# Folders whose tests share what they start, and so a process: the deployed application, the state machine's engine.
+# Elsewhere each file may have its own.
+SHARED = {"integration": "deployment", "operator": "deployment", "workflow": "workflow"}
 # The longest first, so that the processes end at about the same time; tests/integration also counts all that ever
-# happened in its deployment, which tests/operator uses after it.
-FIRST = ("integration", "workflow", "laptop", "operator")
+# happened in the deployment, which tests/operator uses after it.
+FIRST = ("integration", "operator", "workflow")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for pytest-xdist: `-n 2 --dist loadgroup` keeps each group in order, in one process."""
     for item in items:
-        folder, *rest = _place(item)
-        item.add_marker(pytest.mark.xdist_group(folder if folder in SHARED else "/".join([folder, *rest])))
+        folder, file = _place(item)
+        item.add_marker(pytest.mark.xdist_group(SHARED.get(folder, f"{folder}/{file}")))
     items.sort(key=lambda item: FIRST.index(_place(item)[0]) if _place(item)[0] in FIRST else len(FIRST))
 
 
-def _place(item: pytest.Item) -> tuple[str, ...]:
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Count coverage in tests/unit alone: it slows the others, which are about what runs elsewhere, by a half."""
+    measured = None if _place(item)[0] == "unit" else coverage.Coverage.current()
+    if measured is None:
+        return (yield)
+    measured.stop()
+    try:
+        return (yield)
+    finally:
+        measured.start()
+
+
+def _place(item: pytest.Item) -> tuple[str, str]:
     """The folder and the file of a test, below tests/."""
-    return item.path.relative_to(Path(__file__).parent).parts
+    path = item.path.relative_to(Path(__file__).parent)
+    return str(path.parent), path.name
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,6 @@ from typing import Any
 from unittest import mock
 
 import boto3
-import requests
 
 from local.engine import Engine
 from tests.support.deployment import CERTAIN_CAT as CAT
@@ -68,7 +67,7 @@ def ended(process: subprocess.Popen[str], typed: str = "") -> Output:
 
 
 class Application(Deployment):
-    """The stack on its local AWS."""
+    """The deployed application, and `petdetect` for it."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -96,26 +95,16 @@ class Application(Deployment):
         self.put_object(f"input/{image_id}.jpg", data)
         return image_id
 
-    def held(self, picture: Path = DOG) -> str:
+    def held(self) -> str:
         """An image that the daily limit holds; by now there is no limit any more."""
         with self.daily_limit_reached():
-            return self.put_held(picture)
+            return self.put_held()
 
-    def put_held(self, picture: Path = DOG) -> str:
+    def put_held(self) -> str:
         """Put a picture that Rekognition must be asked about, and wait until it is held."""
-        image_id = self.put_bytes(never_seen(picture))
+        image_id = self.put_bytes(never_seen(DOG))
         eventually(lambda: self.status(image_id) == "held", f"image {image_id} is held")
         return image_id
-
-    def hold_since_yesterday(self, image_id: str) -> None:
-        """Let a held image's record be from an earlier day."""
-        self.change_record(image_id, UpdatedAt="2026-01-01T00:00:00.000Z")
-
-    def announce(self) -> str:
-        """Ask the API for an upload form, and do not use it: the image's id."""
-        body = {"fileName": "never.jpg", "contentType": "image/jpeg"}
-        answer = requests.post(f"{self.outputs['ApiUrl']}/upload", json=body, headers={"x-api-key": self.api_key})
-        return str(answer.json()["imageId"])
 
     def start(self, image_id: str, name: str = "", version_id: str = "") -> str:
         """Start the workflow by hand, and return the execution's ARN."""
@@ -128,7 +117,7 @@ class Application(Deployment):
             image_id = self.put()
             version_id = self.deleted(image_id)
         self.start(image_id, version_id=version_id)
-        self.finished(image_id)
+        self.settled(image_id)
         return image_id
 
     def newest(self, image_id: str) -> str:
@@ -141,20 +130,16 @@ class Application(Deployment):
         self.s3.delete_object(Bucket=self.bucket, Key=f"input/{image_id}.jpg", VersionId=version_id)
         return version_id
 
-    def mended(self) -> str:
+    def put_back(self) -> str:
         """The same, and the object was put back: a redrive will finish it."""
-        return self.come(self.missing())
+        return self.put_again(self.missing())
 
-    def come(self, image_id: str) -> str:
+    def put_again(self, image_id: str) -> str:
         """Put the object of a failed image; its event changes nothing."""
         with self.uploads_ignored():
             return self.put(CAT, image_id)
 
-    def finished(self, image_id: str) -> str:
-        """Wait until the image has its final status, and its execution has ended too."""
-        return self.settled(image_id)
-
-    def executions(self, image_id: str) -> list[str]:
+    def claimants(self, image_id: str) -> list[str]:
         """Names of the executions that claimed the image."""
         return sorted(arn.rpartition(":")[2] for arn in self.item(image_id).get("Executions", {}).get("SS", []))
 

@@ -60,7 +60,7 @@ def fake_sam(directory: Path, monkeypatch: pytest.MonkeyPatch, outcome: str = ""
     return sam
 
 
-def test_adds_what_only_this_machine_knows_to_the_parameters_of_samconfig(
+def test_sam_is_given_the_parameters_of_samconfig_with_those_of_this_machine_and_a_directory_of_its_own(
     application: Path, local_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sam = fake_sam(application, monkeypatch)
@@ -69,8 +69,10 @@ def test_adds_what_only_this_machine_knows_to_the_parameters_of_samconfig(
 
     deploy.deploy(local_engine, application)
 
-    for command in ("build", "deploy"):
+    directory = local_engine.home / "build"  # not SAM's own
+    for command, option, path in (("build", "--build-dir", ""), ("deploy", "--template-file", "template.yaml")):
         arguments = Path(f"{sam}.{command}.arguments").read_text().splitlines()
+        assert arguments[arguments.index(option) + 1] == str(directory / path)
         overrides = arguments[arguments.index("--parameter-overrides") + 1 :]
         assert overrides[:2] == ["Stage=local", 'Note="a b"']
         assert overrides[2].startswith("PythonRuntime=python3.")
@@ -78,22 +80,10 @@ def test_adds_what_only_this_machine_knows_to_the_parameters_of_samconfig(
         assert arguments[arguments.index("--config-env") + 1] == "local"
 
 
-def test_parameters_written_as_one_text_are_kept_too(
-    application: Path, local_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (application / "samconfig.toml").write_text(SAMCONFIG.format(overrides='"Stage=local Owner=me"'))
-    sam = fake_sam(application, monkeypatch)
-    monkeypatch.setattr(deploy, "stack_outputs", lambda *_: {})
-
-    deploy.deploy(local_engine, application)
-
-    arguments = Path(f"{sam}.deploy.arguments").read_text().splitlines()
-    assert arguments[arguments.index("--parameter-overrides") + 1] == "Stage=local Owner=me"
-
-
 def test_sam_sees_the_engine_and_nothing_of_the_users_aws(
     application: Path, local_engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    (application / "samconfig.toml").write_text(SAMCONFIG.format(overrides='"Stage=local Owner=me"'))
     sam = fake_sam(application, monkeypatch)
     monkeypatch.setattr(deploy, "stack_outputs", lambda *_: {})
     monkeypatch.setenv("AWS_PROFILE", "prod")
@@ -115,21 +105,8 @@ def test_sam_sees_the_engine_and_nothing_of_the_users_aws(
     assert seen["AWS_ENDPOINT_URL"] == "http://127.0.0.1:4700"
     assert seen["SAM_CLI_TELEMETRY"] == "0"
     assert seen["PIP_INDEX_URL"] == "https://index.example/simple"
-
-
-def test_code_built_for_the_laptop_stays_out_of_sams_own_build_directory(
-    application: Path, local_engine: Engine, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    sam = fake_sam(application, monkeypatch)
-    monkeypatch.setattr(deploy, "stack_outputs", lambda *_: {})
-
-    deploy.deploy(local_engine, application)
-
-    built = Path(f"{sam}.build.arguments").read_text().splitlines()
-    deployed = Path(f"{sam}.deploy.arguments").read_text().splitlines()
-    directory = local_engine.home / "build"
-    assert built[built.index("--build-dir") + 1] == str(directory)
-    assert deployed[deployed.index("--template-file") + 1] == str(directory / "template.yaml")
+    arguments = Path(f"{sam}.deploy.arguments").read_text().splitlines()
+    assert arguments[arguments.index("--parameter-overrides") + 1] == "Stage=local Owner=me"  # one text
 
 
 def test_a_refusal_shows_the_end_of_sams_output_and_what_to_do(

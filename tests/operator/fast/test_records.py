@@ -15,6 +15,7 @@ from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules import image_ids
 from pet_detector.rules.models import Status
+from tests.operator.fast import images
 from tests.support.moto_world import EXECUTION, IMAGE_ID, KEY, TABLE, Cloud
 
 
@@ -49,13 +50,8 @@ def test_an_upload_that_no_execution_has_claimed_is_found_under_input(
     assert records.place_of(deployment, {"ImageID": IMAGE_ID}) == (f"input/{IMAGE_ID}.{extension}", version)
 
 
-def _write_gone(aws: Cloud, status: str) -> dict[str, Any]:
-    """An image whose object version is gone."""
-    return aws.write(ProcessingStatus=status, SourceKey=KEY, SourceVersion="gone", ExecutionArn=EXECUTION)
-
-
 def test_what_lies_under_the_key_of_a_failed_image_was_put_back(aws: Cloud, deployment: Deployment) -> None:
-    _write_gone(aws, "failed")
+    images.gone(aws)
     version, _ = aws.put(KEY, b"picture")
     record = records.read(deployment, IMAGE_ID)
 
@@ -69,7 +65,7 @@ def test_what_lies_under_the_key_of_a_failed_image_was_put_back(aws: Cloud, depl
 def test_what_lies_under_the_key_of_any_other_image_is_another_upload(
     aws: Cloud, deployment: Deployment, status: str
 ) -> None:
-    _write_gone(aws, status)
+    images.gone(aws, status=status)
     aws.put(KEY, b"picture")
 
     assert records.place_of(deployment, records.read(deployment, IMAGE_ID)) is None

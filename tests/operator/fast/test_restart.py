@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import pytest
 from click.testing import Result
@@ -15,26 +14,14 @@ from click.testing import Result
 from ops import restart
 from ops.environment import Deployment
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan
+from tests.operator.fast import images
 from tests.support.moto_world import EXECUTION, IMAGE_ID, KEY, Cloud
 
 NAME = f"redrive-{IMAGE_ID}-{hashlib.sha256(EXECUTION.encode()).hexdigest()[:16]}"
 
 
-def _fail(aws: Cloud, image_id: str = IMAGE_ID, status: str = "failed") -> None:
-    """A failed (or held) image whose object is there."""
-    key = f"input/{image_id}.jpg"
-    version, _ = aws.put(key, b"picture")
-    _write(aws, image_id, status, SourceKey=key, SourceVersion=version)
-
-
-def _write(aws: Cloud, image_id: str, status: str, **more: Any) -> None:
-    error = {"Error": "ServiceError", "Cause": "a test"}
-    listed = f"2026-11-21T09:00:00.000Z#{image_id}"
-    aws.write(image_id, ProcessingStatus=status, ExecutionArn=EXECUTION, ListedAt=listed, Error=error, **more)
-
-
 def test_an_image_that_is_named_twice_is_started_once(aws: Cloud, petdetect: Callable[..., Result]) -> None:
-    _fail(aws)
+    images.present(aws)
 
     started = petdetect("redrive", IMAGE_ID, IMAGE_ID.upper(), "--no-wait", "--json")
 
@@ -42,7 +29,7 @@ def test_an_image_that_is_named_twice_is_started_once(aws: Cloud, petdetect: Cal
 
 
 def test_json_says_what_a_plan_and_a_result_are(aws: Cloud, petdetect: Callable[..., Result]) -> None:
-    _fail(aws)
+    images.present(aws)
     (version,) = (found["VersionId"] for found in aws.s3.list_object_versions(Bucket="pictures-of-pets")["Versions"])
 
     plans = json.loads(petdetect("redrive", IMAGE_ID, "--dry-run", "--json").stdout)
@@ -71,7 +58,7 @@ def test_json_says_what_a_plan_and_a_result_are(aws: Cloud, petdetect: Callable[
 def test_only_a_failed_image_that_is_gone_can_be_dismissed(
     aws: Cloud, deployment: Deployment, kind: restart.Restart
 ) -> None:
-    _write(aws, IMAGE_ID, kind.takes, SourceKey=KEY, SourceVersion="gone")
+    images.gone(aws, status=kind.takes)
 
     refusal = restart.plan(deployment, kind, IMAGE_ID).refusal
 
@@ -88,7 +75,7 @@ def _plan(deployment: Deployment, version_id: str = "") -> Plan:
 
 
 def test_an_execution_that_still_runs_is_not_started_twice(aws: Cloud, deployment: Deployment) -> None:
-    _fail(aws)
+    images.present(aws)
 
     restart.start(deployment, _plan(deployment))
     version, _ = aws.put(KEY, b"put back in the meantime")
@@ -102,7 +89,7 @@ def test_an_execution_that_still_runs_is_not_started_twice(aws: Cloud, deploymen
 def test_executions_that_could_not_claim_the_image_are_followed_by_another_one(
     aws: Cloud, deployment: Deployment, end_executions: Callable[[str], int]
 ) -> None:
-    _fail(aws)
+    images.present(aws)
     for _ in range(20):
         restart.start(deployment, _plan(deployment))
         assert end_executions("SUCCEEDED") == 1
@@ -118,9 +105,9 @@ def test_executions_that_could_not_claim_the_image_are_followed_by_another_one(
 def test_ten_run_at_a_time_and_are_asked_about_ten_times_a_second(
     aws: Cloud, deployment: Deployment, end_executions: Callable[[str], int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    images = [f"{number:032x}" for number in range(23)]
-    for image_id in images:
-        _fail(aws, image_id)
+    image_ids = [f"{number:032x}" for number in range(23)]
+    for image_id in image_ids:
+        images.present(aws, image_id)
     at_a_time: list[int] = []
     pauses: list[float] = []
 
@@ -130,7 +117,7 @@ def test_ten_run_at_a_time_and_are_asked_about_ten_times_a_second(
 
     monkeypatch.setattr(time, "sleep", sleep)
 
-    plans = [restart.plan(deployment, REDRIVE, image_id) for image_id in images]
+    plans = [restart.plan(deployment, REDRIVE, image_id) for image_id in image_ids]
     results = list(restart.run(deployment, plans, seconds=600))
 
     assert at_a_time == [10, 10, 3]
@@ -158,11 +145,11 @@ def test_how_an_execution_ended_is_told_by_the_record(
     outcome: Outcome,
     remark: str,
 ) -> None:
-    _fail(aws)
+    images.present(aws)
 
     def sleep(_: float) -> None:
         end_executions(end)
-        _write(aws, IMAGE_ID, status)
+        images.write(aws, IMAGE_ID, status)
 
     monkeypatch.setattr(time, "sleep", sleep)
 

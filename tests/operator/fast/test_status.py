@@ -12,9 +12,9 @@ from click.testing import Result
 from ops.environment import Deployment
 from pet_detector.aws import image_bucket
 from pet_detector.aws.image_bucket import InputVersion
+from tests.operator.fast import images
+from tests.operator.fast.images import OTHER_ID
 from tests.support.moto_world import IMAGE_ID, KEY, Cloud
-
-OTHER_ID = "f" * 32
 
 
 def _lie_under_input(monkeypatch: pytest.MonkeyPatch, **hours: float) -> None:
@@ -48,10 +48,14 @@ def test_an_object_is_stuck_after_an_hour_unless_its_image_is_failed_or_held(
         aws.write(ProcessingStatus=status, SourceKey=KEY, SourceVersion="v1", UpdatedAt=now, ExpiresAt=never)
     _lie_under_input(monkeypatch, **{IMAGE_ID: hours})
 
-    document = json.loads(petdetect("status", "--json").stdout)
+    answer = petdetect("status", "--json")
+    document = json.loads(answer.stdout)
 
+    assert answer.exit_code == (3 if stuck else 0)
     assert document["stuckObjects"] == stuck
     assert document["objectsInInput"] == 1
+    words = "unfinished objects of over an hour under input/: 1; see petdetect reconcile --dry-run"
+    assert (words in petdetect("status").stdout) == bool(stuck)
 
 
 def test_the_oldest_object_and_the_oldest_image_at_work_are_named(
@@ -83,6 +87,31 @@ def test_a_dead_letter_that_somebody_is_reading_still_counts(
 
     assert status.exit_code == 3
     assert json.loads(status.stdout)["deadLetters"] == {"LostWorkQueue": 2}
+
+
+def test_a_failed_image_needs_attention(aws: Cloud, petdetect: Callable[..., Result]) -> None:
+    images.present(aws)
+    images.gone(aws, OTHER_ID, "completed")
+
+    table = petdetect("status")
+    document = json.loads(petdetect("status", "--json").stdout)
+
+    assert table.exit_code == 3
+    assert "failed images; see petdetect failed" in table.stdout
+    assert document["needsAttention"]
+    others = dict.fromkeys(("uploading", "processing", "needs_review", "rejected", "held"), 0)
+    assert document["images"] == {"completed": 1, "failed": 1} | others
+    assert document["objectsInInput"] == 1
+    assert document["oldestObject"]["name"] == KEY
+
+
+def test_a_held_image_starts_by_itself(aws: Cloud, petdetect: Callable[..., Result]) -> None:
+    images.present(aws, status="held")
+
+    status = petdetect("status")
+
+    assert status.exit_code == 0
+    assert "Held until tomorrow:      1; to start them today: petdetect release" in status.stdout
 
 
 def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:

@@ -1,0 +1,61 @@
+"""`petdetect reconcile`: what it says of images that wait, and of what it could not start."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from click.testing import Result
+
+from pet_detector.aws import image_workflow
+from pet_detector.rules.errors import AccessDeniedError
+from tests.operator.fast import images
+from tests.support.moto_world import IMAGE_ID, KEY, Cloud
+
+Petdetect = Callable[..., Result]
+
+
+def test_a_failed_image_is_left_to_the_operator(aws: Cloud, petdetect: Petdetect) -> None:
+    images.present(aws)
+    before = images.snapshot(aws)
+
+    found = json.loads(petdetect("reconcile", "--older-than", "0", "--json").stdout)
+
+    assert [(one["action"], one["imageId"]) for one in found["findings"]] == [("leave", IMAGE_ID)]
+    assert found["gap"] == 0
+    assert images.snapshot(aws) == before
+
+
+def test_a_held_image_is_left_until_another_day(aws: Cloud, petdetect: Petdetect) -> None:
+    images.present(aws, status="held")
+    today = petdetect("reconcile", "--older-than", "0", "--dry-run").stdout
+    images.present(aws, status="held", UpdatedAt="2026-01-01T00:00:00.000Z")
+
+    assert IMAGE_ID in today
+    assert "or is held" in today
+    assert "another day has come" in petdetect("reconcile", "--older-than", "0", "--dry-run").stdout
+
+
+def test_what_could_not_be_started_is_named(aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch) -> None:
+    aws.put(KEY, b"picture")
+
+    def refuse(*_: object, **__: object) -> bool:
+        raise AccessDeniedError("states:StartExecution: AccessDenied")
+
+    monkeypatch.setattr(image_workflow, "start", refuse)
+    answer = petdetect("reconcile", "--older-than", "0", "--json")
+    document = json.loads(answer.stdout)
+    table = petdetect("reconcile", "--older-than", "0")
+
+    assert answer.exit_code == table.exit_code == 1
+    assert (document["gap"], document["started"]) == (1, 0)
+    assert document["error"] == "states:StartExecution: AccessDenied"
+    assert IMAGE_ID in table.stdout
+    assert "states:StartExecution: AccessDenied" in table.stderr
+
+
+def test_an_age_that_is_no_age_is_refused(petdetect: Petdetect) -> None:
+    for minutes in ("-1", "525601", "99999999999", "ten"):
+        assert petdetect("reconcile", "--dry-run", "--older-than", minutes).exit_code == 2
+    assert petdetect("reconcile", "--dry-run", "--older-than", "525600").exit_code == 0
