@@ -67,7 +67,7 @@ def ended(process: subprocess.Popen[str], typed: str = "") -> Output:
 
 
 class Application(Deployment):
-    """The stack on its local AWS."""
+    """The deployed application, and `petdetect` for it."""
 
     def __init__(self, engine: Engine) -> None:
         super().__init__(engine)
@@ -117,7 +117,7 @@ class Application(Deployment):
             image_id = self.put()
             version_id = self.deleted(image_id)
         self.start(image_id, version_id=version_id)
-        self.finished(image_id)
+        self.settled(image_id)
         return image_id
 
     def newest(self, image_id: str) -> str:
@@ -132,18 +132,14 @@ class Application(Deployment):
 
     def put_back(self) -> str:
         """The same, and the object was put back: a redrive will finish it."""
-        return self.come(self.missing())
+        return self.put_again(self.missing())
 
-    def come(self, image_id: str) -> str:
+    def put_again(self, image_id: str) -> str:
         """Put the object of a failed image; its event changes nothing."""
         with self.uploads_ignored():
             return self.put(CAT, image_id)
 
-    def finished(self, image_id: str) -> str:
-        """Wait until the image has its final status, and its execution has ended too."""
-        return self.settled(image_id)
-
-    def executions(self, image_id: str) -> list[str]:
+    def claimants(self, image_id: str) -> list[str]:
         """Names of the executions that claimed the image."""
         return sorted(arn.rpartition(":")[2] for arn in self.item(image_id).get("Executions", {}).get("SS", []))
 

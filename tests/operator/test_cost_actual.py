@@ -22,7 +22,7 @@ def test_counts_and_dollars_are_those_of_the_images(application: Application) ->
     before = _actual(application)
     cat = application.put_bytes(never_seen(CAT))
     letter = application.put_bytes(b"A letter, and no picture.")
-    assert [application.finished(cat), application.finished(letter)] == ["completed", "rejected"]
+    assert [application.settled(cat), application.settled(letter)] == ["completed", "rejected"]
 
     def added(document: Any) -> dict[str, int]:
         names = set(before["counts"]) | set(document["counts"])

@@ -32,7 +32,7 @@ def test_an_image_that_is_gone_is_dismissed_once_and_its_key_is_free(application
     assert abs(int(item["ExpiresAt"]["N"]) - time.time() - year) < 600
 
     # What comes under its key is another image.
-    application.come(image_id)
+    application.put_again(image_id)
 
     assert application.petdetect("reconcile", "--older-than", "0", "--json").json["started"] == 1
 
@@ -40,5 +40,5 @@ def test_an_image_that_is_gone_is_dismissed_once_and_its_key_is_free(application
         return {item["ImageID"]["S"] for item in application.items()} - {image_id}
 
     (other,) = eventually(others, "another image")
-    assert application.finished(other) == "completed"
+    assert application.settled(other) == "completed"
     assert application.petdetect("status").code == 0

@@ -8,13 +8,13 @@ from tests.operator.application import CAT, DOG, Application, ended, eventually,
 
 
 def _redrives(application: Application, image_id: str) -> list[str]:
-    return [name for name in application.executions(image_id) if name.startswith("redrive-")]
+    return [name for name in application.claimants(image_id) if name.startswith("redrive-")]
 
 
 def test_tells_the_story_of_an_image_that_failed_twice_and_was_redriven(application: Application) -> None:
     with application.broken_policy():
         image_id = application.put()
-        assert application.finished(image_id) == "failed"
+        assert application.settled(image_id) == "failed"
         before = application.petdetect("explain", image_id)
         failed_again = application.petdetect("redrive", image_id)
     assert application.petdetect("status").code == failed_again.code == 3
@@ -72,7 +72,7 @@ def test_an_image_at_work_is_left_alone_and_one_that_was_stopped_is_redriven(app
         status = application.petdetect("status", "--json").json
         eventually(lambda: application.attempts(execution)["Analyze Image"] > 1, "its analysis is tried again")
         application.sfn.stop_execution(executionArn=execution)
-        application.finished(image_id)
+        application.settled(image_id)
 
         stopped = application.petdetect("explain", image_id)
 
@@ -94,7 +94,7 @@ def test_an_image_at_work_is_left_alone_and_one_that_was_stopped_is_redriven(app
 def test_an_image_without_a_record_is_explained_by_its_notice(application: Application) -> None:
     image_id = "ab" * 16
     arn = application.start(image_id)
-    application.finished(image_id)
+    application.settled(image_id)
     key = {"ImageID": {"S": image_id}}
     application.dynamodb.put_item(TableName=application.table, Item=key | {"Notices": {"SS": [arn]}})
 

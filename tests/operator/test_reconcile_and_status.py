@@ -28,7 +28,7 @@ def test_a_lost_event_is_found_and_its_image_finished(application: Application) 
     assert image_id in dry.out
     assert "start it" in dry.out
     assert (real.json["gap"], real.json["started"], real.json["closed"]) == (1, 1, 0)
-    assert application.finished(image_id) == "completed"
+    assert application.settled(image_id) == "completed"
     story = application.petdetect("explain", image_id, "--json").json
     assert [run["kind"] for run in story["executions"]] == ["reconcile"]
 

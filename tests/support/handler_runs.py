@@ -71,8 +71,12 @@ def moto() -> Iterator[moto_world.Cloud]:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of AWS, by its IAM service and its operation; `signed` for others when it is a link or a form."""
+    """A call of AWS, by its IAM service and its operation; `signed` for others when it is a link or a form.
 
+    `invocation` counts the handler's, from 1.
+    """
+
+    invocation: int
     service: str
     operation: str
     parameters: dict[str, Any]
@@ -81,16 +85,12 @@ class Call:
 
 @dataclass
 class Observed:
-    """All that a handler did in its story.
+    """All that a handler did in its story. `text` is what it wrote; `configured` how its clients wait, by service."""
 
-    `text` is what it wrote; `configured` how its clients wait, by service; `invocations` the services that each
-    invocation called, call by call.
-    """
-
+    invocations: int = 0
     calls: list[Call] = field(default_factory=list)
     settings: set[str] = field(default_factory=set)
     configured: dict[str, Any] = field(default_factory=dict)
-    invocations: list[list[str]] = field(default_factory=list)
     raised: list[Exception] = field(default_factory=list)
     text: str = ""
 
@@ -114,7 +114,7 @@ def observe(handler: str) -> Observed:
     function = getattr(importlib.import_module(module), name)
 
     def run(event: Any) -> None:
-        seen.invocations.append([])
+        seen.invocations += 1
         logger.append_keys(left_over="by another image")
         try:
             function(event, CONTEXT)
@@ -145,22 +145,20 @@ def _listen(patch: pytest.MonkeyPatch, seen: Observed) -> None:
         client = make(service, config=config, **more)
         if config is None:  # the tests' own
             return client
-        seen.configured[service] = config
         signing_name = client.meta.service_model.signing_name
+        seen.configured[signing_name] = config
 
         def called(params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
             signed = bool(context.get("is_presign_request"))
             if signed and model.name == "CreateBucket":  # in its name botocore asks for the address of a form
                 return
-            seen.calls.append(Call(signing_name, model.name, dict(params), signed))
-            if seen.invocations and not signed:
-                seen.invocations[-1].append(service)
+            seen.calls.append(Call(seen.invocations, signing_name, model.name, dict(params), signed))
 
         def posted(request: Any, operation_name: str, **_: Any) -> None:
             if form := request.context.get("s3-presign-post-fields"):
                 parameters = {"Bucket": moto_world.BUCKET, "Key": form["key"]}
                 assert moto_world.BUCKET in request.url
-                seen.calls.append(Call(signing_name, operation_name, parameters, signed=True))
+                seen.calls.append(Call(seen.invocations, signing_name, operation_name, parameters, signed=True))
 
         client.meta.events.register("before-parameter-build", called)
         client.meta.events.register("before-sign", posted)

@@ -27,14 +27,15 @@ def longest(config: Any) -> float:
 def test_a_call_that_hangs_ends_before_its_function_does(function: str) -> None:
     """Then the function raises an error that the state machine knows, or answers 503; else Lambda ends it.
 
-    A function that sends a notice outlives all calls until then together: if Lambda ended it between the reservation
-    of the notice and its sending, the notice would be lost.
+    A function that sends notices outlives all calls of an invocation until it is sent: if Lambda ended it between the
+    reservation of a notice and its sending, the notice would be lost.
     """
     seen = observe(handlers()[function])
     assert seen.configured or function == "MetricsPublisherFunction", "no client was made: the test sees nothing"
     for service, config in seen.configured.items():
         assert longest(config) <= timeout_of(function), service
-    for services in seen.invocations:
+    for invocation in {call.invocation for call in seen.calls}:
+        services = [call.service for call in seen.calls if call.invocation == invocation]
         if "sns" in services:
             until_sent = services[: services.index("sns") + 1]
             assert sum(longest(seen.configured[service]) for service in until_sent) <= timeout_of(function), services

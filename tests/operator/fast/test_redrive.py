@@ -36,7 +36,7 @@ def test_a_dry_run_changes_nothing(aws: Cloud, petdetect: Petdetect, command: st
     everything = petdetect(command, "--all", "--dry-run", "--json")
 
     assert one.exit_code == everything.exit_code == 0
-    assert f"{command} {KEY}" in one.stdout
+    assert f"{command} with {KEY}" in one.stdout
     words = {"redrive": "redriven", "release": "released"}[command]
     assert f"1 of 1 would be {words}. Nothing was changed." in one.stdout
     planned = json.loads(everything.stdout)["images"]
