@@ -23,12 +23,12 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@printf '%s\n' '' 'Settings, as in `make run PHOTOS=~/pictures PORT=4600`:' \
-	  '  PHOTOS            the picture or the folder to sort (photos); its subfolders too' \
+	  '  PHOTOS            the picture or the folder to sort (photos); its subfolders too; for a $$ in a name write $$$$' \
 	  '  JSON              a file to which `make run` also writes its table (none)' \
 	  '  PORT              where the local AWS listens, on 127.0.0.1 only (4566)' \
 	  '  REKOGNITION_PORT  where its Rekognition listens (4567)' \
-	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); changing it reinstalls everything' \
-	  '' 'The first command installs into .venv and .engine: two to four minutes, about 0.8 GB.'
+	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); changing it reinstalls everything, and empties the local AWS' \
+	  '' 'The first command installs into .venv and .engine: two to four minutes, and 1 GB.'
 
 # --- Install: .venv holds the tools, .engine/venv the local AWS (their pins contradict each other) --------------------
 

@@ -89,7 +89,7 @@ def run(engine: Engine, found: Pictures, console: Console, json_file: Path | Non
                 if outcome.record.get("status") == "failed":
                     outcome.reason_code = _error_of(engine, outputs["DetectionLogsTableName"], outcome.image_id)
             console.print(report.table(outcomes))
-            say("")
+            say("\n".join(["", *report.reasons(outcomes)]))
             lines = [report.totals(outcomes, seconds), report.skipped(found.skipped), report.held(outcomes)]
             say("\n".join(filter(None, lines)))
             expected = [outcome for outcome in outcomes if outcome.record.get("status") in ("needs_review", "failed")]

@@ -37,7 +37,7 @@ DEFAULT_REKOGNITION_PORT = 4567
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 START_SECONDS = 60.0  # the network's weights are read from disk, which takes long on a cold one
-STOP_SECONDS = 15.0
+STOP_SECONDS = 3.0
 
 
 # The processes that this very process started.

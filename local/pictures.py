@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from local.engine import UserError
+from pet_detector.rules.text import printable
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,15 @@ def pictures_at(place: Path) -> Pictures:
     if place.is_file():
         return Pictures(place.parent, [place], Counter())
     if not place.is_dir():
-        raise UserError(f"There is no picture and no folder {place}: name one, as in `make run PHOTOS=~/pictures`.")
+        raise UserError(
+            f"There is no picture and no folder {printable(str(place))}: name one, as in `make run PHOTOS=~/pictures`."
+        )
     kinds = dict(_walk(place))
     files = sorted(file for file, kind in kinds.items() if not kind)
     if not files:
-        raise UserError(f"There are no pictures in {place}: put some there, or name another folder with PHOTOS=.")
+        raise UserError(
+            f"There are no pictures in {printable(str(place))}: put some there, or name another folder with PHOTOS=."
+        )
     return Pictures(place, files, Counter(kind for kind in kinds.values() if kind))
 
 
@@ -56,5 +61,5 @@ def _kind(file: Path) -> str:
     if file.name.startswith("."):
         return "hidden"
     if not file.is_file():  # a pipe, a device, or a link that leads nowhere
-        return "no file"
+        return "not a file"
     return "Markdown" if file.suffix.lower() == ".md" else ""

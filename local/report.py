@@ -15,28 +15,41 @@ from pet_detector.rules.text import printable
 
 ID_DIGITS = 8  # `petdetect explain` takes them for the whole id
 SHOWN_NOTICES = 5
+SHOWN_REASONS = 20
 
 
 def table(outcomes: Sequence[Outcome]) -> Table:
-    """A row for each picture. 80 columns hold the names of photos/; what is longer is folded."""
+    """A row for each picture. 80 columns hold the names of photos/; what is longer is cut."""
     shown = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
     shown.add_column("id", no_wrap=True)
-    shown.add_column("file", overflow="fold", min_width=20)
+    shown.add_column("file", min_width=20)  # the one that gives way
     shown.add_column("animal", no_wrap=True)
     shown.add_column("conf.", justify="right", no_wrap=True)
-    shown.add_column("status", overflow="fold", min_width=12)
+    shown.add_column("status", no_wrap=True)
     shown.add_column("s", justify="right", no_wrap=True)
     for outcome in outcomes:
         confidence = outcome.record.get("confidence")
         shown.add_row(
             outcome.image_id[:ID_DIGITS] or "-",
-            Text(printable(outcome.name)),
+            Text(printable(outcome.name), no_wrap=True, overflow="ellipsis"),
             outcome.record.get("animal") or "-",
             "-" if confidence is None else f"{float(confidence):.1f}",
-            Text(printable(": ".join(filter(None, [outcome.status, outcome.reason])))),
+            outcome.status,
             _seconds(outcome.milliseconds),
         )
     return shown
+
+
+def reasons(outcomes: Sequence[Outcome]) -> list[str]:
+    """A line for each picture that was rejected, failed or is stuck; many are not all listed."""
+    lines = [
+        f"  {outcome.image_id[:ID_DIGITS] or '-'} {printable(outcome.name)}: "
+        f"{outcome.status}, {printable(outcome.reason)}"
+        for outcome in outcomes
+        if outcome.reason
+    ]
+    more = [f"  and {len(lines) - SHOWN_REASONS} more"] if len(lines) > SHOWN_REASONS else []
+    return lines[:SHOWN_REASONS] + more
 
 
 def _seconds(milliseconds: int) -> str:
@@ -88,8 +101,8 @@ def held(outcomes: Sequence[Outcome]) -> str:
     if not number:
         return ""
     return (
-        f"{pictures(number)} held: the daily limit (DailyAnalysisLimit) is reached. They are analysed after 0:00 UTC, "
-        "or today with `.venv/bin/petdetect release --all`."
+        f"{pictures(number)} held: the daily limit (DailyAnalysisLimit) is reached. The analysis follows after 0:00 "
+        "UTC, or today with `.venv/bin/petdetect release --all`."
     )
 
 

@@ -142,7 +142,7 @@ def list_failed(deployment: Deployment, reason: str | None, limit: int, as_json:
     if as_json:
         output.say_json({"more": more, "images": images})
     else:
-        output.show_failed(images, more)
+        output.show_failed(images, more, reason)
 
 
 @command("explain")

@@ -105,10 +105,10 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     console.print(table)
 
 
-def show_failed(images: list[FailedImage], more: bool) -> None:
-    """The list of failed images."""
+def show_failed(images: list[FailedImage], more: bool, reason: str | None) -> None:
+    """The list of failed images, or of those that failed by the error `reason`."""
     if not images:
-        say("No image has failed.")
+        say(f"No image has failed by {printable(reason)}." if reason else "No image has failed.")
         return
     print_table(
         ("image", "reason", "failed", "file name", "where"),
@@ -278,7 +278,7 @@ def show_state(environment: str, state: State) -> None:
     if limit or state.analysed_today:
         say(f"Counted today (UTC):      {state.analysed_today}{of_limit}")
     if state.images["held"]:
-        say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release")
+        say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release --all")
     if state.images["failed"]:
         say("Needs attention: failed images; see petdetect failed.")
     if state.stuck_objects:

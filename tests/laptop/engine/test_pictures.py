@@ -41,7 +41,7 @@ def test_what_is_skipped_is_counted_by_kind(tmp_path: Path) -> None:
 
     assert [file.name for file in found.files] == ["a.jpg", "link.jpg"]
     assert report.skipped(found.skipped) == (
-        "Skipped 8 entries of the folder: 2 Markdown, 2 hidden, 1 link to a folder, 3 no file."
+        "Skipped 8 entries of the folder: 2 Markdown, 2 hidden, 1 link to a folder, 3 not a file."
     )
 
 

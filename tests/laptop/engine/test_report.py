@@ -48,22 +48,26 @@ def test_a_row_has_the_digits_that_explain_takes_and_no_two_columns_of_one_meani
     assert row.split() == [ID[:8], "cat.jpg", "cat", "97.6", "completed", "0.5"]
 
 
-def test_a_picture_without_a_result_says_why() -> None:
-    not_sent = printed(Outcome("a.jpg", "rejected", 7, "EMPTY", "refused at upload"), width=120)
-    failed = printed(Outcome("b.jpg", "failed", 900, "PolicyInvalidError", image_id=ID))
+def test_a_picture_without_a_result_says_why_below_the_table() -> None:
+    outcomes = [
+        Outcome("a.jpg", "rejected", 7, "EMPTY", "refused at upload"),
+        Outcome("b.jpg", "failed", 900, "PolicyInvalidError", image_id=ID),
+        sorted_as("c.jpg", "completed"),
+    ]
 
-    assert not_sent[2].split("  ")[0] == "-"
-    assert "rejected: EMPTY, refused at upload" in not_sent[2]
-    assert f"{ID[:8]}  b.jpg" in failed[2]
-    assert "failed: PolicyInvalidError" in failed[2]
+    assert report.reasons(outcomes) == [
+        "  - a.jpg: rejected, EMPTY, refused at upload",
+        f"  {ID[:8]} b.jpg: failed, PolicyInvalidError",
+    ]
+    assert report.reasons(outcomes * 15)[20:] == ["  and 10 more"]
 
 
-def test_a_file_name_keeps_room_beside_a_long_reason() -> None:
-    name = "cat_gcompris_cat_yarn.jpg"
+def test_a_row_has_one_line_whatever_the_name_and_the_reason() -> None:
+    lines = printed(Outcome("cat" * 60 + ".jpg", "failed", 900, "HTTP_502", "Internal server error " * 5))
 
-    lines = printed(Outcome(name, "failed", 900, "HTTP_502", "Internal server error " * 5))
-
-    assert name[:20] in lines[2]
+    assert len(lines) == 3
+    assert "catcatcatcatcatcatcat" in lines[2]
+    assert "failed" in lines[2]
 
 
 def test_the_table_shows_file_names_as_they_are_but_no_control_characters() -> None:

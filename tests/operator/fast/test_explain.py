@@ -53,7 +53,7 @@ def test_lists_by_reason_and_says_when_there_are_more(aws: Cloud, petdetect: Pet
     images.gone(aws)
     images.gone(aws, OTHER_ID)
 
-    assert petdetect("failed", "--reason", "ThrottledError").stdout == "No image has failed.\n"
+    assert petdetect("failed", "--reason", "ThrottledError").stdout == "No image has failed by ThrottledError.\n"
     assert "there are more, see --limit" in petdetect("failed", "--limit", "1").stdout
     listed = json.loads(petdetect("failed", "--reason", "ImageNotFoundError", "--limit", "1", "--json").stdout)
     assert (len(listed["images"]), listed["more"]) == (1, True)
