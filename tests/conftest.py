@@ -25,22 +25,30 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 # Elsewhere each file may have its own.
 SHARED = {"integration": "deployment", "operator": "deployment", "workflow": "workflow"}
 # The longest first, so that the processes end at about the same time; tests/integration also counts all that ever
-# happened in the deployment, which tests/operator uses after it.
+# happened in the deployment, in its last file, and tests/operator uses the deployment after it.
 FIRST = ("integration", "operator", "workflow")
+# Folders whose tests call functions/ in their own process.
+MEASURED = ("unit", "operator/fast", "cost")
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for pytest-xdist: `-n 2 --dist loadgroup` keeps each group in order, in one process."""
     for item in items:
         folder, file = _place(item)
         item.add_marker(pytest.mark.xdist_group(SHARED.get(folder, f"{folder}/{file}")))
-    items.sort(key=lambda item: FIRST.index(_place(item)[0]) if _place(item)[0] in FIRST else len(FIRST))
+
+    def position(item: pytest.Item) -> tuple[int, bool]:
+        folder, file = _place(item)
+        return FIRST.index(folder) if folder in FIRST else len(FIRST), file == "test_at_the_end.py"
+
+    items.sort(key=position)  # stable: the rest keeps its order
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Count coverage in tests/unit alone: it slows the others, which are about what runs elsewhere, by a half."""
-    measured = None if _place(item)[0] == "unit" else coverage.Coverage.current()
+    """Count coverage in MEASURED alone: it slows the others by a half, and what they are about runs elsewhere."""
+    measured = None if _place(item)[0] in MEASURED else coverage.Coverage.current()
     if measured is None:
         return (yield)
     measured.stop()
