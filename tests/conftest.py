@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 import coverage
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from local.engine import Engine
@@ -31,12 +32,21 @@ FIRST = ("integration", "operator", "workflow")
 MEASURED = ("unit", "operator/fast", "cost")
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist, which reads the groups
+class _Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps the tests of a group in order, in one process. The marker xdist_group has no effect with this pytest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0]).relative_to("tests")
+        return SHARED.get(str(file.parent), str(file))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
+    return _Groups(config, log)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for pytest-xdist: `-n 2 --dist loadgroup` keeps each group in order, in one process."""
-    for item in items:
-        folder, file = _place(item)
-        item.add_marker(pytest.mark.xdist_group(SHARED.get(folder, f"{folder}/{file}")))
+    """The order of the groups, and of what must be last in its own."""
 
     def position(item: pytest.Item) -> tuple[int, bool]:
         folder, file = _place(item)
