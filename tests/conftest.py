@@ -5,12 +5,13 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Generator, Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any
 
 import botocore.session
 import coverage
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 if TYPE_CHECKING:
     from local.engine import Engine
@@ -25,22 +26,39 @@ botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 # Elsewhere each file may have its own.
 SHARED = {"integration": "deployment", "operator": "deployment", "workflow": "workflow"}
 # The longest first, so that the processes end at about the same time; tests/integration also counts all that ever
-# happened in the deployment, which tests/operator uses after it.
+# happened in the deployment, in its last file, and tests/operator uses the deployment after it.
 FIRST = ("integration", "operator", "workflow")
+# Folders whose tests call functions/ in their own process.
+MEASURED = ("unit", "operator/fast", "cost")
+
+
+class _Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Keeps the tests of a group in order, in one process. The marker xdist_group has no effect with this pytest."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = PurePosixPath(nodeid.partition("::")[0]).relative_to("tests")
+        return SHARED.get(str(file.parent), str(file))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
+    return _Groups(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Group the tests for pytest-xdist: `-n 2 --dist loadgroup` keeps each group in order, in one process."""
-    for item in items:
+    """The order of the groups, and of what must be last in its own."""
+
+    def position(item: pytest.Item) -> tuple[int, bool]:
         folder, file = _place(item)
-        item.add_marker(pytest.mark.xdist_group(SHARED.get(folder, f"{folder}/{file}")))
-    items.sort(key=lambda item: FIRST.index(_place(item)[0]) if _place(item)[0] in FIRST else len(FIRST))
+        return FIRST.index(folder) if folder in FIRST else len(FIRST), file == "test_at_the_end.py"
+
+    items.sort(key=position)  # stable: the rest keeps its order
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """Count coverage in tests/unit alone: it slows the others, which are about what runs elsewhere, by a half."""
-    measured = None if _place(item)[0] == "unit" else coverage.Coverage.current()
+    """Count coverage in MEASURED alone: it slows the others by a half, and what they are about runs elsewhere."""
+    measured = None if _place(item)[0] in MEASURED else coverage.Coverage.current()
     if measured is None:
         return (yield)
     measured.stop()

@@ -34,8 +34,3 @@ def quiet_gallery(gallery: Gallery, application: HttpApplication) -> Gallery:
     gallery.settle()
     application.memory_peaks()  # such a test may end the processes that met the hostile pictures
     return gallery
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What must be true at the end is asked at the end."""
-    items.sort(key=lambda item: item.path.name == "test_at_the_end.py")  # stable: the rest keeps its order

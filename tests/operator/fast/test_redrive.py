@@ -51,7 +51,7 @@ def test_all_asks_first(aws: Cloud, petdetect: Petdetect, command: str, status: 
     before = images.snapshot(aws)
 
     for answer in ("n\n", ""):
-        asked = petdetect(command, "--all", typed=answer)
+        asked = petdetect(command, "--all", "--no-wait", typed=answer)
         assert asked.exit_code == 1
         assert f"{command.capitalize()} 1 {status} images in dev?" in asked.stderr
     assert petdetect(command, "--all", "--json").exit_code == 2
@@ -75,7 +75,7 @@ def test_all_are_those_of_the_status_and_neither_command_does_the_others_work(
     images.present(aws, status=status)
     other = images.present(aws, OTHER_ID, other_status)
 
-    refused = petdetect(command, other)
+    refused = petdetect(command, other, "--no-wait")
     everything = petdetect(command, "--all", "--yes", "--no-wait", "--json")
 
     assert refused.exit_code == 1
@@ -99,8 +99,8 @@ def test_an_image_whose_object_is_gone_is_refused_and_the_others_are_started(
 ) -> None:
     gone, there = images.gone(aws, status=status), images.present(aws, OTHER_ID, status)
 
-    alone = petdetect(command, gone)
-    together = petdetect(command, gone, there)
+    alone = petdetect(command, gone, "--no-wait")
+    together = petdetect(command, gone, there, "--no-wait")
 
     assert alone.exit_code == together.exit_code == 1
     assert "Its object is gone" in alone.stderr
@@ -186,7 +186,7 @@ def test_another_image_under_the_same_key_was_not_put_back(aws: Cloud, petdetect
     other = image_ids.hashed_image_id(KEY, version)
     images.write(aws, other, "failed", SourceKey=KEY, SourceVersion=version)
 
-    assert "Its object is gone" in petdetect("redrive", IMAGE_ID).stderr
+    assert "Its object is gone" in petdetect("redrive", IMAGE_ID, "--no-wait").stderr
     assert petdetect("redrive", other, "--no-wait").exit_code == 0
 
 
@@ -195,7 +195,7 @@ def test_another_upload_under_a_key_of_no_id_was_not_put_back(aws: Cloud, petdet
     image_id = images.gone(aws, image_ids.hashed_image_id(key, "gone"), SourceKey=key)
     aws.put(key, b"picture")
 
-    assert "Its object is gone" in petdetect("redrive", image_id).stderr
+    assert "Its object is gone" in petdetect("redrive", image_id, "--no-wait").stderr
 
 
 def test_an_image_that_too_many_executions_worked_on_is_refused(aws: Cloud, petdetect: Petdetect) -> None:
@@ -204,11 +204,11 @@ def test_an_image_that_too_many_executions_worked_on_is_refused(aws: Cloud, petd
 
     executions(restart.MAX_EXECUTIONS)
     before = images.snapshot(aws)
-    refused = petdetect("redrive", IMAGE_ID)
+    refused = petdetect("redrive", IMAGE_ID, "--no-wait")
     assert refused.exit_code == 1
     assert "50 executions have worked on it" in refused.stderr
     assert "upload the picture again" in refused.stderr
-    assert petdetect("redrive", "--all", "--yes").exit_code == 3
+    assert petdetect("redrive", "--all", "--yes", "--no-wait").exit_code == 3
     assert images.snapshot(aws) == before
 
     executions(restart.MAX_EXECUTIONS - 1)
