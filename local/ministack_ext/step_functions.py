@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import json
 import random
@@ -28,6 +29,7 @@ def install() -> None:
     _machine_timeout_ends_the_execution()
     _mocks_answer_each_attempt()
     _an_error_may_have_no_cause()
+    _an_execution_that_has_ended_calls_nothing()
 
 
 def _retry_delays_are_capped_and_jittered() -> None:
@@ -74,6 +76,10 @@ def _machine_timeout_ends_the_execution() -> None:
     fail = stepfunctions._fail_execution
 
     def run_within_timeout(execution_arn: str) -> None:
+        with contextlib.suppress(_EndedError):
+            run_with_timer(execution_arn)
+
+    def run_with_timer(execution_arn: str) -> None:
         execution = stepfunctions._executions.get(execution_arn)
         seconds = _machine_timeout(execution)
         if seconds is None:
@@ -173,6 +179,25 @@ def _an_error_may_have_no_cause() -> None:
         return apply(catcher, data, context, language, known)
 
     stepfunctions._apply_catcher = apply_without_empty_cause
+
+
+class _EndedError(Exception):
+    """The execution was stopped, or ran out of time, while one of its states was waiting."""
+
+
+def _an_execution_that_has_ended_calls_nothing() -> None:
+    """A stopped execution, or one that ran out of time, makes no further attempt and enters no further task.
+
+    AWS: so. MiniStack: its thread goes on to the last state, retries and all, and writes what it always writes.
+    """
+    add_event = stepfunctions._add_event
+
+    def add_event_while_running(execution: Any, kind: str, *details: Any, **more: Any) -> Any:
+        if kind == "TaskScheduled" and execution and execution["status"] != "RUNNING":
+            raise _EndedError(execution["executionArn"])
+        return add_event(execution, kind, *details, **more)
+
+    stepfunctions._add_event = add_event_while_running
 
 
 def _mockable(invoke: Callable[..., Any]) -> Callable[..., Any]:

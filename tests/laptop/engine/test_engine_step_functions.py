@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import time
 import uuid
 from typing import Any
 
@@ -95,6 +96,19 @@ def test_timeout_of_the_machine_ends_the_execution(gap_engine: Any) -> None:
 
     assert result["status"] == "TIMED_OUT"
     assert result["error"] == "States.Timeout"
+
+
+def test_an_execution_that_was_stopped_makes_no_further_attempt(gap_engine: Any) -> None:
+    retry = {"ErrorEquals": ["States.ALL"], "IntervalSeconds": 2, "BackoffRate": 1, "MaxAttempts": 20}
+    execution = start(gap_engine, failing_task(retry))
+    eventually(lambda: retry_delays(gap_engine, execution), "the second attempt")
+
+    gap_engine.client("stepfunctions").stop_execution(executionArn=execution)
+    before = len(retry_delays(gap_engine, execution))
+    time.sleep(5 * 2 * WAIT_SCALE)
+
+    assert len(retry_delays(gap_engine, execution)) == before
+    assert finish(gap_engine, execution)["status"] == "ABORTED"
 
 
 def test_a_mocked_task_that_throws_once_succeeds_on_its_retry(gap_engine: Any) -> None:
