@@ -121,7 +121,7 @@ def test_a_failed_picture_is_shown_with_its_error_and_its_notice_and_fails_the_r
     assert demo.main(["--photos", str(picture), "--json", str(tmp_path / "table.json")]) == 1
 
     said = capsys.readouterr()
-    assert "failed: PolicyInvalidError" in said.out
+    assert "cat.jpg: failed, PolicyInvalidError" in said.out
     assert "  cat.jpg: Look at it\n" in said.out
     assert "export KEY=" in said.out
     assert said.err == "\nError: 1 of 1 picture failed: cat.jpg.\n"
