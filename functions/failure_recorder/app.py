@@ -61,6 +61,5 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         settings.required("NOTICES_TOPIC_ARN"),
         settings.required("STAGE"),
     )
-    caught = detail["status"] == "FAILED"
-    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause, caught))
+    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
     return {"recorded": done.changed, "notice": done.notice}

@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.image_ids import SHARDS, shard_of
-from pet_detector.rules.models import REVIEW_FACT, ImageFormat, Record, Status
+from pet_detector.rules.models import ImageFormat, Record, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 # The record of an upload that never came expires after a day; DynamoDB deletes it within two more days.
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
-# Age at which a claim has expired: TimeoutSeconds of image_workflow.asl.yaml.
+# Age at which a claim has expired, counted from the image's turn if it had to wait for one: more than all budgets of
+# image_workflow.asl.yaml but those of throttled functions.
 CLAIM_SECONDS = 3600
 # Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
 CAUSE_LENGTH = 1000
@@ -116,6 +117,30 @@ def deserialized(item: dict[str, Any]) -> Record:
     return record
 
 
+def expect_turn(table: str, image_id: str, *, execution_arn: str, at: float) -> None:
+    """Note when the turn of an image comes that this execution works on (`at`, in seconds since 1970).
+
+    Until then, and CLAIM_SECONDS longer, its claim is valid. Does nothing to another execution's image.
+    """
+    values = {
+        ":turn": format_time(datetime.fromtimestamp(at, UTC)),
+        ":processing": Status.PROCESSING.value,
+        ":execution": execution_arn,
+        ":now": now(),
+    }
+    with translated("dynamodb:UpdateItem"):
+        try:
+            client("dynamodb").update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="SET TurnAt = :turn, UpdatedAt = :now",
+                ConditionExpression="ProcessingStatus = :processing AND ExecutionArn = :execution",
+                ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
+            )
+        except ClientError as error:
+            refused_item(error)
+
+
 def record_failure(
     table: str,
     image_id: str,
@@ -125,23 +150,16 @@ def record_failure(
     version_id: str,
     error: str,
     cause: str,
-    caught: bool = False,
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    An uncertain image whose notice was not sent is unfinished, too: certainly so when the execution ended by its own
-    error (`caught`), else when it is not reserved. `key` and `version_id` are those of the execution's object. `cause`
-    is cut to CAUSE_LENGTH characters.
+    `key` and `version_id` are those of the execution's object. `cause` is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
         ":failed": Status.FAILED.value,
         ":processing": Status.PROCESSING.value,
         ":uploading": Status.UPLOADING.value,
-        ":review": Status.NEEDS_REVIEW.value,
-        ":notified": REVIEW_FACT,
-        ":caught": caught,
-        ":yes": True,
         ":shard": shard_of(image_id),
         ":statusShard": f"{Status.FAILED.value}#{shard_of(image_id)}",
         ":error": {"Error": error, "Cause": cause[:CAUSE_LENGTH]},
@@ -166,8 +184,7 @@ def record_failure(
                 ),
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
-                    " OR (ExecutionArn = :execution AND (ProcessingStatus = :processing"
-                    " OR (ProcessingStatus = :review AND (:caught = :yes OR NOT contains(Notices, :notified)))))"
+                    " OR (ExecutionArn = :execution AND ProcessingStatus = :processing)"
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
                 ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},

@@ -45,7 +45,8 @@ def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
         taken = datetime.fromisoformat(record["UpdatedAt"]) - datetime.fromisoformat(record["ReceivedAt"])
         yield Measurement("ProcessingTime", max(0.0, taken.total_seconds() * 1000), "Milliseconds")
     uncertain = record["ProcessingStatus"] == Status.NEEDS_REVIEW
-    yield Measurement("EstimatedCost", prices.image_cost(analysed=analysed, uncertain=uncertain), "None")
+    cost = prices.image_cost(analysed=analysed, uncertain=uncertain, waited="TurnAt" in record)
+    yield Measurement("EstimatedCost", cost, "None")
 
 
 def _status(record: Record | None) -> Status | None:

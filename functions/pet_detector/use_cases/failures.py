@@ -29,16 +29,12 @@ class Operators:
 
 @dataclass(frozen=True)
 class Failure:
-    """An execution that could not process its image. `cause` is a sentence for people.
-
-    `caught`: the execution ended by its own error, not by a stop or a timeout: what it did last was not done.
-    """
+    """An execution that could not process its image. `cause` is a sentence for people."""
 
     subject: ImageRef
     execution_arn: str
     error: str
     cause: str
-    caught: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +62,6 @@ def record(operators: Operators, failure: Failure) -> Recorded:
             version_id=subject.version_id,
             error=failure.error,
             cause=failure.cause,
-            caught=failure.caught,
         )
     except PetDetectorError:
         found = detection_logs.find(operators.table, subject.image_id)
