@@ -273,6 +273,9 @@ def show_state(environment: str, state: State) -> None:
     say(f"Oldest being processed:   {_waiting(state.oldest_unfinished)}")  # uploads may well never come
     oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
     say(f"Objects under input/:     {state.objects_in_input}{oldest}")
+    for lane, queue in state.pace.queues.items():
+        turns = f"{lane}: {queue.turns} turns at {state.pace.calls_per_second:g} a second"
+        say(f"Waiting for their turn:   {turns}, the last at {queue.ends:%Y-%m-%d %H:%M:%S} UTC")
     limit = state.daily_analysis_limit
     of_limit = f" of {limit} (DailyAnalysisLimit)" if limit else "; there is no daily limit"
     if limit or state.analysed_today:
@@ -288,6 +291,8 @@ def show_state(environment: str, state: State) -> None:
         )
     if any(state.dead_letters.values()):
         say("Needs attention: dead letters; see docs/operations.md#dead-letters.")
+    for advice in state.pace.advice:
+        say(f"Advice: {advice}")
 
 
 def _waiting(waiting: Waiting | None) -> str:
@@ -296,7 +301,8 @@ def _waiting(waiting: Waiting | None) -> str:
 
 def state_document(environment: str, state: State) -> dict[str, Any]:
     """The same for programs."""
-    return {"environment": environment, **to_json(state), "needsAttention": state.needs_attention}
+    verdict = {"advice": state.pace.advice, "needsAttention": state.needs_attention}
+    return {"environment": environment, **to_json(state), **verdict}
 
 
 def plan_documents(plans: list[Plan]) -> list[dict[str, Any]]:

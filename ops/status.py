@@ -8,8 +8,9 @@ from functools import partial
 
 import boto3
 
-from ops import records
+from ops import pace, records
 from ops.environment import CLIENT_CONFIG, Deployment
+from ops.pace import Pace
 from pet_detector.aws import daily_limit, detection_logs, image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.aws.image_bucket import InputVersion
@@ -48,6 +49,7 @@ class State:
     stuck_objects: int
     analysed_today: int
     daily_analysis_limit: int
+    pace: Pace
 
     @property
     def needs_attention(self) -> bool:
@@ -69,6 +71,7 @@ def state_of(deployment: Deployment) -> State:
         stuck_objects=_stuck(deployment, versions),
         analysed_today=daily_limit.spent(deployment.output("AnalysesTableName")),
         daily_analysis_limit=int(deployment.parameter("DailyAnalysisLimit")),
+        pace=pace.pace_of(deployment),
     )
 
 

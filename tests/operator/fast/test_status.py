@@ -126,5 +126,7 @@ def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
         "stuckObjects",
         "analysedToday",
         "dailyAnalysisLimit",
+        "pace",
+        "advice",
         "needsAttention",
     }
