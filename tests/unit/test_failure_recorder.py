@@ -89,21 +89,6 @@ def test_an_execution_that_never_claimed_its_image_is_on_record_too(
     assert record["CorrelationId"] == (CORRELATION if announced else "one")
 
 
-def test_an_uncertain_image_that_nobody_was_told_of_is_a_failure(aws: Cloud, context: LambdaContext) -> None:
-    aws.write(ProcessingStatus="needs_review", **CLAIMED)
-    assert lambda_handler(ended(), context) == ON_RECORD
-    assert aws.item()["ProcessingStatus"]["S"] == "failed"
-
-
-def test_an_uncertain_image_whose_notice_could_not_be_sent_is_a_failure_though_it_stays_reserved(
-    aws: Cloud, context: LambdaContext
-) -> None:
-    """The execution itself says so: SNS refused the notice, and its reservation could not be taken back."""
-    aws.write(ProcessingStatus="needs_review", Notices={REVIEW_FACT}, **CLAIMED)
-    assert lambda_handler(ended("FAILED", error="AccessDeniedError"), context) == ON_RECORD
-    assert aws.item()["ProcessingStatus"]["S"] == "failed"
-
-
 def test_a_record_keeps_the_version_that_was_claimed(aws: Cloud, context: LambdaContext) -> None:
     """The redrive must mean that one, though the execution was started without a version."""
     aws.write(ProcessingStatus="processing", SourceVersion="claimed", **CLAIMED)

@@ -28,8 +28,11 @@ def prices() -> dict[str, float]:
     return {name: price for name, price in prices_document().items() if not isinstance(price, str)}
 
 
-def image_cost(*, analysed: bool, uncertain: bool, waited: bool) -> float:
-    """US dollars for Rekognition and the workflow's state transitions, which are nine tenths of an image's price."""
+def image_cost(*, analysed: bool, uncertain: bool, waited: bool = False) -> float:
+    """US dollars for Rekognition and the workflow's state transitions, which are nine tenths of an image's price.
+
+    `waited`: the image waited for its turn (once, as nearly all do that wait).
+    """
     transitions = TRANSITIONS + uncertain * REVIEW_TRANSITIONS + waited * WAIT_TRANSITIONS
     unit = prices()
     return analysed * unit["rekognition_image"] + transitions * unit["states_standard_transition"]
