@@ -1,7 +1,8 @@
 """What really ran, by the metrics of a deployment, and what it cost.
 
-Rekognition's answers are counted: that line is measured. Transitions follow from how executions ended, and whether
-they waited for their turn. What the application does not count (functions, requests, storage) is computed for the images that came, as `cost` does it.
+Rekognition's answers are counted: that line is measured. Transitions follow from how executions ended, and from how
+many images waited for their turn. What the application does not count (functions, requests, storage) is computed for
+the images that came, as `cost` does it.
 """
 
 from __future__ import annotations

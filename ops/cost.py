@@ -41,7 +41,7 @@ CLAIM = 2 * 4  # the same, StatusIndex twice
 LOG = 3 * 5  # and AnimalIndex
 ANALYSIS = 4  # the lease, the turn, the newest model, the labels
 COUNT = 1  # of the day; only with a DailyAnalysisLimit
-# Of a wait: the turn takes a second attempt, the lease is kept and taken up again; TurnAt in the record, with two indexes
+# Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with two indexes.
 WAIT = 1 + 2 + 2 * 3
 NOTICE = 3 * 4  # remembered in the record, which all indexes hold
 # Read units of 4 KB.
@@ -199,7 +199,9 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
     gets = 4 + load.waiting
-    yield Line("S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], f"1 upload, 1 copy; {gets - 1:g} reads, 1 view")
+    yield Line(
+        "S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], f"1 upload, 1 copy; {gets - 1:g} reads, 1 view"
+    )
     yield Line("API Gateway", (1 + LOOKUPS) * unit["api_request"], f"1 upload, {LOOKUPS} look-ups")
     yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")
     notice = unit["sns_publish"] + unit["sns_email"]

@@ -10,7 +10,6 @@ from ops import cost, definitions
 from ops.cost import Load, bill
 from pet_detector.rules.prices import REVIEW_TRANSITIONS, TRANSITIONS, WAIT_TRANSITIONS, image_cost
 
-
 # The workflow before images waited for turns had 7 transitions, and cost 18.5 % of Rekognition's price.
 BEFORE_TURNS = 7
 
@@ -96,7 +95,9 @@ def test_a_wait_is_the_way_round_to_itself() -> None:
 
 def test_a_wait_runs_the_function_that_the_bill_counts_for_it() -> None:
     states = definitions.document(definitions.WORKFLOW)["States"]
-    run = [states[name]["Arguments"]["FunctionName"] for name in definitions.states_of_a_wait() if name == "Analyze Image"]
+    run = [
+        states[name]["Arguments"]["FunctionName"] for name in definitions.states_of_a_wait() if name == "Analyze Image"
+    ]
 
     assert run == [f"${{{cost.WAITING_FUNCTION}}}"]
 
