@@ -28,6 +28,9 @@ MILLISECONDS = {
     "ImagesApiFunction": 40,
     "MetricsPublisherFunction": 100,
 }
+# Of an image that waits for its turn: the call that finds out is as short as the next one is longer, which begins up to
+# SLEEP_SECONDS before the turn. Together they last one call more.
+WAITING_FUNCTION = "ImageProcessorFunction"
 # Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
 CHANGES_A_CALL, CHANGES = 20, 3
 
@@ -36,12 +39,15 @@ CHANGES_A_CALL, CHANGES = 20, 3
 ANNOUNCE = 1 * 3  # the table, ListingIndex, StatusIndex
 CLAIM = 2 * 4  # the same, StatusIndex twice
 LOG = 3 * 5  # and AnimalIndex
-ANALYSIS = 3  # the lease, the newest model, the labels
+ANALYSIS = 4  # the lease, the turn, the newest model, the labels
 COUNT = 1  # of the day; only with a DailyAnalysisLimit
+# Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with two indexes.
+WAIT = 1 + 2 + 2 * 3
 NOTICE = 3 * 4  # remembered in the record, which all indexes hold
 # Read units of 4 KB.
 LOOKUP = 1
-REUSE = 0.5  # the newest model, eventually consistent
+REUSE = 0.5  # the newest model, eventually consistent; also when an image comes back from its wait
+COUNTED = 1  # of the day, only with a DailyAnalysisLimit: whether it is reached
 
 RECORD_KB = 3 * 4  # in the table and three indexes
 ANALYSIS_KB = 1
@@ -50,6 +56,7 @@ ANALYSIS_MONTHS = analyses.KEPT_SECONDS / (30 * 24 * 3600)
 LOOKUPS = 2  # GET /images/{id} that a client makes for one image
 # 4 KB of the functions' lines and EMF documents (measured), Lambda's own lines of six calls, three of the access log.
 LOG_KB = 8.0
+WAIT_LOG_KB = 1.0  # one call more
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
@@ -66,6 +73,7 @@ METRICS = (
     "ImageHeld",
     "ImageReceived",
     "ImageUncertain",
+    "ImageWaited",
     "NoticeSent",
     "ProcessingTime",
     "ReconcileGap",
@@ -86,13 +94,15 @@ class Load:
     """What a month brings. Shares are between 0 and 1; `retried` is the share of tasks that ran a second time.
 
     `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
-    has seen before.
+    has seen before. `waiting` is the share that waits for its turn, because more come than RekognitionCallsPerSecond;
+    it waits once, however long.
     """
 
     images: int = 100_000
     megabytes: float = 2.0
     uncertain: float = 0.05
     analysed: float = 1.0
+    waiting: float = 0.0
     retried: float = 0.01
 
 
@@ -147,10 +157,13 @@ def orchestration(lines: list[Line]) -> float:
 def _workflow(load: Load) -> Line:
     unit = prices()
     certain, uncertain = definitions.transitions(CERTAIN), definitions.transitions(UNCERTAIN)
+    wait = len(definitions.states_of_a_wait())
     retries = load.retried * len(definitions.tasks(CERTAIN))
-    count = certain + load.uncertain * (uncertain - certain) + retries
+    count = certain + load.uncertain * (uncertain - certain) + load.waiting * wait + retries
+    waits = f"{wait} more for {load.waiting:.0%} that wait, " if load.waiting else ""
     how = (
-        f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {load.retried:.0%} of tasks retried"
+        f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {waits}"
+        f"{load.retried:.0%} of tasks retried"
     )
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
 
@@ -166,23 +179,29 @@ def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     always, when_uncertain = definitions.functions(CERTAIN), definitions.functions(UNCERTAIN)
     workflow = sum(_call(name, parameters) for name in always)
     workflow += load.uncertain * sum(_call(name, parameters) for name in when_uncertain if name not in always)
+    workflow += load.waiting * _call(WAITING_FUNCTION, parameters)
     names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
     how = f"{names}; {parameters['Architecture']}, {load.retried:.0%} retried"
     yield Line(WORKFLOW_FUNCTIONS, workflow * (1 + load.retried), how)
     api = _call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters)
-    metrics = CHANGES / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
-    how = f"1 upload, {LOOKUPS} look-ups, {CHANGES} changes at {CHANGES_A_CALL} a call"
+    changes = CHANGES + load.waiting
+    metrics = changes / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
+    how = f"1 upload, {LOOKUPS} look-ups, {changes:g} changes at {CHANGES_A_CALL} a call"
     yield Line("Lambda (API, metrics)", api + metrics, how)
 
 
 def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
-    counted = COUNT if int(parameters["DailyAnalysisLimit"]) else 0
-    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + counted) + load.uncertain * NOTICE
-    reads = LOOKUPS * LOOKUP + load.analysed * REUSE
+    has_limit = int(parameters["DailyAnalysisLimit"]) > 0
+    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + has_limit * COUNT)
+    writes += load.uncertain * NOTICE + load.waiting * WAIT
+    reads = LOOKUPS * LOOKUP + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
-    yield Line("S3 requests", 2 * unit["s3_put"] + 4 * unit["s3_get"], "1 upload, 1 copy; read 3 times, viewed once")
+    gets = 4 + load.waiting
+    yield Line(
+        "S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], f"1 upload, 1 copy; {gets - 1:g} reads, 1 view"
+    )
     yield Line("API Gateway", (1 + LOOKUPS) * unit["api_request"], f"1 upload, {LOOKUPS} look-ups")
     yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")
     notice = unit["sns_publish"] + unit["sns_email"]
@@ -203,8 +222,9 @@ def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     price += ANALYSIS_KB / _KB * ANALYSIS_MONTHS * unit["dynamodb_storage_gb_month"]
     yield Line("DynamoDB storage", price, f"{RECORD_KB} KB and backup for {months:.1f} months (RecordRetentionDays)")
     months = int(parameters["LogRetentionDays"]) / 30
-    price = LOG_KB / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])
-    yield Line("CloudWatch Logs", price, f"{LOG_KB:g} KB of lines, kept {months:.1f} months (LogRetentionDays)")
+    kilobytes = LOG_KB + load.waiting * WAIT_LOG_KB
+    price = kilobytes / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])
+    yield Line("CloudWatch Logs", price, f"{kilobytes:g} KB of lines, kept {months:.1f} months (LogRetentionDays)")
 
 
 # --- What an environment costs a month however few images come --------------------------------------------------------

@@ -32,12 +32,14 @@ class Route:
     caught: bool = False
 
 
-CERTAIN = Route("Image Classified", past=frozenset(["Notify Reviewers"]))
-UNCERTAIN = Route("Image Classified", through=frozenset(["Notify Reviewers"]))
-REJECTED = Route("Image Rejected")
+CERTAIN = Route("Log Detection", past=frozenset(["Notify Reviewers"]))
+UNCERTAIN = Route("Log Detection", through=frozenset(["Notify Reviewers"]))
+REJECTED = CERTAIN  # the same states, to another folder
 HELD = Route("Image Held")
 DUPLICATE = Route("Already Claimed", caught=True)
 FAILED = Route("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
+
+WAIT = "Wait for Turn"
 
 
 def _text(path: Path) -> str:
@@ -86,11 +88,17 @@ def states_on(route: Route, definition: Mapping[str, Any] | None = None) -> list
     return min(paths, key=len) if route.caught else max(paths, key=len)
 
 
+def states_of_a_wait(definition: Mapping[str, Any] | None = None) -> list[str]:
+    """Names of the states that an image enters besides when it waits for its turn once: the way round to the wait."""
+    states = (definition or document(WORKFLOW))["States"]
+    rounds = _paths(states, [states[WAIT]["Next"]], caught=False)
+    return max((path for path in rounds if path[-1] == WAIT), key=len)
+
+
 def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Iterator[list[str]]:
-    """Every route on from `path` to an end, no state twice."""
+    """`path`, and every way on from it, no state twice."""
+    yield path
     state = states[path[-1]]
-    if state["Type"] in ("Succeed", "Fail"):
-        yield path
     following = [rule["Next"] for rule in state.get("Choices", [])]
     following += [state[name] for name in ("Next", "Default") if name in state]
     following += [rule["Next"] for rule in state.get("Catch", []) if caught]
@@ -100,7 +108,7 @@ def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Itera
 
 
 def transitions(route: Route) -> int:
-    """State transitions that an execution on this route is billed for, without retries."""
+    """State transitions that an execution on this route is billed for, without retries and waits."""
     return len(states_on(route))
 
 

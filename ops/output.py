@@ -171,6 +171,8 @@ def _verdict(story: Story) -> str:
     if "DetectedAnimal" in record:
         reused = ", labels of an earlier analysis of the same bytes" if record.get("AnalysisReused") else ""
         return f" ({record['DetectedAnimal']}, {record['ConfidenceScore']:.1f} %{reused})"
+    if turn := next_steps.coming_turn(record):
+        return f" (waits for its turn until {turn:%Y-%m-%d %H:%M:%S} UTC)"
     return ""
 
 

@@ -94,8 +94,15 @@ def analyse(aws: Cloud, run: Run) -> None:
     for code in ("SlowDown", "InternalError"):
         with refusal(client("s3"), "GetObject", code):
             run(event)
-    answer["Error"]["Code"] = "AccessDeniedException"
-    run(event)
+    for code in ("ThrottlingException", "AccessDeniedException"):
+        answer["Error"]["Code"] = code
+        run(event)
+    next_turn = {"ContentHash": {"S": "turns#live"}, "NextTurn": {"N": str(time.time() + 60)}}
+    aws.dynamodb.put_item(TableName=ANALYSES, Item=next_turn)
+    version, _ = aws.put(HOSTILE_KEY, PICTURE + b"5")
+    for owner in (EXECUTION, EXECUTION + "2"):  # the second waits for the first
+        run(event | {"versionId": version, "executionArn": owner})
+    aws.dynamodb.delete_item(TableName=ANALYSES, Key={"ContentHash": next_turn["ContentHash"]})
     run(event | {"versionId": "v"})
     del answer["Error"]
     run({name: value for name, value in event.items() if name != "versionId"})  # started by hand
@@ -191,6 +198,7 @@ def measure(aws: Cloud, run: Run) -> None:
         filed = after | {"ProcessingStatus": {"S": status.value}, "ConfidenceScore": {"N": "98.5"}}
         filed |= {"DetectedAnimal": {"S": "cat"}, "ReasonCode": {"S": "EMPTY"}, "AnalysisReused": {"BOOL": True}}
         filed |= {"ReceivedAt": {"S": "2026-01-01T00:00:00.000Z"}, "UpdatedAt": {"S": "2026-01-01T00:00:02.000Z"}}
+        filed |= {"TurnAt": {"S": "2026-01-01T00:00:01.000Z"}}
         run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
     run({"Records": [{"dynamodb": {"OldImage": after}}]})
     run({"detail": {"executionArn": EXECUTION, "input": NAME}})

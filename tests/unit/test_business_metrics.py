@@ -82,8 +82,9 @@ def test_an_uncertain_image_is_classified_too_and_costs_the_review() -> None:
     assert one("EstimatedCost", record("processing"), new).value == image_cost(analysed=True, uncertain=True)
 
 
-def test_an_image_that_waited_for_its_turn_costs_the_wait() -> None:
+def test_an_image_that_waited_for_its_turn_is_counted_and_costs_the_wait() -> None:
     new = record("completed", TurnAt="2026-11-21T09:30:01.500Z")
+    assert one("ImageWaited", record("processing"), new).value == 1
     expected = image_cost(analysed=True, uncertain=False, waited=True)
     assert one("EstimatedCost", record("processing"), new).value == expected
 

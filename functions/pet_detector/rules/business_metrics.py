@@ -44,8 +44,11 @@ def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
     if "ReceivedAt" in record:
         taken = datetime.fromisoformat(record["UpdatedAt"]) - datetime.fromisoformat(record["ReceivedAt"])
         yield Measurement("ProcessingTime", max(0.0, taken.total_seconds() * 1000), "Milliseconds")
+    waited = "TurnAt" in record
+    if waited:
+        yield Measurement("ImageWaited")
     uncertain = record["ProcessingStatus"] == Status.NEEDS_REVIEW
-    cost = prices.image_cost(analysed=analysed, uncertain=uncertain, waited="TurnAt" in record)
+    cost = prices.image_cost(analysed=analysed, uncertain=uncertain, waited=waited)
     yield Measurement("EstimatedCost", cost, "None")
 
 
