@@ -31,6 +31,9 @@ CLAIM_SECONDS = 3600
 # Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
 CAUSE_LENGTH = 1000
 
+# Filters out what `is_forgotten`, in an expression of DynamoDB; :uploading is the status, :now in seconds since 1970.
+NOT_FORGOTTEN = "NOT (ProcessingStatus = :uploading AND ExpiresAt < :now)"
+
 _DISMISSED = "dismissed#"
 
 serialized = TypeSerializer().serialize
