@@ -95,6 +95,6 @@ def _of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list
 
 def _of_an_expired_claim(record: Record) -> tuple[str, list[str]]:
     begins = "Its"
-    if claimed := records.moment(record.get("ClaimedAt")):
+    if claimed := records.moment(detection_logs.claim_counts_from(record)):
         begins = f"From {claimed + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return f"No execution works on it any more. {begins} claim has expired, and the reconciler starts it.", [_RECONCILE]

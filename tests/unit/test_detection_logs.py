@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
+from botocore.stub import ANY, Stubber
 
 from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
@@ -16,6 +17,7 @@ from pet_detector.aws.detection_logs import (
     dismiss,
     expired_claims,
     find,
+    find_many,
     is_dismissed,
     record_failure,
     release_notice,
@@ -146,8 +148,12 @@ def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
         ("UpdateItem", lambda: release_notice(TABLE, IMAGE_ID, "x")),
         ("UpdateItem", lambda: failing()),
         ("Query", lambda: list(expired_claims(TABLE, DAY))),
+        ("BatchGetItem", lambda: find_many(TABLE, [IMAGE_ID])),
     ],
-    ids=["announce", "find", "list_images", "reserve_notice", "release_notice", "record_failure", "expired_claims"],
+    ids=[
+        *("announce", "find", "list_images", "reserve_notice", "release_notice", "record_failure", "expired_claims"),
+        "find_many",
+    ],
 )
 def test_every_call_raises_the_domains_errors(
     aws: Cloud, operation: str, call: Callable[[], object], code: str, kind: type[PetDetectorError]
@@ -284,6 +290,55 @@ def test_finds_in_all_shards_what_is_processing_since_before_a_time(aws: Cloud) 
     found = [record["ImageID"][0] for record in expired_claims(TABLE, "2026-11-21T09:30:00.001Z")]
     assert sorted(found) == list("0123456789")
     assert list(expired_claims(TABLE, DAY)) == []
+
+
+def test_a_claim_of_an_image_that_waits_expires_after_its_turn(aws: Cloud) -> None:
+    for digit, turn in (("0", "2026-11-21T09:29:59.999Z"), ("1", DAY), ("2", "2026-11-22T00:00:00.000Z")):
+        aws.write(digit * 32, **PROCESSING | {"ClaimedAt": "2026-11-20T00:00:00.000Z", "TurnAt": turn})
+    assert [record["ImageID"][0] for record in expired_claims(TABLE, DAY)] == ["0"]
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_many_records_are_those_that_are_found_one_by_one(aws: Cloud) -> None:
+    error = {"Error": "ThrottledError", "Cause": "x"}
+    aws.write("1" * 32, **PROCESSING | {"TurnAt": DAY, "Error": error, "Labels": ["x" * 1000]})
+    aws.write("2" * 32, ProcessingStatus="uploading", ExpiresAt=1)  # it never came
+    aws.dynamodb.put_item(TableName=TABLE, Item={"ImageID": {"S": "3" * 32}, "Notices": {"SS": [EXECUTION]}})
+    ids = [digit * 32 for digit in "12345"]
+    found = find_many(TABLE, ids + ids)  # two versions of a key have one id
+    assert found.keys() == {image_id for image_id in ids if find(TABLE, image_id)} == {"1" * 32}
+    shown = {"ImageID", "ProcessingStatus", "StatusShard", "ClaimedAt", "TurnAt", "Error"}
+    assert found["1" * 32] == {name: value for name, value in (find(TABLE, "1" * 32) or {}).items() if name in shown}
+    assert find_many(TABLE, []) == {}
+
+
+def test_many_records_are_read_consistently() -> None:
+    with Stubber(client("dynamodb")) as stubber:
+        expected = {"Keys": [{"ImageID": {"S": IMAGE_ID}}], "ConsistentRead": True}
+        asked = {"RequestItems": {TABLE: expected | {"ProjectionExpression": ANY, "ExpressionAttributeNames": ANY}}}
+        stubber.add_response("batch_get_item", {"Responses": {}}, asked)
+        assert find_many(TABLE, [IMAGE_ID]) == {}
+
+
+def test_records_that_dynamodb_left_out_are_read_by_the_next_call() -> None:
+    def item(digit: str) -> dict[str, Any]:
+        return {"ImageID": {"S": digit * 32}, "ProcessingStatus": {"S": "failed"}}
+
+    def left(*digits: str) -> dict[str, Any]:
+        return {TABLE: {"Keys": [{"ImageID": {"S": digit * 32}} for digit in digits]}} if digits else {}
+
+    with Stubber(client("dynamodb")) as stubber:
+        for read, rest in (("1", "23"), ("3", "2"), ("2", "")):
+            answer = {"Responses": {TABLE: [item(digit) for digit in read]}, "UnprocessedKeys": left(*rest)}
+            stubber.add_response("batch_get_item", answer)
+        assert sorted(find_many(TABLE, [digit * 32 for digit in "123"])) == ["1" * 32, "2" * 32, "3" * 32]
+        stubber.assert_no_pending_responses()
+    with Stubber(client("dynamodb")) as stubber:
+        stubber.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left("1", "2")})
+        with pytest.raises(ThrottledError):
+            find_many(TABLE, ["1" * 32, "2" * 32])
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------------

@@ -177,8 +177,9 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
-    Timestamp: str  # when it was filed; this and the next five are RFC 3339 UTC
+    Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
     ClaimedAt: str
+    TurnAt: str  # when its turn to be analysed is expected; missing if it did not have to wait
     ReceivedAt: str
     CreatedAt: str
     UpdatedAt: str
