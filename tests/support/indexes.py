@@ -76,7 +76,8 @@ class Indexes:
         if start := arguments.get("ExclusiveStartKey"):
             assert start.keys() == {"ImageID", "ListedAt", _PARTITIONS[index]}
             end = min(end, bisect_left(positions, start["ListedAt"]["S"]))
-        found, size = [], 0
+        found: list[Item] = []
+        size = 0
         matches = (
             _filter(arguments["FilterExpression"], json.dumps(values)) if "FilterExpression" in arguments else None
         )

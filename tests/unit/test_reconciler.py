@@ -467,10 +467,9 @@ class Burst:
         common = {"SourceVersion": "v1", "ClaimedAt": ago(hours=20), "UpdatedAt": ago(hours=20)} | record
         self.records = {f"{number:032x}": dict(common) for number in range(count)} if record else {}
         self.calls: Counter[str] = Counter()
-        for service in ("dynamodb", "sfn"):
-            client("stepfunctions" if service == "sfn" else "dynamodb").meta.events.register(
-                f"before-call.{service}", self._answer
-            )
+        for service, called in ((client("dynamodb"), "dynamodb"), (client("stepfunctions"), "sfn")):
+            events: Any = service.meta.events
+            events.register(f"before-call.{called}", self._answer)
 
     def _answer(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
         self.calls[model.name] += 1
@@ -485,9 +484,8 @@ class Burst:
 
     def _claim(self, body: dict[str, Any]) -> dict[str, Any]:
         image_id = json.loads(body["input"])["imageId"]
-        now = text(reconciler.datetime.now(UTC))
-        turn = {"ClaimedAt": now, "UpdatedAt": now, "TurnAt": ago(hours=-9)}
-        self.records[image_id] = {"SourceVersion": "v1", "ProcessingStatus": "processing"} | turn
+        times = {"ClaimedAt": ago(), "UpdatedAt": ago(), "TurnAt": ago(hours=-9)}
+        self.records[image_id] = {"SourceVersion": "v1", "ProcessingStatus": "processing"} | times
         return {"executionArn": EXECUTION, "startDate": NOON}
 
 
