@@ -110,8 +110,6 @@ def _of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list
 
 def _of_an_expired_claim(record: Record) -> tuple[str, list[str]]:
     begins = "Its"
-    claimed, turn = (records.moment(record.get(name)) for name in ("ClaimedAt", "TurnAt"))
-    if claimed:
-        valid_from = max(claimed, turn or claimed)
-        begins = f"From {valid_from + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
+    if claimed := records.moment(detection_logs.claim_counts_from(record)):
+        begins = f"From {claimed + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return f"No execution works on it any more. {begins} claim has expired, and the reconciler starts it.", [_RECONCILE]

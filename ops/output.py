@@ -43,6 +43,7 @@ _STARTED_BY = {
 }
 _ACTIONS = {
     Action.START: "start it",
+    Action.TURN: "nothing: it waits for its turn",
     Action.WAIT: "wait: an execution works on it",
     Action.RELEASE: "start it: it was held, and another day has come",
     Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
@@ -248,6 +249,8 @@ def show_results(results: list[Result]) -> None:
 
 def show_report(report: Report, dry_run: bool) -> None:
     """What the reconciler found."""
+    if report.waiting:
+        say(f"{report.waiting} wait for their turn to be analysed.")
     if not report.findings and report.error is None:
         say("Nothing to reconcile: no upload is overdue.")
         return

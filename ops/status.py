@@ -78,17 +78,16 @@ def state_of(deployment: Deployment) -> State:
 def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
     now = datetime.now(UTC)
     old = [version for version in versions if version.modified < now - _STUCK_AFTER]
-    findings = records.for_each(partial(reconciler.judge, deployment.table, now=now), old)
-    return sum(finding.action in (Action.START, Action.REPORT) for finding in findings)
+    judge = partial(reconciler.judge, deployment.table, now=now, older_than=_STUCK_AFTER)
+    batches = records.for_each(judge, reconciler.in_batches(old))
+    return sum(finding.action in (Action.START, Action.REPORT) for findings in batches for finding in findings)
 
 
 def _oldest_unfinished(table: str) -> Waiting | None:
-    """Of the images that an execution has claimed; uploads that were only announced may never come."""
-    record = detection_logs.oldest(table, Status.PROCESSING)
-    if record is None:
-        return None
-    created = records.moment(record["ListedAt"].partition("#")[0])
-    return _waiting(record["ImageID"], created) if created else None
+    """Of the images that an execution works on; uploads that were only announced may never come."""
+    oldest = detection_logs.oldest_at_work(table)
+    since = records.moment(oldest[1]) if oldest else None
+    return _waiting(oldest[0]["ImageID"], since) if oldest and since else None
 
 
 def _waiting(name: str, since: datetime) -> Waiting:

@@ -32,7 +32,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
     )
     report = reconciler.reconcile(resources, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
     count("ReconcileGap", report.gap)
-    logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed)
+    logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed, waiting=report.waiting)
     if report.error:
         raise report.error
     return {"gap": report.gap, "started": report.started, "closed": report.closed}

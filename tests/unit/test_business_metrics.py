@@ -69,6 +69,20 @@ def test_a_certain_image_is_classified() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("turn", "milliseconds"),
+    [
+        ("2026-11-21T14:30:00.000Z", 4500.0),  # it waited for five hours
+        ("2026-11-21T09:29:00.000Z", 14_404_500.0 + 3_600_000),  # the turn of a former execution
+        ("2026-11-21T14:30:09.000Z", 0.0),  # its turn came earlier than was expected
+    ],
+)
+@pytest.mark.parametrize("status", ["completed", "needs_review", "rejected"])
+def test_waiting_for_a_turn_is_no_processing_time(status: str, turn: str, milliseconds: float) -> None:
+    new = record(status, TurnAt=turn, UpdatedAt="2026-11-21T14:30:04.500Z")
+    assert one("ProcessingTime", record("processing"), new).value == milliseconds
+
+
 def test_an_uncertain_image_is_classified_too_and_costs_the_review() -> None:
     new = record("needs_review", DetectedAnimal="other")
     assert names(record("processing"), new) == [

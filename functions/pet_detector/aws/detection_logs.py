@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,22 +17,33 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ThrottledError
 from pet_detector.rules.image_ids import SHARDS, shard_of
 from pet_detector.rules.models import ImageFormat, Record, Status
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef
+    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef, QueryOutputTypeDef
 
 # The record of an upload that never came expires after a day; DynamoDB deletes it within two more days.
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
-# Age at which a claim has expired, counted from the image's turn if it had to wait for one: more than all budgets of
-# image_workflow.asl.yaml but those of throttled functions.
+# Age at which a claim has expired, counted from `claim_counts_from`: more than all budgets of image_workflow.asl.yaml
+# but those of functions that Lambda throttles.
 CLAIM_SECONDS = 3600
+# The most keys that BatchGetItem takes.
+BATCH = 100
 # Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
 CAUSE_LENGTH = 1000
 
+# Filters out what `is_forgotten`, in an expression of DynamoDB; :uploading is the status, :now in seconds since 1970.
+NOT_FORGOTTEN = "NOT (ProcessingStatus = :uploading AND ExpiresAt < :now)"
+
 _DISMISSED = "dismissed#"
+# What is read of many records at once: enough to decide about an image that is not finished.
+_UNFINISHED = (
+    *("ImageID", "ProcessingStatus", "StatusShard", "SourceKey", "SourceVersion", "#error"),
+    *("ClaimedAt", "TurnAt", "UpdatedAt", "ExpiresAt"),
+)
 
 serialized = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -88,6 +99,32 @@ def find(table: str, image_id: str) -> Record | None:
     """The record of an image, read consistently, or None. An item that only remembers a notice is not a record."""
     item = _item(table, image_id)
     return deserialized(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
+
+
+def find_many(table: str, image_ids: Collection[str]) -> dict[str, Record]:
+    """The records of at most BATCH images, read consistently, by ImageID: those that `find` finds.
+
+    Of each, only the attributes that say what to do about an image that is not finished.
+    """
+    keys = [{"ImageID": {"S": image_id}} for image_id in dict.fromkeys(image_ids)]
+    read: KeysAndAttributesTypeDef = {
+        "Keys": keys,
+        "ConsistentRead": True,
+        "ProjectionExpression": ", ".join(_UNFINISHED),
+        "ExpressionAttributeNames": {"#error": "Error"},
+    }
+    found: dict[str, Record] = {}
+    while read["Keys"]:
+        with translated("dynamodb:BatchGetItem"):
+            answer = client("dynamodb").batch_get_item(RequestItems={table: read})
+        for item in answer["Responses"].get(table, []):
+            if "ProcessingStatus" in item and not is_forgotten(item):
+                found[item["ImageID"]["S"]] = deserialized(item)
+        left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
+        if len(left) == len(read["Keys"]):
+            raise ThrottledError("dynamodb:BatchGetItem: nothing was read")
+        read = read | {"Keys": left}
+    return found
 
 
 def all_known(table: str, image_id: str) -> Record | None:
@@ -233,13 +270,16 @@ def is_dismissed(record: Record) -> bool:
     return str(record.get("StatusShard", "")).startswith(_DISMISSED)
 
 
-def expired_claims(table: str, claimed_before: str) -> Iterator[Record]:
-    """Records with status processing that were claimed before that time (in the format of `now`)."""
+def claim_counts_from(record: Record) -> str:
+    """From when CLAIM_SECONDS count: the later of ClaimedAt and TurnAt, because the execution waits until then."""
+    return max(record.get("ClaimedAt", ""), record.get("TurnAt", ""))
+
+
+def expired_claims(table: str, before: str) -> Iterator[Record]:
+    """Records with status processing whose `claim_counts_from` is before that time (in the format of `now`)."""
+    condition = "ClaimedAt < :before AND (attribute_not_exists(TurnAt) OR TurnAt < :before)"
     for shard in range(SHARDS):
-        pages = _pages(
-            table, Status.PROCESSING, shard, {":before": claimed_before}, FilterExpression="ClaimedAt < :before"
-        )
-        for page in pages:
+        for page in _pages(table, Status.PROCESSING, shard, {":before": before}, FilterExpression=condition):
             yield from map(deserialized, page["Items"])
 
 
@@ -248,11 +288,20 @@ def count(table: str, status: Status) -> int:
     return sum(page["Count"] for shard in range(SHARDS) for page in _pages(table, status, shard, Select="COUNT"))
 
 
-def oldest(table: str, status: Status) -> Record | None:
-    """The record of this status whose upload came first, or None when there is none; as late as `count`."""
-    firsts = [next(_pages(table, status, shard, Limit=1))["Items"] for shard in range(SHARDS)]
-    found = [deserialized(item) for items in firsts for item in items]
-    return min(found, key=lambda record: record["ListedAt"], default=None)
+def oldest_at_work(table: str) -> tuple[Record, str] | None:
+    """Of the images that an execution works on, the one that came first, and when; None when there is none.
+
+    What waits for its turn is not worked on. What has waited came when its turn did. As late as `count`.
+    """
+    condition = "attribute_not_exists(TurnAt) OR TurnAt <= :now"
+    pages = (
+        page
+        for shard in range(SHARDS)
+        for page in _pages(table, Status.PROCESSING, shard, {":now": now()}, FilterExpression=condition)
+    )
+    found = (deserialized(item) for page in pages for item in page["Items"])
+    came = ((record, max(record["ListedAt"].partition("#")[0], record.get("TurnAt", ""))) for record in found)
+    return min(came, key=lambda pair: pair[1], default=None)
 
 
 def _pages(

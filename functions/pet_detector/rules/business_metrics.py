@@ -42,7 +42,9 @@ def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement
 
 def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
     if "ReceivedAt" in record:
-        taken = datetime.fromisoformat(record["UpdatedAt"]) - datetime.fromisoformat(record["ReceivedAt"])
+        # An image that has to wait for its turn is not late: how long it waits is a matter of Rekognition's quota.
+        begins = [datetime.fromisoformat(record[name]) for name in ("ReceivedAt", "TurnAt") if name in record]
+        taken = datetime.fromisoformat(record["UpdatedAt"]) - max(begins)
         yield Measurement("ProcessingTime", max(0.0, taken.total_seconds() * 1000), "Milliseconds")
     waited = "TurnAt" in record
     if waited:
