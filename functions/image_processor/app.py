@@ -58,7 +58,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         a_day=0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT")),
     )
     table = settings.required("ANALYSES_TABLE_NAME")
-    analysis = analyse_once(table, picture, owner=event["executionArn"], limits=limits)
+    analysis = analyse_once(table, picture, owner=event["imageId"], limits=limits)
     if analysis is None:
         return {"outcome": "held"}
     if isinstance(analysis, Waiting):

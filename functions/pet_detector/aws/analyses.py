@@ -1,6 +1,7 @@
 """Amazon DynamoDB: the table Analyses. What Rekognition saw in which bytes, so that the same bytes are paid for once.
 
-One item per content hash holds either a lease (an execution asks Rekognition, or waits for its turn to) or the labels.
+One item per content hash holds either a lease (Rekognition is asked about an image, or it waits for its turn) or the
+labels. A lease belongs to the image, not to an execution: a stopped one that is started again keeps its turn.
 The item `newest-model` holds the model version of the latest answer: labels of another version are not used again.
 `daily_limit` and `turns` keep items of their own in the same table.
 """
@@ -50,11 +51,11 @@ class Taken:
 
 
 def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Taken:
-    """The stored recognition of these bytes, or a lease: then `owner` (an execution) must ask Rekognition and `finish`.
+    """The stored recognition of these bytes, or a lease: then `owner` (an ImageID) must ask Rekognition and `finish`.
 
     Of several owners at the same moment one gets the lease, until it finishes, gives up, or LEASE_SECONDS have passed;
     the others get Taken while it waits for its turn, and AnalysisInProgressError while it asks. The same owner may
-    begin again: its turn has come, it crashed, or an answer to it was lost.
+    begin again: its turn has come, its execution crashed or was stopped, or an answer to it was lost.
     """
     now = int(time.time())
     with translated("dynamodb:UpdateItem Analyses"):

@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.lanes import Lane
 
 # In seconds since 1970.
@@ -84,4 +85,6 @@ def _key(lane: Lane) -> dict[str, Any]:
 
 
 def _time_in(item: dict[str, Any]) -> float:
+    if "NextTurn" not in item:  # botocore takes a body that is no JSON for an empty answer
+        raise ServiceError("dynamodb:UpdateItem Analyses: unreadable answer")
     return float(Decimal(item["NextTurn"]["N"]))

@@ -14,7 +14,7 @@ from pet_detector.runtime.observability import count, logger
 
 # A turn that comes within this time is waited for in the function, which costs less than two more state transitions.
 SLEEP_SECONDS = 1.0
-# After the turn of another execution with the same bytes: it has asked by then.
+# After the turn of another image with the same bytes: it has asked by then.
 ASKED_SECONDS = 2.0
 # Longest pause of an image that Rekognition throttles again and again, which others cause that use its quota.
 LONGEST_PAUSE_SECONDS = 300.0
@@ -56,9 +56,9 @@ class Limits:
 def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) -> Analysis | Rejection | Waiting | None:
     """What is on the picture, from the table Analyses or from Rekognition; None above the daily limit.
 
-    `owner` is the execution that asks. Every call of Rekognition has a turn of its own; until that comes, or when
-    Rekognition throttles all the same, the image waits. Raises AnalysisInProgressError while another execution asks
-    about the same bytes, and what `rekognition.recognize` raises, except ThrottledError.
+    `owner` is the ImageID. Every call of Rekognition has a turn of its own; until that comes, or when Rekognition
+    throttles all the same, the image waits. Raises AnalysisInProgressError while another image with the same bytes is
+    being asked about, and what `rekognition.recognize` raises, except ThrottledError.
     """
     begun = analyses.begin(table, picture.content_hash, owner)
     if isinstance(begun, Recognition):
