@@ -299,7 +299,7 @@ def test_an_input_names_an_image_or_it_is_none_of_ours(
 ) -> None:
     assert subject_of(sent) == (subject and ImageRef(*subject))
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
-    assert len(aws.dynamodb.scan(TableName=TABLE)["Items"]) == (1 if subject else 0)
+    assert len(aws.records()) == (1 if subject else 0)
     assert ("names no image" in logs.getvalue()) is (subject is None)
 
 

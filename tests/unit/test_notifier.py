@@ -20,7 +20,7 @@ LOST = ReadTimeoutError(endpoint_url="https://aws")
 
 
 def notify(fact: str = "a fact", image_id: str = IMAGE_ID) -> notifier.Outcome:
-    return notifier.notify_once(TABLE, TOPIC, image_id, Notice("subject", "message", {"Kind": "A"}, fact))
+    return notifier.notify_once(TABLE, TOPIC, image_id, Notice("subject", "message", {"Kind": "A"}, fact), burst=20)
 
 
 def counted(capsys: pytest.CaptureFixture[str]) -> int:
