@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from . import api_cells, stories
+from . import api_cells, notice_cells, stories
 from .cells import Case, Cell, Expected, Phase, Upload, failed
 from .stories import REVIEW
 
@@ -284,6 +284,8 @@ def cells() -> list[Cell]:
         *[cell for cell in direct() if "hold" in cell.call],
         *[cell for cell in direct() if "final" in cell.call],
         *reserve_notice(),
+        *notice_cells.count(faults("dynamodb", CUT)),
+        *notice_cells.withhold(faults("dynamodb", CUT)),
         *proxied(
             "Publish",
             "sns",
@@ -303,6 +305,7 @@ def cells() -> list[Cell]:
         *invoke_failure_recorder(),
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
+        *notice_cells.digest(faults("sns", CUT), faults("dynamodb", CUT)),
         *stories.STORIES,
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]
