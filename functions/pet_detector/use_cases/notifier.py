@@ -49,8 +49,8 @@ def notify_once(table: str, topic_arn: str, image_id: str, notice: Notice, *, bu
 def _turn(table: str, kind: str, burst: int) -> Turn:
     try:
         return notice_burst.take_turn(table, kind, burst)
-    except PetDetectorError:  # rather a notice too many than one that nobody gets
-        logger.warning("Notice not counted, so it is sent", kind=kind, exc_info=True)
+    except PetDetectorError as error:  # rather a notice too many than one that nobody gets
+        logger.warning("Notice not counted, so it is sent", kind=kind, reason=str(error))
         return Turn.SEND
 
 
