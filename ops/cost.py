@@ -43,7 +43,7 @@ ANALYSIS = 4  # the lease, the turn, the newest model, the labels
 COUNT = 1  # of the day; only with a DailyAnalysisLimit
 # Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with two indexes.
 WAIT = 1 + 2 + 2 * 3
-NOTICE = 3 * 4  # remembered in the record, which all indexes hold
+NOTICE = 3 * 4 + 1  # remembered in the record, which all indexes hold; counted
 # Read units of 4 KB.
 LOOKUP = 1
 REUSE = 0.5  # the newest model, eventually consistent; also when an image comes back from its wait
@@ -83,8 +83,9 @@ METRICS = (
 METRICS_BY_DIMENSION = {"ImageClassified": tuple(Animal), "ImageRejected": tuple(ReasonCode)}
 # The dashboards that are free have at most so many.
 METRICS_OF_A_FREE_DASHBOARD = 50
-# A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards.
-RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 2
+# A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards, and two reads
+# of withheld notices.
+RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 4
 
 _KB, _MB = 1024**2, 1024  # in a GB
 

@@ -24,6 +24,7 @@ from ops.status import State, Waiting
 from ops.story import Run, Story
 from pet_detector.aws import detection_logs
 from pet_detector.rules.models import Status
+from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.text import printable
 from pet_detector.use_cases.reconciler import Action, Report
 
@@ -287,6 +288,9 @@ def show_state(environment: str, state: State) -> None:
         say(f"Counted today (UTC):      {state.analysed_today}{of_limit}")
     if state.images["held"]:
         say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release --all")
+    if state.withheld_reviews or state.withheld_failures:
+        withheld = f"{state.withheld_reviews} reviews, {state.withheld_failures} failures"
+        say(f"Withheld notices:         {withheld}; one digest tells of them within {DIGEST_MINUTES} minutes")
     if state.images["failed"]:
         say("Needs attention: failed images; see petdetect failed.")
     if state.stuck_objects:

@@ -11,9 +11,10 @@ import boto3
 from ops import pace, records
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.pace import Pace
-from pet_detector.aws import daily_limit, detection_logs, image_bucket
+from pet_detector.aws import daily_limit, detection_logs, image_bucket, notice_burst
 from pet_detector.aws.clients import client
 from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.rules import notices
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
 from pet_detector.use_cases.reconciler import Action
@@ -37,6 +38,7 @@ class State:
     """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
 
     `stuck_objects` lie under input/ for over an hour, and are neither failed, held nor at work.
+    `withheld_reviews` and `withheld_failures` are notices that wait for the next digest.
     `analysed_today` is what counts against `daily_analysis_limit`, and is only counted when there is one (not 0).
     """
 
@@ -47,6 +49,8 @@ class State:
     objects_in_input: int
     oldest_object: Waiting | None
     stuck_objects: int
+    withheld_reviews: int
+    withheld_failures: int
     analysed_today: int
     daily_analysis_limit: int
     pace: Pace
@@ -69,10 +73,16 @@ def state_of(deployment: Deployment) -> State:
         objects_in_input=len(versions),
         oldest_object=_waiting(oldest.key, oldest.modified) if oldest else None,
         stuck_objects=_stuck(deployment, versions),
+        withheld_reviews=_withheld(deployment, notices.REVIEW),
+        withheld_failures=_withheld(deployment, notices.FAILURE),
         analysed_today=daily_limit.spent(deployment.output("AnalysesTableName")),
         daily_analysis_limit=int(deployment.parameter("DailyAnalysisLimit")),
         pace=pace.pace_of(deployment),
     )
+
+
+def _withheld(deployment: Deployment, kind: str) -> int:
+    return notice_burst.withheld(deployment.table, kind, deployment.resources.notice_burst).number
 
 
 def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:

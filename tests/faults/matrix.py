@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from . import api_cells, stories, turn_cells
+from . import api_cells, notice_cells, stories, turn_cells
 from .cells import Case, Cell, Expected, Phase, Upload, failed
 from .stories import REVIEW
 
@@ -323,6 +323,8 @@ def cells() -> list[Cell]:
         *[cell for cell in direct() if "hold" in cell.call],
         *invoke("NotificationService", "Notify Reviewers", "others", picture="uncertain"),
         *reserve_notice(),
+        *notice_cells.count(faults("dynamodb", CUT)),
+        *notice_cells.withhold(faults("dynamodb", CUT)),
         *proxied(
             "Publish",
             "sns",
@@ -345,6 +347,7 @@ def cells() -> list[Cell]:
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
         *turn_cells.STORIES,
+        *notice_cells.digest(faults("sns", CUT), faults("dynamodb", CUT)),
         *stories.STORIES,
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

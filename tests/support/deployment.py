@@ -328,8 +328,10 @@ class Deployment:
         return queue
 
     def listen(self) -> None:
-        """Subscribe to the notices; those sent before are lost."""
+        """Subscribe to the notices; those sent before are lost. However many come, each is sent."""
         assert self._inbox
+        for function in ("NotificationServiceFunction", "FailureRecorderFunction", "ReconcilerFunction"):
+            self.configure(function, NOTICE_BURST="1000000")
 
     def notices(self, image_id: str = "") -> list[dict[str, Any]]:
         """All notices about an image (by default: any) since `listen`, as SNS delivers them.
@@ -341,9 +343,16 @@ class Deployment:
                 for message in batch:
                     self._notices.append(json.loads(message["Body"]))
                     self.sqs.delete_message(QueueUrl=self._inbox, ReceiptHandle=message["ReceiptHandle"])
-            return [
-                notice for notice in self._notices if image_id in ("", notice["MessageAttributes"]["ImageID"]["Value"])
-            ]
+            return [n for n in self._notices if "ImageID" in n["MessageAttributes"] and image_id in ("", _image_of(n))]
+
+    def digests(self) -> list[dict[str, Any]]:
+        """All digests of withheld notices since `listen`."""
+        self.notices()
+        return [notice for notice in self._notices if "ImageID" not in notice["MessageAttributes"]]
+
+
+def _image_of(notice: dict[str, Any]) -> str:
+    return str(notice["MessageAttributes"]["ImageID"]["Value"])
 
 
 def _today() -> dict[str, dict[str, str]]:

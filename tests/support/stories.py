@@ -14,7 +14,7 @@ from unittest import mock
 
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws.clients import client
+from pet_detector.aws.clients import client, counting_client
 from pet_detector.rules import image_ids
 from pet_detector.rules.models import Status
 from tests.support.api_events import API_KEY, request, upload
@@ -157,6 +157,10 @@ def notify(aws: Cloud, run: Run) -> None:
     run(uncertain)
     with breakdown(client("sns"), "Publish", LOST, done=True):
         run(uncertain | {"imageId": "e" * 32})
+    with mock.patch.dict(os.environ, NOTICE_BURST="1"):
+        run(uncertain | {"imageId": "d" * 32})  # withheld
+    with breakdown(counting_client(), "UpdateItem", LOST, done=False, times=9):
+        run(uncertain | {"imageId": "c" * 32})
 
 
 def record_failures(aws: Cloud, run: Run) -> None:
@@ -186,6 +190,11 @@ def reconcile(aws: Cloud, run: Run) -> None:
             run({})
         run({})
     with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
+        run({})
+    for storm_is_over in (False, True):
+        aws.withhold("ImageUncertain", 7, 0 if storm_is_over else 21)
+        with refusal(client("sns"), "Publish", "Throttled"):
+            run({})
         run({})
     run({})
 

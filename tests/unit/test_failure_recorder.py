@@ -19,7 +19,8 @@ from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, ThrottledError
 from pet_detector.rules.execution_input import ImageRef, subject_of
 from pet_detector.rules.models import REVIEW_FACT
-from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+from pet_detector.use_cases import notifier
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, TOPIC, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -284,8 +285,27 @@ def test_an_input_names_an_image_or_it_is_none_of_ours(
 ) -> None:
     assert subject_of(sent) == (subject and ImageRef(*subject))
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
-    assert len(aws.dynamodb.scan(TableName=TABLE)["Items"]) == (1 if subject else 0)
+    assert len(aws.records()) == (1 if subject else 0)
     assert ("names no image" in logs.getvalue()) is (subject is None)
+
+
+# --- Too many at once -------------------------------------------------------------------------------------------------
+
+
+def test_beyond_the_burst_a_failure_is_on_record_and_in_the_digest(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTICE_BURST", "1")
+    answers = []
+    for digit in "abc":
+        aws.write(digit * 32, ProcessingStatus="processing", **CLAIMED)
+        answers.append(lambda_handler(ended(sent=started_with(imageId=digit * 32)), context)["notice"])
+        assert aws.item(digit * 32)["ProcessingStatus"]["S"] == "failed"
+    assert answers == ["sent", "in_digest", "in_digest"]
+    assert len(aws.notices()) == 1
+    assert notifier.send_digest(TABLE, TOPIC, "dev", burst=1) == 2
+    (digest,) = aws.notices()
+    assert digest["Subject"] == "[dev] 2 images failed"
 
 
 def test_log_lines_hold_the_ids_of_the_image_the_execution_and_the_story(

@@ -36,7 +36,7 @@ from tests.support.moto_world import (
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 
-RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev")
+RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20)
 OVERDUE = timedelta(minutes=15)
 # What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
 NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
@@ -557,3 +557,31 @@ def test_a_gap_of_nothing_is_published_too(
     monkeypatch.setenv("OVERDUE_MINUTES", "3000")
     assert lambda_handler({}, context) == {"gap": 0, "started": 0, "closed": 0}
     assert json.loads(capsys.readouterr().out)["ReconcileGap"] == [0]
+
+
+# --- The digest of withheld notices -----------------------------------------------------------------------------------
+
+
+def test_a_run_sends_the_digest(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageProcessingFailed", 1)
+    lambda_handler({}, context)
+    lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert notice["Subject"] == "[dev] 1 image failed"
+
+
+def test_a_run_whose_digest_is_refused_fails_and_has_done_everything_else(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageUncertain", 7)
+    record(aws, "processing", ClaimedAt=ago(hours=2))
+    stored(aws)
+    with refusal(client("sns"), "Publish", "Throttled"), pytest.raises(ThrottledError):
+        lambda_handler({}, context)
+    assert aws.started().keys() == {name_of()}
+
+
+def test_a_run_that_cannot_list_uploads_sends_the_digest(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageUncertain", 1)
+    with refusal(client("s3"), "ListObjectVersions", "AccessDenied"), pytest.raises(AccessDeniedError):
+        lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert notice["Subject"] == "[dev] 1 image needs review"

@@ -20,11 +20,15 @@ from pet_detector.use_cases import notifier
 
 @dataclass(frozen=True)
 class Operators:
-    """Who is notified, and where the records are: names of deployed resources."""
+    """Who is notified, and where the records are: names of deployed resources.
+
+    `notice_burst` is how many notices of a kind they get within 5 minutes, before a digest.
+    """
 
     table: str
     topic_arn: str
     stage: str
+    notice_burst: int
 
 
 @dataclass(frozen=True)
@@ -97,4 +101,6 @@ def notify(operators: Operators, failure: Failure, *, correlation_id: str) -> no
         correlation_id=correlation_id,
         stage=operators.stage,
     )
-    return notifier.notify_once(operators.table, operators.topic_arn, failure.subject.image_id, notice)
+    return notifier.notify_once(
+        operators.table, operators.topic_arn, failure.subject.image_id, notice, burst=operators.notice_burst
+    )

@@ -65,6 +65,7 @@ class Resources:
     workflow_arn: str
     topic_arn: str
     stage: str
+    notice_burst: int
 
 
 @dataclass(frozen=True)
@@ -248,7 +249,7 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
         "ExecutionLost",
         "The execution ended without an event, and the object is no longer under input/.",
     )
-    operators = Operators(resources.table, resources.topic_arn, resources.stage)
+    operators = Operators(resources.table, resources.topic_arn, resources.stage, resources.notice_burst)
     # The notice comes first: if this run crashes in between, the next run finds the record again.
     failures.notify(operators, failure, correlation_id=record["CorrelationId"])
     closed = failures.record(operators, failure).changed

@@ -148,6 +148,19 @@ def test_a_held_image_starts_by_itself(aws: Cloud, petdetect: Callable[..., Resu
     assert "Held until tomorrow:      1; to start them today: petdetect release" in status.stdout
 
 
+def test_notices_that_wait_for_a_digest_are_counted(aws: Cloud, petdetect: Callable[..., Result]) -> None:
+    assert "Withheld notices" not in petdetect("status").stdout
+    aws.withhold("ImageUncertain", 437)
+    aws.withhold("ImageProcessingFailed", 12)
+
+    status = petdetect("status")
+    document = json.loads(petdetect("status", "--json").stdout)
+
+    assert status.exit_code == 0
+    assert "Withheld notices:         437 reviews, 12 failures; one digest tells of them within 15" in status.stdout
+    assert (document["withheldReviews"], document["withheldFailures"]) == (437, 12)
+
+
 def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
     assert set(json.loads(petdetect("status", "--json").stdout)) == {
         "environment",
@@ -158,6 +171,8 @@ def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
         "objectsInInput",
         "oldestObject",
         "stuckObjects",
+        "withheldReviews",
+        "withheldFailures",
         "analysedToday",
         "dailyAnalysisLimit",
         "pace",
