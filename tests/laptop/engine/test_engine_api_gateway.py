@@ -215,6 +215,27 @@ def test_a_throttled_call_gets_the_templates_response(api: Api) -> None:
     assert "Access-Control-Allow-Origin" in answer.headers
 
 
+def test_a_usage_plan_limits_each_of_its_keys(engine: Any) -> None:
+    """No patch is needed: should a newer MiniStack lose it, this says so."""
+    client = engine.client("apigateway")
+    outputs = engine.create_stack(template())
+    stage = {"apiId": outputs["ApiId"], "stage": "local"}
+    limits: dict[str, dict[str, Any]] = {
+        "THROTTLED": {"throttle": {"rateLimit": 0.0001, "burstLimit": 2}},
+        "QUOTA_EXCEEDED": {"quota": {"limit": 2, "period": "DAY"}},
+    }
+    for code, limit in limits.items():
+        key = client.create_api_key(name=code, enabled=True)
+        plan = client.create_usage_plan(name=code, apiStages=[stage], **limit)
+        client.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+        limited = Api(f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/local", key["id"])
+
+        answers = [limited.call("GET", "/images?animal=cat", key=key["value"]) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert json.loads(answers[-1].body)["code"] == code
+
+
 def test_an_unknown_path_gets_the_templates_response(api: Api) -> None:
     answer = api.call("GET", "/nowhere")
 
