@@ -26,8 +26,8 @@ _EXECUTIONS_PER_CORE = 5
 
 # How long Lambda keeps an event that it cannot deliver.
 _EVENT_SECONDS = 6 * 3600.0
-# AWS waits from 1 s to 5 minutes between two tries. An event is not kept waiting that long here.
-_EVENT_PAUSE_SECONDS = 0.2
+# Between two tries; AWS waits from 1 s to 5 minutes. Here an environment is free again within seconds.
+_FIRST_PAUSE_SECONDS, _LAST_PAUSE_SECONDS = 0.2, 2.0
 
 # Whether the invocation that this thread makes is asynchronous: Lambda has taken its event, and keeps it.
 _has_queue: contextvars.ContextVar[bool] = contextvars.ContextVar("has_queue", default=False)
@@ -116,8 +116,10 @@ def _a_throttled_event_waits() -> None:
     def execute_when_free(function: Any, event: Any) -> Any:
         result = execute(function, event)
         given_up = time.monotonic() + _EVENT_SECONDS
+        pause = _FIRST_PAUSE_SECONDS
         while _has_queue.get() and result.get("throttle") and time.monotonic() < given_up:
-            time.sleep(_EVENT_PAUSE_SECONDS)
+            time.sleep(pause)
+            pause = min(2 * pause, _LAST_PAUSE_SECONDS)
             result = execute(function, event)
         return result
 
