@@ -197,8 +197,8 @@ class _UnansweredError(Exception):
 def _a_call_that_lambda_does_not_answer_gets_the_templates_response() -> None:
     """A throttled function is an INTEGRATION_FAILURE of the API, and a function that fails a 502 of the API.
 
-    AWS: answers both by the API's gateway responses. (That a throttle is an INTEGRATION_FAILURE stands in answers of
-    AWS's staff, not in the documentation.)
+    AWS: answers both by the API's gateway responses. (That a throttle is an INTEGRATION_FAILURE, where that is
+    customized, was measured by users; the documentation does not say it. See docs/decisions.md, 38.)
     MiniStack: answers a throttle with Lambda's own body, and a failure with a body that no template can change.
     """
     shape = apigateway_v1._lambda_proxy_response

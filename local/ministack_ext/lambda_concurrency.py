@@ -24,6 +24,9 @@ MOST_ENVIRONMENTS = 20
 # below its timeout. Two cores give 10, which is what a new AWS account has.
 _EXECUTIONS_PER_CORE = 5
 
+# What AWS gives an environment to begin. Whoever waited so long for a turn begins without: an import may hang.
+_LONGEST_START_SECONDS = 10.0
+
 # How long Lambda keeps an event that it cannot deliver.
 _EVENT_SECONDS = 6 * 3600.0
 # Between two tries; AWS waits from 1 s to 5 minutes. Here an environment is free again within seconds.
@@ -98,8 +101,12 @@ def _cold_starts_do_not_compete() -> None:
     turns = threading.BoundedSemaphore(os.cpu_count() or 1)
 
     def spawn_in_turn(worker: Any) -> None:
-        with turns:
+        has_turn = turns.acquire(timeout=_LONGEST_START_SECONDS)
+        try:
             spawn(worker)
+        finally:
+            if has_turn:
+                turns.release()
 
     lambda_runtime.Worker._spawn = spawn_in_turn
 

@@ -111,13 +111,14 @@ def is_alive(process: int) -> bool:
     return True
 
 
+@pytest.mark.skipif(CORES >= MOST_PROCESSES, reason="as many calls as there are cores run at once anyway")
 def test_no_more_environments_begin_at_once_than_there_are_cores(gap_engine: Any, tmp_path: Path) -> None:
     source = (
         "import os, time\n"
         f"begin = time.time()\ntime.sleep(0.5)\nopen({str(tmp_path)!r} + f'/{{os.getpid()}}', 'w').write("
         "f'{begin} {time.time()}')\n\ndef handler(event, context):\n    pass\n"
     )
-    names = [gap_engine.create_function(source) for _ in range(3 * CORES)]
+    names = [gap_engine.create_function(source) for _ in range(min(3 * CORES, MOST_PROCESSES))]
     client = gap_engine.client("lambda")
 
     with ThreadPoolExecutor(len(names)) as pool:
