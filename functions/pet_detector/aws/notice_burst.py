@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client, counting_client
 from pet_detector.aws.detection_logs import format_time
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.notices import BURST_MINUTES, DIGEST_MINUTES
 
 _BURST = timedelta(minutes=BURST_MINUTES)
@@ -62,6 +63,8 @@ def take_turn(table: str, kind: str, limit: int) -> Turn:
     now = datetime.now(UTC)
     names = {"#minute": _minute(now)}
     item = _count(table, kind, "ADD #minute :one", {":one": {"N": "1"}}, ExpressionAttributeNames=names)
+    if names["#minute"] not in item:
+        raise ServiceError("dynamodb:UpdateItem notice-burst: an answer without the count")  # cut off on its way
     counted = sum(_recent(item, now).values())
     if counted <= limit and item.get("WithheldSince", {"S": ""})["S"] < format_time(now - _DIGEST_OVERDUE):
         return Turn.LAST if counted == limit else Turn.SEND
@@ -81,7 +84,7 @@ def _count(table: str, kind: str, update: str, values: dict[str, Any], **more: A
             ReturnValues="ALL_NEW",
             **more,
         )
-    return dict(answer["Attributes"])
+    return dict(answer.get("Attributes", {}))
 
 
 def withheld(table: str, kind: str, limit: int) -> Withheld:
