@@ -63,8 +63,6 @@ def take_turn(table: str, kind: str, limit: int) -> Turn:
     now = datetime.now(UTC)
     names = {"#minute": _minute(now)}
     item = _count(table, kind, "ADD #minute :one", {":one": {"N": "1"}}, ExpressionAttributeNames=names)
-    if names["#minute"] not in item:
-        raise ServiceError("dynamodb:UpdateItem notice-burst: an answer without the count")  # cut off on its way
     counted = sum(_recent(item, now).values())
     if counted <= limit and item.get("WithheldSince", {"S": ""})["S"] < format_time(now - _DIGEST_OVERDUE):
         return Turn.LAST if counted == limit else Turn.SEND
@@ -84,7 +82,9 @@ def _count(table: str, kind: str, update: str, values: dict[str, Any], **more: A
             ReturnValues="ALL_NEW",
             **more,
         )
-    return dict(answer.get("Attributes", {}))
+    if "Attributes" not in answer:  # an answer that was cut off on its way
+        raise ServiceError("dynamodb:UpdateItem notice-burst: no attributes")
+    return dict(answer["Attributes"])
 
 
 def withheld(table: str, kind: str, limit: int) -> Withheld:
