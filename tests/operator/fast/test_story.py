@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -106,13 +106,3 @@ def test_every_state_of_an_image_has_its_next_step(
 
     assert sentence.startswith(advice)
     assert [line.split()[:2] for line in commands] == ([["petdetect", command]] if command else [])
-
-
-@pytest.mark.parametrize(("turn", "expires"), [({}, "10:30"), ({"TurnAt": "2026-11-21T14:00:00.000Z"}, "15:00")])
-def test_a_claim_expires_an_hour_after_it_was_made_or_after_the_turn(turn: dict[str, str], expires: str) -> None:
-    found: dict[str, str] = {"ImageID": IMAGE_ID, "ProcessingStatus": "processing"}
-    found |= {"ClaimedAt": "2026-11-21T09:30:00.000Z", **turn}
-
-    sentence, _ = next_steps.of(cast(Record, found), (KEY, "v1"), is_running=False)
-
-    assert f"From 2026-11-21 {expires} UTC on its claim has expired" in sentence
