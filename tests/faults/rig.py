@@ -123,7 +123,7 @@ class Rig(Deployment):
         """Every record."""
         return [item for item in self.items() if "ProcessingStatus" in item]
 
-    def queue(self, seconds: float) -> None:
+    def others_take_turns(self, seconds: float) -> None:
         """Let others have taken the turns to ask Rekognition of so many seconds, if no longer queue is there."""
         with contextlib.suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
             self.dynamodb.update_item(
@@ -137,11 +137,6 @@ class Rig(Deployment):
     def end_queue(self) -> None:
         """Nobody waits for a turn any more, but who has one already."""
         self.dynamodb.delete_item(TableName=self.analyses, Key=_turns())
-
-    def next_turn(self) -> str:
-        """The first turn that nobody has, as text."""
-        item = self.dynamodb.get_item(TableName=self.analyses, Key=_turns(), ConsistentRead=True)["Item"]
-        return str(item["NextTurn"]["N"])
 
     def lease_ends(self, content_hash: str) -> None:
         """The lease on the bytes with this hash is over, as if its owner had not come back for long."""
