@@ -132,7 +132,8 @@ def run(stage: Stage, chosen: Sequence[Scenario], seconds: int | None) -> int:
         "429: throttled, and sent again after a pause; its time is in none of the percentiles.",
     ]
     (REPORTS / "summary.md").write_text(summary.markdown(results, title, notes))
-    Terminal().print(summary.table(results, title), *[f"- {note}" for note in notes], sep="\n", markup=False)
+    Terminal().print(summary.table(results, title))
+    say("\n".join(f"- {note}" for note in notes))
     say(f"Reports: {REPORTS}/summary.md and, by Locust, {', '.join(f'{result.scenario}.html' for result in results)}")
     return 0 if all(result.is_good for result in results) else 1
 

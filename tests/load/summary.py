@@ -18,7 +18,6 @@ UNKNOWN = "not known here"
 SHOWN = 5  # ids of images, or kinds of errors
 FATES = ("failed", "lost", "stuck", "waiting")
 GOOD = ("finished", "waiting")
-OK = "ok"
 # In the order of an image's way; others, which are refused, follow in the order of the alphabet.
 ENDPOINTS = ("POST /upload, inline", "POST /upload, form", "POST to S3", "GET /images/{id}", "GET /images")
 
@@ -116,7 +115,7 @@ def _times(requests: Sequence[Request]) -> str:
 
 
 def _ages(result: Result) -> str:
-    ages = [look.seconds for look in result.looks.values() if look.seconds]
+    ages = [look.seconds for look in result.looks.values() if look.fate == "finished"]
     return " / ".join(f"{percentile(ages, percent):.1f}" for percent in (50, 95, 99)) if ages else "-"
 
 
