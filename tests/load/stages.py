@@ -62,6 +62,10 @@ class Look:
         return self.fate in ("finished", "failed")
 
 
+# Neither finished nor lost: it is looked at again, and is stuck if the API never says.
+NOT_TOLD = Look("not told")
+
+
 def _seconds(moment: str | None) -> float:
     return datetime.fromisoformat(moment).timestamp() if moment else 0.0
 
@@ -85,17 +89,18 @@ class Stage:
         return f"{answer.status_code} {answer.text[:200]}" if answer.status_code != 200 else "ok"
 
     def look(self, image_id: str) -> Look:
-        """The image now. Raises RuntimeError when the API does not say."""
+        """The image now; NOT_TOLD when the API does not say."""
         for attempt in range(1, answers.THROTTLED_ATTEMPTS + 1):
-            answer = self._session.get(f"{self.url}/images/{image_id}", timeout=LOOK_SECONDS)
+            try:
+                answer = self._session.get(f"{self.url}/images/{image_id}", timeout=LOOK_SECONDS)
+            except requests.RequestException:
+                return NOT_TOLD
             if not answers.asks_to_wait(answer.status_code, answer.content):
                 break
             time.sleep(answers.pause_before(attempt, answer.headers))
         if answer.status_code == 404:
             return Look("")
-        if answer.status_code != 200:
-            raise RuntimeError(f"GET /images/{image_id}: {answer.status_code} {answer.text[:200]}")
-        return Look.of(answer.json())
+        return Look.of(answer.json()) if answer.status_code == 200 else NOT_TOLD
 
     def notices(self, expected: int) -> Counter[str] | None:
         """Notices by kind since the last question, or None where nobody can know."""

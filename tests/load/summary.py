@@ -93,7 +93,8 @@ def rows(results: Sequence[Result]) -> Iterator[tuple[str, ...]]:
     yield "Rekognition", "calls / throttled", *(_calls(result) for result in results)
     yield "", "a second: average / busiest", *(_rate(result) for result in results)
     yield "Lambda", "environments / MB at most", *(_environments(result.environments) for result in results)
-    yield "load", "seconds", *(f"{result.seconds:.0f}" for result in results)
+    yield "load", "p95 ms, first / last third", *(_drift(result.requests) for result in results)
+    yield "", "seconds", *(f"{result.seconds:.0f}" for result in results)
 
 
 def _count(result: Result, status: str) -> int:
@@ -117,6 +118,17 @@ def _times(requests: Sequence[Request]) -> str:
 def _ages(result: Result) -> str:
     ages = [look.seconds for look in result.looks.values() if look.fate == "finished"]
     return " / ".join(f"{percentile(ages, percent):.1f}" for percent in (50, 95, 99)) if ages else "-"
+
+
+def _drift(requests: Sequence[Request]) -> str:
+    """The endpoints at the beginning and at the end of the load: what slows down shows here."""
+    ours = [request for request in requests if request.name in ENDPOINTS and not request.throttled]
+    if not ours:
+        return "-"
+    first, last = min(request.at for request in ours), max(request.at for request in ours)
+    third = (last - first) / 3
+    thirds = [[r for r in ours if r.at <= first + third], [r for r in ours if r.at >= last - third]]
+    return " / ".join(f"{percentile((r.milliseconds for r in part), 95):.0f}" for part in thirds)
 
 
 def _kinds(notices: Counter[str] | None) -> str:

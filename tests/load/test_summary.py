@@ -70,6 +70,13 @@ def test_throttled_requests_are_counted_apart_and_have_no_part_in_the_times() ->
     assert row(loaded, "GET /images", "p50 / p95 / p99 ms") == "20 / 30 / 30"
 
 
+def test_what_slows_down_shows_between_the_first_and_the_last_third() -> None:
+    times = {0: 10, 10: 30, 40: 500, 59: 500, 70: 80, 90: 90}
+    loaded = result(*(Request("GET /images", at, milliseconds) for at, milliseconds in times.items()))
+
+    assert row(loaded, "load", "p95 ms, first / last third") == "30 / 90"
+
+
 @pytest.mark.parametrize(
     ("look", "fate", "good"),
     [
