@@ -134,6 +134,13 @@ def test_what_is_known_of_the_local_aws_is_told() -> None:
     assert row(result(notices=Counter()), "notices", "by kind") == "0"
 
 
+def test_a_digest_is_counted_by_its_own_kind() -> None:
+    notice = {"MessageAttributes": {"Kind": {"Type": "String", "Value": "ImageUncertain"}}}
+    digest = {"MessageAttributes": {"Kind": {"Type": "String.Array", "Value": '["Digest", "ImageUncertain"]'}}}
+
+    assert [stages.kind_of(notice), stages.kind_of(digest)] == ["ImageUncertain", "Digest"]
+
+
 def test_terminal_and_document_have_the_same_table_a_column_for_each_scenario() -> None:
     results = [result(), Result("burst", 5, [request(40)], {})]
     output = io.StringIO()
