@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -12,8 +13,10 @@ from pet_detector.rules.lanes import Lane, lane_of
 from pet_detector.rules.models import Recognition, Rejection
 from pet_detector.runtime.observability import count, logger
 
-# A turn that comes within this time is waited for in the function, which costs less than two more state transitions.
-SLEEP_SECONDS = 1.0
+# A turn that comes within this time is waited for in the function, which costs less than three more state transitions.
+# Half a second more than a Wait state needs, which knows whole seconds only: an image that is woken half a second late
+# is still in time. Late ones would meet others in their second, and exceed the pace.
+SLEEP_SECONDS = 1.5
 # After the turn of another execution with the same bytes: it has asked by then.
 ASKED_SECONDS = 2.0
 # Longest pause of an image that Rekognition throttles again and again, which others cause that use its quota.
@@ -33,6 +36,14 @@ class Waiting:
     """The image has to wait: its turn comes at `until` (seconds since 1970). Then it is to be analysed again."""
 
     until: float
+
+    @property
+    def wake_up(self) -> int:
+        """When to begin to analyse it: early enough, and at most SLEEP_SECONDS before its turn.
+
+        In whole seconds since 1970, as a Wait state may leave out the rest.
+        """
+        return math.ceil(self.until - SLEEP_SECONDS)
 
 
 @dataclass(frozen=True)
