@@ -75,6 +75,13 @@ def test_no_image_fails_when_others_take_half_of_the_quota(quota: int) -> None:
     assert result.over_floor <= 2.2  # 1.8 floors at half of the quota
 
 
+def test_no_image_fails_when_others_take_most_of_the_quota() -> None:
+    result = simulate(Scenario("others", 300, 5, others=0.85))
+
+    assert result.throttled > result.calls / 2
+    assert result.failed == 0
+
+
 @QUOTAS
 def test_no_image_fails_when_ten_functions_may_run_at_once(quota: int) -> None:
     result = simulate(Scenario("new account", IMAGES[quota] // 2, quota, concurrency=10))

@@ -16,6 +16,7 @@ PACE = 0.9  # of the quota: RekognitionCallsPerSecond is 45 by default, where th
 # Write units: expect_turn writes a record of 2 KB into the table and the two indexes that hold it; all else is small.
 UNITS_OF_A_RECORD = 2 * 3
 ALONE = 300  # images whose price, when none waits, is that of any image
+PATIENCE = 50  # times as long as Rekognition needs for all: then a simulation is given up
 MILLION = 1_000_000
 
 
@@ -157,7 +158,7 @@ def _run(scenario: Scenario) -> tuple[list[Image], list[Image], Cloud]:
     if scenario.others:
         world.begin(_others(cloud, scenario, lambda: all(image.ended for image in images)), START)
     with cloud.holds_the_product():
-        world.run()
+        world.run(PATIENCE * scenario.images / pace + period + 3600)
     return images, live, cloud
 
 

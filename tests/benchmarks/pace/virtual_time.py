@@ -47,10 +47,13 @@ class World:
         """Let something go on from this time (seconds since 1970) on."""
         heapq.heappush(self._waiting, (at, next(self._number), activity))
 
-    def run(self) -> None:
-        """Until nothing goes on any more."""
+    def run(self, patience: float = 3600.0) -> None:
+        """Until nothing goes on any more; a RuntimeError when something still does after so many seconds."""
+        given_up = self.now + patience
         while self._waiting:
             self.now, _, activity = heapq.heappop(self._waiting)
+            if self.now > given_up:
+                raise RuntimeError(f"{len(self._waiting) + 1} activities have not ended after {patience:.0f} s.")
             pause = next(activity, None)
             if pause is not None:
                 self.begin(activity, self.now + pause)
