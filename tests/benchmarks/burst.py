@@ -1,8 +1,5 @@
 """More images at once than Rekognition's quota allows, on the local AWS: does each one end, at the quota's pace?
 
-    .venv/bin/python -m tests.benchmarks.burst          60 images a scenario, at one call a second: five minutes
-    .venv/bin/python -m tests.benchmarks.burst burst    one scenario; IMAGES=300 for more images
-
 The local Rekognition refuses what is beyond one call a second. Retries of the state machine wait a tenth of their time;
 an image that waits for its turn waits as long as on AWS.
 """
@@ -15,22 +12,18 @@ import dataclasses
 import itertools
 import json
 import os
-import sys
-import tempfile
 import threading
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
-from rich.console import Console
 from rich.table import Table
 
-from local.terminal import run_command
 from tests.benchmarks.measure import Measure
 from tests.support.deployment import (
     CERTAIN_CAT,
@@ -97,28 +90,20 @@ class Result:
         )
 
 
-def main() -> int:
-    """Exit code 0 when every target is met, else 1."""
-    with tempfile.TemporaryDirectory(prefix="pet-detector-burst-") as scratch:
-        results, measures = run(Path(scratch) / "engine", sys.argv[1:])
-    table = Table("scenario", "images", "ended", "notices", "took", "/ floor", "/ quota's", "calls", "beside")
-    for result in results:
-        table.add_row(*result.cells)
-    Console(width=max(Console().width, 160)).print(table)
-    missed = [measure.name for measure in measures if not measure.is_met]
-    if missed:
-        print(f"Target missed: {', '.join(missed)}.", file=sys.stderr)
-    return 1 if missed else 0
-
-
-def run(home: Path, scenarios: list[str]) -> tuple[list[Result], list[Measure]]:
-    """The scenarios (all without a name) one after the other, on a local AWS of their own in `home`."""
-    with running(home, calls_per_second=QUOTA) as engine:
+def measure(scratch: Path) -> tuple[list[Table], list[Measure]]:
+    """The scenarios one after the other, on a local AWS of their own in `scratch`: a table, and what must be true."""
+    with running(scratch / "engine", calls_per_second=QUOTA) as engine:
         application = Deployment(engine)
         application.configure("ImageProcessorFunction", REKOGNITION_CALLS_PER_SECOND=str(PACE))
         application.listen()
-        results = [_SCENARIOS[name](application) for name in scenarios or _SCENARIOS]
-    return results, [measure for result in results for measure in _judged(result)]
+        results = [scenario(application) for scenario in (_burst, _backfill, _shared)]
+    title = f"Images at once on the local AWS, whose Rekognition admits {QUOTA:g} calls a second"
+    table = Table(
+        "scenario", "images", "ended", "notices", "took", "/ floor", "/ quota's", "calls", "beside", title=title
+    )
+    for result in results:
+        table.add_row(*result.cells)
+    return [table], [measure for result in results for measure in _judged(result)]
 
 
 def _judged(result: Result) -> Iterator[Measure]:
@@ -204,9 +189,6 @@ def _another_consumer(application: Deployment) -> Iterator[Counter[int]]:
         thread.join()
 
 
-_SCENARIOS: dict[str, Callable[[Deployment], Result]] = {"burst": _burst, "backfill": _backfill, "shared": _shared}
-
-
 # --- Measuring --------------------------------------------------------------------------------------------------------
 
 
@@ -254,7 +236,3 @@ def _seconds_of_upload(application: Deployment) -> float:
     if not wait_for(lambda: application.status(image_id) in FINAL, PATIENCE * IMAGES / QUOTA, pause=0.1):
         raise AssertionError(f"{image_id} is {application.status(image_id)}")
     return time.monotonic() - start
-
-
-if __name__ == "__main__":
-    sys.exit(run_command(main))

@@ -8,5 +8,5 @@ of image_workflow.asl.yaml. What stands in for AWS is simple and says what it as
     cloud           Step Functions, Lambda, Rekognition: their quotas and how late they are
     workflow        an image's way through the state machine; and the way before images took turns, for comparison
     scenarios       how many images, at which pace, what else goes on; what came of it
-    __main__        the table: python -m tests.benchmarks.pace
+    table           what `make bench` runs, its table, and what must be true
 """
