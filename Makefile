@@ -130,8 +130,8 @@ faults: install .engine/faults-venv/.installed ## Break every call in every way;
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install ## Measure images a second, imports, transitions and the listing on this machine
-	@.venv/bin/python -m tests.benchmarks
+bench: install ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation or burst; IMAGES=300
+	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------
 
