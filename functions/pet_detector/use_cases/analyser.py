@@ -17,6 +17,8 @@ from pet_detector.runtime.observability import count, logger
 # Half a second more than a Wait state needs, which knows whole seconds only: an image that is woken half a second late
 # is still in time. Late ones would meet others in their second, and exceed the pace.
 SLEEP_SECONDS = 1.5
+# How far ahead an image of a backfill may take its turn among live uploads: those wait so much longer at most.
+BEHIND_LIVE_SECONDS = 0.5
 # After the turn of another image with the same bytes: it has asked by then.
 ASKED_SECONDS = 2.0
 # Longest pause of an image that Rekognition throttles again and again, which others cause that use its quota.
@@ -105,11 +107,15 @@ def _take_turn(table: str, lane: Lane, own: float | None, pace: float, now: floa
     turn = own if own is not None else turns.take(table, lane, pace, earliest=now)
     if turn > soon or lane is Lane.LIVE:
         return turn <= soon, turn
-    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=soon)
+    # In its own turn, so that a live upload meets a backfill that is ahead of it by BEHIND_LIVE_SECONDS at most.
+    time.sleep(max(0.0, turn - now))
+    now = time.time()
+    latest = now + BEHIND_LIVE_SECONDS
+    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=latest)
     if admitted is not None:
         return True, admitted
     # Live uploads are queueing: come back behind those that are there now.
-    behind = max(turns.next_turn(table, Lane.LIVE) or soon, soon)
+    behind = max(turns.next_turn(table, Lane.LIVE) or 0.0, now + SLEEP_SECONDS)
     return False, turns.take(table, lane, pace, earliest=behind)
 
 
