@@ -148,8 +148,8 @@ load: install .engine/load-venv/.installed ## Put load on a local AWS of its own
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install ## Measure images a second, imports, transitions and the listing on this machine
-	@.venv/bin/python -m tests.benchmarks
+bench: install ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation or burst; IMAGES=300
+	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------
 
