@@ -57,7 +57,7 @@ class Pace:
             )
         seconds = seconds_of_functions()
         if self.concurrency is not None and pace * seconds > self.concurrency * SHARE_OF_CONCURRENCY:
-            fitting = self.concurrency * SHARE_OF_CONCURRENCY / seconds
+            fitting = math.floor(self.concurrency * SHARE_OF_CONCURRENCY / seconds * 10) / 10
             found.append(
                 f"{name} is {pace:g}, which needs {math.ceil(pace * seconds)} concurrent executions of Lambda, and "
                 f"this account may have {self.concurrency}: set it to {fitting:.1f}, or ask AWS for more concurrency."

@@ -301,7 +301,7 @@ def test_many_records_are_those_that_are_found_one_by_one(aws: Cloud) -> None:
     ids = [digit * 32 for digit in "12345"]
     found = find_many(TABLE, ids + ids)  # two versions of a key have one id
     assert found.keys() == {image_id for image_id in ids if find(TABLE, image_id)} == {"1" * 32}
-    shown = {"ImageID", "ProcessingStatus", "StatusShard", "ClaimedAt", "TurnAt", "Error"}
+    shown = {"ImageID", "ProcessingStatus", "StatusShard", "ExecutionArn", "ClaimedAt", "TurnAt", "Error"}
     assert found["1" * 32] == {name: value for name, value in (find(TABLE, "1" * 32) or {}).items() if name in shown}
     assert find_many(TABLE, []) == {}
 
