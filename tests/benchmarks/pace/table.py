@@ -19,7 +19,7 @@ MOST = 1.05  # of the floor
 MOST_SECONDS_MORE = 2.0  # that a live upload takes in the middle of a backfill
 BACKFILL_APART = 1 / 200  # a backfill that starts more executions a second keeps live uploads from starting
 
-OLD, NEW, LIVE_ALONE, BACKFILL = "today's retries", "turns", "live uploads alone", "backfill, live uploads"
+OLD, NEW, LIVE_ALONE, BACKFILL = "retries, before turns", "turns", "live uploads alone", "backfill, live uploads"
 
 SCENARIOS = (
     Scenario(OLD, 2_000, 5, is_old=True),
