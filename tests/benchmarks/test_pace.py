@@ -59,7 +59,7 @@ def test_live_uploads_do_not_stand_behind_a_backfill(quota: int) -> None:
 
     assert alone
     assert result.live
-    assert result.live.half - alone.half <= 2
+    assert result.live.half - alone.half <= 0.75
     assert result.live.nearly_all - alone.nearly_all <= 2
     assert result.failed == 0
     assert result.over_floor <= 1.05
