@@ -58,7 +58,7 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
 
     `owner` is the ImageID. Every call of Rekognition has a turn of its own; until that comes, or when Rekognition
     throttles all the same, the image waits. Raises AnalysisInProgressError while another image with the same bytes is
-    being asked about, and what `rekognition.recognize` raises, except ThrottledError.
+    being asked about, and what `rekognition.recognize` raises, except its ThrottledError.
     """
     begun = analyses.begin(table, picture.content_hash, owner)
     if isinstance(begun, Recognition):
@@ -78,9 +78,8 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
     if not daily_limit.spend(table, limits.a_day):
         _give_up_for_today(table, picture, owner)
         return None
-    try:
-        answer = _ask(table, picture, owner)
-    except ThrottledError:
+    answer = _ask(table, picture, owner)
+    if answer is None:
         daily_limit.take_back(table, limits.a_day)
         return _pause(table, picture, owner, begun.throttles)
     return answer if isinstance(answer, Rejection) else Analysis(answer, reused=False)
@@ -119,16 +118,18 @@ def _pause(table: str, picture: Picture, owner: str, throttles: int) -> Waiting:
     return Waiting(until)
 
 
-def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection:
-    """Rekognition's answer, stored for the same bytes.
+def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection | None:
+    """Rekognition's answer, stored for the same bytes; None when it throttles the call.
 
     Where there is no answer to store, the lease on the bytes ends, so that others may ask. After a ServiceError the
     lease stays, as there may be an answer, lost on its way; after a throttle it stays too, as its owner asks again.
     """
     try:
         answer = rekognition.recognize(picture.bucket, picture.key, picture.version_id)
+    except ThrottledError:  # only here: DynamoDB's, when it is to store the answer, has nothing to do with the pace
+        return None
     except PetDetectorError as error:
-        if not isinstance(error, ServiceError | ThrottledError):
+        if not isinstance(error, ServiceError):
             analyses.give_up(table, picture.content_hash, owner)
         raise
     if isinstance(answer, Rejection):
