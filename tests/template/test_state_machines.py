@@ -104,7 +104,10 @@ def budget(task: dict[str, Any]) -> float:
 
 
 def longest(graph: dict[str, Any]) -> float:
-    """Seconds of the slowest way through a graph. Fails the test when there is a way round in circles."""
+    """Seconds of the slowest way through a graph, without what it waits for.
+
+    Fails the test when there is a way round in circles, other than through a Wait.
+    """
     states = graph["States"]
     on_the_way: set[str] = set()
 
@@ -118,7 +121,8 @@ def longest(graph: dict[str, Any]) -> float:
             own = budget(state)
         inner = [*state.get("Branches", []), *filter(None, [state.get("ItemProcessor")])]
         own += max(map(longest, inner), default=0)
-        total = own + max(map(from_here, successors(state)), default=0)
+        following = [] if state["Type"] == "Wait" else successors(state)
+        total = own + max(map(from_here, following), default=0)
         on_the_way.remove(name)
         return total
 
@@ -126,9 +130,10 @@ def longest(graph: dict[str, Any]) -> float:
 
 
 def on_one_line(value: Any) -> Any:
-    """statelint knows JSONata only within one line."""
+    """statelint knows JSONata only within one line, and in a Timestamp not at all."""
     if isinstance(value, dict):
-        return {key: on_one_line(child) for key, child in value.items()}
+        moments = {"Timestamp": "2026-11-21T09:30:00Z"} if "Timestamp" in value else {}
+        return {key: on_one_line(child) for key, child in value.items()} | moments
     if isinstance(value, list):
         return [on_one_line(child) for child in value]
     return value.replace("\n", " ") if isinstance(value, str) else value

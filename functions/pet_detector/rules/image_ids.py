@@ -9,6 +9,8 @@ import re
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 INPUT_FOLDER = "input"
+# What a backfill registers; the folder is the lane (`lanes`).
+BACKFILL_FOLDER = f"{INPUT_FOLDER}/backfill"
 FOLDERS = ("cats", "dogs", "others", "rejected")
 # SourceVersion of a record whose execution was started by hand, without a version.
 NEWEST = "newest"
@@ -16,11 +18,11 @@ NEWEST = "newest"
 # Number of values that the partition keys of the indexes are spread over; image_workflow.asl.yaml computes the same.
 SHARDS = 4
 
-_KEY_FROM_THE_API = re.compile(rf"{INPUT_FOLDER}/({IMAGE_ID.pattern})\.[a-z]+")
+_KEY_FROM_THE_API = re.compile(rf"{INPUT_FOLDER}/(?:backfill/)?({IMAGE_ID.pattern})\.[a-z]+")
 
 
 def image_id_of(key: str, version_id: str | None) -> str:
-    """The ImageID of an object version: the one in a key that the API made, else a hash of key and version.
+    """The ImageID of an object version: the one in a key that the API or a backfill made, else a hash of key and version.
 
     `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
     """
@@ -28,7 +30,7 @@ def image_id_of(key: str, version_id: str | None) -> str:
     if match:
         return match[1]
     if not version_id:
-        raise ValueError("A key that the API did not make needs a version.")
+        raise ValueError("A key without an ImageID needs a version.")
     return hashed_image_id(key, version_id)
 
 
