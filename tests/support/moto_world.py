@@ -141,7 +141,7 @@ class Cloud:
     def put_source(self, key: str, data: bytes) -> str:
         """Store an object in the bucket that is not the application's -> its ETag, without quotes."""
         self.s3.create_bucket(Bucket=SOURCE)  # moto makes it once
-        return self.s3.put_object(Bucket=SOURCE, Key=key, Body=data)["ETag"].strip('"')
+        return str(self.s3.put_object(Bucket=SOURCE, Key=key, Body=data)["ETag"]).strip('"')
 
     def get(self, key: str) -> bytes:
         """The newest version of an object."""
@@ -208,9 +208,9 @@ def conditional_copies(client: Any) -> Iterator[None]:
 
     def look(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
         # As botocore makes it: bucket/key, quoted; with ?versionId= moto compares nothing either, and no test asks.
-        bucket, _, key = unquote(params["CopySource"]).partition("/")
-        changed = "CopySourceIfMatch" in params and "?versionId=" not in params["CopySource"]
-        changed = changed and etag(bucket, key) not in (None, params["CopySourceIfMatch"])
+        bucket, key = unquote(params["CopySource"]).split("/", 1)
+        asks = "CopySourceIfMatch" in params and "?versionId=" not in params["CopySource"]
+        changed = asks and etag(bucket, key) not in (None, params["CopySourceIfMatch"])
         taken = params.get("IfNoneMatch") == "*" and etag(params["Bucket"], params["Key"]) is not None
         context["refused"] = changed or taken
 

@@ -137,7 +137,7 @@ def tasks_of(machine: Machine) -> Iterator[Grant]:
 
 
 def maps_of(machine: Machine) -> Iterator[Grant]:
-    """What the Distributed Maps of a state machine do: developer guide of AWS Step Functions, "IAM policies for Map"."""
+    """What the Distributed Maps of a state machine do: "IAM policies for Distributed Map" of the developer guide."""
     name = text(resources("AWS::StepFunctions::StateMachine")[machine.name].get("StateMachineName", ""))
     arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:" + name
     for _, state in machine.states():

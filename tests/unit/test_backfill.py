@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws import registrations
+from pet_detector.aws import image_bucket, registrations
 from pet_detector.aws.clients import client
 from pet_detector.aws.registrations import COPY_SECONDS, Attempt
 from pet_detector.rules import backfill as rules
@@ -152,17 +152,17 @@ def test_a_copy_that_the_workflow_takes_away_while_another_attempt_begins_is_not
         claim(aws, source)
         take_away(aws, source)
 
-    look = backfill.image_bucket.present_version
+    look = image_bucket.present_version
 
     def present_version(*arguments: Any) -> str | None:
         if when == "before the look":
             workflow()
-        found = look(*arguments)
+        found: str | None = look(*arguments)
         if when == "after the look":
             workflow()
         return found
 
-    monkeypatch.setattr(backfill.image_bucket, "present_version", present_version)
+    monkeypatch.setattr(image_bucket, "present_version", present_version)
     assert register(source) is Outcome.KNOWN
     assert versions(aws) == 0
 
@@ -175,11 +175,11 @@ def test_two_attempts_that_take_over_at_once_copy_once(
     take, others = registrations.take_over, []
 
     def take_over(*arguments: Any) -> Any:
-        monkeypatch.setattr(backfill.registrations, "take_over", take)
+        monkeypatch.setattr(registrations, "take_over", take)
         others.append(register(source))  # is quicker
         return take(*arguments)
 
-    monkeypatch.setattr(backfill.registrations, "take_over", take_over)
+    monkeypatch.setattr(registrations, "take_over", take_over)
     assert (register(source), others) == (Outcome.BUSY, [Outcome.REGISTERED])
     assert versions(aws) == 1
 
@@ -194,7 +194,7 @@ def test_an_attempt_that_slept_too_long_does_not_copy(
         passes(COPY_SECONDS)  # a laptop that was closed
         return found
 
-    monkeypatch.setattr(backfill.registrations, "begin", begin_and_sleep)
+    monkeypatch.setattr(registrations, "begin", begin_and_sleep)
     assert register(source) is Outcome.BUSY
     assert versions(aws) == 0
 
@@ -247,7 +247,7 @@ def test_an_item_that_only_remembers_a_notice_is_left_alone(aws: Cloud, source: 
 
 def test_an_attempt_outlives_the_function_that_makes_it() -> None:
     function = resources("AWS::Lambda::Function")["RegisterImagesFunction"]
-    assert COPY_SECONDS / 2 >= function["Timeout"]
+    assert function["Timeout"] <= COPY_SECONDS / 2
 
 
 # --- What is taken ----------------------------------------------------------------------------------------------------

@@ -33,6 +33,11 @@ def event(aws: Cloud) -> Iterator[dict[str, Any]]:
         yield {"bucket": SOURCE, "backfill": "backfill-1", "items": items}
 
 
+def stored(aws: Cloud) -> list[str]:
+    """Keys of what the function stored."""
+    return aws.keys()
+
+
 def run(event: Any, context: LambdaContext) -> dict[str, Any]:
     return dict(lambda_handler(event, context))
 
@@ -41,7 +46,7 @@ def test_a_batch_is_registered_and_counted(
     aws: Cloud, event: dict[str, Any], context: LambdaContext, logs: io.StringIO
 ) -> None:
     assert run(event, context) == {"outcome": "registered", "counts": {"registered": 2, "skipped": 1}}
-    assert sorted(key.rpartition(".")[2] for key in aws.keys()) == ["jpg", "png"]
+    assert sorted(key.rpartition(".")[2] for key in stored(aws)) == ["jpg", "png"]
     line = json.loads(logs.getvalue().splitlines()[-1])
     assert (line["correlation_id"], line["counts"]) == ("backfill-1", {"registered": 2, "skipped": 1})
 
@@ -93,4 +98,4 @@ def test_an_object_that_may_not_be_read_keeps_no_other_one_back(
         patch.setattr(client("s3"), "copy_object", copied)
         with pytest.raises(AccessDeniedError):
             run(event, context)
-    assert [key.rpartition(".")[2] for key in aws.keys()] == ["png"]
+    assert [key.rpartition(".")[2] for key in stored(aws)] == ["png"]

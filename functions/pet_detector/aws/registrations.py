@@ -99,9 +99,10 @@ def take_over(table: str, image_id: str, seen: str) -> Attempt | Record:
 
 def known(table: str, image_ids: list[str]) -> dict[str, Record]:
     """The records of those ids (at most 100) that have one, eventually consistent: id, status and when it is due."""
-    keys: list[Any] = [{"ImageID": {"S": image_id}} for image_id in image_ids]
-    request: dict[str, Any] = {"Keys": keys}
-    request["ProjectionExpression"] = "ImageID, ProcessingStatus, TurnAt, ExpiresAt, AnalysisReused"
+    request: Any = {
+        "Keys": [{"ImageID": {"S": image_id}} for image_id in image_ids],
+        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, ExpiresAt, AnalysisReused",
+    }
     found: dict[str, Record] = {}
     with translated("dynamodb:BatchGetItem"):
         while request:
@@ -109,7 +110,7 @@ def known(table: str, image_ids: list[str]) -> dict[str, Record]:
             for item in answer["Responses"].get(table, []):
                 record = deserialized(item)
                 found[record["ImageID"]] = record
-            request = dict(answer.get("UnprocessedKeys", {}).get(table, {}))
+            request = answer.get("UnprocessedKeys", {}).get(table)
     return found
 
 

@@ -22,7 +22,7 @@ _KEY_FROM_THE_API = re.compile(rf"{INPUT_FOLDER}/(?:backfill/)?({IMAGE_ID.patter
 
 
 def image_id_of(key: str, version_id: str | None) -> str:
-    """The ImageID of an object version: the one in a key that the API or a backfill made, else a hash of key and version.
+    """The ImageID of an object version: the one in a key of the API or of a backfill, else a hash of key and version.
 
     `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
     """

@@ -1,11 +1,11 @@
 """Registers stored pictures as images, each once, and not far ahead of the schedule. Used by RegisterImages and by the
 operator's command `petdetect backfill`.
 
-A picture is copied to input/backfill/<ImageID>, and its event starts the workflow like any upload's. Its id follows from
-the source, so that whoever comes again finds its record:
+A picture is copied to input/backfill/<ImageID>, and its event starts the workflow like any upload's. Its id follows
+from the source, so that whoever comes again finds its record:
 
     its record                                the object at its key    what happens
-    ----------------------------------------- ------------------------ --------------------------------------------------
+    ----------------------------------------- ------------------------ -------------------------------------------------
     none                                      -                        announced, then copied
     uploading                                 there                    nothing: its event, or the Reconciler, starts it
     uploading, another attempt may be copying none                     busy: look again when that attempt is over
@@ -33,8 +33,8 @@ from pet_detector.rules.errors import ImageChangedError, ImageNotFoundError
 from pet_detector.rules.lanes import Lane
 from pet_detector.rules.models import Record, Status
 
-# How far registered images may reach ahead of the schedule: enough that it never runs dry, few enough that the images in
-# flight stay few (a quota of AWS allows 1,000,000 open executions).
+# How far registered images may reach ahead of the schedule: enough that it never runs dry, few enough that the images
+# in flight stay few (a quota of AWS allows 1,000,000 open executions).
 HORIZON_SECONDS = 600
 
 
