@@ -112,12 +112,23 @@ def _lines(
     certain = classified - ends["ImageUncertain"]
     transitions = certain * definitions.transitions(definitions.CERTAIN)
     transitions += sum(number * definitions.transitions(_ENDS[name]) for name, number in ends.items())
+    waits = counts.get("ImageWaited", 0)
+    transitions += waits * definitions.transitions_of_a_wait()
     price = transitions * unit["states_standard_transition"]
     yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries", measured=False)
     if not images:
         return
     uncertain, analysed = ends["ImageUncertain"] / images, min(1.0, calls / images)
-    load = cost.Load(images, megabytes, uncertain=uncertain, analysed=analysed)
+    registered = min(1.0, counts.get("ImageRegistered", 0) / images)
+    load = cost.Load(
+        images,
+        megabytes,
+        uncertain=uncertain,
+        analysed=analysed,
+        waited=waits / images,
+        registered=registered,
+        mapped=registered,
+    )
     for line in cost.bill(load, parameters):
         if line.name not in (cost.REKOGNITION, cost.WORKFLOW):
             yield Spent(line.name, line.per_image * images, line.how, measured=False)

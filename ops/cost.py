@@ -28,6 +28,10 @@ MILLISECONDS = {
     "ImagesApiFunction": 40,
     "MetricsPublisherFunction": 100,
 }
+# ImageProcessor when it answers that an image must wait: it reads the picture and the schedule.
+WAIT_MILLISECONDS = 250
+# RegisterImages, an image: a write and a copy within S3.
+REGISTER_MILLISECONDS = 80
 # Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
 CHANGES_A_CALL, CHANGES = 20, 3
 
@@ -36,6 +40,7 @@ CHANGES_A_CALL, CHANGES = 20, 3
 ANNOUNCE = 1 * 3  # the table, ListingIndex, StatusIndex
 CLAIM = 2 * 4  # the same, StatusIndex twice
 LOG = 3 * 5  # and AnimalIndex
+WAIT = 2 * 3  # the expected turn, in the table, ListingIndex and StatusIndex
 ANALYSIS = 3  # the lease, the newest model, the labels
 COUNT = 1  # of the day; only with a DailyAnalysisLimit
 NOTICE = 3 * 4  # remembered in the record, which all indexes hold
@@ -65,7 +70,9 @@ METRICS = (
     "ImageFailed",
     "ImageHeld",
     "ImageReceived",
+    "ImageRegistered",
     "ImageUncertain",
+    "ImageWaited",
     "NoticeSent",
     "ProcessingTime",
     "ReconcileGap",
@@ -86,7 +93,8 @@ class Load:
     """What a month brings. Shares are between 0 and 1; `retried` is the share of tasks that ran a second time.
 
     `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
-    has seen before.
+    has seen before. `waited` is how often an image waits for its turn, `registered` the share that a backfill
+    registered, so that no client called the API; `mapped` the share that its state machine did, and not petdetect.
     """
 
     images: int = 100_000
@@ -94,6 +102,9 @@ class Load:
     uncertain: float = 0.05
     analysed: float = 1.0
     retried: float = 0.01
+    waited: float = 0.0
+    registered: float = 0.0
+    mapped: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -106,6 +117,7 @@ class Line:
 
 
 REKOGNITION, WORKFLOW, WORKFLOW_FUNCTIONS = "Rekognition", "Step Functions", "Lambda (workflow)"
+REGISTRATION = "Registration (map, RegisterImages)"
 STORAGE = ("S3 storage", "DynamoDB storage")
 
 
@@ -121,6 +133,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         *_requests(load, parameters),
         *_storage(load, parameters),
     ]
+    if load.mapped:
+        lines.append(_registration(load, parameters))
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -148,16 +162,33 @@ def _workflow(load: Load) -> Line:
     unit = prices()
     certain, uncertain = definitions.transitions(CERTAIN), definitions.transitions(UNCERTAIN)
     retries = load.retried * len(definitions.tasks(CERTAIN))
-    count = certain + load.uncertain * (uncertain - certain) + retries
+    waits = load.waited * definitions.transitions_of_a_wait()
+    count = certain + load.uncertain * (uncertain - certain) + retries + waits
     how = (
         f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {load.retried:.0%} of tasks retried"
     )
+    if waits:
+        how += f", {waits:.2f} for waiting"
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
 
 
-def _call(function: str, parameters: Mapping[str, str]) -> float:
+def _registration(load: Load, parameters: Mapping[str, str]) -> Line:
+    """A batch is a child of the Distributed Map: its start, its states, a call of RegisterImages."""
+    child, size = definitions.batches()
+    unit = prices()
+    count = 1 + len(definitions.states_on(definitions.REGISTERED, child))
+    count += load.waited * definitions.transitions_of_a_wait(child)
+    price = count * unit["states_standard_transition"]
+    price += _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS * size)
+    price += load.waited * _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS)
+    how = f"{count:.2f} transitions and a call for {size} images"
+    return Line(REGISTRATION, load.mapped * price / size, how)
+
+
+def _call(function: str, parameters: Mapping[str, str], milliseconds: float | None = None) -> float:
     """US dollars for one call of a function."""
-    gigabyte_seconds = MILLISECONDS[function] / 1000 * definitions.memory_megabytes(function) / _MB
+    seconds = (milliseconds or MILLISECONDS[function]) / 1000
+    gigabyte_seconds = seconds * definitions.memory_megabytes(function) / _MB
     unit = prices()
     return unit["lambda_request"] + gigabyte_seconds * unit[f"lambda_gb_second_{parameters['Architecture']}"]
 
@@ -166,29 +197,36 @@ def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     always, when_uncertain = definitions.functions(CERTAIN), definitions.functions(UNCERTAIN)
     workflow = sum(_call(name, parameters) for name in always)
     workflow += load.uncertain * sum(_call(name, parameters) for name in when_uncertain if name not in always)
+    workflow += load.waited * _call("ImageProcessorFunction", parameters, WAIT_MILLISECONDS)
     names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
     how = f"{names}; {parameters['Architecture']}, {load.retried:.0%} retried"
     yield Line(WORKFLOW_FUNCTIONS, workflow * (1 + load.retried), how)
-    api = _call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters)
+    clients = 1 - load.registered
+    api = clients * (_call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters))
     metrics = CHANGES / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
-    how = f"1 upload, {LOOKUPS} look-ups, {CHANGES} changes at {CHANGES_A_CALL} a call"
+    how = f"{clients:g} upload, {clients * LOOKUPS:g} look-ups, {CHANGES} changes at {CHANGES_A_CALL} a call"
     yield Line("Lambda (API, metrics)", api + metrics, how)
 
 
 def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
     counted = COUNT if int(parameters["DailyAnalysisLimit"]) else 0
+    clients = 1 - load.registered
     writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + counted) + load.uncertain * NOTICE
-    reads = LOOKUPS * LOOKUP + load.analysed * REUSE
+    writes += load.waited * WAIT
+    reads = clients * LOOKUPS * LOOKUP + load.analysed * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
-    yield Line("S3 requests", 2 * unit["s3_put"] + 4 * unit["s3_get"], "1 upload, 1 copy; read 3 times, viewed once")
-    yield Line("API Gateway", (1 + LOOKUPS) * unit["api_request"], f"1 upload, {LOOKUPS} look-ups")
+    gets = 3 + clients + load.waited
+    how = f"1 upload or copy in, 1 copy; read {3 + load.waited:g} times, viewed {'once' if clients == 1 else f'{clients:g} times'}"
+    yield Line("S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], how)
+    requests = clients * (1 + LOOKUPS)
+    yield Line("API Gateway", requests * unit["api_request"], f"{clients:g} upload, {clients * LOOKUPS:g} look-ups")
     yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")
     notice = unit["sns_publish"] + unit["sns_email"]
     yield Line("SNS", load.uncertain * notice, f"a notice by e-mail for {load.uncertain:.0%}")
-    traces = 2 + LOOKUPS  # the upload, the execution
-    yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces} traces")
+    traces = 1 + clients * (1 + LOOKUPS)  # the execution; the upload
+    yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces:g} traces")
 
 
 def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:

@@ -15,6 +15,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKFLOW = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
+BACKFILL = REPOSITORY / "statemachine" / "backfill.asl.yaml"
 TEMPLATE = REPOSITORY / "template.yaml"
 SAMCONFIG = REPOSITORY / "samconfig.toml"
 
@@ -37,6 +38,8 @@ UNCERTAIN = Route("Image Classified", through=frozenset(["Notify Reviewers"]))
 REJECTED = Route("Image Rejected")
 HELD = Route("Image Held")
 DUPLICATE = Route("Already Claimed", caught=True)
+# Of a batch of the backfill.
+REGISTERED = Route("Batch Registered")
 FAILED = Route("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
 
 
@@ -102,6 +105,32 @@ def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Itera
 def transitions(route: Route) -> int:
     """State transitions that an execution on this route is billed for, without retries."""
     return len(states_on(route))
+
+
+def transitions_of_a_wait(definition: Mapping[str, Any] | None = None) -> int:
+    """State transitions of waiting once and coming back to the state before: 0 when the workflow has no Wait."""
+    definition = definition or document(WORKFLOW)
+    states = definition["States"]
+    waits = [name for name, state in states.items() if state["Type"] == "Wait"]
+    return min((len(path) for name in waits for path in _rounds(states, [name])), default=0)
+
+
+def _rounds(states: Mapping[str, Any], path: list[str]) -> Iterator[list[str]]:
+    """Every way from the first state of `path` back to it, without errors."""
+    state = states[path[-1]]
+    following = [rule["Next"] for rule in state.get("Choices", [])]
+    following += [state[name] for name in ("Next", "Default") if name in state]
+    for name in dict.fromkeys(following):
+        if name == path[0]:
+            yield path
+        elif name not in path:
+            yield from _rounds(states, [*path, name])
+
+
+def batches() -> tuple[Mapping[str, Any], int]:
+    """What the backfill runs for each batch, and the items in one."""
+    (found,) = (state for state in document(BACKFILL)["States"].values() if state["Type"] == "Map")
+    return found["ItemProcessor"], int(found["ItemBatcher"]["MaxItemsPerBatch"])
 
 
 def tasks(route: Route) -> list[Mapping[str, Any]]:

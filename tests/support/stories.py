@@ -197,6 +197,9 @@ def measure(aws: Cloud, run: Run) -> None:
         filed |= {"ReceivedAt": {"S": "2026-01-01T00:00:00.000Z"}, "UpdatedAt": {"S": "2026-01-01T00:00:02.000Z"}}
         run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
     run({"Records": [{"dynamodb": {"OldImage": after}}]})
+    announced = before | {"ProcessingStatus": {"S": "uploading"}, "UploadedBy": {"S": "backfill"}}
+    waiting = after | {"ProcessingStatus": {"S": "processing"}, "TurnAt": {"S": "2026-01-01T00:00:00.000Z"}}
+    run({"Records": [{"dynamodb": {"NewImage": announced}}, {"dynamodb": {"OldImage": before, "NewImage": waiting}}]})
     run({"detail": {"executionArn": EXECUTION, "input": NAME}})
 
 

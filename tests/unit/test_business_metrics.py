@@ -56,6 +56,21 @@ def test_an_image_whose_claim_was_not_seen_is_received_all_the_same(status: str)
     assert names(None, record(status))[0] == "ImageReceived"
 
 
+def test_an_image_of_a_backfill_is_registered_once() -> None:
+    announced = record("uploading", UploadedBy="backfill")
+    assert names(None, announced) == ["ImageRegistered"]
+    assert names(announced, announced | {"CopyClaim": "another"}) == []
+    assert names(announced, record("processing", UploadedBy="backfill")) == ["ImageReceived"]
+
+
+def test_an_image_waits_whenever_its_turn_is_put_later() -> None:
+    first, second = (record("processing", TurnAt=f"2026-11-21T09:3{minute}:00.000Z") for minute in (1, 2))
+    assert names(record("processing"), first) == ["ImageWaited"]
+    assert names(first, first) == []
+    assert names(first, second) == ["ImageWaited"]
+    assert "ImageWaited" not in names(second, {**second, "ProcessingStatus": "completed"})
+
+
 # --- What becomes of it -----------------------------------------------------------------------------------------------
 
 

@@ -10,16 +10,24 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pet_detector.rules import prices
-from pet_detector.rules.models import Measurement, Record, Status
+from pet_detector.rules.models import BACKFILL, Measurement, Record, Status
 
 _NOT_RECEIVED = (None, Status.UPLOADING)
 
 
 def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
-    """The metrics of a change from `old` to `new`; none when the status is the same, or when the record expired."""
+    """The metrics of a change from `old` to `new`; none when the record expired, and only that an image waits for its
+    turn when the status is the same.
+    """
     was, status = _status(old), _status(new)
-    if new is None or status is None or status == was:
+    if new is None or status is None:
         return
+    if "TurnAt" in new and (old is None or old.get("TurnAt") != new["TurnAt"]):
+        yield Measurement("ImageWaited")
+    if status == was:
+        return
+    if was is None and new.get("UploadedBy") == BACKFILL:
+        yield Measurement("ImageRegistered")
     if was in _NOT_RECEIVED and status is not Status.UPLOADING:
         yield Measurement("ImageReceived")
     match status:

@@ -181,7 +181,8 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
-    Timestamp: str  # when it was filed; this and the next five are RFC 3339 UTC
+    TurnAt: str  # when its turn at Rekognition is expected; this and the next six are RFC 3339 UTC
+    Timestamp: str  # when it was filed
     ClaimedAt: str
     ReceivedAt: str
     CreatedAt: str
