@@ -133,7 +133,8 @@ def _follow(
     """Show how far it is until it ends; Ctrl-C ends this command and not the backfill."""
     try:
         with backfill_output.progress("register") as bar:
-            for found in backfill.follow(found):
+            for latest in backfill.follow(found):
+                found = latest
                 bar.show(found)
     except KeyboardInterrupt:
         backfill_output.show_running(found)

@@ -161,8 +161,8 @@ def show_ended(found: Backfill) -> None:
     say(f"The backfill {found.name} {ended}{error}: {found.done:,} of {found.total:,} objects.")
     if failed:
         say(
-            f"{failed:,} objects are in batches that failed; most of them may be registered all the same. Why: open the "
-            "execution in the Step Functions console. Then run the same command again: it registers the rest."
+            f"{failed:,} objects are in batches that failed; most of them may be registered all the same. Why: open "
+            "the execution in the Step Functions console. Then run the same command again: it registers the rest."
         )
 
 

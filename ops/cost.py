@@ -176,7 +176,7 @@ def _registration(load: Load, parameters: Mapping[str, str]) -> Line:
     """A batch is a child of the Distributed Map: its start, its states, a call of RegisterImages."""
     child, size = definitions.batches()
     unit = prices()
-    count = 1 + len(definitions.states_on(definitions.REGISTERED, child))
+    count: float = 1 + len(definitions.states_on(definitions.REGISTERED, child))
     count += load.waited * definitions.transitions_of_a_wait(child)
     price = count * unit["states_standard_transition"]
     price += _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS * size)
@@ -217,9 +217,9 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     reads = clients * LOOKUPS * LOOKUP + load.analysed * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
-    gets = 3 + clients + load.waited
-    how = f"1 upload or copy in, 1 copy; read {3 + load.waited:g} times, viewed {'once' if clients == 1 else f'{clients:g} times'}"
-    yield Line("S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], how)
+    reads = 3 + load.waited
+    how = f"1 upload or copy in, 1 copy; read {reads:.3g} times, viewed {clients:g} times"
+    yield Line("S3 requests", 2 * unit["s3_put"] + (reads + clients) * unit["s3_get"], how)
     requests = clients * (1 + LOOKUPS)
     yield Line("API Gateway", requests * unit["api_request"], f"{clients:g} upload, {clients * LOOKUPS:g} look-ups")
     yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")

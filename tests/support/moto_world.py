@@ -39,6 +39,7 @@ ORIGIN = "https://pets.example.com"
 IMAGE_ID = "0123456789abcdef0123456789abcdef"
 KEY = f"input/{IMAGE_ID}.jpg"
 WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ImageWorkflow"
+BACKFILL_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:Backfill"
 EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
 CORRELATION = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
@@ -116,11 +117,13 @@ class Cloud:
         self._queue = queue
 
     def deploy_workflow(self) -> None:
-        """Make the state machine. Its executions start, and stay as they are."""
+        """Make the state machines. Their executions start, and stay as they are."""
         definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
         role = "arn:aws:iam::123456789012:role/workflow"
-        made = self.states.create_state_machine(name="ImageWorkflow", definition=definition, roleArn=role)
-        assert made["stateMachineArn"] == WORKFLOW
+        for arn in (WORKFLOW, BACKFILL_WORKFLOW):
+            name = arn.rpartition(":")[2]
+            made = self.states.create_state_machine(name=name, definition=definition, roleArn=role)
+            assert made["stateMachineArn"] == arn
 
     def started(self) -> dict[str, dict[str, Any]]:
         """The input of every execution that was started, by its name."""
