@@ -41,7 +41,7 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
                 Key={"ContentHash": {"S": content_hash}},
                 UpdateExpression="SET LeaseOwner = :owner, LeaseEnds = :ends, ExpiresAt = :expires",
                 ConditionExpression=(
-                    "(attribute_not_exists(ModelVersion) OR ModelVersion <> :newest)"
+                    "(attribute_not_exists(ModelVersion) OR (ModelVersion <> :newest AND :newest <> :none))"
                     " AND (attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner)"
                 ),
                 ExpressionAttributeValues={
@@ -50,11 +50,14 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
                     ":now": {"N": str(now)},
                     ":expires": {"N": str(now + KEPT_SECONDS)},
                     ":newest": newest.get("ModelVersion", {"S": "none"}),
+                    ":none": {"S": "none"},
                 },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             item = refused_item(error)
+            # The very first answer may have come since: whoever gave it has noted its model before.
+            newest = newest or _newest_model(table)
         else:
             return None
     if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):
