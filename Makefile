@@ -130,7 +130,7 @@ faults: install .engine/faults-venv/.installed ## Break every call in every way;
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install ## Measure images a second, imports and transitions on this machine
+bench: install ## Measure images a second, imports, transitions and the listing on this machine
 	@.venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import re
 import time
 from typing import Any
@@ -10,7 +11,9 @@ from typing import Any
 import requests
 
 REQUEST_SECONDS = 60.0
-THROTTLED_ATTEMPTS = 60  # half a second apart
+# Between two attempts of a throttled call, in seconds: at most the first, then twice as much each time, up to the last.
+FIRST_PAUSE, LAST_PAUSE = 0.5, 5.0
+THROTTLED_ATTEMPTS = 30  # a minute or more
 
 
 class RefusedError(Exception):
@@ -24,7 +27,7 @@ class RefusedError(Exception):
 
 
 class ApiClient:
-    """Talks to the API at `url` with an API key. Waits and tries again when it is throttled.
+    """Talks to the API at `url` with an API key. When it is throttled, waits a little longer each time and tries again.
 
     Its methods raise RefusedError when the service says no, and OSError when it cannot be reached.
     """
@@ -52,6 +55,7 @@ class ApiClient:
         return answer
 
     def _send(self, verb: str, url: str, **content: Any) -> bytes:
+        pause = FIRST_PAUSE
         for _ in range(THROTTLED_ATTEMPTS):
             with requests.Session() as session:
                 session.trust_env = False  # the API is on this machine: no proxy knows it
@@ -61,7 +65,9 @@ class ApiClient:
             refusal = _refusal(answer.status_code, answer.content.decode(errors="replace"))
             if refusal.status != 429 or refusal.code == "QUOTA_EXCEEDED":  # waiting helps against the first alone
                 raise refusal
-            time.sleep(0.5)
+            # At random, so that clients who were refused together do not come back together.
+            time.sleep(random.uniform(pause / 2, pause))  # noqa: S311 - a delay, not a secret
+            pause = min(2 * pause, LAST_PAUSE)
         raise refusal
 
 

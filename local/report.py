@@ -92,6 +92,9 @@ def notices(sent: Sequence[Mapping[str, Any]], outcomes: Sequence[Outcome]) -> l
         )
     if len(sent) > SHOWN_NOTICES:
         lines.append(f"  and {len(sent) - SHOWN_NOTICES} more")
+    missing = sum(outcome.status in ("needs_review", "failed") for outcome in outcomes) - len(sent)
+    if missing > 0:
+        lines.append(f"  {missing} more come as one digest (NoticeBurst), or have not come yet: see petdetect status")
     return lines
 
 

@@ -1,7 +1,8 @@
 """What really ran, by the metrics of a deployment, and what it cost.
 
-Rekognition's answers are counted: that line is measured. Transitions follow from how executions ended. What the
-application does not count (functions, requests, storage) is computed for the images that came, as `cost` does it.
+Rekognition's answers are counted: that line is measured. Transitions follow from how executions ended, and from how
+many images waited for their turn. What the application does not count (functions, requests, storage) is computed for
+the images that came, as `cost` does it.
 """
 
 from __future__ import annotations
@@ -112,10 +113,10 @@ def _lines(
     certain = classified - ends["ImageUncertain"]
     transitions = certain * definitions.transitions(definitions.CERTAIN)
     transitions += sum(number * definitions.transitions(_ENDS[name]) for name, number in ends.items())
-    waits = counts.get("ImageWaited", 0)
-    transitions += waits * definitions.transitions_of_a_wait()
+    waited = counts.get("ImageWaited", 0)
+    transitions += waited * len(definitions.states_of_a_wait())
     price = transitions * unit["states_standard_transition"]
-    yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries", measured=False)
+    yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries and second waits", measured=False)
     if not images:
         return
     uncertain, analysed = ends["ImageUncertain"] / images, min(1.0, calls / images)
@@ -125,7 +126,7 @@ def _lines(
         megabytes,
         uncertain=uncertain,
         analysed=analysed,
-        waited=waits / images,
+        waiting=min(1.0, waited / images),
         registered=registered,
         mapped=registered,
     )

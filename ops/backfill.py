@@ -79,7 +79,7 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         uncertain=uncertain,
         analysed=found.distinct / count,
         # The first second's pictures have their turn at once.
-        waited=max(0.0, found.distinct - pace) / count,
+        waiting=max(0.0, found.distinct - pace) / count,
         registered=1.0,
         mapped=0.0 if place.is_folder else 1.0,
     )

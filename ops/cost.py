@@ -28,8 +28,9 @@ MILLISECONDS = {
     "ImagesApiFunction": 40,
     "MetricsPublisherFunction": 100,
 }
-# ImageProcessor when it answers that an image must wait: it reads the picture and the schedule.
-WAIT_MILLISECONDS = 250
+# Of an image that waits for its turn: the call that finds out is as short as the next one is longer, which begins up to
+# SLEEP_SECONDS before the turn. Together they last one call more.
+WAITING_FUNCTION = "ImageProcessorFunction"
 # RegisterImages, an image: a write and a copy within S3.
 REGISTER_MILLISECONDS = 80
 # Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
@@ -40,13 +41,15 @@ CHANGES_A_CALL, CHANGES = 20, 3
 ANNOUNCE = 1 * 3  # the table, ListingIndex, StatusIndex
 CLAIM = 2 * 4  # the same, StatusIndex twice
 LOG = 3 * 5  # and AnimalIndex
-WAIT = 2 * 3  # the expected turn, in the table, ListingIndex and StatusIndex
-ANALYSIS = 3  # the lease, the newest model, the labels
+ANALYSIS = 4  # the lease, the turn, the newest model, the labels
 COUNT = 1  # of the day; only with a DailyAnalysisLimit
-NOTICE = 3 * 4  # remembered in the record, which all indexes hold
+# Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with two indexes.
+WAIT = 1 + 2 + 2 * 3
+NOTICE = 3 * 4 + 1  # remembered in the record, which all indexes hold; counted
 # Read units of 4 KB.
 LOOKUP = 1
-REUSE = 0.5  # the newest model, eventually consistent
+REUSE = 0.5  # the newest model, eventually consistent; also when an image comes back from its wait
+COUNTED = 1  # of the day, only with a DailyAnalysisLimit: whether it is reached
 
 RECORD_KB = 3 * 4  # in the table and three indexes
 ANALYSIS_KB = 1
@@ -55,6 +58,7 @@ ANALYSIS_MONTHS = analyses.KEPT_SECONDS / (30 * 24 * 3600)
 LOOKUPS = 2  # GET /images/{id} that a client makes for one image
 # 4 KB of the functions' lines and EMF documents (measured), Lambda's own lines of six calls, three of the access log.
 LOG_KB = 8.0
+WAIT_LOG_KB = 1.0  # one call more
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
@@ -82,8 +86,9 @@ METRICS = (
 METRICS_BY_DIMENSION = {"ImageClassified": tuple(Animal), "ImageRejected": tuple(ReasonCode)}
 # The dashboards that are free have at most so many.
 METRICS_OF_A_FREE_DASHBOARD = 50
-# A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards.
-RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 2
+# A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards, and two reads
+# of withheld notices.
+RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 4
 
 _KB, _MB = 1024**2, 1024  # in a GB
 
@@ -93,16 +98,17 @@ class Load:
     """What a month brings. Shares are between 0 and 1; `retried` is the share of tasks that ran a second time.
 
     `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
-    has seen before. `waited` is how often an image waits for its turn, `registered` the share that a backfill
-    registered, so that no client called the API; `mapped` the share that its state machine did, and not petdetect.
+    has seen before. `waiting` is the share that waits for its turn, because more come than RekognitionCallsPerSecond;
+    it waits once, however long. `registered` is the share that a backfill registered, so that no client called the API;
+    `mapped` the share that its state machine did, and not petdetect.
     """
 
     images: int = 100_000
     megabytes: float = 2.0
     uncertain: float = 0.05
     analysed: float = 1.0
+    waiting: float = 0.0
     retried: float = 0.01
-    waited: float = 0.0
     registered: float = 0.0
     mapped: float = 0.0
 
@@ -161,14 +167,14 @@ def orchestration(lines: list[Line]) -> float:
 def _workflow(load: Load) -> Line:
     unit = prices()
     certain, uncertain = definitions.transitions(CERTAIN), definitions.transitions(UNCERTAIN)
+    wait = len(definitions.states_of_a_wait())
     retries = load.retried * len(definitions.tasks(CERTAIN))
-    waits = load.waited * definitions.transitions_of_a_wait()
-    count = certain + load.uncertain * (uncertain - certain) + retries + waits
+    count = certain + load.uncertain * (uncertain - certain) + load.waiting * wait + retries
+    waits = f"{wait} more for {load.waiting:.0%} that wait, " if load.waiting else ""
     how = (
-        f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {load.retried:.0%} of tasks retried"
+        f"{count:.2f} transitions: {certain}, {uncertain} for {load.uncertain:.0%}, {waits}"
+        f"{load.retried:.0%} of tasks retried"
     )
-    if waits:
-        how += f", {waits:.2f} for waiting"
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
 
 
@@ -177,10 +183,10 @@ def _registration(load: Load, parameters: Mapping[str, str]) -> Line:
     child, size = definitions.batches()
     unit = prices()
     count: float = 1 + len(definitions.states_on(definitions.REGISTERED, child))
-    count += load.waited * definitions.transitions_of_a_wait(child)
+    count += load.waiting * len(definitions.states_of_a_wait(child, definitions.WAIT_OF_A_BATCH))
     price = count * unit["states_standard_transition"]
     price += _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS * size)
-    price += load.waited * _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS)
+    price += load.waiting * _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS)
     how = f"{count:.2f} transitions and a call for {size} images"
     return Line(REGISTRATION, load.mapped * price / size, how)
 
@@ -197,29 +203,30 @@ def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     always, when_uncertain = definitions.functions(CERTAIN), definitions.functions(UNCERTAIN)
     workflow = sum(_call(name, parameters) for name in always)
     workflow += load.uncertain * sum(_call(name, parameters) for name in when_uncertain if name not in always)
-    workflow += load.waited * _call("ImageProcessorFunction", parameters, WAIT_MILLISECONDS)
+    workflow += load.waiting * _call(WAITING_FUNCTION, parameters)
     names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
     how = f"{names}; {parameters['Architecture']}, {load.retried:.0%} retried"
     yield Line(WORKFLOW_FUNCTIONS, workflow * (1 + load.retried), how)
     clients = 1 - load.registered
     api = clients * (_call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters))
-    metrics = CHANGES / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
-    how = f"{clients:g} upload, {clients * LOOKUPS:g} look-ups, {CHANGES} changes at {CHANGES_A_CALL} a call"
+    changes = CHANGES + load.waiting
+    metrics = changes / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
+    how = f"{clients:g} upload, {clients * LOOKUPS:g} look-ups, {changes:g} changes at {CHANGES_A_CALL} a call"
     yield Line("Lambda (API, metrics)", api + metrics, how)
 
 
 def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
-    counted = COUNT if int(parameters["DailyAnalysisLimit"]) else 0
+    has_limit = int(parameters["DailyAnalysisLimit"]) > 0
+    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + has_limit * COUNT)
+    writes += load.uncertain * NOTICE + load.waiting * WAIT
     clients = 1 - load.registered
-    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + counted) + load.uncertain * NOTICE
-    writes += load.waited * WAIT
-    reads = clients * LOOKUPS * LOOKUP + load.analysed * REUSE
+    reads = clients * LOOKUPS * LOOKUP + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
-    reads = 3 + load.waited
-    how = f"1 upload or copy in, 1 copy; read {reads:.3g} times, viewed {clients:g} times"
-    yield Line("S3 requests", 2 * unit["s3_put"] + (reads + clients) * unit["s3_get"], how)
+    gets = 3 + clients + load.waiting
+    how = f"1 upload or copy in, 1 copy; {gets - clients:.3g} reads, {clients:g} views"
+    yield Line("S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], how)
     requests = clients * (1 + LOOKUPS)
     yield Line("API Gateway", requests * unit["api_request"], f"{clients:g} upload, {clients * LOOKUPS:g} look-ups")
     yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")
@@ -241,8 +248,9 @@ def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     price += ANALYSIS_KB / _KB * ANALYSIS_MONTHS * unit["dynamodb_storage_gb_month"]
     yield Line("DynamoDB storage", price, f"{RECORD_KB} KB and backup for {months:.1f} months (RecordRetentionDays)")
     months = int(parameters["LogRetentionDays"]) / 30
-    price = LOG_KB / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])
-    yield Line("CloudWatch Logs", price, f"{LOG_KB:g} KB of lines, kept {months:.1f} months (LogRetentionDays)")
+    kilobytes = LOG_KB + load.waiting * WAIT_LOG_KB
+    price = kilobytes / _KB * (unit["logs_gb"] + months * unit["logs_storage_gb_month"])
+    yield Line("CloudWatch Logs", price, f"{kilobytes:g} KB of lines, kept {months:.1f} months (LogRetentionDays)")
 
 
 # --- What an environment costs a month however few images come --------------------------------------------------------

@@ -15,9 +15,10 @@ Monthly = Mapping[str, Sequence[Fixed]]
 
 
 def _about(environment: str, load: Load) -> str:
+    waiting = f", {load.waiting:.0%} waiting for their turn" if load.waiting else ""
     return (
-        f"{load.images:,} images a month of {load.megabytes:g} MB, {load.uncertain:.0%} uncertain, with the parameters "
-        f"of {environment}."
+        f"{load.images:,} images a month of {load.megabytes:g} MB, {load.uncertain:.0%} uncertain{waiting}, with the "
+        f"parameters of {environment}."
     )
 
 
@@ -68,6 +69,7 @@ def estimate_document(environment: str, load: Load, lines: list[Line], monthly: 
         "transitions": {
             "certain": definitions.transitions(definitions.CERTAIN),
             "uncertain": definitions.transitions(definitions.UNCERTAIN),
+            "wait": len(definitions.states_of_a_wait()),
         },
         "lines": [{**to_json(line), "perMonth": line.per_image * load.images} for line in lines],
         "perImage": cost.total(lines),

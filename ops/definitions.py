@@ -33,14 +33,17 @@ class Route:
     caught: bool = False
 
 
-CERTAIN = Route("Image Classified", past=frozenset(["Notify Reviewers"]))
-UNCERTAIN = Route("Image Classified", through=frozenset(["Notify Reviewers"]))
-REJECTED = Route("Image Rejected")
+CERTAIN = Route("Log Detection", past=frozenset(["Notify Reviewers"]))
+UNCERTAIN = Route("Log Detection", through=frozenset(["Notify Reviewers"]))
+REJECTED = CERTAIN  # the same states, to another folder
 HELD = Route("Image Held")
 DUPLICATE = Route("Already Claimed", caught=True)
 # Of a batch of the backfill.
 REGISTERED = Route("Batch Registered")
 FAILED = Route("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
+
+WAIT = "Wait for Turn"
+WAIT_OF_A_BATCH = "Wait for the Schedule"
 
 
 def _text(path: Path) -> str:
@@ -89,11 +92,17 @@ def states_on(route: Route, definition: Mapping[str, Any] | None = None) -> list
     return min(paths, key=len) if route.caught else max(paths, key=len)
 
 
+def states_of_a_wait(definition: Mapping[str, Any] | None = None, wait: str = WAIT) -> list[str]:
+    """Names of the states that an image enters besides when it waits for its turn once: the way round to the wait."""
+    states = (definition or document(WORKFLOW))["States"]
+    rounds = _paths(states, [states[wait]["Next"]], caught=False)
+    return max((path for path in rounds if path[-1] == wait), key=len)
+
+
 def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Iterator[list[str]]:
-    """Every route on from `path` to an end, no state twice."""
+    """`path`, and every way on from it, no state twice."""
+    yield path
     state = states[path[-1]]
-    if state["Type"] in ("Succeed", "Fail"):
-        yield path
     following = [rule["Next"] for rule in state.get("Choices", [])]
     following += [state[name] for name in ("Next", "Default") if name in state]
     following += [rule["Next"] for rule in state.get("Catch", []) if caught]
@@ -103,28 +112,8 @@ def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Itera
 
 
 def transitions(route: Route) -> int:
-    """State transitions that an execution on this route is billed for, without retries."""
+    """State transitions that an execution on this route is billed for, without retries and waits."""
     return len(states_on(route))
-
-
-def transitions_of_a_wait(definition: Mapping[str, Any] | None = None) -> int:
-    """State transitions of waiting once and coming back to the state before: 0 when the workflow has no Wait."""
-    definition = definition or document(WORKFLOW)
-    states = definition["States"]
-    waits = [name for name, state in states.items() if state["Type"] == "Wait"]
-    return min((len(path) for name in waits for path in _rounds(states, [name])), default=0)
-
-
-def _rounds(states: Mapping[str, Any], path: list[str]) -> Iterator[list[str]]:
-    """Every way from the first state of `path` back to it, without errors."""
-    state = states[path[-1]]
-    following = [rule["Next"] for rule in state.get("Choices", [])]
-    following += [state[name] for name in ("Next", "Default") if name in state]
-    for name in dict.fromkeys(following):
-        if name == path[0]:
-            yield path
-        elif name not in path:
-            yield from _rounds(states, [*path, name])
 
 
 def batches() -> tuple[Mapping[str, Any], int]:

@@ -87,7 +87,14 @@ class Deployment:
     @property
     def resources(self) -> Resources:
         """The same, as the reconciler wants it."""
-        return Resources(self.bucket, self.table, self.workflow_arn, self.output("NoticesTopicArn"), self.environment)
+        return Resources(
+            self.bucket,
+            self.table,
+            self.workflow_arn,
+            self.output("NoticesTopicArn"),
+            self.environment,
+            int(self.parameter("NoticeBurst")),
+        )
 
     def execution_arn(self, name: str) -> str:
         """The ARN of the workflow's execution of this name."""

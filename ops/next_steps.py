@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 from ops import records
 from pet_detector.aws import detection_logs
@@ -66,7 +66,7 @@ def of(record: Record, place: tuple[str, str] | None, *, is_running: bool) -> tu
             return "It was uploaded and nothing has started: the event is late or lost.", [_RECONCILE]
         return "It is not uploaded yet. The upload form expires; a day later the record does. Nothing to do.", []
     if status == Status.PROCESSING:
-        return ("An execution works on it: wait.", []) if is_running else _of_an_expired_claim(record)
+        return (_of_a_running_execution(record), []) if is_running else _of_an_expired_claim(record)
     if status == Status.FAILED:
         return _of_failed(record, place)
     if status == Status.HELD:
@@ -78,6 +78,21 @@ def of(record: Record, place: tuple[str, str] | None, *, is_running: bool) -> tu
     if status == Status.NEEDS_REVIEW:
         return "A person should look at it and decide.", []
     return "Nothing: it is finished.", []
+
+
+def coming_turn(record: Record) -> datetime | None:
+    """When the turn to be analysed comes of an image that waits for it."""
+    turn = records.moment(record.get("TurnAt")) if record.get("ProcessingStatus") == Status.PROCESSING else None
+    return turn if turn and turn > datetime.now(UTC) else None
+
+
+def _of_a_running_execution(record: Record) -> str:
+    if turn := coming_turn(record):
+        return (
+            f"Its turn comes at {turn:%Y-%m-%d %H:%M:%S} UTC: wait. More images come than RekognitionCallsPerSecond "
+            "allows."
+        )
+    return "An execution works on it: wait."
 
 
 def _of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list[str]]:
@@ -95,6 +110,6 @@ def _of_failed(record: Record, place: tuple[str, str] | None) -> tuple[str, list
 
 def _of_an_expired_claim(record: Record) -> tuple[str, list[str]]:
     begins = "Its"
-    if claimed := records.moment(record.get("ClaimedAt")):
+    if claimed := records.moment(detection_logs.claim_counts_from(record)):
         begins = f"From {claimed + timedelta(seconds=detection_logs.CLAIM_SECONDS):%Y-%m-%d %H:%M} UTC on its"
     return f"No execution works on it any more. {begins} claim has expired, and the reconciler starts it.", [_RECONCILE]

@@ -24,6 +24,7 @@ from ops.status import State, Waiting
 from ops.story import Run, Story
 from pet_detector.aws import detection_logs
 from pet_detector.rules.models import Status
+from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.text import printable
 from pet_detector.use_cases.reconciler import Action, Report
 
@@ -43,6 +44,7 @@ _STARTED_BY = {
 }
 _ACTIONS = {
     Action.START: "start it",
+    Action.TURN: "nothing: it waits for its turn",
     Action.WAIT: "wait: an execution works on it",
     Action.RELEASE: "start it: it was held, and another day has come",
     Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
@@ -171,6 +173,8 @@ def _verdict(story: Story) -> str:
     if "DetectedAnimal" in record:
         reused = ", labels of an earlier analysis of the same bytes" if record.get("AnalysisReused") else ""
         return f" ({record['DetectedAnimal']}, {record['ConfidenceScore']:.1f} %{reused})"
+    if turn := next_steps.coming_turn(record):
+        return f" (waits for its turn until {turn:%Y-%m-%d %H:%M:%S} UTC)"
     return ""
 
 
@@ -246,6 +250,8 @@ def show_results(results: list[Result]) -> None:
 
 def show_report(report: Report, dry_run: bool) -> None:
     """What the reconciler found."""
+    if report.waiting:
+        say(f"{report.waiting} wait for their turn to be analysed.")
     if not report.findings and report.error is None:
         say("Nothing to reconcile: no upload is overdue.")
         return
@@ -273,12 +279,18 @@ def show_state(environment: str, state: State) -> None:
     say(f"Oldest being processed:   {_waiting(state.oldest_unfinished)}")  # uploads may well never come
     oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
     say(f"Objects under input/:     {state.objects_in_input}{oldest}")
+    for lane, queue in state.pace.queues.items():
+        turns = f"{lane}: {queue.turns} turns at {state.pace.calls_per_second:g} a second"
+        say(f"Waiting for their turn:   {turns}, the last at {queue.ends:%Y-%m-%d %H:%M:%S} UTC")
     limit = state.daily_analysis_limit
     of_limit = f" of {limit} (DailyAnalysisLimit)" if limit else "; there is no daily limit"
     if limit or state.analysed_today:
         say(f"Counted today (UTC):      {state.analysed_today}{of_limit}")
     if state.images["held"]:
         say(f"Held until tomorrow:      {state.images['held']}; to start them today: petdetect release --all")
+    if state.withheld_reviews or state.withheld_failures:
+        withheld = f"{state.withheld_reviews} reviews, {state.withheld_failures} failures"
+        say(f"Withheld notices:         {withheld}; one digest tells of them within {DIGEST_MINUTES} minutes")
     if state.images["failed"]:
         say("Needs attention: failed images; see petdetect failed.")
     if state.stuck_objects:
@@ -288,6 +300,8 @@ def show_state(environment: str, state: State) -> None:
         )
     if any(state.dead_letters.values()):
         say("Needs attention: dead letters; see docs/operations.md#dead-letters.")
+    for advice in state.pace.advice:
+        say(f"Advice: {advice}")
 
 
 def _waiting(waiting: Waiting | None) -> str:
@@ -296,7 +310,8 @@ def _waiting(waiting: Waiting | None) -> str:
 
 def state_document(environment: str, state: State) -> dict[str, Any]:
     """The same for programs."""
-    return {"environment": environment, **to_json(state), "needsAttention": state.needs_attention}
+    verdict = {"advice": state.pace.advice, "needsAttention": state.needs_attention}
+    return {"environment": environment, **to_json(state), **verdict}
 
 
 def plan_documents(plans: list[Plan]) -> list[dict[str, Any]]:

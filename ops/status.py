@@ -8,11 +8,13 @@ from functools import partial
 
 import boto3
 
-from ops import records
+from ops import pace, records
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector.aws import daily_limit, detection_logs, image_bucket
+from ops.pace import Pace
+from pet_detector.aws import daily_limit, detection_logs, image_bucket, notice_burst
 from pet_detector.aws.clients import client
 from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.rules import notices
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
 from pet_detector.use_cases.reconciler import Action
@@ -36,6 +38,7 @@ class State:
     """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
 
     `stuck_objects` lie under input/ for over an hour, and are neither failed, held nor at work.
+    `withheld_reviews` and `withheld_failures` are notices that wait for the next digest.
     `analysed_today` is what counts against `daily_analysis_limit`, and is only counted when there is one (not 0).
     """
 
@@ -46,8 +49,11 @@ class State:
     objects_in_input: int
     oldest_object: Waiting | None
     stuck_objects: int
+    withheld_reviews: int
+    withheld_failures: int
     analysed_today: int
     daily_analysis_limit: int
+    pace: Pace
 
     @property
     def needs_attention(self) -> bool:
@@ -67,25 +73,31 @@ def state_of(deployment: Deployment) -> State:
         objects_in_input=len(versions),
         oldest_object=_waiting(oldest.key, oldest.modified) if oldest else None,
         stuck_objects=_stuck(deployment, versions),
+        withheld_reviews=_withheld(deployment, notices.REVIEW),
+        withheld_failures=_withheld(deployment, notices.FAILURE),
         analysed_today=daily_limit.spent(deployment.output("AnalysesTableName")),
         daily_analysis_limit=int(deployment.parameter("DailyAnalysisLimit")),
+        pace=pace.pace_of(deployment),
     )
+
+
+def _withheld(deployment: Deployment, kind: str) -> int:
+    return notice_burst.withheld(deployment.table, kind, deployment.resources.notice_burst).number
 
 
 def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
     now = datetime.now(UTC)
     old = [version for version in versions if version.modified < now - _STUCK_AFTER]
-    findings = records.for_each(partial(reconciler.judge, deployment.table, now=now), old)
-    return sum(finding.action in (Action.START, Action.REPORT) for finding in findings)
+    judge = partial(reconciler.judge, deployment.table, now=now, older_than=_STUCK_AFTER)
+    batches = records.for_each(judge, reconciler.in_batches(old))
+    return sum(finding.action in (Action.START, Action.REPORT) for findings in batches for finding in findings)
 
 
 def _oldest_unfinished(table: str) -> Waiting | None:
-    """Of the images that an execution has claimed; uploads that were only announced may never come."""
-    record = detection_logs.oldest(table, Status.PROCESSING)
-    if record is None:
-        return None
-    created = records.moment(record["ListedAt"].partition("#")[0])
-    return _waiting(record["ImageID"], created) if created else None
+    """Of the images that an execution works on; uploads that were only announced may never come."""
+    oldest = detection_logs.oldest_at_work(table)
+    since = records.moment(oldest[1]) if oldest else None
+    return _waiting(oldest[0]["ImageID"], since) if oldest and since else None
 
 
 def _waiting(name: str, since: datetime) -> Waiting:

@@ -94,6 +94,7 @@ _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] =
     ("ConfidenceScore", "p90"): _level(99.4, 0.001),
     ("RekognitionCall", ""): _share(0.93),
     ("AnalysisReused", ""): _share(0.03),
+    ("ImageWaited", ""): _share(0, 0.3),
     ("DuplicateIgnored", ""): _share(0.004),
     ("Count", ""): _share(3.7),
     ("4XXError", ""): _share(0.15),

@@ -38,7 +38,8 @@ class Event(TypedDict):
 
 
 class Answer(TypedDict):
-    """`recorded`: the record was changed to failed; `notice`: sent, already_sent, unconfirmed or none."""
+    """`recorded`: the record was changed to failed; `notice`: sent, already_sent, unconfirmed, in_digest
+    or none."""
 
     recorded: bool
     notice: str
@@ -60,7 +61,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         settings.required("DETECTION_LOGS_TABLE_NAME"),
         settings.required("NOTICES_TOPIC_ARN"),
         settings.required("STAGE"),
+        int(settings.required("NOTICE_BURST")),
     )
-    caught = detail["status"] == "FAILED"
-    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause, caught))
+    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
     return {"recorded": done.changed, "notice": done.notice}

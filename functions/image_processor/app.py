@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+import math
+from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector.aws import image_bucket, policy_parameter
+from pet_detector.aws import detection_logs, image_bucket, policy_parameter
 from pet_detector.rules import image_format
 from pet_detector.rules.models import Rejection
 from pet_detector.rules.policy import decide
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import bind, logger
-from pet_detector.use_cases.analyser import Picture, analyse_once
+from pet_detector.use_cases.analyser import SLEEP_SECONDS, Limits, Picture, Waiting, analyse_once
 
 
 class Event(TypedDict):
@@ -32,9 +34,10 @@ class Event(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Returns what Log Detection writes and Move Image needs; `outcome` is `classified`, `rejected` or `held`.
+    """Returns what Log Detection writes and Move Image needs; `outcome` is classified, rejected, waiting or held.
 
-    Held means that today's limit of analyses is reached; the answer has nothing else then.
+    Waiting: the image has to be analysed again at the time in `until`, when its turn to ask Rekognition comes. Held:
+    today's limit of analyses is reached; the answer has nothing else then.
     Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
     ImageNotFoundError, PolicyInvalidError (the image fails).
     """
@@ -50,10 +53,16 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         return _rejected(facts, header)
     facts |= {"imageFormat": header.format.value, "extension": header.format.value}
     picture = Picture(bucket, event["key"], stored.version_id, facts["contentHash"])
-    limit = 0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT"))
-    analysis = analyse_once(settings.required("ANALYSES_TABLE_NAME"), picture, owner=event["executionArn"], limit=limit)
+    limits = Limits(
+        calls_per_second=float(settings.required("REKOGNITION_CALLS_PER_SECOND")),
+        a_day=0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT")),
+    )
+    table = settings.required("ANALYSES_TABLE_NAME")
+    analysis = analyse_once(table, picture, owner=event["imageId"], limits=limits)
     if analysis is None:
         return {"outcome": "held"}
+    if isinstance(analysis, Waiting):
+        return _waiting(event, analysis.until)
     if isinstance(analysis, Rejection):
         return _rejected(facts, analysis)
     recognition = analysis.recognition
@@ -72,6 +81,15 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         "policyVersion": policy.version,
         "modelVersion": recognition.model_version,
     }
+
+
+def _waiting(event: Event, turn: float) -> dict[str, Any]:
+    table = settings.required("DETECTION_LOGS_TABLE_NAME")
+    detection_logs.expect_turn(table, event["imageId"], execution_arn=event["executionArn"], at=turn)
+    # In whole seconds, as a Wait state may leave out the rest: early enough, and at most SLEEP_SECONDS before the turn.
+    until = datetime.fromtimestamp(math.ceil(turn - SLEEP_SECONDS), UTC)
+    logger.info("Image waits for its turn", until=until.isoformat())
+    return {"outcome": "waiting", "until": until.isoformat().replace("+00:00", "Z")}
 
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:

@@ -119,6 +119,8 @@ def visible(record: Record) -> dict[str, Any]:
     """The part of a record that clients see, under the API's names."""
     found: dict[str, Any] = {**record}
     shown = {field: found[name] for name, field in _FIELDS.items() if name in found}
+    if record["ProcessingStatus"] == Status.PROCESSING and "TurnAt" in record:
+        shown["turnAt"] = record["TurnAt"]
     if "fileName" in shown:  # of an object that was put straight into S3 it may be anything
         shown["fileName"] = printable(shown["fileName"], MAX_NAME_LENGTH) or "image"
     return shown

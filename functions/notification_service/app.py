@@ -54,4 +54,5 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         stage=settings.required("STAGE"),
     )
     table, topic = settings.required("DETECTION_LOGS_TABLE_NAME"), settings.required("NOTICES_TOPIC_ARN")
-    return {"notice": notifier.notify_once(table, topic, event["imageId"], notice)}
+    burst = int(settings.required("NOTICE_BURST"))
+    return {"notice": notifier.notify_once(table, topic, event["imageId"], notice, burst=burst)}

@@ -1,4 +1,7 @@
-"""Reconciler: runs on a schedule. Starts again what was uploaded and not finished, and publishes how much that is."""
+"""Reconciler: runs on a schedule. Starts again what was uploaded and not finished, and publishes how much that is.
+
+It also sends the digest of the notices that were withheld because too many came at once.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import count, logger
-from pet_detector.use_cases import reconciler
+from pet_detector.use_cases import notifier, reconciler
 
 
 class Answer(TypedDict):
@@ -29,10 +32,19 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
         workflow_arn=settings.required("IMAGE_WORKFLOW_ARN"),
         topic_arn=settings.required("NOTICES_TOPIC_ARN"),
         stage=settings.required("STAGE"),
+        notice_burst=int(settings.required("NOTICE_BURST")),
     )
+    try:
+        notifier.send_digest(resources.table, resources.topic_arn, resources.stage, burst=resources.notice_burst)
+    finally:  # what is lost is taken up even if people cannot be notified
+        report = _reconcile(resources)
+    return {"gap": report.gap, "started": report.started, "closed": report.closed}
+
+
+def _reconcile(resources: reconciler.Resources) -> reconciler.Report:
     report = reconciler.reconcile(resources, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
     count("ReconcileGap", report.gap)
-    logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed)
+    logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed, waiting=report.waiting)
     if report.error:
         raise report.error
-    return {"gap": report.gap, "started": report.started, "closed": report.closed}
+    return report

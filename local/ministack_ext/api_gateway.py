@@ -64,6 +64,7 @@ def install() -> None:
     _imports_the_whole_document()
     _too_large_bodies_are_refused()
     _lambda_learns_the_api_key()
+    _a_call_that_lambda_does_not_answer_gets_the_templates_response()
 
 
 def _imports_the_whole_document() -> None:
@@ -182,3 +183,46 @@ def _lambda_learns_the_api_key() -> None:
         return event
 
     apigateway_v1._build_lambda_event_v1 = build_event_with_key
+
+
+class _UnansweredError(Exception):
+    """Lambda did not run the function, or the function did not answer."""
+
+    def __init__(self, response_type: str, status: int | None = None) -> None:
+        super().__init__(response_type)
+        self.error = apigateway_v1._gw_error(response_type, "Internal server error")
+        self.error.status = status  # instead of the response's own
+
+
+def _a_call_that_lambda_does_not_answer_gets_the_templates_response() -> None:
+    """A throttled function is an INTEGRATION_FAILURE of the API, and a function that fails a 502 of the API.
+
+    AWS: answers both by the API's gateway responses. (That a throttle is an INTEGRATION_FAILURE, where that is
+    customized, was measured by users; the documentation does not say it. See docs/decisions.md, 38.)
+    MiniStack: answers a throttle with Lambda's own body, and a failure with a body that no template can change.
+    """
+    shape = apigateway_v1._lambda_proxy_response
+    invoke = apigateway_v1._invoke_lambda_proxy_v1
+    render = apigateway_v1._gateway_error_response
+
+    def shape_answer(result: dict[str, Any]) -> Any:
+        if result.get("throttle"):
+            raise _UnansweredError("INTEGRATION_FAILURE")
+        response, error = shape(result)
+        if error:
+            raise _UnansweredError("DEFAULT_5XX", status=502)
+        return response, error
+
+    async def invoke_with_gateway_responses(*arguments: Any, **more: Any) -> Any:
+        try:
+            return await invoke(*arguments, **more)
+        except _UnansweredError as unanswered:
+            return unanswered.error
+
+    def render_with_status(error: Any, request: Any) -> Any:
+        status, headers, body = render(error, request)
+        return getattr(error, "status", None) or status, headers, body
+
+    apigateway_v1._lambda_proxy_response = shape_answer
+    apigateway_v1._invoke_lambda_proxy_v1 = invoke_with_gateway_responses
+    apigateway_v1._gateway_error_response = render_with_status

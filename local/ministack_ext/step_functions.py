@@ -7,6 +7,7 @@ import contextvars
 import json
 import random
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +26,7 @@ _mocked_answer: contextvars.ContextVar[Callable[[Callable[[], Any]], Any] | None
 def install() -> None:
     """Apply this module's patches."""
     _retry_delays_are_capped_and_jittered()
+    _a_time_to_wait_for_is_not_scaled()
     _jsonata_survives_a_loaded_machine()
     _machine_timeout_ends_the_execution()
     _mocks_answer_each_attempt()
@@ -51,6 +53,20 @@ def _retry_delays_are_capped_and_jittered() -> None:
         return {**retrier, "IntervalSeconds": delay, "BackoffRate": 1}, index
 
     stepfunctions._find_matching_retrier = find_with_final_delay
+
+
+def _a_time_to_wait_for_is_not_scaled() -> None:
+    """A Wait state with a Timestamp waits until that time, whatever SFN_WAIT_SCALE says of delays.
+
+    AWS: has no such scale. MiniStack: shortens this wait too, so that the state ends before its time.
+    """
+
+    def sleep_until(timestamp: str) -> None:
+        until = stepfunctions._parse_ts(timestamp)
+        if until is not None:
+            time.sleep(max(0.0, until.timestamp() - time.time()))
+
+    stepfunctions._sleep_until = sleep_until
 
 
 def _jsonata_survives_a_loaded_machine() -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.terminal import run_command
-from tests.benchmarks import import_time, throughput, transitions
+from tests.benchmarks import import_time, listing, throughput, transitions
 from tests.benchmarks.measure import Measure
 from tests.support.deployment import Deployment
 from tests.support.starter import running
@@ -33,6 +33,7 @@ def main() -> int:
             handlers = import_time.handlers_of(application)
         # Without the engine, which would compete for the processor.
         measures += import_time.measure(handlers, home / "build", Path(scratch))
+    measures += listing.measure()
     Console(width=max(Console().width, TABLE_COLUMNS)).print(_table(measures))
     missed = [measure.name for measure in measures if not measure.is_met]
     if missed:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
 from ops import cost, definitions
@@ -38,32 +36,12 @@ def test_the_map_is_paid_for_by_the_batch() -> None:
     assert _dollars(registered=1.0, mapped=1.0)[REGISTRATION] == pytest.approx(by_hand, rel=0.001)
 
 
-def test_a_wait_is_paid_for_as_often_as_it_happens() -> None:
-    none, waited = _dollars(), _dollars(waited=2.0)
-    wait = definitions.transitions_of_a_wait()
-    assert waited["Step Functions"] - none["Step Functions"] == pytest.approx(2 * wait * 25)
-    # 0.25 s of 512 MB; the record says when; the picture is read once more
-    assert waited["Lambda (workflow)"] - none["Lambda (workflow)"] == pytest.approx(
-        2 * (0.2 + 0.125 * 13.3334), rel=1e-3
-    )
-    assert waited["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(2 * 6 * 0.625)
-    assert waited["S3 requests"] - none["S3 requests"] == pytest.approx(2 * 0.4)
-
-
-def test_the_transitions_of_a_wait_come_from_the_definition() -> None:
-    def definition(**states: Any) -> dict[str, Any]:
-        return {"StartAt": "Ask", "States": {"Done": {"Type": "Succeed"}, **states}}
-
-    waiting = definition(
-        Ask={"Type": "Task", "Next": "Now?", "Catch": [{"Next": "Done"}]},
-        **{"Now?": {"Type": "Choice", "Choices": [{"Next": "Wait"}], "Default": "Done"}},
-        Wait={"Type": "Wait", "Next": "Ask"},
-    )
-    assert definitions.transitions_of_a_wait(waiting) == 3
-    assert definitions.transitions_of_a_wait(definition(Ask={"Type": "Pass", "Next": "Done"})) == 0
-    assert definitions.transitions_of_a_wait(definitions.batches()[0]) == 3
+def test_a_batch_waits_like_its_images() -> None:
+    by_hand = (3 * 25 + 0.2 + 0.08 * 0.25 * 13.3334) / 50
+    none, waiting = _dollars(registered=1.0, mapped=1.0), _dollars(registered=1.0, mapped=1.0, waiting=1.0)
+    assert waiting[REGISTRATION] - none[REGISTRATION] == pytest.approx(by_hand, rel=0.001)
 
 
 def test_registration_is_a_small_part() -> None:
-    lines = bill(Load(registered=1.0, mapped=1.0, waited=1.0), PARAMETERS)
+    lines = bill(Load(registered=1.0, mapped=1.0, waiting=1.0), PARAMETERS)
     assert cost.line(lines, REGISTRATION) < 0.01 * cost.line(lines, cost.REKOGNITION)

@@ -34,13 +34,13 @@ def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
     ("line", "dollars"),
     [
         ("Rekognition", 1000.0),
-        ("Step Functions", (7 + 0.05 + 4 * 0.01) * 25),  # 177.25
+        ("Step Functions", (6 + 0.05 + 4 * 0.01) * 25),  # 152.25
         # 0.9 s of 512 MB; 0.25 s of 256 MB; for one of 20 images 0.12 s of 256 MB; 1 % of all that again
         ("Lambda (workflow)", 1.01 * (0.2 + 6.00003 + 0.2 + 0.83334 + 0.05 * (0.2 + 0.40000))),  # 7.34
         # 0.06 s; twice 0.04 s; 3 of 20 shares of 0.1 s; each of 256 MB
         ("Lambda (API, metrics)", 0.40000 + 2 * 0.33333 + 0.15 * 0.53333),  # 1.15
-        # 3 announce, 8 claim, 15 log, 3 remember the analysis, 12 a notice of one in 20
-        ("DynamoDB requests", (3 + 8 + 15 + 3 + 0.6) * 0.625 + 2.5 * 0.125),  # 18.81
+        # 3 announce, 8 claim, 15 log, 3 remember the analysis, 1 takes a turn, 13 a notice of one in 20
+        ("DynamoDB requests", (3 + 8 + 15 + 3 + 1 + 0.65) * 0.625 + 2.5 * 0.125),  # 19.47
         ("S3 requests", 2 * 5 + 4 * 0.4),
         ("API Gateway", 3 * 3.5),
         ("EventBridge", 3.0),
@@ -116,11 +116,30 @@ def test_uncertain_images_cost_a_transition_a_notice_and_its_writes() -> None:
 
     assert all_of_them["Step Functions"] - none["Step Functions"] == pytest.approx(25)
     assert all_of_them["SNS"] - none["SNS"] == pytest.approx(20.5)
-    assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(12 * 0.625)
+    assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(13 * 0.625)
+
+
+def test_images_that_wait_cost_three_transitions_a_call_and_its_writes() -> None:
+    none, all_of_them = _dollars(), _dollars(Load(waiting=1.0))
+
+    added = {name: all_of_them[name] - none[name] for name in none if all_of_them[name] != none[name]}
+
+    assert added == pytest.approx(
+        {
+            "Step Functions": 3 * 25,
+            "Lambda (workflow)": 1.01 * (0.2 + 6.00003),  # 0.9 s of 512 MB
+            "Lambda (API, metrics)": 0.05 * 0.53333,  # one change more
+            # The turn's second attempt, the lease twice, 2 KB in the table and in two indexes; the newest model
+            "DynamoDB requests": (1 + 2 + 6) * 0.625 + 0.5 * 0.125,
+            "S3 requests": 0.4,
+            "CloudWatch Logs": 0.9537 * (0.5 + 3 * 0.03),
+        },
+        rel=0.0005,
+    )
 
 
 def test_retries_are_billed() -> None:
-    assert _dollars(Load(retried=1.0, uncertain=0.0))["Step Functions"] == pytest.approx(25 * (7 + 4))
+    assert _dollars(Load(retried=1.0, uncertain=0.0))["Step Functions"] == pytest.approx(25 * (6 + 4))
 
 
 def test_a_picture_seen_before_is_not_analysed_again() -> None:
@@ -137,7 +156,7 @@ def test_size_architecture_and_retention_change_the_bill() -> None:
     assert _dollars(LogRetentionDays="365")["CloudWatch Logs"] > normal["CloudWatch Logs"]
 
 
-def test_the_brake_costs_one_write_an_image() -> None:
+def test_the_brake_costs_one_write_and_one_read_an_image() -> None:
     more = _dollars(DailyAnalysisLimit="1000")["DynamoDB requests"] - _dollars()["DynamoDB requests"]
 
-    assert more == pytest.approx(0.625)
+    assert more == pytest.approx(0.625 + 0.125)

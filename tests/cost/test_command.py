@@ -65,6 +65,7 @@ def test_prints_the_bill_line_by_line_without_a_deployment() -> None:
         (["--days", "3"], "--days needs --actual."),
         (["--actual", "--images", "5"], "--images has no effect with --actual."),
         (["--actual", "--uncertain", "5%"], "--uncertain has no effect with --actual."),
+        (["--actual", "--waiting", "5%"], "--waiting has no effect with --actual."),
         (["--actual", "--markdown"], "--markdown has no effect with --actual."),
         (["--markdown", "--json"], "--json has no effect with --markdown."),
     ],
@@ -77,12 +78,14 @@ def test_what_cannot_be_and_what_has_no_effect_is_refused(arguments: list[str], 
 
 
 def test_the_options_change_the_load() -> None:
-    result = petdetect("cost", "--images", "1000", "--size", "0.5", "--uncertain", "20%", "--json")
+    result = petdetect("cost", "--images", "1000", "--size", "0.5", "--uncertain", "20%", "--waiting", "100%", "--json")
     document = json.loads(result.stdout)
 
     assert document["load"]["images"] == 1000
     assert document["load"]["megabytes"] == 0.5
     assert document["load"]["uncertain"] == 0.2
+    assert document["load"]["waiting"] == 1.0
+    assert document["transitions"] == {"certain": 6, "uncertain": 7, "wait": 3}
     assert document["prices"]["date"] == prices_document()["date"]
     assert document["perMonth"] == pytest.approx(1000 * document["perImage"])
     assert document["perImage"] == pytest.approx(sum(line["perImage"] for line in document["lines"]))

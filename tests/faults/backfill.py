@@ -42,7 +42,7 @@ def _backfill(backfills: Backfills, count: int) -> int:
     preview = backfills.run("backfill", URL, "--dry-run", "--uncertain", "0%")["preview"]
     _say(f"{count} pictures, {preview['distinct']} different; preview ${preview['total']:.4f}")
     begun = time.monotonic()
-    is_paced = definitions.transitions_of_a_wait() > 0
+    is_paced = definitions.WAIT in definitions.document(definitions.WORKFLOW)["States"]
     with contextlib.nullcontext() if is_paced else backfills.paced(40):
         _killed_three_times(backfills, count)
         after = backfills.run("backfill", URL, "--yes", "--uncertain", "0%", codes=(0, 3))

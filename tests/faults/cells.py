@@ -32,12 +32,14 @@ FOLDERS = {"cat": ("completed", "cats"), "uncertain": ("needs_review", "others")
 class Phase(IntEnum):
     """Cells of one phase run side by side, except in ALONE, where each touches what all share.
 
-    In LIMITED the daily limit of analyses is reached, so that images are held.
+    In WAITING images wait for their turn to ask Rekognition, behind a queue that is made up. In LIMITED the daily limit
+    of analyses is reached, so that images are held.
     """
 
     TOGETHER = 0
-    LIMITED = 1
-    ALONE = 2
+    WAITING = 1
+    LIMITED = 2
+    ALONE = 3
 
 
 @dataclass(frozen=True)
@@ -166,7 +168,9 @@ class Case:
         return self.rig.aws.add({"service": service, "operation": operation, "payload": payload, **fault})
 
     def lift(self) -> None:
-        """Take all faults away."""
+        """Take all faults away, and the queue that this cell may have made up."""
+        if self.cell.phase is Phase.ALONE:
+            self.rig.end_queue()
         for payload in self._payloads:
             self.rig.aws.remove(payload)
             self.rig.rekognition.remove(payload)
@@ -177,6 +181,15 @@ class Case:
         self.keys.add(key)
         version = self.rig.put_object(key, data or self.data)
         return self.upload(image_ids.image_id_of(key, version), key, version)
+
+    def put_behind(self, seconds: float, key: str | None = None) -> Upload:
+        """Upload when others have taken all turns to ask Rekognition of so many seconds, so that the image waits."""
+        # The image is held until the queue is there; a queue that was there before would be over on a busy machine.
+        rule = self.inject("s3", "GetObject", {"latency": 1000, "times": 1})
+        upload = self.put(key)
+        self.wait_for_fault(rule)
+        self.rig.queue_for(seconds + 1)
+        return upload
 
     def upload(self, image_id: str, key: str, version: str = "") -> Upload:
         """Answer for an object version."""
@@ -312,7 +325,6 @@ class Case:
             end = self._good_end(upload)
             if kind is restart.REDRIVE and self.cell.phase is Phase.LIMITED:
                 end = replace(end, status="held", folder="input")
-            self._wait_for_lease(upload)
             if not self._is_started(upload, kind):
                 return
             self.redriven.add(upload.image_id)
@@ -339,15 +351,3 @@ class Case:
         upload.expected = end
         self._settle(upload, old_execution)
         self._check(upload)
-
-    def _wait_for_lease(self, upload: Upload) -> None:
-        """Until the failed execution's lease on the analysis has ended: local retries are too short to wait for it."""
-        data = self.data
-        for place, version in self.rig.objects(upload.key):
-            if version == upload.version:
-                answer = self.rig.s3.get_object(Bucket=self.rig.bucket, Key=place, VersionId=version)
-                data = answer["Body"].read()
-        key = {"ContentHash": {"S": hashlib.sha256(data).hexdigest()}}
-        item = self.rig.dynamodb.get_item(TableName=self.rig.analyses, Key=key).get("Item", {})
-        if "LeaseEnds" in item:
-            time.sleep(max(0.0, int(item["LeaseEnds"]["N"]) + 1.5 - time.time()))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from . import api_cells, stories
+from . import api_cells, notice_cells, stories, turn_cells
 from .cells import Case, Cell, Expected, Phase, Upload, failed
 from .stories import REVIEW
 
@@ -16,6 +16,7 @@ _HANG = {"timeout_ms": 60_000}
 LOST = {"response": {"abort_bytes": 0}}
 
 THROTTLED, THROTTLED_FOR_GOOD = "throttled twice, then fine", "throttled for good"
+THROTTLED_LONG = "throttled eight times, then fine"
 SERVER_ERROR, HANG, RESET = "server error twice, then fine", "hangs once", "connection reset once"
 LOST_ANSWER, CORRUPTED = "answer lost after the commit", "answer corrupted once"
 DENIED, EXPIRED = "access denied", "expired credentials"
@@ -122,7 +123,8 @@ _DYNAMODB = {
 _THROWN = {THROTTLED_FOR_GOOD: UNMODELLED, DENIED: UNMODELLED, "table not found": NO_TABLE}
 _LAMBDA = {
     THROTTLED: throws("Lambda.TooManyRequestsException", 2),
-    THROTTLED_FOR_GOOD: throws("Lambda.TooManyRequestsException", ALWAYS),
+    # It is retried for hours, far more often than other errors.
+    THROTTLED_LONG: throws("Lambda.TooManyRequestsException", 8),
     SERVER_ERROR: throws("Lambda.ServiceException", 2),
     HANG: throws("States.Timeout"),
     RESET: throws("Lambda.SdkClientException"),
@@ -145,7 +147,10 @@ def start_broken(case: Case) -> None:
 
 
 def direct() -> list[Cell]:
-    """Claim Upload, Hold Image and Log Detection x every fault."""
+    """Claim Upload, Hold Image and Log Detection x every fault.
+
+    The final record of an uncertain image is written after its notice: the redrive must not send that again.
+    """
     cells = []
     for name, attempts in _DYNAMODB.items():
         error = _THROWN.get(name)
@@ -167,6 +172,33 @@ def direct() -> list[Cell]:
         cells.append(
             Cell("UpdateItem: final record", name, start_it, final, mocks={"Log Detection": attempts}, events=False)
         )
+        noticed = failed(error, "others", reviews=1) if error else REVIEW
+        call = "UpdateItem: final record, reviewers notified"
+        cells.append(Cell(call, name, start_it, noticed, "uncertain", mocks={"Log Detection": attempts}, events=False))
+    return cells
+
+
+def invoke(function: str, state: str, folder: str = "input", **more: Any) -> list[Cell]:
+    """A state that calls a function x every fault; `folder` is where the image lies before it."""
+    errors = {DENIED: "Lambda.AWSLambdaException", "function not found": "Lambda.ResourceNotFoundException"}
+    fine = REVIEW if more else Expected()
+    ends = {fault: failed(error, folder) for fault, error in errors.items()}
+    return [
+        Cell(f"Invoke: {function}", name, start_it, ends.get(name, fine), mocks={state: attempts}, events=False, **more)
+        for name, attempts in _LAMBDA.items()
+    ]
+
+
+def detect_labels() -> list[Cell]:
+    """Rekognition's throttles are no failure: the image waits and takes another turn, however often that is."""
+    throttle = faults("rekognition", None)[THROTTLED_FOR_GOOD]
+    often = {THROTTLED: (THROTTLED, 2), THROTTLED_FOR_GOOD: ("throttled five times, then fine", 5)}
+    cells = []
+    for cell in proxied("DetectLabels", "rekognition", "DetectLabels", corrupted=CUT):
+        fault, times = often.get(cell.fault, (cell.fault, 0))
+        act = turn_cells.throttled_in_its_turn(throttle, times) if times else cell.act
+        end = Expected() if times else cell.expected
+        cells.append(replace(cell, fault=fault, act=act, expected=end))
     return cells
 
 
@@ -265,12 +297,19 @@ def cells() -> list[Cell]:
         *api_cells.announce(faults("dynamodb", CUT)),
         *api_cells.store(faults("s3", UNTRUE)),
         *[cell for cell in direct() if "claim" in cell.call],
+        *invoke("ImageProcessor", "Analyze Image"),
         *proxied("GetObject", "s3", "GetObject", corrupted={"corrupt_bytes": 64}),
         *api_cells.newest_model(faults("dynamodb", CUT)),
         *proxied("UpdateItem: begin analysis", "dynamodb", "UpdateItem", corrupted=CUT, also="LeaseOwner"),
-        *proxied("DetectLabels", "rekognition", "DetectLabels", corrupted=CUT),
+        *turn_cells.take(faults("dynamodb", CUT)),
+        *turn_cells.look_at_live_turns(faults("dynamodb", CUT)),
+        *turn_cells.while_waiting("UpdateItem: keep lease while waiting", "SET WaitsUntil", faults("dynamodb", CUT)),
+        *turn_cells.while_waiting("UpdateItem: note turn", "SET TurnAt", faults("dynamodb", CUT)),
+        *detect_labels(),
+        *turn_cells.hold_back(faults("dynamodb", CUT)),
         *proxied("PutItem: finish analysis", "dynamodb", "PutItem", corrupted=CUT),
         *api_cells.policy(faults("ssm", CUT)),
+        *invoke("FileManager", "Move Image"),
         *proxied("CopyObject", "s3", "CopyObject", corrupted=CUT),
         # Answers to HEAD have no body, so no code: S3's 503 for a throttle is a service error like any other.
         *proxied(
@@ -282,8 +321,10 @@ def cells() -> list[Cell]:
         ),
         *proxied("DeleteObject", "s3", "DeleteObject"),
         *[cell for cell in direct() if "hold" in cell.call],
-        *[cell for cell in direct() if "final" in cell.call],
+        *invoke("NotificationService", "Notify Reviewers", "others", picture="uncertain"),
         *reserve_notice(),
+        *notice_cells.count(faults("dynamodb", CUT)),
+        *notice_cells.withhold(faults("dynamodb", CUT)),
         *proxied(
             "Publish",
             "sns",
@@ -300,9 +341,13 @@ def cells() -> list[Cell]:
             hang=untold,
         ),
         *release_notice(),
+        *[cell for cell in direct() if cell.call == "UpdateItem: final record"],
+        *[cell for cell in direct() if "reviewers" in cell.call],
         *invoke_failure_recorder(),
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
+        *turn_cells.STORIES,
+        *notice_cells.digest(faults("sns", CUT), faults("dynamodb", CUT)),
         *stories.STORIES,
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

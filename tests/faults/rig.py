@@ -16,6 +16,7 @@ import re
 import shutil
 import subprocess
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -122,6 +123,31 @@ class Rig(Deployment):
         """Every record."""
         return [item for item in self.items() if "ProcessingStatus" in item]
 
+    def queue_for(self, seconds: float) -> None:
+        """Let others have taken the turns to ask Rekognition of so many seconds, if no longer queue is there."""
+        with contextlib.suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
+            self.dynamodb.update_item(
+                TableName=self.analyses,
+                Key=_turns(),
+                UpdateExpression="SET NextTurn = :next",
+                ConditionExpression="attribute_not_exists(NextTurn) OR NextTurn < :next",
+                ExpressionAttributeValues={":next": {"N": f"{time.time() + seconds:.6f}"}},
+            )
+
+    def end_queue(self) -> None:
+        """Nobody waits for a turn any more, but who has one already."""
+        self.dynamodb.delete_item(TableName=self.analyses, Key=_turns())
+
+    def lease_ends(self, content_hash: str) -> None:
+        """The lease on the bytes with this hash is over, as if its owner had not come back for long."""
+        self.dynamodb.update_item(
+            TableName=self.analyses,
+            Key={"ContentHash": {"S": content_hash}},
+            UpdateExpression="SET LeaseEnds = :past",
+            ConditionExpression="attribute_exists(LeaseOwner)",
+            ExpressionAttributeValues={":past": {"N": "1"}},
+        )
+
     @contextlib.contextmanager
     def versioning_suspended(self) -> Iterator[None]:
         """What is written inside the block replaces what is there under the same key: its version is `null`."""
@@ -142,8 +168,10 @@ def running(mocks: dict[str, Any]) -> Iterator[Rig]:
     (HOME / "logs").mkdir(parents=True, exist_ok=True)
     mock_file = HOME / "mocks.json"
     mock_file.write_text(json.dumps({"StateMachines": {_workflow_name(): mocks.pop("cases")}, **mocks}))
+    # Calls that hang take places: a cell must not meet a throttle that it did not ask for.
+    settings: dict[str, Any] = {"SFN_MOCK_CONFIG": str(mock_file), "LAMBDA_ACCOUNT_CONCURRENCY": "100"}
     with (
-        starter.running(HOME, before_deployment=_use_domain_code, SFN_MOCK_CONFIG=str(mock_file)) as engine,
+        starter.running(HOME, before_deployment=_use_domain_code, **settings) as engine,
         contextlib.ExitStack() as stack,
     ):
         proxies = [Proxy(engine.url, "aws"), Proxy(engine.rekognition_url, "rekognition")]
@@ -161,6 +189,11 @@ def _use_domain_code(engine: Engine) -> None:
     # A browser's form brings no checksum that botocore could compare: neither does an upload of the cells.
     os.environ["AWS_REQUEST_CHECKSUM_CALCULATION"] = "when_required"
     os.environ.update(AWS_CONFIG_FILE=os.devnull, AWS_SHARED_CREDENTIALS_FILE=os.devnull, NO_PROXY=HOST)
+
+
+def _turns() -> dict[str, dict[str, str]]:
+    """The key of the item that holds the next turn of live uploads."""
+    return {"ContentHash": {"S": "turns#live"}}
 
 
 def _sent(envelope: dict[str, Any]) -> Sent:

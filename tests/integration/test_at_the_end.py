@@ -91,6 +91,7 @@ def _expected(application: HttpApplication) -> dict[tuple[str, ...], float]:
         ("ImageFailed",): len(failures),
         ("ImageHeld",): ends["Image Held"],
         ("DuplicateIgnored",): ends["Already Claimed"],
+        ("ImageWaited",): sum("TurnAt" in item and item["ProcessingStatus"]["S"] in FINISHED for item in came),
         ("AnalysisReused",): sum(item.get("AnalysisReused") == {"BOOL": True} for item in came),
         ("NoticeSent",): len(application.notices()),
     }
@@ -118,6 +119,7 @@ def test_cost_and_time_are_measured_once_an_image(application: HttpApplication, 
         prices.image_cost(
             analysed=item.get("AnalysisReused") == {"BOOL": False},
             uncertain=item["ProcessingStatus"]["S"] == "needs_review",
+            waited="TurnAt" in item,
         )
         for item in ended
     )

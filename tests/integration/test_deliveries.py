@@ -29,7 +29,7 @@ def test_the_same_event_five_times_at_once_is_one_image(application: HttpApplica
         executions = application.deliver(event, DELIVERIES)
         ends = Counter(application.ended(execution) for execution in executions)
 
-    assert ends == {"Image Classified": 1, "Already Claimed": DELIVERIES - 1}
+    assert ends == {"Log Detection": 1, "Already Claimed": DELIVERIES - 1}
     analyses = [application.attempts(execution)["Analyze Image"] for execution in executions]
     assert sum(analyses) == 1  # Amazon Rekognition is paid once
     assert application.status(image_id) == "needs_review"
@@ -60,7 +60,7 @@ def test_a_person_may_start_it_from_the_console_and_again(application: HttpAppli
     image_id = request["imageId"]
     with application.uploads_ignored():
         application.put_object(key, UNCERTAIN_CAT.read_bytes())
-        assert application.ended(application.start_execution(request)) == "Image Classified"
+        assert application.ended(application.start_execution(request)) == "Log Detection"
         before, versions = application.item(image_id), application.versions(image_id)
 
         assert application.ended(application.start_execution(request)) == "Already Claimed"
@@ -87,7 +87,7 @@ def test_an_image_that_was_missing_is_finished_by_a_restart(
 
         assert application.ended(application.start_execution(request)) == "Already Claimed"  # not without being asked
         assert application.status(image_id) == "failed"
-        assert application.ended(application.start_execution(request | {"restart": True})) == "Image Classified"
+        assert application.ended(application.start_execution(request | {"restart": True})) == "Log Detection"
 
     assert application.client.image(image_id)["status"] == "completed"
     assert "Error" not in application.item(image_id)
@@ -114,7 +114,7 @@ def test_an_image_that_failed_is_kept_told_and_finished_by_a_restart(
     assert "Traceback" not in notice["Message"]
 
     again = application.input_of(item["ExecutionArn"]["S"]) | {"restart": True}
-    assert application.ended(application.start_execution(again)) == "Image Classified"
+    assert application.ended(application.start_execution(again)) == "Log Detection"
     assert application.ended(application.start_execution(again)) == "Already Claimed"
 
     assert application.client.image(image_id)["status"] == "needs_review"

@@ -66,6 +66,22 @@ def test_the_function_says_which_value_is_wrong(
     assert_says(application.call("POST", "/upload", document, headers=headers), 400, code)
 
 
+def test_a_request_for_which_lambda_has_no_place_is_throttled_and_leaves_no_record(
+    application: HttpApplication,
+) -> None:
+    uploads, client = application.functions["UploadApiFunction"], application.functions_client
+    headers = {"Origin": ORIGIN, "x-api-key": application.api_key}
+    before = len(application.items())
+    client.put_function_concurrency(FunctionName=uploads, ReservedConcurrentExecutions=0)
+    try:
+        answer = application.send("POST", application.url + "/upload", headers, json=FORM)
+    finally:
+        client.delete_function_concurrency(FunctionName=uploads)
+
+    assert_says(answer, 429, "THROTTLED")
+    assert len(application.items()) == before
+
+
 def test_a_record_that_is_not_there_can_be_read_by_a_browser_too(application: HttpApplication) -> None:
     assert_says(application.call("GET", "/images/" + "0" * 32), 404, "IMAGE_NOT_FOUND")
 

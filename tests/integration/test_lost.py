@@ -45,7 +45,7 @@ def test_a_stopped_execution_is_a_failed_image_and_one_notice(
 
     application.set_lease(content_hash, 0)
     again = application.start_execution(application.input_of(execution) | {"restart": True})
-    assert application.ended(again) == "Image Classified"
+    assert application.ended(again) == "Log Detection"
     assert application.client.image(image_id)["status"] == "completed"
     assert set(application.item(image_id)["Executions"]["SS"]) == {execution, again}
     assert len(application.notices(image_id)) == 1
@@ -111,7 +111,7 @@ def test_a_form_that_is_used_twice_at_once_gives_two_images(
     eventually(lambda: len(application.executions_of_key(ticket["imageId"])) == 2, "both events have come")
     assert sorted(map(application.ended, application.executions_of_key(ticket["imageId"]))) == [
         "Already Claimed",
-        "Image Classified",
+        "Log Detection",
     ]
     ((_, other),) = [found for found in application.versions(ticket["imageId"]) if found[0] == key]
 
@@ -155,4 +155,4 @@ def test_a_record_that_nobody_works_on_is_closed_and_told(application: HttpAppli
     with application.uploads_ignored():  # the uploader sends it again
         application.put_object(key, CERTAIN_CAT.read_bytes())
         again = application.start_execution({"detail": {"object": {"key": key}}, "restart": True})
-        assert application.ended(again) == "Image Classified"
+        assert application.ended(again) == "Log Detection"

@@ -51,7 +51,7 @@ def test_one_id_leads_from_the_request_to_the_notice(application: HttpApplicatio
         stored = application.s3.head_object(Bucket=application.bucket, Key=key)
         event["detail"]["object"] |= {"key": key, "version-id": stored["VersionId"]}
         (execution,) = application.deliver(event, 1)
-        assert application.ended(execution) == "Image Classified"
+        assert application.ended(execution) == "Log Detection"
 
     correlation_id = application.client.image(image_id)["correlationId"]
     assert correlation_id

@@ -31,6 +31,6 @@ def test_nobody_is_told_of_a_rejected_file_and_it_is_not_tried_again(
     image = gallery[code]
 
     execution = application.item(image.id)["ExecutionArn"]["S"]
-    assert application.ended(execution) == "Image Rejected"
+    assert application.ended(execution) == "Log Detection"
     assert application.attempts(execution)["Analyze Image"] == 1
     assert application.notices(image.id) == []

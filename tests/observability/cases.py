@@ -8,6 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import cast
+
+from pet_detector.rules.business_metrics import measurements
+from pet_detector.rules.models import Record
 
 Periods = Sequence[Sequence[float]]
 Data = Mapping[str, Periods]
@@ -99,6 +103,34 @@ ALSO_QUIET: dict[str, list[Data]] = {
     "AvailabilityAlarm": [now(errors=[1] * 2, requests=[1] * 2)],
     "LatencyAlarm": [now(requests=[5_000] * 2)],
 }
+
+
+def _processing_time(**times: str) -> float:
+    """What is measured of an image that finished three seconds after 14:30, with these times in its record."""
+    finished: Record = {"ProcessingStatus": "rejected", "ReasonCode": "EMPTY", "UpdatedAt": "2026-11-21T14:30:03.000Z"}
+    (taken,) = [m.value for m in measurements({}, cast(Record, {**finished, **times})) if m.metric == "ProcessingTime"]
+    return taken
+
+
+# 100,000 images at once, at five calls a second: for hours most of them only wait, and each finishes seconds after its
+# turn. That it came hours before its turn fires nothing; what is paid may.
+_WAITED = _processing_time(ReceivedAt="2026-11-21T09:30:00.000Z", TurnAt="2026-11-21T14:30:00.000Z")
+LONG_BURST: dict[str, Data] = {
+    "ProcessingSlowAlarm": {"": [[_WAITED] * 300] * 3},
+    "OnTimeAlarm": now(finished=[_WAITED] * 1_500),
+    "FailedShareAlarm": now(finished=[0.0012] * 1_500),
+    "ReconcileGapAlarm": {"": [[0, 0], [0, 0]]},  # tests/unit/test_reconciler.py: what waits is no gap
+    "ReconcilerSilentAlarm": {"runs": [[0]] * 4},  # nor does a run take too long
+    "ReconcilerErrorsAlarm": one(0, 0, 0, 0),
+    "ExecutionsTimedOutAlarm": one(0),
+    "OpenExecutionsAlarm": now(open=[100_000], limit=[1_000_000]),
+    "WorkflowFunctionErrorsAlarm": one(*[0] * 1_500),  # that it is not yet its turn is an answer
+    "ConcurrencyAlarm": {"": [[60]] * 3},  # who waits for more than a second waits outside of Lambda
+    "RekognitionThrottlesAlarm": one(0),
+    "SuddenCostAlarm": one(*[0.0012] * 18_000),
+}
+FIRES_IN_A_LONG_BURST = {"SuddenCostAlarm"}
+
 # One bad image or request of so many must not fire a burn rate, however few they are.
 ONE_BAD: dict[str, Callable[[int], Data]] = {
     "OnTimeAlarm": lambda all_: now(finished=[61_000] + [3_000] * (all_ - 1)),

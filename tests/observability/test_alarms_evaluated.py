@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-from tests.observability.cases import ALSO_QUIET, CASES, ONE_BAD, SAME_METRIC, Data, kind_of
+from tests.observability.cases import (
+    ALSO_QUIET,
+    CASES,
+    FIRES_IN_A_LONG_BURST,
+    LONG_BURST,
+    ONE_BAD,
+    SAME_METRIC,
+    Data,
+    kind_of,
+)
 from tests.observability.evaluator import Metrics, composite_state, expression_of, metrics_of, rule_members, state
 from tests.support.stacks import observability
 
@@ -62,6 +71,12 @@ def test_no_filled_minute_decides_alone() -> None:
 def test_stays_quiet(alarm: str) -> None:
     for data in [CASES[kind_of(alarm)].quiet, *ALSO_QUIET.get(kind_of(alarm), [])]:
         assert state(ALARMS[alarm], put(alarm, data)) == "OK", data
+
+
+@pytest.mark.parametrize("alarm", [alarm for alarm in ALARMS if kind_of(alarm) in LONG_BURST])
+def test_images_that_wait_for_their_turn_fire_nothing_but_the_alarm_on_money(alarm: str) -> None:
+    fires = kind_of(alarm) in FIRES_IN_A_LONG_BURST
+    assert state(ALARMS[alarm], put(alarm, LONG_BURST[kind_of(alarm)])) == ("ALARM" if fires else "OK")
 
 
 @pytest.mark.parametrize("alarm", ALARMS)

@@ -44,8 +44,8 @@ def test_counts_and_dollars_are_those_of_the_images(application: Application) ->
     dollars = {line["name"]: line["dollars"] for line in after["lines"]}
     earlier = {line["name"]: line["dollars"] for line in before["lines"]}
     assert dollars["Rekognition"] - earlier["Rekognition"] == pytest.approx(0.001)
-    assert dollars["Step Functions"] - earlier["Step Functions"] == pytest.approx(14 * TRANSITION)
-    assert after["estimatedCost"] - before["estimatedCost"] == pytest.approx(0.001 + 14 * TRANSITION)
+    assert dollars["Step Functions"] - earlier["Step Functions"] == pytest.approx(12 * TRANSITION)
+    assert after["estimatedCost"] - before["estimatedCost"] == pytest.approx(0.001 + 12 * TRANSITION)
     assert after["total"] == pytest.approx(sum(dollars.values()))
     assert after["perImage"] == pytest.approx(after["total"] / after["imagesFinished"])
     printed = application.petdetect("cost", "--actual", "--days", "2").out

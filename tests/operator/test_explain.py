@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from tests.operator.application import CAT, DOG, Application, ended, eventually, start_petdetect
+from tests.support.deployment import never_seen
 
 
 def _redrives(application: Application, image_id: str) -> list[str]:
@@ -43,8 +44,8 @@ def test_tells_the_story_of_an_image_that_failed_twice_and_was_redriven(applicat
         rf"3\. .* {redrive}",
         "Claim Upload",
         "Move Image",
+        "Certain Enough",
         "Log Detection",
-        "Image Classified",
         "ended: SUCCEEDED",
         "notified: operators, of the failure",
         "Nothing: it is finished",
@@ -89,6 +90,28 @@ def test_an_image_at_work_is_left_alone_and_one_that_was_stopped_is_redriven(app
     assert "docs/operations.md#executionaborted" in stopped.out
     assert application.petdetect("redrive", image_id).code == 0
     assert application.status(image_id) == "completed"
+
+
+def test_an_image_that_waits_for_its_turn_is_told_as_such(application: Application) -> None:
+    with application.queue(600):
+        image_id = application.put_bytes(never_seen(CAT))
+        turn = eventually(lambda: application.item(image_id).get("TurnAt", {}).get("S"), "it waits for its turn")
+        execution = application.item(image_id)["ExecutionArn"]["S"]
+        eventually(lambda: "Wait for Turn" in application.states_entered(execution), "its execution waits")
+
+        waiting = application.petdetect("explain", image_id)
+        document = application.petdetect("explain", image_id, "--json").json
+        application.sfn.stop_execution(executionArn=execution)
+        application.settled(image_id)
+        stopped = application.petdetect("explain", image_id)
+
+    until = turn.replace("T", " ").partition(".")[0]
+    assert f"Image {image_id}: processing (waits for its turn until {until} UTC)" in waiting.out
+    story = ["Claim Upload", "Analyze Image", "Wait for Turn", "it still runs", f"Its turn comes at {until} UTC: wait."]
+    assert re.search(".*".join(map(re.escape, story)), waiting.out, re.DOTALL), waiting.out
+    assert (document["record"]["TurnAt"], document["commands"]) == (turn, [])
+    assert "waits for its turn" not in stopped.out
+    assert "docs/operations.md#executionaborted" in stopped.out
 
 
 def test_an_image_without_a_record_is_explained_by_its_notice(application: Application) -> None:

@@ -29,6 +29,9 @@ FINAL = (*FINISHED, "failed")
 # Analyses that a day allows once a test has asked for a limit: no test reaches it by itself.
 DAILY_LIMIT = 1_000_000
 
+# The key of the item that hands out the turns of live uploads.
+_TURNS = {"ContentHash": {"S": "turns#live"}}
+
 # What the local Rekognition sees on them is written in photos/ATTRIBUTION.md.
 CERTAIN_CAT = REPOSITORY / "photos" / "cat_chelsea.jpg"
 CERTAIN_DOG = REPOSITORY / "photos" / "dog_gcompris_german_shepherd.jpg"
@@ -93,7 +96,7 @@ class Deployment:
     def settled(self, image_id: str) -> str:
         """Wait until the image has its final status and the execution that owns it has ended -> the status.
 
-        A notice is sent after the record is final.
+        The notice of a failure is sent after the record says so.
         """
         eventually(lambda: self.status(image_id) in FINAL, f"image {image_id} reaches a final status")
         item = self.item(image_id)
@@ -281,6 +284,25 @@ class Deployment:
         self.dynamodb.put_item(TableName=self.analyses, Item=item)
 
     @contextlib.contextmanager
+    def queue(self, seconds: float) -> Iterator[float]:
+        """Others have all turns to ask Rekognition for so many seconds: the time when they are over (epoch seconds).
+
+        After the block nobody queues; images that have got a turn still wait for it.
+        """
+        ends = time.time() + seconds
+        item = {**_TURNS, "NextTurn": {"N": f"{ends:.6f}"}}
+        self.dynamodb.put_item(TableName=self.analyses, Item=item)
+        try:
+            yield ends
+        finally:
+            self.dynamodb.delete_item(TableName=self.analyses, Key=_TURNS)
+
+    def next_turn(self) -> float:
+        """The time of the first turn that nobody has, in epoch seconds."""
+        answer = self.dynamodb.get_item(TableName=self.analyses, Key=_TURNS, ConsistentRead=True)
+        return float(answer["Item"]["NextTurn"]["N"])
+
+    @contextlib.contextmanager
     def broken_policy(self) -> Iterator[None]:
         """The detection policy parameter is not valid inside the block."""
         name = self.outputs["PolicyParameterName"]
@@ -306,8 +328,10 @@ class Deployment:
         return queue
 
     def listen(self) -> None:
-        """Subscribe to the notices; those sent before are lost."""
+        """Subscribe to the notices; those sent before are lost. However many come, each is sent."""
         assert self._inbox
+        for function in ("NotificationServiceFunction", "FailureRecorderFunction", "ReconcilerFunction"):
+            self.configure(function, NOTICE_BURST="1000000")
 
     def notices(self, image_id: str = "") -> list[dict[str, Any]]:
         """All notices about an image (by default: any) since `listen`, as SNS delivers them.
@@ -319,9 +343,16 @@ class Deployment:
                 for message in batch:
                     self._notices.append(json.loads(message["Body"]))
                     self.sqs.delete_message(QueueUrl=self._inbox, ReceiptHandle=message["ReceiptHandle"])
-            return [
-                notice for notice in self._notices if image_id in ("", notice["MessageAttributes"]["ImageID"]["Value"])
-            ]
+            return [n for n in self._notices if "ImageID" in n["MessageAttributes"] and image_id in ("", _image_of(n))]
+
+    def digests(self) -> list[dict[str, Any]]:
+        """All digests of withheld notices since `listen`."""
+        self.notices()
+        return [notice for notice in self._notices if "ImageID" not in notice["MessageAttributes"]]
+
+
+def _image_of(notice: dict[str, Any]) -> str:
+    return str(notice["MessageAttributes"]["ImageID"]["Value"])
 
 
 def _today() -> dict[str, dict[str, str]]:

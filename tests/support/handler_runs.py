@@ -73,24 +73,25 @@ def moto() -> Iterator[moto_world.Cloud]:
 class Call:
     """A call of AWS, by its IAM service and its operation; `signed` for others when it is a link or a form.
 
-    `invocation` counts the handler's, from 1.
+    `invocation` counts the handler's, from 1; `config` says how long the client waits.
     """
 
     invocation: int
     service: str
     operation: str
     parameters: dict[str, Any]
+    config: Config
     signed: bool = False
 
 
 @dataclass
 class Observed:
-    """All that a handler did in its story. `text` is what it wrote; `configured` how its clients wait, by service."""
+    """All that a handler did in its story. `text` is what it wrote; `configured` how its clients wait."""
 
     invocations: int = 0
     calls: list[Call] = field(default_factory=list)
     settings: set[str] = field(default_factory=set)
-    configured: dict[str, Any] = field(default_factory=dict)
+    configured: list[tuple[str, Config]] = field(default_factory=list)  # service, and how long it may take
     raised: list[Exception] = field(default_factory=list)
     text: str = ""
 
@@ -146,19 +147,19 @@ def _listen(patch: pytest.MonkeyPatch, seen: Observed) -> None:
         if config is None:  # the tests' own
             return client
         signing_name = client.meta.service_model.signing_name
-        seen.configured[signing_name] = config
+        seen.configured.append((signing_name, config))
 
         def called(params: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
             signed = bool(context.get("is_presign_request"))
             if signed and model.name == "CreateBucket":  # in its name botocore asks for the address of a form
                 return
-            seen.calls.append(Call(seen.invocations, signing_name, model.name, dict(params), signed))
+            seen.calls.append(Call(seen.invocations, signing_name, model.name, dict(params), config, signed))
 
         def posted(request: Any, operation_name: str, **_: Any) -> None:
             if form := request.context.get("s3-presign-post-fields"):
                 parameters = {"Bucket": moto_world.BUCKET, "Key": form["key"]}
                 assert moto_world.BUCKET in request.url
-                seen.calls.append(Call(seen.invocations, signing_name, operation_name, parameters, signed=True))
+                seen.calls.append(Call(seen.invocations, signing_name, operation_name, parameters, config, signed=True))
 
         client.meta.events.register("before-parameter-build", called)
         client.meta.events.register("before-sign", posted)

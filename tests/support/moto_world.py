@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -48,10 +49,12 @@ ENVIRONMENT = {
     "DETECTION_LOGS_TABLE_NAME": TABLE,
     "ANALYSES_TABLE_NAME": ANALYSES,
     "DAILY_ANALYSIS_LIMIT": "0",
+    "REKOGNITION_CALLS_PER_SECOND": "45",
     "POLICY_PARAMETER_NAME": POLICY_PARAMETER,
     "IMAGE_WORKFLOW_ARN": WORKFLOW,
     "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
+    "NOTICE_BURST": "20",
     "STAGE": "dev",
     "ALLOWED_ORIGIN": ORIGIN,
 }
@@ -165,6 +168,22 @@ class Cloud:
         record |= attributes
         self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})
         return record
+
+    def withhold(self, kind: str, number: int, in_this_minute: int = 0, **more: str) -> None:
+        """Let so many notices of a kind wait for a digest, and so many have come in this minute.
+
+        `more` replaces times, such as WithheldSince.
+        """
+        now = datetime.now(UTC)
+        texts = {"WithheldSince": f"{now:%Y-%m-%dT%H:%M:%S}.000Z"} | more
+        numbers = {"Withheld": number, f"Notices@{now:%Y-%m-%dT%H:%MZ}": in_this_minute}
+        item = {"ImageID": f"notice-burst#{kind}", **texts, **numbers}
+        self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in item.items()})
+
+    def records(self) -> list[dict[str, Any]]:
+        """Every record as DynamoDB holds it: not the counts of notices, which lie in the same table."""
+        items = self.dynamodb.scan(TableName=TABLE)["Items"]
+        return [item for item in items if "ProcessingStatus" in item]
 
     def notices(self) -> list[dict[str, Any]]:
         """The notices that the subscriber received since the last call."""

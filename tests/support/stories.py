@@ -14,7 +14,7 @@ from unittest import mock
 
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws.clients import client
+from pet_detector.aws.clients import client, counting_client
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
@@ -98,8 +98,15 @@ def analyse(aws: Cloud, run: Run) -> None:
     for code in ("SlowDown", "InternalError"):
         with refusal(client("s3"), "GetObject", code):
             run(event)
-    answer["Error"]["Code"] = "AccessDeniedException"
-    run(event)
+    for code in ("ThrottlingException", "AccessDeniedException"):
+        answer["Error"]["Code"] = code
+        run(event)
+    next_turn = {"ContentHash": {"S": "turns#live"}, "NextTurn": {"N": str(time.time() + 60)}}
+    aws.dynamodb.put_item(TableName=ANALYSES, Item=next_turn)
+    version, _ = aws.put(HOSTILE_KEY, PICTURE + b"5")
+    for owner in (EXECUTION, EXECUTION + "2"):  # the second waits for the first
+        run(event | {"versionId": version, "executionArn": owner})
+    aws.dynamodb.delete_item(TableName=ANALYSES, Key={"ContentHash": next_turn["ContentHash"]})
     run(event | {"versionId": "v"})
     del answer["Error"]
     run({name: value for name, value in event.items() if name != "versionId"})  # started by hand
@@ -154,6 +161,10 @@ def notify(aws: Cloud, run: Run) -> None:
     run(uncertain)
     with breakdown(client("sns"), "Publish", LOST, done=True):
         run(uncertain | {"imageId": "e" * 32})
+    with mock.patch.dict(os.environ, NOTICE_BURST="1"):
+        run(uncertain | {"imageId": "d" * 32})  # withheld
+    with breakdown(counting_client(), "UpdateItem", LOST, done=False, times=9):
+        run(uncertain | {"imageId": "c" * 32})
 
 
 def record_failures(aws: Cloud, run: Run) -> None:
@@ -184,6 +195,11 @@ def reconcile(aws: Cloud, run: Run) -> None:
         run({})
     with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
         run({})
+    for storm_is_over in (False, True):
+        aws.withhold("ImageUncertain", 7, 0 if storm_is_over else 21)
+        with refusal(client("sns"), "Publish", "Throttled"):
+            run({})
+        run({})
     run({})
 
 
@@ -195,11 +211,11 @@ def measure(aws: Cloud, run: Run) -> None:
         filed = after | {"ProcessingStatus": {"S": status.value}, "ConfidenceScore": {"N": "98.5"}}
         filed |= {"DetectedAnimal": {"S": "cat"}, "ReasonCode": {"S": "EMPTY"}, "AnalysisReused": {"BOOL": True}}
         filed |= {"ReceivedAt": {"S": "2026-01-01T00:00:00.000Z"}, "UpdatedAt": {"S": "2026-01-01T00:00:02.000Z"}}
+        filed |= {"TurnAt": {"S": "2026-01-01T00:00:01.000Z"}}
         run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
     run({"Records": [{"dynamodb": {"OldImage": after}}]})
     announced = before | {"ProcessingStatus": {"S": "uploading"}, "UploadedBy": {"S": "backfill"}}
-    waiting = after | {"ProcessingStatus": {"S": "processing"}, "TurnAt": {"S": "2026-01-01T00:00:00.000Z"}}
-    run({"Records": [{"dynamodb": {"NewImage": announced}}, {"dynamodb": {"OldImage": before, "NewImage": waiting}}]})
+    run({"Records": [{"dynamodb": {"NewImage": announced}}]})
     run({"detail": {"executionArn": EXECUTION, "input": NAME}})
 
 

@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 from pet_detector.aws import analyses, detection_logs
 from pet_detector.rules import image_ids
 from pet_detector.rules.execution_input import subject_of
-from tests.support.definitions import machines, resources
+from pet_detector.use_cases import analyser
+from tests.support.definitions import machines, resources, source
 from tests.support.local_aws import local_aws_python
 
-from .test_state_machines import waits
+from .test_state_machines import longest, waits
 
 (MACHINE,) = (machine for machine in machines() if machine.name == "ImageWorkflow")
 STATES: dict[str, Any] = MACHINE.definition["States"]
@@ -25,8 +26,12 @@ STATES: dict[str, Any] = MACHINE.definition["States"]
 # --- Numbers ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_claim_expires_when_the_machine_has_timed_out() -> None:
-    assert MACHINE.definition["TimeoutSeconds"] == detection_logs.CLAIM_SECONDS
+def test_a_claim_lasts_longer_than_an_execution_works_on_an_image_before_or_after_its_wait() -> None:
+    assert longest(MACHINE.definition) < detection_logs.CLAIM_SECONDS
+
+
+def test_an_execution_may_wait_far_longer_than_a_claim_lasts() -> None:
+    assert MACHINE.definition["TimeoutSeconds"] > 100 * detection_logs.CLAIM_SECONDS
 
 
 def test_a_lease_outlives_the_function_that_asks_for_it() -> None:
@@ -37,6 +42,22 @@ def test_who_waits_for_a_lease_waits_longer_than_it_lasts() -> None:
     """Full jitter waits half of each longest wait on average."""
     (retrier,) = [r for r in STATES["Analyze Image"]["Retry"] if "AnalysisInProgressError" in r["ErrorEquals"]]
     assert sum(waits(retrier)) / 2 > 2 * analyses.LEASE_SECONDS
+
+
+def test_a_function_waits_for_a_turn_a_second_at_most() -> None:
+    """Longer would cost more than the state transitions of a wait, and use up Lambda's concurrency."""
+    assert 0 < analyser.SLEEP_SECONDS <= 1
+
+
+def test_others_come_back_for_an_analysis_while_its_owner_still_has_the_lease() -> None:
+    """Else they would ask Rekognition about the same bytes. The owner may be late by as much as its turn is kept."""
+    assert analyser.ASKED_SECONDS + analyser.SLEEP_SECONDS < analyses.LEASE_SECONDS < analyses.TURN_KEPT_SECONDS
+
+
+def test_the_pace_is_below_the_largest_quota_of_any_region() -> None:
+    pace = source()["Parameters"]["RekognitionCallsPerSecond"]
+    assert 0.8 * 50 <= pace["Default"] < 50
+    assert 0 < pace["MinValue"] < 5  # the quota of most regions
 
 
 # --- The ImageID ------------------------------------------------------------------------------------------------------
@@ -87,7 +108,9 @@ hexadecimal = st.text("0123456789abcdef", min_size=32, max_size=32)
 names = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=40)
 almost_ours = st.builds(
     "{}{}{}{}".format,
-    st.sampled_from(["input/", "input/", "Input/", "input//", "\ninput/", "samples/", ""]),
+    st.sampled_from(
+        ["input/", "input/", "input/backfill/", "input/backfill//", "Input/", "input//", "\ninput/", "samples/", ""]
+    ),
     hexadecimal | hexadecimal.map(str.upper) | st.text("0123456789abcdefg", min_size=30, max_size=34),
     st.sampled_from([".jpg", ".png", ".", "", ".JPG", ".jp2", ".tar.gz", "/x.jpg"]),
     st.sampled_from(["", "", "", "\n", "\r", "\u2028", " ", ".jpg"]),
@@ -101,6 +124,10 @@ HEX = "0123456789abcdef" * 2
 @example(key=f"input/{HEX}.jpg", version=None, source=None)
 @example(key=f"input/{HEX}.jpg", version=None, source="aws.s3")
 @example(key=f"input/{HEX}.jpg\n", version="v1", source=None)
+@example(key=f"input/backfill/{HEX}.jpg", version="v1", source="aws.s3")
+@example(key=f"input/backfill/{HEX}.jpg\n", version="v1", source="aws.s3")
+@example(key=f"input/Backfill/{HEX}.jpg", version="v1", source="aws.s3")
+@example(key=f"input/backfill/x/{HEX}.jpg", version="v1", source="aws.s3")
 @example(key="input/ü 🐈.jpg", version="null", source=None)
 @example(key="input/x.jpg", version=None, source=None)
 @example(key="input/x.jpg", version=None, source="aws.s3")

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from ops import definitions as parameters
+from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from tests.support.definitions import machines, references, resources, source, translate
 from tests.support.moto_world import POLICY
@@ -90,6 +91,10 @@ def test_a_silent_reconciler_is_noticed_after_four_missed_runs() -> None:
     alarm = observability().resources["ReconcilerSilentAlarm"]["Properties"]
     (period,) = [metric["MetricStat"]["Period"] for metric in alarm["Metrics"] if "MetricStat" in metric]
     assert (period, alarm["EvaluationPeriods"]) == (schedule_minutes() * 60, 4)
+
+
+def test_the_digest_comes_as_soon_as_the_notices_say() -> None:
+    assert schedule_minutes() == DIGEST_MINUTES
 
 
 def test_functions_of_the_api_answer_before_the_gateway_gives_up() -> None:
@@ -250,6 +255,7 @@ GATEWAY_RESPONSES = {
     "INVALID_API_KEY": (403, "INVALID_API_KEY"),
     "BAD_REQUEST_BODY": (400, "INVALID_BODY"),
     "THROTTLED": (429, "THROTTLED"),
+    "INTEGRATION_FAILURE": (429, "THROTTLED"),
     "QUOTA_EXCEEDED": (429, "QUOTA_EXCEEDED"),
 }
 

@@ -52,6 +52,8 @@ def rights_for(call: Call) -> set[Grant]:
     """What a role must be allowed for a call."""
     if call.service == "rekognition":  # reads with the rights of its caller
         return {(f"rekognition:{call.operation}", "*"), ("s3:GetObjectVersion", f"{NAMED[moto_world.BUCKET]}/*")}
+    if call.operation == "BatchGetItem":
+        return {(f"{call.service}:{call.operation}", NAMED[table]) for table in call.parameters["RequestItems"]}
     resource = NAMED[call.parameters[NAMING[call.service]]]
     if call.service == "s3":
         return rights_on_s3(call, resource)

@@ -11,9 +11,19 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 
 from pet_detector.aws import analyses
-from pet_detector.aws.analyses import KEPT_SECONDS, LEASE_SECONDS, begin, finish, give_up
+from pet_detector.aws.analyses import (
+    KEPT_SECONDS,
+    LEASE_SECONDS,
+    TURN_KEPT_SECONDS,
+    Lease,
+    Taken,
+    begin,
+    finish,
+    give_up,
+    wait,
+)
 from pet_detector.aws.clients import client
-from pet_detector.aws.daily_limit import spend, spent, take_back
+from pet_detector.aws.daily_limit import is_reached, spend, spent, take_back
 from pet_detector.rules.errors import (
     AccessDeniedError,
     AnalysisInProgressError,
@@ -26,6 +36,7 @@ from tests.support.moto_world import ANALYSES, Cloud, breakdown, refusal
 
 HASH = "a" * 64
 SEEN = Recognition((Label("Cat", 98.765432), Label("Pet", 71.0)), "3.0")
+NEW = Lease(turn=None, throttles=0)
 LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 
 
@@ -57,27 +68,27 @@ def item(table: Any, content_hash: str = HASH) -> dict[str, Any]:
 
 
 def test_the_first_must_ask_and_the_next_reads_what_was_said() -> None:
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     finish(ANALYSES, HASH, SEEN)
     assert begin(ANALYSES, HASH, "second") == SEEN
     assert begin(ANALYSES, HASH, "first") == SEEN
 
 
 def test_other_bytes_are_another_matter() -> None:
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     finish(ANALYSES, HASH, SEEN)
-    assert begin(ANALYSES, "b" * 64, "first") is None
+    assert begin(ANALYSES, "b" * 64, "first") == NEW
 
 
 def test_a_picture_with_nothing_on_it_is_remembered_too() -> None:
     empty = Recognition((), "3.0")
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     finish(ANALYSES, HASH, empty)
     assert begin(ANALYSES, HASH, "second") == empty
 
 
 def test_of_two_at_once_one_asks_and_the_other_comes_again() -> None:
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "second")
 
@@ -100,17 +111,17 @@ def test_the_very_first_answer_counts_for_who_began_before_it(monkeypatch: pytes
 
 
 def test_the_same_owner_may_begin_again_after_a_crash() -> None:
-    assert begin(ANALYSES, HASH, "first") is None
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
+    assert begin(ANALYSES, HASH, "first") == NEW
 
 
 def test_giving_up_ends_the_lease_but_not_another_owners() -> None:
-    assert begin(ANALYSES, HASH, "one") is None
+    assert begin(ANALYSES, HASH, "one") == NEW
     give_up(ANALYSES, HASH, "two")
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "two")
     give_up(ANALYSES, HASH, "one")
-    assert begin(ANALYSES, HASH, "two") is None
+    assert begin(ANALYSES, HASH, "two") == NEW
 
 
 def test_giving_up_that_aws_refuses_is_an_error() -> None:
@@ -119,12 +130,12 @@ def test_giving_up_that_aws_refuses_is_an_error() -> None:
 
 
 def test_a_lease_whose_owner_is_dead_ends(later: Any) -> None:
-    assert begin(ANALYSES, HASH, "dead") is None
+    assert begin(ANALYSES, HASH, "dead") == NEW
     later(LEASE_SECONDS - 1)
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "second")
     later(2)
-    assert begin(ANALYSES, HASH, "second") is None
+    assert begin(ANALYSES, HASH, "second") == NEW
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "third")
 
@@ -133,7 +144,7 @@ def test_a_lease_never_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its end is a whole second; what is left of the second in which it began counts, too."""
     clock = [1_000_000.9]
     monkeypatch.setattr("pet_detector.aws.analyses.time.time", lambda: clock[0])
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     clock[0] = 1_000_000.0 + LEASE_SECONDS  # a tenth of a second is missing
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "second")
@@ -142,8 +153,74 @@ def test_a_lease_never_ends_early(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_answer_that_was_lost_makes_no_owner_wait(aws: Cloud) -> None:
     """The lease was written, its answer was cut, the SDK asks again: the owner recognises its own lease."""
     with breakdown(client("dynamodb"), "UpdateItem", LOST, done=True) as fault:
-        assert begin(ANALYSES, HASH, "first") is None
+        assert begin(ANALYSES, HASH, "first") == NEW
     assert fault.happened == 1
+
+
+# --- Waiting for a turn -----------------------------------------------------------------------------------------------
+
+
+def near(seconds: float) -> Any:
+    """The table keeps microseconds."""
+    return pytest.approx(seconds, abs=1e-3)
+
+
+def wait_for(turn: float | None, *, until: float, owner: str = "first", throttles: int = 0) -> None:
+    wait(ANALYSES, HASH, owner, until=until, turn=turn, throttles=throttles)
+
+
+def test_an_owner_that_waits_keeps_the_lease_and_finds_its_turn_once(later: Any) -> None:
+    turn = time.time() + 3600
+    begin(ANALYSES, HASH, "first")
+    wait_for(turn, until=turn)
+    later(3599)
+    assert begin(ANALYSES, HASH, "second") == Taken(near(turn))
+    assert begin(ANALYSES, HASH, "first") == Lease(near(turn), 0)
+    assert begin(ANALYSES, HASH, "first") == NEW, "a turn is for one call"
+
+
+def test_while_the_owner_asks_in_its_turn_others_come_again() -> None:
+    begin(ANALYSES, HASH, "first")
+    wait_for(time.time(), until=time.time())
+    begin(ANALYSES, HASH, "first")
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "second")
+
+
+@pytest.mark.parametrize(("seconds", "is_kept"), [(TURN_KEPT_SECONDS - 5, True), (TURN_KEPT_SECONDS + 5, False)])
+def test_a_turn_is_kept_for_five_minutes(later: Any, seconds: int, is_kept: bool) -> None:
+    turn = time.time() + 100
+    begin(ANALYSES, HASH, "first")
+    wait_for(turn, until=turn)
+    later(100 + seconds)
+    found = begin(ANALYSES, HASH, "first")
+    assert isinstance(found, Lease)
+    assert (found.turn is not None) == is_kept
+
+
+def test_an_owner_that_does_not_come_back_loses_the_lease_and_its_turn_is_nobodys(later: Any) -> None:
+    turn = time.time() + 100
+    begin(ANALYSES, HASH, "gone")
+    wait_for(turn, until=turn, owner="gone", throttles=2)
+    later(100 + TURN_KEPT_SECONDS - 2)
+    assert isinstance(begin(ANALYSES, HASH, "second"), Taken)
+    later(4)
+    assert begin(ANALYSES, HASH, "second") == NEW
+
+
+def test_throttles_are_counted_for_their_owner(later: Any) -> None:
+    begin(ANALYSES, HASH, "first")
+    wait_for(None, until=time.time() + 2, throttles=3)
+    assert begin(ANALYSES, HASH, "first") == Lease(None, 3)
+    finish(ANALYSES, HASH, SEEN)
+    assert begin(ANALYSES, HASH, "first") == SEEN
+
+
+def test_only_the_owner_can_wait() -> None:
+    begin(ANALYSES, HASH, "first")
+    wait_for(None, until=time.time() + 1000, owner="second")
+    with pytest.raises(AnalysisInProgressError):
+        begin(ANALYSES, HASH, "second")
 
 
 # --- Another model ----------------------------------------------------------------------------------------------------
@@ -155,19 +232,19 @@ def test_an_answer_that_was_lost_makes_no_owner_wait(aws: Cloud) -> None:
 )
 def test_what_an_older_model_said_is_asked_again(older: str, newer: str) -> None:
     for content_hash, version in ((HASH, older), ("b" * 64, newer)):
-        assert begin(ANALYSES, content_hash, "first") is None
+        assert begin(ANALYSES, content_hash, "first") == NEW
         finish(ANALYSES, content_hash, Recognition(SEEN.labels, version))
-    assert begin(ANALYSES, HASH, "second") is None
+    assert begin(ANALYSES, HASH, "second") == NEW
     finish(ANALYSES, HASH, Recognition((), newer))
     assert begin(ANALYSES, HASH, "third") == Recognition((), newer)
 
 
 def test_while_aws_replaces_a_model_the_newer_one_counts() -> None:
     for content_hash, version in ((HASH, "3.1"), ("b" * 64, "3.0")):
-        assert begin(ANALYSES, content_hash, "first") is None
+        assert begin(ANALYSES, content_hash, "first") == NEW
         finish(ANALYSES, content_hash, Recognition(SEEN.labels, version))
     assert begin(ANALYSES, HASH, "second") == Recognition(SEEN.labels, "3.1")
-    assert begin(ANALYSES, "b" * 64, "second") is None
+    assert begin(ANALYSES, "b" * 64, "second") == NEW
 
 
 def test_what_was_just_written_is_read() -> None:
@@ -182,16 +259,16 @@ def test_what_was_just_written_is_read() -> None:
 
 
 def test_what_is_asked_again_is_asked_by_one(table: Any) -> None:
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     finish(ANALYSES, HASH, SEEN)
     finish(ANALYSES, "b" * 64, Recognition((), "3.1"))
-    assert begin(ANALYSES, HASH, "second") is None
+    assert begin(ANALYSES, HASH, "second") == NEW
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "third")
 
 
 def test_finishing_ends_the_lease_and_sets_an_end(table: Any) -> None:
-    assert begin(ANALYSES, HASH, "first") is None
+    assert begin(ANALYSES, HASH, "first") == NEW
     before = int(time.time())
     finish(ANALYSES, HASH, SEEN)
     stored = item(table)
@@ -247,6 +324,13 @@ def test_a_raised_limit_lets_more_through_on_the_same_day() -> None:
     spend(ANALYSES, 1)
     assert spend(ANALYSES, 2)
     assert not spend(ANALYSES, 2)
+
+
+def test_whether_it_is_reached_is_known_without_counting() -> None:
+    assert [is_reached(ANALYSES, limit) for limit in (0, 1)] == [False, False]
+    spend(ANALYSES, 1)
+    assert [is_reached(ANALYSES, limit) for limit in (0, 1, 2)] == [False, True, False]
+    assert spent(ANALYSES) == 1
 
 
 def test_what_was_refused_by_rekognition_is_taken_back() -> None:

@@ -63,14 +63,6 @@ def test_an_image_of_a_backfill_is_registered_once() -> None:
     assert names(announced, record("processing", UploadedBy="backfill")) == ["ImageReceived"]
 
 
-def test_an_image_waits_whenever_its_turn_is_put_later() -> None:
-    first, second = (record("processing", TurnAt=f"2026-11-21T09:3{minute}:00.000Z") for minute in (1, 2))
-    assert names(record("processing"), first) == ["ImageWaited"]
-    assert names(first, first) == []
-    assert names(first, second) == ["ImageWaited"]
-    assert "ImageWaited" not in names(second, {**second, "ProcessingStatus": "completed"})
-
-
 # --- What becomes of it -----------------------------------------------------------------------------------------------
 
 
@@ -84,6 +76,20 @@ def test_a_certain_image_is_classified() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("turn", "milliseconds"),
+    [
+        ("2026-11-21T14:30:00.000Z", 4500.0),  # it waited for five hours
+        ("2026-11-21T09:29:00.000Z", 14_404_500.0 + 3_600_000),  # the turn of a former execution
+        ("2026-11-21T14:30:09.000Z", 0.0),  # its turn came earlier than was expected
+    ],
+)
+@pytest.mark.parametrize("status", ["completed", "needs_review", "rejected"])
+def test_waiting_for_a_turn_is_no_processing_time(status: str, turn: str, milliseconds: float) -> None:
+    new = record(status, TurnAt=turn, UpdatedAt="2026-11-21T14:30:04.500Z")
+    assert one("ProcessingTime", record("processing"), new).value == milliseconds
+
+
 def test_an_uncertain_image_is_classified_too_and_costs_the_review() -> None:
     new = record("needs_review", DetectedAnimal="other")
     assert names(record("processing"), new) == [
@@ -95,6 +101,13 @@ def test_an_uncertain_image_is_classified_too_and_costs_the_review() -> None:
     ]
     assert one("ImageClassified", record("processing"), new).dimension == ("Animal", "other")
     assert one("EstimatedCost", record("processing"), new).value == image_cost(analysed=True, uncertain=True)
+
+
+def test_an_image_that_waited_for_its_turn_is_counted_and_costs_the_wait() -> None:
+    new = record("completed", TurnAt="2026-11-21T09:30:01.500Z")
+    assert one("ImageWaited", record("processing"), new).value == 1
+    expected = image_cost(analysed=True, uncertain=False, waited=True)
+    assert one("EstimatedCost", record("processing"), new).value == expected
 
 
 def test_a_reused_analysis_costs_no_call() -> None:

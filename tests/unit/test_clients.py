@@ -32,10 +32,11 @@ def test_a_call_that_hangs_ends_before_its_function_does(function: str) -> None:
     """
     seen = observe(handlers()[function])
     assert seen.configured or function == "MetricsPublisherFunction", "no client was made: the test sees nothing"
-    for service, config in seen.configured.items():
+    for service, config in seen.configured:
         assert longest(config) <= timeout_of(function), service
     for invocation in {call.invocation for call in seen.calls}:
-        services = [call.service for call in seen.calls if call.invocation == invocation]
+        calls = [call for call in seen.calls if call.invocation == invocation]
+        services = [call.service for call in calls]
         if "sns" in services:
-            until_sent = services[: services.index("sns") + 1]
-            assert sum(longest(seen.configured[service]) for service in until_sent) <= timeout_of(function), services
+            until_sent = calls[: services.index("sns") + 1]
+            assert sum(longest(call.config) for call in until_sent) <= timeout_of(function), services

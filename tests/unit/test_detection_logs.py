@@ -2,38 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import contextlib
-import itertools
-import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
-from botocore.stub import Stubber
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from botocore.stub import ANY, Stubber
 
-from pet_detector.aws import detection_logs, listing
+from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import (
     announce,
     dismiss,
     expired_claims,
     find,
+    find_many,
     is_dismissed,
     record_failure,
     release_notice,
     reserve_notice,
 )
 from pet_detector.aws.listing import Query, list_images
-from pet_detector.rules import image_ids, models
-from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, RequestError, ServiceError, ThrottledError
+from pet_detector.rules import models
+from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 from pet_detector.rules.image_ids import shard_of
-from pet_detector.rules.models import REVIEW_FACT, Animal, Status
+from pet_detector.rules.models import REVIEW_FACT, Status
 from tests.support.moto_world import (
     CORRELATION,
     EXECUTION,
@@ -42,7 +36,6 @@ from tests.support.moto_world import (
     TABLE,
     Cloud,
     breakdown,
-    create_table,
     refusal,
 )
 
@@ -155,8 +148,12 @@ def test_the_memory_of_a_notice_alone_is_no_record(aws: Cloud) -> None:
         ("UpdateItem", lambda: release_notice(TABLE, IMAGE_ID, "x")),
         ("UpdateItem", lambda: failing()),
         ("Query", lambda: list(expired_claims(TABLE, DAY))),
+        ("BatchGetItem", lambda: find_many(TABLE, [IMAGE_ID])),
     ],
-    ids=["announce", "find", "list_images", "reserve_notice", "release_notice", "record_failure", "expired_claims"],
+    ids=[
+        *("announce", "find", "list_images", "reserve_notice", "release_notice", "record_failure", "expired_claims"),
+        "find_many",
+    ],
 )
 def test_every_call_raises_the_domains_errors(
     aws: Cloud, operation: str, call: Callable[[], object], code: str, kind: type[PetDetectorError]
@@ -175,260 +172,9 @@ def test_shards_are_spread_by_the_first_digit_of_the_id() -> None:
     assert shards == list("0123" * 4)
 
 
-# --- Listing ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Image:
-    """What of a record the listing looks at."""
-
-    image_id: str
-    created: str
-    animal: Animal | None
-    status: Status
-
-    @property
-    def listed_at(self) -> str:
-        return f"{self.created}#{self.image_id}"
-
-    def item(self) -> dict[str, Any]:
-        shard = shard_of(self.image_id)
-        texts = {
-            "ImageID": self.image_id,
-            "CreatedAt": self.created,
-            "ListedAt": self.listed_at,
-            "Shard": shard,
-            "ProcessingStatus": self.status.value,
-            "StatusShard": f"{self.status.value}#{shard}",
-        }
-        if self.animal:
-            texts |= {"DetectedAnimal": self.animal.value, "AnimalShard": f"{self.animal.value}#{shard}"}
-        return {name: {"S": text} for name, text in texts.items()} | {"ExpiresAt": {"N": str(2**33)}}
-
-    def matches(self, query: Query) -> bool:
-        return (
-            query.animal in (None, self.animal)
-            and query.status in (None, self.status)
-            and (query.since is None or query.since <= self.created)
-            and (query.until is None or self.created < query.until)
-        )
-
-
-# Few moments and few words, so that records meet: at the same millisecond, at a border of the filter, in one shard.
-moments = st.sampled_from([f"2026-11-21T09:30:00.00{digit}Z" for digit in "01234"])
-animals = st.none() | st.sampled_from(list(Animal))
-statuses = st.sampled_from([Status.COMPLETED, Status.NEEDS_REVIEW, Status.UPLOADING])
-ids = st.integers(0, 2**128 - 1).map("{:032x}".format)
-possible = st.builds(Image, ids, moments, animals, statuses).filter(lambda i: not Query(i.animal, i.status).is_empty)
-pictures = st.lists(possible, max_size=25, unique_by=lambda i: i.image_id)
-queries = st.builds(Query, animals, st.none() | statuses, st.none() | moments, st.none() | moments)
-table_numbers = itertools.count()
-
-
-def filled(aws: Cloud, found: list[Image]) -> str:
-    """A new table with these records -> its name."""
-    name = f"listing-{next(table_numbers)}"
-    create_table(aws.dynamodb, name)
-    for image in found:
-        aws.dynamodb.put_item(TableName=name, Item=image.item())
-    return name
-
-
-def pages(table: str, query: Query, limit: int) -> list[list[str]]:
-    """All pages of a listing, as the ListedAt of their records."""
-    found, token = [], None
-    while True:
-        page = list_images(table, query, limit, token)
-        found.append([str(record["ListedAt"]) for record in page.records])
-        token = page.next_token
-        if token is None:
-            return found
-
-
-@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(found=pictures, query=queries, limit=st.integers(1, 9))
-def test_the_pages_of_a_listing_are_the_whole_listing_newest_first(
-    aws: Cloud, found: list[Image], query: Query, limit: int
-) -> None:
-    expected = sorted((image.listed_at for image in found if image.matches(query)), reverse=True)
-    listed = pages(filled(aws, found), query, limit)
-    assert [listed_at for page in listed for listed_at in page] == expected
-    assert all(len(page) == limit for page in listed[:-1])
-    assert len(listed[-1]) <= limit
-    assert listed[-1] or len(listed) == 1, "the last page is empty"
-
-
-def many(count: int, *, animal: Animal = Animal.CAT, status: Status = Status.COMPLETED) -> list[Image]:
-    return [Image(f"{n:x}".ljust(32, "0"), f"2026-11-21T09:30:00.{n:03}Z", animal, status) for n in range(1, count + 1)]
-
-
-def test_lists_newest_first_over_all_shards(aws: Cloud) -> None:
-    found = many(15)
-    table = filled(aws, found)
-    assert {shard_of(image.image_id) for image in found} == set("0123")
-    assert pages(table, Query(), 15) == [[image.listed_at for image in reversed(found)]]
-
-
-def test_asks_for_no_more_than_a_page_of_each_shard(aws: Cloud) -> None:
-    asked: list[int] = []
-    table = filled(aws, many(200))
-    client("dynamodb").meta.events.register(
-        "before-parameter-build.dynamodb.Query", lambda params, **_: asked.append(params["Limit"])
-    )
-    assert len(list_images(table, Query(), 3).records) == 3
-    assert len(asked) == image_ids.SHARDS
-    assert max(asked) <= 5
-
-
-def test_reads_large_pages_where_dynamodb_filters_them() -> None:
-    """DynamoDB filters a page after it has read it: pages of 3 would take hundreds of calls to find a rare record."""
-    asked: list[int] = []
-    client("dynamodb").meta.events.register(
-        "before-parameter-build.dynamodb.Query", lambda params, **_: asked.append(params["Limit"])
-    )
-    with Stubber(client("dynamodb")) as stubber:
-        for _ in range(image_ids.SHARDS):
-            stubber.add_response("query", {"Items": []})
-        list_images(TABLE, Query(animal=Animal.DOG, status=Status.FAILED), 2)
-    assert asked == [1000] * image_ids.SHARDS
-
-
-def test_records_of_no_interest_do_not_shorten_a_page() -> None:
-    # Amazon DynamoDB counts what it looks at and filters then, so a page may be empty; moto filters first.
-    dog = Image("0" * 32, "2026-11-21T08:00:00.000Z", Animal.DOG, Status.FAILED)
-    with Stubber(client("dynamodb")) as stubber:
-        stubber.add_response("query", {"Items": [], "LastEvaluatedKey": {"ImageID": {"S": "f" * 32}}})
-        stubber.add_response("query", {"Items": [dog.item()]})
-        for _ in range(image_ids.SHARDS - 1):
-            stubber.add_response("query", {"Items": []})
-        page = list_images(TABLE, Query(animal=Animal.DOG, status=Status.FAILED), 2)
-        stubber.assert_no_pending_responses()
-    assert [record["ListedAt"] for record in page.records] == [dog.listed_at]
-
-
-@pytest.mark.parametrize(
-    ("animal", "status"),
-    [
-        *((animal, status) for animal in Animal for status in (Status.UPLOADING, Status.REJECTED)),
-        (Animal.CAT, Status.NEEDS_REVIEW),
-        (Animal.DOG, Status.NEEDS_REVIEW),
-    ],
-)
-def test_reads_no_index_for_a_combination_that_cannot_be(animal: Animal, status: Status) -> None:
-    with refusal(client("dynamodb"), "Query", "ThrottlingException") as fault:
-        assert list_images(TABLE, Query(animal=animal, status=status), 20).records == []
-    assert fault.happened == 0
-
-
-def test_new_uploads_between_two_pages_repeat_and_hide_nothing(aws: Cloud) -> None:
-    found = many(9)
-    table = filled(aws, found)
-    first = list_images(table, Query(), 4)
-    aws.dynamodb.put_item(
-        TableName=table, Item=Image("e" * 32, "2026-11-22T00:00:00.000Z", None, Status.UPLOADING).item()
-    )
-    second = list_images(table, Query(), 10, first.next_token)
-    listed = [record["ListedAt"] for record in first.records + second.records]
-    assert listed == [image.listed_at for image in reversed(found)]
-
-
-@pytest.mark.parametrize("until", ["2026-11-21", "2026-11-22"])
-def test_an_upper_bound_that_is_not_above_the_lower_one_finds_nothing_without_a_call(aws: Cloud, until: str) -> None:
-    query = Query(since="2026-11-22", until=until)
-    # Amazon DynamoDB's answer to an upper bound below the lower one; moto has another.
-    with refusal(client("dynamodb"), "Query", "ValidationException") as fault:
-        assert list_images(filled(aws, many(3)), query, 5) == listing.Page([], None)
-    assert fault.happened == 0
-
-
-@pytest.mark.parametrize(
-    ("query", "index"),
-    [
-        (Query(), "ListingIndex"),
-        (Query(animal=Animal.CAT), "AnimalIndex"),
-        (Query(status=Status.FAILED), "StatusIndex"),
-        (Query(animal=Animal.CAT, status=Status.COMPLETED), "AnimalIndex"),
-        (Query(animal=Animal.OTHER, status=Status.NEEDS_REVIEW), "StatusIndex"),
-    ],
-)
-def test_asks_the_index_with_the_fewest_records_of_no_interest(query: Query, index: str) -> None:
-    assert query.spread()[0] == index
-
-
-def sealed(content: object) -> str:
-    return base64.urlsafe_b64encode(json.dumps(content).encode()).decode().rstrip("=")
-
-
-NO_FILTERS: list[str | None] = [None] * 4
-
-
-@pytest.mark.parametrize(
-    "token",
-    [
-        "!",
-        "x",
-        "äöü",
-        "\x00",
-        "bm90IGpzb24",
-        "_w",
-        sealed(12),
-        sealed("ab"),
-        sealed({"a": 1, "b": 2}),
-        sealed(None),
-        sealed([]),
-        sealed([DAY]),
-        sealed([DAY, NO_FILTERS, 1]),
-        sealed([DAY, None]),
-        sealed([DAY, [*NO_FILTERS, None]]),
-        sealed([None, NO_FILTERS]),
-        sealed([5, NO_FILTERS]),
-        sealed([[DAY], NO_FILTERS]),
-        sealed(["x" * 101, NO_FILTERS]),
-        sealed([DAY, ["cat", None, None, None]]),
-        base64.urlsafe_b64encode(b"9" * 5000).decode(),
-        base64.urlsafe_b64encode(b"[" * 300).decode(),
-    ],
-)
-def test_a_token_that_was_tampered_with_is_refused(aws: Cloud, token: str) -> None:
-    with pytest.raises(RequestError, match="send it unchanged") as found:
-        list_images(TABLE, Query(), 5, token)
-    assert (found.value.status, found.value.code) == (400, "INVALID_TOKEN")
-
-
-@pytest.mark.parametrize(
-    "other",
-    [
-        Query(animal=Animal.CAT),
-        Query(status=Status.COMPLETED),
-        Query(since=DAY),
-        Query(until=DAY),
-        Query(animal=Animal.OTHER, status=Status.COMPLETED),
-    ],
-)
-def test_a_token_belongs_to_its_filters(aws: Cloud, other: Query) -> None:
-    table = filled(aws, many(3))
-    token = list_images(table, Query(), 1).next_token
-    with pytest.raises(RequestError):
-        list_images(table, other, 1, token)
-
-
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(
-    at=st.integers(0, 60),
-    character=st.characters(exclude_categories=["Cs"]),
-    text=st.none() | st.text(st.characters(exclude_categories=["Cs"]), max_size=120),
-)
-def test_any_token_is_a_page_or_a_request_error(aws: Cloud, at: int, character: str, text: str | None) -> None:
-    untouched = sealed([DAY, NO_FILTERS])
-    token = untouched[:at] + character + untouched[at + 1 :] if text is None else sealed([text, NO_FILTERS])
-    with contextlib.suppress(RequestError):
-        assert list_images(TABLE, Query(), 5, token).records == []
-
-
 # --- Failures ---------------------------------------------------------------------------------------------------------
 
 PROCESSING = {"ProcessingStatus": "processing", "ExecutionArn": EXECUTION, "ClaimedAt": DAY, "ListedAt": DAY}
-NOT_NOTIFIED = PROCESSING | {"ProcessingStatus": "needs_review"}
 
 
 def failing(execution: str = EXECUTION, cause: str = "It took too long.") -> bool:
@@ -486,15 +232,11 @@ def test_only_the_failure_that_an_operator_saw_is_dismissed(aws: Cloud, attribut
         dismiss(TABLE, IMAGE_ID, execution_arn=EXECUTION, expires_at=4_000_000_000)
 
 
-@pytest.mark.parametrize(
-    "attributes",
-    [PROCESSING, NOT_NOTIFIED, NOT_NOTIFIED | {"Notices": {"another fact"}}],
-    ids=["processing", "reviewers not notified", "of something else"],
-)
-def test_what_this_execution_left_unfinished_failed(aws: Cloud, attributes: dict[str, Any]) -> None:
-    aws.write(**attributes)
+@pytest.mark.parametrize("notices", [{}, {"Notices": {REVIEW_FACT}}], ids=["", "reviewers were notified"])
+def test_what_this_execution_left_unfinished_failed(aws: Cloud, notices: dict[str, Any]) -> None:
+    aws.write(**PROCESSING, **notices)
     assert failing(EXECUTION + "2") is False
-    assert aws.item()["ProcessingStatus"]["S"] == attributes["ProcessingStatus"]
+    assert aws.item()["ProcessingStatus"]["S"] == "processing"
     assert failing() is True
     assert aws.item()["ProcessingStatus"]["S"] == "failed"
 
@@ -507,10 +249,7 @@ def test_a_failure_leaves_the_version_that_the_claim_wrote(aws: Cloud) -> None:
 
 @pytest.mark.parametrize(
     "attributes",
-    [
-        NOT_NOTIFIED | {"Notices": {REVIEW_FACT}},
-        *({**PROCESSING, "ProcessingStatus": status} for status in ("completed", "rejected", "held", "failed")),
-    ],
+    [{**PROCESSING, "ProcessingStatus": s} for s in ("completed", "needs_review", "rejected", "held", "failed")],
     ids=lambda attributes: attributes["ProcessingStatus"],
 )
 @pytest.mark.parametrize("execution", [EXECUTION, EXECUTION + "2"])
@@ -543,6 +282,55 @@ def test_finds_in_all_shards_what_is_processing_since_before_a_time(aws: Cloud) 
     found = [record["ImageID"][0] for record in expired_claims(TABLE, "2026-11-21T09:30:00.001Z")]
     assert sorted(found) == list("0123456789")
     assert list(expired_claims(TABLE, DAY)) == []
+
+
+def test_a_claim_of_an_image_that_waits_expires_after_its_turn(aws: Cloud) -> None:
+    for digit, turn in (("0", "2026-11-21T09:29:59.999Z"), ("1", DAY), ("2", "2026-11-22T00:00:00.000Z")):
+        aws.write(digit * 32, **PROCESSING | {"ClaimedAt": "2026-11-20T00:00:00.000Z", "TurnAt": turn})
+    assert [record["ImageID"][0] for record in expired_claims(TABLE, DAY)] == ["0"]
+
+
+# --- Many at once -----------------------------------------------------------------------------------------------------
+
+
+def test_many_records_are_those_that_are_found_one_by_one(aws: Cloud) -> None:
+    error = {"Error": "ThrottledError", "Cause": "x"}
+    aws.write("1" * 32, **PROCESSING | {"TurnAt": DAY, "Error": error, "Labels": ["x" * 1000]})
+    aws.write("2" * 32, ProcessingStatus="uploading", ExpiresAt=1)  # it never came
+    aws.dynamodb.put_item(TableName=TABLE, Item={"ImageID": {"S": "3" * 32}, "Notices": {"SS": [EXECUTION]}})
+    ids = [digit * 32 for digit in "12345"]
+    found = find_many(TABLE, ids + ids)  # two versions of a key have one id
+    assert found.keys() == {image_id for image_id in ids if find(TABLE, image_id)} == {"1" * 32}
+    shown = {"ImageID", "ProcessingStatus", "StatusShard", "ClaimedAt", "TurnAt", "Error"}
+    assert found["1" * 32] == {name: value for name, value in (find(TABLE, "1" * 32) or {}).items() if name in shown}
+    assert find_many(TABLE, []) == {}
+
+
+def test_many_records_are_read_consistently() -> None:
+    with Stubber(client("dynamodb")) as stubber:
+        expected = {"Keys": [{"ImageID": {"S": IMAGE_ID}}], "ConsistentRead": True}
+        asked = {"RequestItems": {TABLE: expected | {"ProjectionExpression": ANY, "ExpressionAttributeNames": ANY}}}
+        stubber.add_response("batch_get_item", {"Responses": {}}, asked)
+        assert find_many(TABLE, [IMAGE_ID]) == {}
+
+
+def test_records_that_dynamodb_left_out_are_read_by_the_next_call() -> None:
+    def item(digit: str) -> dict[str, Any]:
+        return {"ImageID": {"S": digit * 32}, "ProcessingStatus": {"S": "failed"}}
+
+    def left(*digits: str) -> dict[str, Any]:
+        return {TABLE: {"Keys": [{"ImageID": {"S": digit * 32}} for digit in digits]}} if digits else {}
+
+    with Stubber(client("dynamodb")) as stubber:
+        for read, rest in (("1", "23"), ("3", "2"), ("2", "")):
+            answer = {"Responses": {TABLE: [item(digit) for digit in read]}, "UnprocessedKeys": left(*rest)}
+            stubber.add_response("batch_get_item", answer)
+        assert sorted(find_many(TABLE, [digit * 32 for digit in "123"])) == ["1" * 32, "2" * 32, "3" * 32]
+        stubber.assert_no_pending_responses()
+    with Stubber(client("dynamodb")) as stubber:
+        stubber.add_response("batch_get_item", {"Responses": {}, "UnprocessedKeys": left("1", "2")})
+        with pytest.raises(ThrottledError):
+            find_many(TABLE, ["1" * 32, "2" * 32])
 
 
 # --- Notices ----------------------------------------------------------------------------------------------------------

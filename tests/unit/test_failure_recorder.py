@@ -19,7 +19,8 @@ from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, ThrottledError
 from pet_detector.rules.execution_input import ImageRef, subject_of
 from pet_detector.rules.models import REVIEW_FACT
-from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, Cloud, breakdown, refusal
+from pet_detector.use_cases import notifier
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TABLE, TOPIC, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -87,21 +88,6 @@ def test_an_execution_that_never_claimed_its_image_is_on_record_too(
     assert record is not None
     assert (record["ProcessingStatus"], record["ExecutionArn"]) == ("failed", EXECUTION)
     assert record["CorrelationId"] == (CORRELATION if announced else "one")
-
-
-def test_an_uncertain_image_that_nobody_was_told_of_is_a_failure(aws: Cloud, context: LambdaContext) -> None:
-    aws.write(ProcessingStatus="needs_review", **CLAIMED)
-    assert lambda_handler(ended(), context) == ON_RECORD
-    assert aws.item()["ProcessingStatus"]["S"] == "failed"
-
-
-def test_an_uncertain_image_whose_notice_could_not_be_sent_is_a_failure_though_it_stays_reserved(
-    aws: Cloud, context: LambdaContext
-) -> None:
-    """The execution itself says so: SNS refused the notice, and its reservation could not be taken back."""
-    aws.write(ProcessingStatus="needs_review", Notices={REVIEW_FACT}, **CLAIMED)
-    assert lambda_handler(ended("FAILED", error="AccessDeniedError"), context) == ON_RECORD
-    assert aws.item()["ProcessingStatus"]["S"] == "failed"
 
 
 def test_a_record_keeps_the_version_that_was_claimed(aws: Cloud, context: LambdaContext) -> None:
@@ -299,8 +285,27 @@ def test_an_input_names_an_image_or_it_is_none_of_ours(
 ) -> None:
     assert subject_of(sent) == (subject and ImageRef(*subject))
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
-    assert len(aws.dynamodb.scan(TableName=TABLE)["Items"]) == (1 if subject else 0)
+    assert len(aws.records()) == (1 if subject else 0)
     assert ("names no image" in logs.getvalue()) is (subject is None)
+
+
+# --- Too many at once -------------------------------------------------------------------------------------------------
+
+
+def test_beyond_the_burst_a_failure_is_on_record_and_in_the_digest(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NOTICE_BURST", "1")
+    answers = []
+    for digit in "abc":
+        aws.write(digit * 32, ProcessingStatus="processing", **CLAIMED)
+        answers.append(lambda_handler(ended(sent=started_with(imageId=digit * 32)), context)["notice"])
+        assert aws.item(digit * 32)["ProcessingStatus"]["S"] == "failed"
+    assert answers == ["sent", "in_digest", "in_digest"]
+    assert len(aws.notices()) == 1
+    assert notifier.send_digest(TABLE, TOPIC, "dev", burst=1) == 2
+    (digest,) = aws.notices()
+    assert digest["Subject"] == "[dev] 2 images failed"
 
 
 def test_log_lines_hold_the_ids_of_the_image_the_execution_and_the_story(

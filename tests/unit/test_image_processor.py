@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+import time
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -11,18 +14,19 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
 from image_processor.app import lambda_handler
-from pet_detector.aws import clients
+from pet_detector.aws import clients, turns
 from pet_detector.rules.errors import (
     AnalysisInProgressError,
     ImageNotFoundError,
     PetDetectorError,
     ServiceError,
     SettingMissingError,
-    ThrottledError,
 )
 from pet_detector.rules.image_format import MAX_BYTES
+from pet_detector.rules.lanes import Lane
 from pet_detector.rules.models import Label
 from pet_detector.rules.policy import decide
+from pet_detector.use_cases.analyser import SLEEP_SECONDS
 from tests.support.moto_world import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, POLICY, Cloud
 from tests.support.pictures import jpeg, png
 
@@ -171,14 +175,14 @@ def test_what_rekognition_cannot_read_is_rejected_under_its_own_format(
     assert (answer["reasonCode"], answer["imageFormat"], answer["extension"]) == ("UNSUPPORTED_FORMAT", "png", "png")
 
 
-def test_a_missing_object_and_a_busy_rekognition_raise(
+def test_a_missing_object_and_a_broken_rekognition_raise(
     aws: Cloud, rekognition: Stubber, context: LambdaContext
 ) -> None:
     with pytest.raises(ImageNotFoundError):
         lambda_handler(event("v"), context)
     aws.put(KEY, jpeg())
-    rekognition.add_client_error("detect_labels", "ProvisionedThroughputExceededException")
-    with pytest.raises(ThrottledError):
+    rekognition.add_client_error("detect_labels", "InternalServerError")
+    with pytest.raises(ServiceError):
         lambda_handler(event(), context)
 
 
@@ -232,18 +236,6 @@ def test_of_two_executions_with_the_same_bytes_one_asks_and_the_other_waits(
     assert asked(capsys) == 1
 
 
-def test_no_execution_waits_for_one_that_was_throttled(
-    aws: Cloud, rekognition: Stubber, context: LambdaContext
-) -> None:
-    version, _ = aws.put(KEY, jpeg())
-    rekognition.add_client_error("detect_labels", "ThrottlingException")
-    with pytest.raises(ThrottledError):
-        lambda_handler(event(version), context)
-    sees(rekognition, version, Dog=99.0)
-    assert lambda_handler(event(version, execution=EXECUTION + "2"), context)["reused"] is False
-    assert lambda_handler(event(version), context)["reused"] is True
-
-
 def test_what_rekognition_cannot_read_is_no_stored_answer(
     aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -252,6 +244,39 @@ def test_what_rekognition_cannot_read_is_no_stored_answer(
         rekognition.add_client_error("detect_labels", "InvalidImageFormatException")
         assert lambda_handler(event(version, execution=execution), context)["outcome"] == "rejected"
     assert asked(capsys) == 0, "AWS bills images that it analysed"
+
+
+# --- Turns ------------------------------------------------------------------------------------------------------------
+
+
+def test_an_image_whose_turn_is_far_waits_and_its_record_says_until_when(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    aws.write(ProcessingStatus="processing", ExecutionArn=EXECUTION)
+    turn = time.time() + 100
+    turns.take(ANALYSES, Lane.LIVE, 45, earliest=turn - 1 / 45)
+    answer = lambda_handler(event(version), context)
+    assert answer.keys() == {"outcome", "until"}
+    assert answer["outcome"] == "waiting"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", answer["until"]), "what a Wait state takes"
+    until = datetime.fromisoformat(answer["until"]).timestamp()
+    assert turn - SLEEP_SECONDS - 0.01 <= until < turn + 0.01, "so that it sleeps at most a second for its turn"
+    at = datetime.fromisoformat(aws.item()["TurnAt"]["S"]).timestamp()
+    assert at == pytest.approx(turn, abs=0.01)
+    assert asked(capsys) == 0
+
+
+def test_the_record_of_another_execution_stays_as_it_is(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    turns.take(ANALYSES, Lane.LIVE, 45, earliest=time.time() + 100)
+    for written in ({"ExecutionArn": EXECUTION + "2"}, {"ExecutionArn": EXECUTION, "ProcessingStatus": "completed"}):
+        aws.write(**{"ProcessingStatus": "processing"} | written)
+        before = aws.item()
+        assert lambda_handler(event(version), context)["outcome"] == "waiting"
+        assert aws.item() == before
 
 
 # --- The daily limit --------------------------------------------------------------------------------------------------
@@ -284,21 +309,18 @@ def test_the_image_after_the_daily_limit_is_not_analysed_unless_an_operator_rele
     assert (asked(capsys), counters(aws)) == (1, ["1"])
 
 
-@pytest.mark.parametrize(("code", "counted"), [("ThrottlingException", "0"), ("InternalServerError", "1")])
 def test_a_throttled_call_uses_up_nothing_of_the_limit_and_one_that_may_be_billed_does(
-    aws: Cloud,
-    rekognition: Stubber,
-    context: LambdaContext,
-    monkeypatch: pytest.MonkeyPatch,
-    code: str,
-    counted: str,
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("DAILY_ANALYSIS_LIMIT", "9")
     version, _ = aws.put(KEY, jpeg())
-    rekognition.add_client_error("detect_labels", code)
+    rekognition.add_client_error("detect_labels", "ThrottlingException")
+    assert lambda_handler(event(version), context)["outcome"] == "waiting"
+    assert counters(aws) == ["0"]
+    rekognition.add_client_error("detect_labels", "InternalServerError")
     with pytest.raises(PetDetectorError):
         lambda_handler(event(version), context)
-    assert counters(aws) == [counted]
+    assert counters(aws) == ["1"]
 
 
 def test_without_a_limit_nothing_is_counted(aws: Cloud, rekognition: Stubber, context: LambdaContext) -> None:

@@ -185,6 +185,13 @@ def test_the_memory_of_a_notice_is_no_image(aws: Cloud, context: LambdaContext) 
     assert refused(get(f"/images/{IMAGE_ID}", context)) == (404, "IMAGE_NOT_FOUND")
 
 
+def test_counts_of_notices_in_the_same_table_are_no_images(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageUncertain", 7)
+    for path in ("/images/notice-burst#ImageUncertain", "/images/notice-burst%23ImageUncertain"):
+        assert refused(get(path, context))[0] == 404
+    assert json.loads(get("/images", context)["body"])["images"] == []
+
+
 # --- The listing ------------------------------------------------------------------------------------------------------
 
 

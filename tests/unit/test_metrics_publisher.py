@@ -54,6 +54,14 @@ def test_a_batch_becomes_one_document_per_dimension(context: LambdaContext, caps
     assert len(plain["EstimatedCost"]) == 4
 
 
+def test_counts_of_notices_in_the_same_table_are_no_images(
+    context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    count = {"ImageID": {"S": "notice-burst#ImageUncertain"}, "Withheld": {"N": "7"}}
+    lambda_handler({"Records": [change(None, count), change(count, count), change(count, None)]}, context)
+    assert published(capsys) == []
+
+
 def test_documents_have_our_namespace_and_the_service_and_no_identifier(
     context: LambdaContext, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 
 import pytest
@@ -25,6 +26,7 @@ from pet_detector.rules.models import REVIEW_FACT, Scores
 from pet_detector.rules.notices import Notice
 from pet_detector.rules.text import message_of, printable
 from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
+from tests.support.petdetect import petdetect
 
 
 def uncertain(*, file_name: str = "tom.jpg", scores: Scores = Scores(60.0, 10.0)) -> Notice:  # noqa: B008  # immutable
@@ -71,6 +73,36 @@ def test_operators_learn_what_failed_why_and_what_to_do() -> None:
         "Nothing is lost",
     ):
         assert part in notice.message
+
+
+@pytest.mark.parametrize(
+    ("reviews", "failures", "subject"),
+    [
+        (437, 12, "437 images need review, 12 failed"),
+        (1, 1, "1 image needs review, 1 failed"),
+        (2, 0, "2 images need review"),
+        (0, 1, "1 image failed"),
+        (0, 2, "2 images failed"),
+    ],
+)
+def test_a_digest_counts_and_says_how_to_list_them(reviews: int, failures: int, subject: str) -> None:
+    notice = notices.digest(reviews=reviews, failures=failures, since="2026-11-21T09:30:00.000Z", stage="prod")
+    assert notice.subject == f"[prod] {subject}"
+    assert f"To review: {reviews}\n" in notice.message
+    assert f"Failed:    {failures}\n" in notice.message
+    assert "Nothing is lost" in notice.message
+    assert ("GET /images?status=needs_review" in notice.message) is (reviews > 0)
+    assert ("petdetect --env prod failed" in notice.message) is (failures > 0)
+    kinds = notice.attributes["Kind"]
+    assert kinds == ["NoticeDigest"] + ["ImageUncertain"] * (reviews > 0) + ["ImageProcessingFailed"] * (failures > 0)
+
+
+def test_commands_of_a_digest_exist() -> None:
+    text = notices.digest(reviews=1, failures=1, since="now", stage="prod").message
+    commands = re.findall(r"petdetect (--env prod [a-z]+(?: --all)?)", text)
+    assert len(commands) == 2
+    for command in commands:
+        assert petdetect(*command.split(), "--help").exit_code == 0
 
 
 def test_a_fact_is_one_review_of_an_image_and_one_failure_of_an_execution() -> None:

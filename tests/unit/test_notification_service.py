@@ -12,7 +12,8 @@ from notification_service.app import lambda_handler
 from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, TABLE, Cloud, breakdown, refusal
+from pet_detector.use_cases import notifier
+from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, TABLE, TOPIC, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("people")
 
@@ -98,6 +99,19 @@ def test_the_reservation_stands_before_the_notice_is_sent(aws: Cloud, context: L
     )
     lambda_handler(uncertain(), context)
     assert reserved == [True]
+
+
+def test_300_at_once_are_20_notices_and_a_digest_of_280_and_every_record_knows(
+    aws: Cloud, context: LambdaContext
+) -> None:
+    ids = [f"{number:032x}" for number in range(300)]
+    answers = [lambda_handler(uncertain() | {"imageId": image_id}, context)["notice"] for image_id in ids]
+    assert answers == ["sent"] * 20 + ["in_digest"] * 280
+    assert len(aws.notices()) == 20
+    assert notifier.send_digest(TABLE, TOPIC, "dev", burst=20) == 280
+    (digest,) = aws.notices()
+    assert digest["Subject"] == "[dev] 280 images need review"
+    assert all(aws.item(image_id)["Notices"] == {"SS": ["uncertain"]} for image_id in ids)
 
 
 def test_the_record_stays_as_it_is(aws: Cloud, context: LambdaContext) -> None:

@@ -17,3 +17,8 @@ def test_rekognition_is_paid_for_each_image_that_it_analysed() -> None:
 def test_a_review_costs_one_more_state_transition() -> None:
     certain, uncertain = (image_cost(analysed=True, uncertain=uncertain) for uncertain in (False, True))
     assert uncertain - certain == pytest.approx(prices()["states_standard_transition"])
+
+
+def test_a_wait_costs_three_more_state_transitions() -> None:
+    at_once, waited = (image_cost(analysed=True, uncertain=False, waited=waited) for waited in (False, True))
+    assert waited - at_once == pytest.approx(3 * prices()["states_standard_transition"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
@@ -35,7 +36,7 @@ from tests.support.moto_world import (
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 
-RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev")
+RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20)
 OVERDUE = timedelta(minutes=15)
 # What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
 NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
@@ -102,6 +103,30 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
         Action.START,
     ),
     "its execution has ended, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
+    "waits for its turn": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=-2)}),
+        Action.TURN,
+    ),
+    "its turn came less than the overdue age ago": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(minutes=14, seconds=59)}),
+        Action.TURN,
+    ),
+    "it should be finished since its turn": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(minutes=15)}),
+        Action.WAIT,
+    ),
+    "its claim counts from its turn": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=1)}),
+        Action.WAIT,
+    ),
+    "its execution has ended since its turn": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=1, milliseconds=1)}),
+        Action.START,
+    ),
+    "its turn was that of an earlier execution": (
+        ("processing", {"version": THIS, "ClaimedAt": ago(minutes=59), "TurnAt": ago(days=1)}),
+        Action.WAIT,
+    ),
     "waits for an operator": (("failed", {"version": THIS}), Action.LEAVE),
     "waits for the next day": (("held", {"version": THIS, "UpdatedAt": ago(hours=12, minutes=30)}), Action.LEAVE),
     "the next day has come": (
@@ -127,10 +152,12 @@ def test_what_happens_to_an_object_that_still_lies_under_input(
         record(aws, status, **more | ({"version": version.version_id} if more.get("version") == THIS else {}))
     before = aws.item()
     report = reconcile(RESOURCES, OVERDUE)
-    assert report.findings == [Finding(action, IMAGE_ID, KEY, version.version_id, text(version.modified))]
+    waits = action is Action.TURN
+    found = Finding(action, IMAGE_ID, KEY, version.version_id, text(version.modified))
+    assert (report.findings, report.waiting) == ([] if waits else [found], int(waits))
     begins = action in (Action.START, Action.RELEASE)
     assert (report.started, report.closed) == (int(begins), 0)
-    assert report.gap == (0 if action in (Action.LEAVE, Action.RELEASE) else 1)
+    assert report.gap == (0 if action in (Action.TURN, Action.LEAVE, Action.RELEASE) else 1)
     again: dict[str, Any] = {"restart": True} if action is Action.RELEASE else {}
     assert aws.started() == ({name_of(): input_of(version, **again)} if begins else {})
     assert aws.item() == before, "only the claim of the execution changes the record"
@@ -246,6 +273,13 @@ def test_an_expired_record_without_an_object_is_closed_and_notified_once(aws: Cl
     assert aws.notices() == []
 
 
+@pytest.mark.parametrize(("turn", "closed"), [(ago(hours=-2), 0), (ago(hours=1), 0), (ago(hours=1, milliseconds=1), 1)])
+def test_the_record_of_an_image_that_waits_is_not_closed(aws: Cloud, turn: str, closed: int) -> None:
+    record(aws, "processing", TurnAt=turn)
+    report = reconcile(RESOURCES, OVERDUE)
+    assert (report.closed, report.gap) == (closed, closed)
+
+
 def test_an_expired_record_whose_object_is_there_is_started_and_not_closed(aws: Cloud) -> None:
     version = stored(aws)
     record(aws, "processing", version=version.version_id)
@@ -354,6 +388,26 @@ def test_a_run_starts_no_more_than_its_share_and_still_counts_the_rest(
     assert len(aws.started()) == 3
 
 
+def test_a_run_closes_no_more_than_it_has_time_for(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert reconciler.MAX_CLOSES == 200
+    monkeypatch.setattr(reconciler, "MAX_CLOSES", 2)
+    for digit in "123":
+        record(aws, "processing", image_id=digit * 32)
+    assert [(run.gap, run.closed) for run in (reconcile(RESOURCES, OVERDUE), reconcile(RESOURCES, OVERDUE))] == [
+        (3, 2),
+        (1, 1),
+    ]
+
+
+def test_a_run_tries_no_more_starts_than_it_has_time_for(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "MAX_STARTS", 2)
+    for digit in "123":
+        stored(aws, f"input/{digit * 32}.jpg")
+    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException") as fault:
+        assert reconcile(RESOURCES, OVERDUE).gap == 3
+    assert fault.happened == 2
+
+
 def test_what_was_done_before_a_failure_stays_done(aws: Cloud) -> None:
     stored(aws)
     record(aws, "processing", image_id="1" * 32)
@@ -397,6 +451,76 @@ def test_what_was_claimed_again_since_the_listing_is_not_closed(aws: Cloud, monk
     assert aws.notices() == []
 
 
+# --- A burst ----------------------------------------------------------------------------------------------------------
+
+
+class Burst:
+    """Objects that came hours ago, and their records; `calls` counts what is asked of AWS.
+
+    Whatever is started claims its image, and its turn is hours away.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int, **record: Any) -> None:
+        came = NOON - timedelta(hours=20)
+        versions = [InputVersion(f"input/{number:032x}.jpg", "v1", came) for number in range(count)]
+        monkeypatch.setattr(image_bucket, "input_versions", lambda _: iter(versions))
+        common = {"SourceVersion": "v1", "ClaimedAt": ago(hours=20), "UpdatedAt": ago(hours=20)} | record
+        self.records = {f"{number:032x}": dict(common) for number in range(count)} if record else {}
+        self.calls: Counter[str] = Counter()
+        for service, called in ((client("dynamodb"), "dynamodb"), (client("stepfunctions"), "sfn")):
+            events: Any = service.meta.events
+            events.register(f"before-call.{called}", self._answer)
+
+    def _answer(self, model: Any, params: dict[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]]:
+        self.calls[model.name] += 1
+        body = json.loads(params["body"])
+        answers = {"BatchGetItem": self._read, "Query": lambda _: {"Items": []}, "StartExecution": self._claim}
+        return SimpleNamespace(status_code=200), answers[model.name](body)
+
+    def _read(self, body: dict[str, Any]) -> dict[str, Any]:
+        keys = [key["ImageID"]["S"] for key in body["RequestItems"][TABLE]["Keys"]]
+        found = [{"ImageID": image_id} | self.records[image_id] for image_id in keys if image_id in self.records]
+        return {"Responses": {TABLE: [{name: {"S": value} for name, value in item.items()} for item in found]}}
+
+    def _claim(self, body: dict[str, Any]) -> dict[str, Any]:
+        image_id = json.loads(body["input"])["imageId"]
+        times = {"ClaimedAt": ago(), "UpdatedAt": ago(), "TurnAt": ago(hours=-9)}
+        self.records[image_id] = {"SourceVersion": "v1", "ProcessingStatus": "processing"} | times
+        return {"executionArn": EXECUTION, "startDate": NOON}
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "waiting"),
+    [("processing", {"TurnAt": ago(hours=-2)}, 10_000), ("failed", {}, 0), ("held", {"UpdatedAt": ago(hours=1)}, 0)],
+)
+def test_10_000_images_that_wait_are_read_in_a_hundred_calls_and_no_gap(
+    monkeypatch: pytest.MonkeyPatch, status: str, more: dict[str, str], waiting: int
+) -> None:
+    burst = Burst(monkeypatch, 10_000, ProcessingStatus=status, **more)
+    report = reconcile(RESOURCES, OVERDUE)
+    assert burst.calls == {"BatchGetItem": 100, "Query": image_ids.SHARDS}
+    assert (report.waiting, report.gap, report.started, report.closed) == (waiting, 0, 0, 0)
+    assert {finding.action for finding in report.findings} == (set() if waiting else {Action.LEAVE})
+
+
+def test_many_lost_events_are_all_counted_and_started_run_by_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "MAX_STARTS", 100)
+    burst = Burst(monkeypatch, 1_000)
+    assert [reconcile(RESOURCES, OVERDUE).gap for _ in range(11)] == [*range(1_000, -1, -100)]
+    assert burst.calls == {"BatchGetItem": 11 * 10, "Query": 11 * image_ids.SHARDS, "StartExecution": 1_000}
+
+
+def test_many_held_images_are_released_run_by_run_and_wait_for_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reconciler, "MAX_STARTS", 100)
+    burst = Burst(monkeypatch, 1_000, ProcessingStatus="held")
+    for run in range(12):
+        at(monkeypatch, NOON + run * timedelta(minutes=15))
+        report = reconcile(RESOURCES, OVERDUE)
+        assert (report.started, report.waiting) == (100 if run < 10 else 0, min(run, 10) * 100)
+        assert report.gap == 0
+    assert burst.calls["StartExecution"] == 1_000
+
+
 # --- The function -----------------------------------------------------------------------------------------------------
 
 
@@ -433,3 +557,31 @@ def test_a_gap_of_nothing_is_published_too(
     monkeypatch.setenv("OVERDUE_MINUTES", "3000")
     assert lambda_handler({}, context) == {"gap": 0, "started": 0, "closed": 0}
     assert json.loads(capsys.readouterr().out)["ReconcileGap"] == [0]
+
+
+# --- The digest of withheld notices -----------------------------------------------------------------------------------
+
+
+def test_a_run_sends_the_digest(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageProcessingFailed", 1)
+    lambda_handler({}, context)
+    lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert notice["Subject"] == "[dev] 1 image failed"
+
+
+def test_a_run_whose_digest_is_refused_fails_and_has_done_everything_else(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageUncertain", 7)
+    record(aws, "processing", ClaimedAt=ago(hours=2))
+    stored(aws)
+    with refusal(client("sns"), "Publish", "Throttled"), pytest.raises(ThrottledError):
+        lambda_handler({}, context)
+    assert aws.started().keys() == {name_of()}
+
+
+def test_a_run_that_cannot_list_uploads_sends_the_digest(aws: Cloud, context: LambdaContext) -> None:
+    aws.withhold("ImageUncertain", 1)
+    with refusal(client("s3"), "ListObjectVersions", "AccessDenied"), pytest.raises(AccessDeniedError):
+        lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert notice["Subject"] == "[dev] 1 image needs review"

@@ -73,6 +73,7 @@ WRITTEN = returns({})
 NOTICE_SENT = called({"notice": "sent"})
 RECORDED = called({"recorded": True, "notice": "sent"})
 HELD_BACK = called({"outcome": "held"})
+WAITING = called({"outcome": "waiting", "until": "2026-11-21T09:30:00Z"})
 
 _STORED = {"fileSize": 48213, "etag": "9b2cf535f27731c974343645a3985328", "versionId": VERSION_ID}
 _HASH = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"

@@ -24,6 +24,7 @@ from .answers import (
     NOTICE_SENT,
     RECORDED,
     REJECTIONS,
+    WAITING,
     WRITTEN,
     Answer,
     called,
@@ -38,13 +39,16 @@ from .executions import IMAGE_ID, definition, s3_event
 CLAIM, ANALYZE, HOLD, MOVE, LOG = "Claim Upload", "Analyze Image", "Hold Image", "Move Image", "Log Detection"
 REVIEWERS, RECORD = "Notify Reviewers", "Record Failure"
 
-_LOGGED = [CLAIM, ANALYZE, "Cat, Dog or Other?", MOVE, LOG, "Certain Enough?"]
+CHOICE = "Cat, Dog or Other?"
+_MOVED = [MOVE, "Certain Enough?"]
 _FAILS = [RECORD, "Processing Failed"]
+# What an image enters besides when its turn has not come: before it is analysed again.
+WAIT = [ANALYZE, CHOICE, "Wait for Turn"]
 
-CLASSIFIED = [*_LOGGED, "Image Classified"]
-REVIEWED = [*_LOGGED, REVIEWERS, "Image Classified"]
-REJECTED = [*_LOGGED, "Image Rejected"]
-HELD = [CLAIM, ANALYZE, "Cat, Dog or Other?", HOLD, "Image Held"]
+CLASSIFIED = [CLAIM, ANALYZE, CHOICE, *_MOVED, LOG]
+REVIEWED = [CLAIM, ANALYZE, CHOICE, *_MOVED, REVIEWERS, LOG]
+REJECTED = CLASSIFIED
+HELD = [CLAIM, ANALYZE, CHOICE, HOLD, "Image Held"]
 
 _UNEVALUATED = "States.QueryEvaluationError"
 
@@ -94,6 +98,11 @@ def _failing_at(state: str, path: list[str] | None = None) -> list[str]:
     return [*path[: path.index(state) + 1], *_FAILS]
 
 
+def _waiting(times: int, path: list[str]) -> list[str]:
+    """The same path, of an image that waits for its turn so many times."""
+    return [CLAIM, *WAIT * times, *path[1:]]
+
+
 CAT, CATS = called(ANALYSES["cat"]), moved("cats", "jpg")
 _UNCERTAIN: dict[str, Any] = {"analyze": called(ANALYSES["uncertain"]), "move": moved("others", "jpg")}
 _HELD: dict[str, Any] = {"analyze": HELD_BACK}
@@ -120,7 +129,9 @@ _THROTTLED = function("ThrottledError", "rekognition:DetectLabels: ProvisionedTh
 _BROKEN = function("ServiceError", "s3:GetObject: InternalError")
 _MISSING = function("ImageNotFoundError", "s3:GetObject: NoSuchKey")
 _IN_PROGRESS = function("AnalysisInProgressError", "Another execution is asking Rekognition about the same bytes.")
-_THROTTLES = [_THROTTLED, lambda_service("Lambda.TooManyRequestsException")]
+_TOO_MANY = lambda_service("Lambda.TooManyRequestsException")
+_THROTTLES = [_THROTTLED, _TOO_MANY]
+_LAMBDA_THROTTLES = 200  # retries, for hours
 _SERVER_FAULTS = [
     _BROKEN,
     lambda_service("Runtime.ExitError"),
@@ -167,6 +178,12 @@ def _lambda_task(
         f"{name}ThrottlesExhausted": _case(
             failing, error or "ThrottledError", **{**given, task: [_THROTTLED] * (throttles + 1)}
         ),
+        f"{name}TooManyRequests": _case(path, error, **{**given, task: [*[_TOO_MANY] * _LAMBDA_THROTTLES, good]}),
+        f"{name}TooManyRequestsForHours": _case(
+            failing,
+            error or "Lambda.TooManyRequestsException",
+            **{**given, task: [_TOO_MANY] * (_LAMBDA_THROTTLES + 1)},
+        ),
         f"{name}RetriesExhausted": _case(failing, error or "ServiceError", **{**given, task: [_BROKEN] * 5}),
         f"{name}UnknownError": _case(failing, error or "KeyError", **{**given, task: _BUG}),
     }
@@ -198,18 +215,27 @@ _MOCKED = {
     },
     "claimed without a version": _case(CLASSIFIED, claim=CLAIMED_NEWEST),
     "Reused": _case(CLASSIFIED, analyze=CAT_AGAIN),
+    # Its turn to be analysed has not come.
+    "Waiting": _case(_waiting(1, CLASSIFIED), analyze=[WAITING, CAT]),
+    "WaitingThreeTimes": _case(_waiting(3, CLASSIFIED), analyze=[WAITING, WAITING, WAITING, CAT]),
+    "WaitingAndUncertain": _case(_waiting(1, REVIEWED), **{**_UNCERTAIN, "analyze": [WAITING, _UNCERTAIN["analyze"]]}),
+    "WaitingAndRejected": _case(
+        _waiting(1, REJECTED), analyze=[WAITING, called(ANALYSES["Empty"])], move=moved("rejected", "bin")
+    ),
+    "WaitingThenHeld": _case(_waiting(1, HELD), analyze=[WAITING, HELD_BACK]),
+    "WaitingThenBroken": _case(_waiting(1, _DENIED_PATH), "ServiceError", analyze=[WAITING, *[_BROKEN] * 5]),
     # The daily limit is reached.
     "Held": _case(HELD, **_HELD),
     # Another execution's image.
     "Duplicate": _case([CLAIM, "Already Claimed"], claim=_CONDITION_FAILS),
-    "OwnershipLostAtLogDetection": _case([*CLASSIFIED[:5], "Already Claimed"], log=_CONDITION_FAILS),
-    "OwnershipLostAtHold": _case([*HELD[:4], "Already Claimed"], **_HELD, hold=_CONDITION_FAILS),
+    "OwnershipLostAtLogDetection": _case([*CLASSIFIED, "Already Claimed"], log=_CONDITION_FAILS),
+    "OwnershipLostAtHold": _case([*HELD[:-1], "Already Claimed"], **_HELD, hold=_CONDITION_FAILS),
     # Errors that pass, errors that stay, known and unknown: at each task.
     **_dynamodb_task("Claim", "claim", CLAIMED, CLASSIFIED, _failing_at(CLAIM)),
     **_lambda_task("Analyze", "analyze", CAT, CLASSIFIED, _failing_at(ANALYZE)),
     **_dynamodb_task("Hold", "hold", WRITTEN, HELD, _failing_at(HOLD, HELD), **_HELD),
     **_lambda_task("Move", "move", CATS, CLASSIFIED, _failing_at(MOVE)),
-    **_dynamodb_task("Log", "log", WRITTEN, CLASSIFIED, _failing_at(LOG)),
+    **_dynamodb_task("Log", "log", WRITTEN, CLASSIFIED, _failing_at(LOG, CLASSIFIED)),
     **_lambda_task("NotifyReviewers", "reviewers", NOTICE_SENT, REVIEWED, _failing_at(REVIEWERS), **_UNCERTAIN),
     **_lambda_task("RecordFailure", "record", RECORDED, _DENIED_PATH, _DENIED_PATH, "AccessDeniedError", **_DENIED),
     "AnalyzeThrottledAndBroken": _case(
@@ -274,6 +300,8 @@ _GOOD_INPUTS = {
     "input from S3": _fixture("s3_object_created"),
     "input from the console": _fixture("console_execution"),
     "input of a foreign key": s3_event(key=FOREIGN_KEY),
+    "input of a backfill": s3_event(key=f"input/backfill/{IMAGE_ID}.jpg"),
+    "input of a foreign key of a backfill": s3_event(key=f"input/backfill/2019/{IMAGE_ID}.jpg"),
     "input without a version": s3_event(version_id=None),
     "input with version null": s3_event(version_id="null"),
     "input with an empty version": s3_event(version_id=""),
@@ -305,6 +333,7 @@ _BAD_INPUTS: dict[str, Any] = {
     "detail text": {"detail": "input/cat.jpg"},
     "object missing": {"detail": {}},
     "key missing": {"detail": {"object": {"version-id": "v1"}}},
+    "version missing for a foreign key of a backfill": s3_event(key="input/backfill/x.jpg", version_id=None),
     "key missing with an id": {"imageId": IMAGE_ID, "detail": {"object": {"version-id": "v1"}}},
     "key empty": s3_event(key=""),
     "key a number": {"detail": {"object": {"key": 7, "version-id": "v1"}}},

@@ -43,14 +43,14 @@ def engine(tmp_path_factory: pytest.TempPathFactory, evaluations_file: Path) -> 
         address = urlsplit(endpoint)
         host, port = address.hostname or "", address.port or 80
         eventually(lambda: answers(port, host), f"{endpoint} answers", START_SECONDS)
-        yield Engine(_client(endpoint), PATIENCE_WITH_WAITING_SECONDS)
+        yield Engine(_client(endpoint), PATIENCE_WITH_WAITING_SECONDS, waits=True)
         return
     scratch = tmp_path_factory.mktemp("engine")
     mocks = scratch / "mock_config.json"
     mocks.write_text(json.dumps(mock_configuration()))
     settings = {"SFN_MOCK_CONFIG": str(mocks), "EVALUATIONS_FILE": str(evaluations_file), "SFN_WAIT_SCALE": "0"}
     with running(scratch, "tests.workflow.observed_engine", **settings) as url:
-        yield Engine(_client(url), PATIENCE_SECONDS)
+        yield Engine(_client(url), PATIENCE_SECONDS, waits=False)
 
 
 @pytest.fixture(scope="session")

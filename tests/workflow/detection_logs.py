@@ -36,6 +36,10 @@ class DetectionLogs:
             return None
         return _plain(answer["Attributes"])
 
+    def record(self) -> dict[str, Any]:
+        """The image's record as it stands."""
+        return _plain(self._client.get_item(TableName=TABLE, Key={"ImageID": {"S": IMAGE_ID}})["Item"])
+
     def change(self, **attributes: str) -> None:
         """Give the image's record these texts, whatever it holds; there is one afterwards."""
         self._client.update_item(

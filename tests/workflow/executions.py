@@ -59,7 +59,8 @@ class Run:
     `output` is the JSON text that an execution which succeeded ends with, and that its event on EventBridge carries.
     `path` names the states entered; `attempts` counts a task's, without those that could not make their Arguments.
     `arguments` is what each task was last called with; a task that could not make them is missing. `caught` is the
-    index of the catcher that a failed task left by, `chosen` that of the rule that a Choice left by (None: Default).
+    index of the catcher that a failed task left by, `chosen` those of the rules that a Choice left by (None: Default),
+    each time that it was entered.
     `recording` is the ARN of the execution that recorded these.
     """
 
@@ -71,13 +72,13 @@ class Run:
     attempts: Counter[str]
     arguments: dict[str, Any]
     caught: dict[str, int]
-    chosen: dict[str, int | None]
+    chosen: dict[str, list[int | None]]
     recording: str
 
     @property
     def transitions(self) -> int:
         """What AWS bills: every state that was entered, and every further attempt."""
-        return len(self.path) + sum(count - 1 for count in self.attempts.values())
+        return len(self.path) + sum(count - self.path.count(state) for state, count in self.attempts.items())
 
 
 def definition() -> dict[str, Any]:
@@ -121,10 +122,11 @@ def _recorded_catchers(state: dict[str, Any]) -> Iterator[dict[str, Any]]:
 class Engine:
     """A Step Functions engine that was started with the mock configuration."""
 
-    def __init__(self, client: Any, patience_seconds: float) -> None:
+    def __init__(self, client: Any, patience_seconds: float, *, waits: bool) -> None:
+        """`waits`: it waits between retries, so that those which go on for hours are shortened to a second each."""
         self._client = client
         self._patience_seconds = patience_seconds
-        self._deployed = definition()
+        self._deployed = _without_hours(definition()) if waits else definition()
         self._recording = recorded(self._deployed)
         self._machine = self._create()
 
@@ -182,12 +184,20 @@ class Engine:
             attempts=attempts,
             arguments=_recorded(events, "sent"),
             caught=_recorded(events, "caught"),
-            chosen={state: _recorded(events, "chosen").get(state, {}).get(state) for state in self._choices(path)},
+            chosen={state: list(_chosen(events, state)) for state in self._choices(path)},
             recording=recording,
         )
 
     def _choices(self, path: list[str]) -> list[str]:
         return [state for state in path if self._deployed["States"][state]["Type"] == "Choice"]
+
+
+def _without_hours(definition: dict[str, Any]) -> dict[str, Any]:
+    for state in definition["States"].values():
+        for retrier in state.get("Retry", []):
+            if retrier["MaxDelaySeconds"] > 60:
+                retrier |= {"IntervalSeconds": 1, "MaxDelaySeconds": 1}
+    return definition
 
 
 def _walk(events: list[dict[str, Any]]) -> tuple[list[str], Counter[str]]:
@@ -203,7 +213,19 @@ def _walk(events: list[dict[str, Any]]) -> tuple[list[str], Counter[str]]:
 
 
 def _recorded(events: list[dict[str, Any]], what: str) -> dict[str, Any]:
-    """What each state that was left says of itself under this name."""
-    exits = [event["stateExitedEventDetails"] for event in events if "stateExitedEventDetails" in event]
-    outputs = {details["name"]: json.loads(details["output"]) for details in exits}
-    return {state: output[what] for state, output in outputs.items() if isinstance(output, dict) and what in output}
+    """What each state, when it was left last, says of itself under this name."""
+    return {state: output[what] for state, output in _outputs(events) if isinstance(output, dict) and what in output}
+
+
+def _chosen(events: list[dict[str, Any]], choice: str) -> Iterator[int | None]:
+    """The rules that a Choice left by, in order. Default outputs what came in, which another Choice may have said."""
+    for state, output in _outputs(events):
+        if state == choice:
+            yield output.get("chosen", {}).get(choice) if isinstance(output, dict) else None
+
+
+def _outputs(events: list[dict[str, Any]]) -> Iterator[tuple[str, Any]]:
+    """The states that were left, in order, each with its output."""
+    for event in events:
+        if details := event.get("stateExitedEventDetails"):
+            yield details["name"], json.loads(details["output"])

@@ -76,6 +76,13 @@ def test_processor_is_asked_about_the_claimed_object(runs: dict[str, Run]) -> No
     }
 
 
+def test_processor_is_asked_the_same_again_when_the_images_turn_has_come(runs: dict[str, Run]) -> None:
+    """What it needs to know of the turn is in its own table."""
+    waited = payload(runs["WaitingThreeTimes"], "Analyze Image")
+
+    assert waited == payload(runs["Cat"], "Analyze Image") | {"executionArn": runs["WaitingThreeTimes"].recording}
+
+
 @pytest.mark.parametrize(
     ("case", "over"),
     [("input of a restart", False), ("input with release as text", False), ("input of a release", True)],

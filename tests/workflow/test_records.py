@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
-from pet_detector.aws.detection_logs import format_time
+from pet_detector.aws import detection_logs
+from pet_detector.aws.detection_logs import CLAIM_SECONDS, format_time
+from tests.support.handler_runs import new_function
 
 from .answers import ANALYSES, REJECTIONS
 from .cases import CASES, FOREIGN_KEY
@@ -134,6 +136,35 @@ def test_record_of_a_held_image_waits(runs: dict[str, Run], table: DetectionLogs
     }
 
 
+def test_record_of_an_image_that_waited_says_when_its_turn_was(runs: dict[str, Run], table: DetectionLogs) -> None:
+    run, turn = runs["Waiting"], "2026-11-21T09:30:00.000Z"
+    assert table.update(run.arguments["Claim Upload"])
+    table.change(TurnAt=turn)  # by ImageProcessor
+
+    record = table.update(run.arguments["Log Detection"])
+
+    assert record is not None
+    assert (record["ProcessingStatus"], record["TurnAt"]) == ("completed", turn)
+
+
+def test_record_of_an_uncertain_image_is_not_final_when_its_reviewers_cannot_be_notified(
+    runs: dict[str, Run], table: DetectionLogs
+) -> None:
+    run = runs["NotifyReviewersUnknownError"]
+    before = replay(table, run)
+
+    sent = run.arguments["Record Failure"]["Payload"]["detail"]
+    with new_function():
+        failed = detection_logs.record_failure(
+            TABLE, IMAGE_ID, execution_arn=sent["executionArn"], key=KEY, version_id=VERSION_ID, error=sent["error"],
+            cause=sent["cause"],
+        )  # fmt: skip
+
+    assert before["ProcessingStatus"] == "processing"
+    assert failed
+    assert table.record()["ProcessingStatus"] == "failed"
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_dynamodb_is_sent_no_value_that_is_undefined_or_of_a_wrong_type(runs: dict[str, Run], case: str) -> None:
     for state in DYNAMODB_TASKS & runs[case].arguments.keys():
@@ -183,12 +214,12 @@ def test_owner_whose_answer_was_lost_claims_again(runs: dict[str, Run], table: D
 
 
 @pytest.mark.parametrize("known", [VERSION_ID, "newest"])
-def test_claim_of_the_same_version_that_is_older_than_the_machine_can_run_is_taken_over(
+def test_claim_of_the_same_version_that_has_expired_is_taken_over(
     runs: dict[str, Run], table: DetectionLogs, known: str
 ) -> None:
     claim = runs["Cat"].arguments["Claim Upload"]
     now = datetime.fromisoformat(values(runs["Cat"], "Claim Upload")[":now"]["S"])
-    seconds = timedelta(seconds=definition()["TimeoutSeconds"])
+    seconds = timedelta(seconds=CLAIM_SECONDS)
     valid, expired = (format_time(now - seconds - timedelta(milliseconds=late)) for late in (0, 1))
 
     table.change(ProcessingStatus="processing", ExecutionArn="another", ClaimedAt=valid, SourceVersion=known)
@@ -200,6 +231,42 @@ def test_claim_of_the_same_version_that_is_older_than_the_machine_can_run_is_tak
 
     assert taken is not None
     assert taken["ExecutionArn"] == runs["Cat"].recording
+
+
+def test_claim_of_an_image_that_waits_for_its_turn_expires_an_hour_after_the_turn(
+    runs: dict[str, Run], table: DetectionLogs
+) -> None:
+    claim = runs["Cat"].arguments["Claim Upload"]
+    now = datetime.fromisoformat(values(runs["Cat"], "Claim Upload")[":now"]["S"])
+    tomorrow, *late = (format_time(now + by) for by in (timedelta(days=1), *_AROUND_THE_END_OF_A_CLAIM))
+    claimed = {"ClaimedAt": "2000-01-01T00:00:00.000Z", "SourceVersion": VERSION_ID, "ExecutionArn": "another"}
+
+    table.change(ProcessingStatus="processing", TurnAt=tomorrow, **claimed)
+    assert table.update(claim) is None
+    table.change(TurnAt=late[0])
+    assert table.update(claim) is None
+    table.change(TurnAt=late[1])
+    taken = table.update(claim)
+
+    assert taken is not None
+    assert taken["ExecutionArn"] == runs["Cat"].recording
+    assert "TurnAt" not in taken, "that was another execution's turn"
+
+
+# An hour is over just now, and a millisecond ago.
+_AROUND_THE_END_OF_A_CLAIM = [timedelta(seconds=-CLAIM_SECONDS, milliseconds=-late) for late in (0, 1)]
+
+
+def test_claim_that_was_made_after_the_turn_is_valid_from_then_on(runs: dict[str, Run], table: DetectionLogs) -> None:
+    """A restart forgets the turn of the execution before; should it not, the claim's own time counts."""
+    claim = runs["Cat"].arguments["Claim Upload"]
+    moment = values(runs["Cat"], "Claim Upload")[":now"]["S"]
+    table.change(
+        ProcessingStatus="processing", ExecutionArn="another", SourceVersion=VERSION_ID, ClaimedAt=moment,
+        TurnAt="2000-01-01T00:00:00.000Z",
+    )  # fmt: skip
+
+    assert table.update(claim) is None
 
 
 def test_claim_without_a_version_takes_over_an_expired_claim_of_any_version(
@@ -360,6 +427,14 @@ def test_execution_that_was_stopped_and_is_redriven_by_the_console_takes_back_it
             FOREIGN_KEY.removeprefix("input/"),
         ),
         ("input with an id", "f" * 32, VERSION_ID, f"{IMAGE_ID}.jpg"),
+        ("input of a backfill", IMAGE_ID, VERSION_ID, f"backfill/{IMAGE_ID}.jpg"),
+        # printf %s 'input/backfill/2019/<IMAGE_ID>.jpg@<VERSION_ID>' | sha256sum
+        (
+            "input of a foreign key of a backfill",
+            "0553f327b57792fdd91096d5926e05ef",
+            VERSION_ID,
+            f"backfill/2019/{IMAGE_ID}.jpg",
+        ),
         # printf %s 'input/holiday pictures/Mitzi & Rex+1.jpg@3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY' | sha256sum
         ("input of a foreign key", "239dfe5ba231f99ad0d38a5ffefd2c82", VERSION_ID, FOREIGN_KEY.removeprefix("input/")),
     ],

@@ -1,13 +1,15 @@
 """Amazon DynamoDB: the table Analyses. What Rekognition saw in which bytes, so that the same bytes are paid for once.
 
-One item per content hash holds either a lease (an execution is asking Rekognition right now) or the labels. The item
-`newest-model` holds the model version of the latest answer: labels of another version are not used again.
-`daily_limit` keeps a counter in the same table.
+One item per content hash holds either a lease (Rekognition is asked about an image, or it waits for its turn) or the
+labels. A lease belongs to the image, not to an execution: a stopped one that is started again keeps its turn.
+The item `newest-model` holds the model version of the latest answer: labels of another version are not used again.
+`daily_limit` and `turns` keep items of their own in the same table.
 """
 
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -23,23 +25,48 @@ LEASE_SECONDS = 30
 # The same picture comes again soon or never; in three months Rekognition's model will have changed anyway.
 KEPT_SECONDS = 90 * 24 * 60 * 60
 
+# How long after its turn an owner may come back and use it: Lambda may have no environment free for it right away.
+TURN_KEPT_SECONDS = 300
+
 _NEWEST_MODEL = "newest-model"
 
 
-def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
-    """The stored recognition of these bytes; or None, and `owner` (an execution) must ask Rekognition and `finish`.
+@dataclass(frozen=True)
+class Lease:
+    """The right to ask Rekognition about some bytes.
 
-    Of several owners at the same moment one gets None, the others AnalysisInProgressError, until the answer is there
-    or LEASE_SECONDS have passed. The same owner may begin again: it crashed, or an answer to it was lost.
+    `turn` is the turn that its owner took before and has not used (seconds since 1970), if it came not long ago.
+    `throttles`: how often Rekognition has throttled this owner.
+    """
+
+    turn: float | None
+    throttles: int
+
+
+@dataclass(frozen=True)
+class Taken:
+    """Another owner has the lease, and waits for its turn until `until` (seconds since 1970)."""
+
+    until: float
+
+
+def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Taken:
+    """The stored recognition of these bytes, or a lease: then `owner` (an ImageID) must ask Rekognition and `finish`.
+
+    Of several owners at the same moment one gets the lease, until it finishes, gives up, or LEASE_SECONDS have passed;
+    the others get Taken while it waits for its turn, and AnalysisInProgressError while it asks. The same owner may
+    begin again: its turn has come, its execution crashed or was stopped, or an answer to it was lost.
     """
     now = int(time.time())
     with translated("dynamodb:UpdateItem Analyses"):
         newest = _newest_model(table)
         try:
-            client("dynamodb").update_item(
+            answer = client("dynamodb").update_item(
                 TableName=table,
                 Key={"ContentHash": {"S": content_hash}},
-                UpdateExpression="SET LeaseOwner = :owner, LeaseEnds = :ends, ExpiresAt = :expires",
+                UpdateExpression=(
+                    "SET LeaseOwner = :owner, LeaseEnds = :ends, ExpiresAt = :expires REMOVE Turn, WaitsUntil"
+                ),
                 ConditionExpression=(
                     "(attribute_not_exists(ModelVersion) OR (ModelVersion <> :newest AND :newest <> :none))"
                     " AND (attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner)"
@@ -52,6 +79,7 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
                     ":newest": newest.get("ModelVersion", {"S": "none"}),
                     ":none": {"S": "none"},
                 },
+                ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
@@ -59,13 +87,42 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | None:
             # The very first answer may have come since: whoever gave it has noted its model before.
             newest = newest or _newest_model(table)
         else:
-            return None
+            return _lease(answer.get("Attributes", {}), owner)
     if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):
+        if "WaitsUntil" in item:
+            return Taken(_number(item["WaitsUntil"]))
         raise AnalysisInProgressError("Another execution is asking Rekognition about the same bytes.")
     labels = (
         Label(label["M"]["Name"]["S"], float(Decimal(label["M"]["Confidence"]["N"]))) for label in item["Labels"]["L"]
     )
     return Recognition(tuple(labels), item["ModelVersion"]["S"])
+
+
+def _lease(old: dict[str, Any], owner: str) -> Lease:
+    """The lease of an owner, whose item was `old` before it began."""
+    if old.get("LeaseOwner") != {"S": owner}:
+        return Lease(None, 0)
+    turn = _number(old["Turn"]) if "Turn" in old else None
+    is_late = turn is not None and turn < time.time() - TURN_KEPT_SECONDS
+    return Lease(None if is_late else turn, int(old["Throttles"]["N"]) if "Throttles" in old else 0)
+
+
+def _number(value: dict[str, Any]) -> float:
+    return float(Decimal(value["N"]))
+
+
+def wait(table: str, content_hash: str, owner: str, *, until: float, turn: float | None, throttles: int = 0) -> None:
+    """Keep the lease while its owner waits `until` (seconds since 1970) for the `turn` that it took, if any.
+
+    It ends TURN_KEPT_SECONDS later if the owner does not come back. Does nothing to another owner's lease.
+    """
+    values: dict[str, Any] = {":until": {"N": f"{until:.6f}"}, ":throttles": {"N": str(throttles)}}
+    values |= {":ends": {"N": str(int(until) + TURN_KEPT_SECONDS)}, ":owner": {"S": owner}}
+    update = "SET WaitsUntil = :until, LeaseEnds = :ends, Throttles = :throttles"
+    if turn is not None:
+        update += ", Turn = :turn"
+        values[":turn"] = {"N": f"{turn:.6f}"}
+    _change_own_lease(table, content_hash, update, values)
 
 
 def finish(table: str, content_hash: str, recognition: Recognition) -> None:
@@ -115,14 +172,18 @@ def _order(version: str) -> int:
 
 def give_up(table: str, content_hash: str, owner: str) -> None:
     """End the lease without an answer, so that no other execution waits. Does nothing to another owner's lease."""
+    _change_own_lease(table, content_hash, "REMOVE LeaseOwner, LeaseEnds", {":owner": {"S": owner}})
+
+
+def _change_own_lease(table: str, content_hash: str, update: str, values: dict[str, Any]) -> None:
     with translated("dynamodb:UpdateItem Analyses"):
         try:
             client("dynamodb").update_item(
                 TableName=table,
                 Key={"ContentHash": {"S": content_hash}},
-                UpdateExpression="REMOVE LeaseOwner, LeaseEnds",
+                UpdateExpression=update,
                 ConditionExpression="LeaseOwner = :owner",
-                ExpressionAttributeValues={":owner": {"S": owner}},
+                ExpressionAttributeValues=values,
             )
         except ClientError as error:
             refused_item(error)

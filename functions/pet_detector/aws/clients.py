@@ -38,6 +38,9 @@ _TIMEOUTS = {
     "ssm": _Timeouts(2, 5, attempts=1),
     "stepfunctions": _Timeouts(2, 8, attempts=3),
 }
+# For the count of notices, between the reservation of a notice and its sending: what cannot be counted is sent. One
+# attempt: an ADD that is repeated counts twice.
+_COUNTING = _Timeouts(1, 1, attempts=1)
 # For /health: a service that takes longer is down, as far as its caller is concerned.
 _QUICK = _Timeouts(1, 2, attempts=1)
 
@@ -59,12 +62,17 @@ if TYPE_CHECKING:
 
 def client(service: str, *, quick: bool = False) -> Any:
     """The client of a service, the same one every time; a `quick` one gives up after 3 seconds."""
-    return _made(service, quick)
+    return _made(service, _QUICK if quick else _TIMEOUTS[service])
+
+
+def counting_client() -> DynamoDBClient:
+    """The client of DynamoDB that counts notices, the same one every time; it gives up after 2 seconds."""
+    made: DynamoDBClient = _made("dynamodb", _COUNTING)
+    return made
 
 
 @cache
-def _made(service: str, quick: bool) -> Any:
-    timeouts = _QUICK if quick else _TIMEOUTS[service]
+def _made(service: str, timeouts: _Timeouts) -> Any:
     make: Any = boto3.client
     return make(
         service,

@@ -44,6 +44,11 @@ def spend(table: str, limit: int) -> bool:
     return True
 
 
+def is_reached(table: str, limit: int) -> bool:
+    """Whether `spend` would refuse an image now: such an image need not wait for its turn. Counts nothing."""
+    return limit > 0 and spent(table) >= limit
+
+
 def take_back(table: str, limit: int) -> None:
     """Count one image less, because Rekognition throttled the call that was counted.
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -17,21 +17,33 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ThrottledError
 from pet_detector.rules.image_ids import SHARDS, shard_of
-from pet_detector.rules.models import REVIEW_FACT, ImageFormat, Record, Status
+from pet_detector.rules.models import ImageFormat, Record, Status
 
 if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import QueryOutputTypeDef
+    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef, QueryOutputTypeDef
 
 # The record of an upload that never came expires after a day; DynamoDB deletes it within two more days.
 UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
-# Age at which a claim has expired: TimeoutSeconds of image_workflow.asl.yaml.
+# Age at which a claim has expired, counted from `claim_counts_from`: more than all budgets of image_workflow.asl.yaml
+# but those of functions that Lambda throttles.
 CLAIM_SECONDS = 3600
+# The most keys that BatchGetItem takes.
+BATCH = 100
 # Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
 CAUSE_LENGTH = 1000
 
+# Filters out what `is_forgotten`, in an expression of DynamoDB; :uploading is the status, :now in seconds since 1970.
+NOT_FORGOTTEN = "NOT (ProcessingStatus = :uploading AND ExpiresAt < :now)"
+
 _DISMISSED = "dismissed#"
+# What is read of many records at once: enough to decide about an image that is not finished.
+_UNFINISHED = (
+    *("ImageID", "ProcessingStatus", "StatusShard", "SourceKey", "SourceVersion", "#error"),
+    *("ClaimedAt", "TurnAt", "UpdatedAt", "ExpiresAt"),
+)
 
 serialized = TypeSerializer().serialize
 _deserialize = TypeDeserializer().deserialize
@@ -89,6 +101,32 @@ def find(table: str, image_id: str) -> Record | None:
     return deserialized(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
 
 
+def find_many(table: str, image_ids: Collection[str]) -> dict[str, Record]:
+    """The records of at most BATCH images, read consistently, by ImageID: those that `find` finds.
+
+    Of each, only the attributes that say what to do about an image that is not finished.
+    """
+    keys = [{"ImageID": {"S": image_id}} for image_id in dict.fromkeys(image_ids)]
+    read: KeysAndAttributesTypeDef = {
+        "Keys": keys,
+        "ConsistentRead": True,
+        "ProjectionExpression": ", ".join(_UNFINISHED),
+        "ExpressionAttributeNames": {"#error": "Error"},
+    }
+    found: dict[str, Record] = {}
+    while read["Keys"]:
+        with translated("dynamodb:BatchGetItem"):
+            answer = client("dynamodb").batch_get_item(RequestItems={table: read})
+        for item in answer["Responses"].get(table, []):
+            if "ProcessingStatus" in item and not is_forgotten(item):
+                found[item["ImageID"]["S"]] = deserialized(item)
+        left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
+        if len(left) == len(read["Keys"]):
+            raise ThrottledError("dynamodb:BatchGetItem: nothing was read")
+        read = read | {"Keys": left}
+    return found
+
+
 def all_known(table: str, image_id: str) -> Record | None:
     """The same, also of an upload that never came and of what only remembers a notice."""
     item = _item(table, image_id)
@@ -116,6 +154,30 @@ def deserialized(item: dict[str, Any]) -> Record:
     return record
 
 
+def expect_turn(table: str, image_id: str, *, execution_arn: str, at: float) -> None:
+    """Note when the turn of an image comes that this execution works on (`at`, in seconds since 1970).
+
+    Until then, and CLAIM_SECONDS longer, its claim is valid. Does nothing to another execution's image.
+    """
+    values = {
+        ":turn": format_time(datetime.fromtimestamp(at, UTC)),
+        ":processing": Status.PROCESSING.value,
+        ":execution": execution_arn,
+        ":now": now(),
+    }
+    with translated("dynamodb:UpdateItem"):
+        try:
+            client("dynamodb").update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="SET TurnAt = :turn, UpdatedAt = :now",
+                ConditionExpression="ProcessingStatus = :processing AND ExecutionArn = :execution",
+                ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
+            )
+        except ClientError as error:
+            refused_item(error)
+
+
 def record_failure(
     table: str,
     image_id: str,
@@ -125,23 +187,16 @@ def record_failure(
     version_id: str,
     error: str,
     cause: str,
-    caught: bool = False,
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    An uncertain image whose notice was not sent is unfinished, too: certainly so when the execution ended by its own
-    error (`caught`), else when it is not reserved. `key` and `version_id` are those of the execution's object. `cause`
-    is cut to CAUSE_LENGTH characters.
+    `key` and `version_id` are those of the execution's object. `cause` is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
         ":failed": Status.FAILED.value,
         ":processing": Status.PROCESSING.value,
         ":uploading": Status.UPLOADING.value,
-        ":review": Status.NEEDS_REVIEW.value,
-        ":notified": REVIEW_FACT,
-        ":caught": caught,
-        ":yes": True,
         ":shard": shard_of(image_id),
         ":statusShard": f"{Status.FAILED.value}#{shard_of(image_id)}",
         ":error": {"Error": error, "Cause": cause[:CAUSE_LENGTH]},
@@ -166,8 +221,7 @@ def record_failure(
                 ),
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
-                    " OR (ExecutionArn = :execution AND (ProcessingStatus = :processing"
-                    " OR (ProcessingStatus = :review AND (:caught = :yes OR NOT contains(Notices, :notified)))))"
+                    " OR (ExecutionArn = :execution AND ProcessingStatus = :processing)"
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},
                 ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
@@ -216,13 +270,16 @@ def is_dismissed(record: Record) -> bool:
     return str(record.get("StatusShard", "")).startswith(_DISMISSED)
 
 
-def expired_claims(table: str, claimed_before: str) -> Iterator[Record]:
-    """Records with status processing that were claimed before that time (in the format of `now`)."""
+def claim_counts_from(record: Record) -> str:
+    """From when CLAIM_SECONDS count: the later of ClaimedAt and TurnAt, because the execution waits until then."""
+    return max(record.get("ClaimedAt", ""), record.get("TurnAt", ""))
+
+
+def expired_claims(table: str, before: str) -> Iterator[Record]:
+    """Records with status processing whose `claim_counts_from` is before that time (in the format of `now`)."""
+    condition = "ClaimedAt < :before AND (attribute_not_exists(TurnAt) OR TurnAt < :before)"
     for shard in range(SHARDS):
-        pages = _pages(
-            table, Status.PROCESSING, shard, {":before": claimed_before}, FilterExpression="ClaimedAt < :before"
-        )
-        for page in pages:
+        for page in _pages(table, Status.PROCESSING, shard, {":before": before}, FilterExpression=condition):
             yield from map(deserialized, page["Items"])
 
 
@@ -231,11 +288,20 @@ def count(table: str, status: Status) -> int:
     return sum(page["Count"] for shard in range(SHARDS) for page in _pages(table, status, shard, Select="COUNT"))
 
 
-def oldest(table: str, status: Status) -> Record | None:
-    """The record of this status whose upload came first, or None when there is none; as late as `count`."""
-    firsts = [next(_pages(table, status, shard, Limit=1))["Items"] for shard in range(SHARDS)]
-    found = [deserialized(item) for items in firsts for item in items]
-    return min(found, key=lambda record: record["ListedAt"], default=None)
+def oldest_at_work(table: str) -> tuple[Record, str] | None:
+    """Of the images that an execution works on, the one that came first, and when; None when there is none.
+
+    What waits for its turn is not worked on. What has waited came when its turn did. As late as `count`.
+    """
+    condition = "attribute_not_exists(TurnAt) OR TurnAt <= :now"
+    pages = (
+        page
+        for shard in range(SHARDS)
+        for page in _pages(table, Status.PROCESSING, shard, {":now": now()}, FilterExpression=condition)
+    )
+    found = (deserialized(item) for page in pages for item in page["Items"])
+    came = ((record, max(record["ListedAt"].partition("#")[0], record.get("TurnAt", ""))) for record in found)
+    return min(came, key=lambda pair: pair[1], default=None)
 
 
 def _pages(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError, HTTPClientError
@@ -24,12 +25,7 @@ def publish(topic_arn: str, notice: Notice) -> bool:
     Raises ThrottledError, ServiceError or AccessDeniedError when SNS rejected the notice or was not reached.
     A 5xx counts as rejected, although SNS may have accepted the notice before it.
     """
-    attributes: dict[str, MessageAttributeValueTypeDef] = {
-        name: {"DataType": "String", "StringValue": value}
-        if isinstance(value, str)
-        else {"DataType": "Number", "StringValue": f"{value:.2f}"}
-        for name, value in notice.attributes.items()
-    }
+    attributes = {name: _attribute(value) for name, value in notice.attributes.items()}
     subject = printable(notice.subject).encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
     try:
         client("sns").publish(TopicArn=topic_arn, Subject=subject, Message=notice.message, MessageAttributes=attributes)
@@ -38,3 +34,11 @@ def publish(topic_arn: str, notice: Notice) -> bool:
     except (ClientError, BotoCoreError) as error:  # SNS said no, or was never reached
         raise translate(error, "sns:Publish") from error
     return True
+
+
+def _attribute(value: str | float | list[str]) -> MessageAttributeValueTypeDef:
+    if isinstance(value, str):
+        return {"DataType": "String", "StringValue": value}
+    if isinstance(value, list):  # a filter policy takes it if it takes one of them
+        return {"DataType": "String.Array", "StringValue": json.dumps(value)}
+    return {"DataType": "Number", "StringValue": f"{value:.2f}"}

@@ -16,15 +16,9 @@ _NOT_RECEIVED = (None, Status.UPLOADING)
 
 
 def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
-    """The metrics of a change from `old` to `new`; none when the record expired, and only that an image waits for its
-    turn when the status is the same.
-    """
+    """The metrics of a change from `old` to `new`; none when the status is the same, or when the record expired."""
     was, status = _status(old), _status(new)
-    if new is None or status is None:
-        return
-    if "TurnAt" in new and (old is None or old.get("TurnAt") != new["TurnAt"]):
-        yield Measurement("ImageWaited")
-    if status == was:
+    if new is None or status is None or status == was:
         return
     if was is None and new.get("UploadedBy") == BACKFILL:
         yield Measurement("ImageRegistered")
@@ -50,10 +44,16 @@ def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement
 
 def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
     if "ReceivedAt" in record:
-        taken = datetime.fromisoformat(record["UpdatedAt"]) - datetime.fromisoformat(record["ReceivedAt"])
+        # An image that has to wait for its turn is not late: how long it waits is a matter of Rekognition's quota.
+        begins = [datetime.fromisoformat(record[name]) for name in ("ReceivedAt", "TurnAt") if name in record]
+        taken = datetime.fromisoformat(record["UpdatedAt"]) - max(begins)
         yield Measurement("ProcessingTime", max(0.0, taken.total_seconds() * 1000), "Milliseconds")
+    waited = "TurnAt" in record
+    if waited:
+        yield Measurement("ImageWaited")
     uncertain = record["ProcessingStatus"] == Status.NEEDS_REVIEW
-    yield Measurement("EstimatedCost", prices.image_cost(analysed=analysed, uncertain=uncertain), "None")
+    cost = prices.image_cost(analysed=analysed, uncertain=uncertain, waited=waited)
+    yield Measurement("EstimatedCost", cost, "None")
 
 
 def _status(record: Record | None) -> Status | None:

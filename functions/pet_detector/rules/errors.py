@@ -1,7 +1,7 @@
 """Every error of the domain, one class per decision that the state machine or the API makes.
 
     PetDetectorError
-    ├── ThrottledError          AWS asked us to slow down: the state machine retries, slowly
+    ├── ThrottledError          AWS asked us to slow down: the state machine retries; for Rekognition it waits its turn
     ├── ServiceError            AWS failed, timed out or hung up: the state machine retries, a few times
     ├── AnalysisInProgressError another execution is asking about the same bytes: the state machine waits for it
     ├── AccessDeniedError       a permission or a credential is missing: an operator must act, never retried

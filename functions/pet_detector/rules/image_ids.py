@@ -9,7 +9,7 @@ import re
 IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 
 INPUT_FOLDER = "input"
-# What a backfill registers; the folder is the lane (`lanes`).
+# What lies here waits behind all other uploads (`lanes`).
 BACKFILL_FOLDER = f"{INPUT_FOLDER}/backfill"
 FOLDERS = ("cats", "dogs", "others", "rejected")
 # SourceVersion of a record whose execution was started by hand, without a version.
@@ -18,15 +18,15 @@ NEWEST = "newest"
 # Number of values that the partition keys of the indexes are spread over; image_workflow.asl.yaml computes the same.
 SHARDS = 4
 
-_KEY_FROM_THE_API = re.compile(rf"{INPUT_FOLDER}/(?:backfill/)?({IMAGE_ID.pattern})\.[a-z]+")
+_KEY_WITH_ID = re.compile(rf"(?:{INPUT_FOLDER}|{BACKFILL_FOLDER})/({IMAGE_ID.pattern})\.[a-z]+")
 
 
 def image_id_of(key: str, version_id: str | None) -> str:
-    """The ImageID of an object version: the one in a key of the API or of a backfill, else a hash of key and version.
+    """The ImageID of an object version: the one in its key (of the API, of a backfill), else a hash of key and version.
 
     `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
     """
-    match = _KEY_FROM_THE_API.fullmatch(key)
+    match = _KEY_WITH_ID.fullmatch(key)
     if match:
         return match[1]
     if not version_id:

@@ -1,4 +1,4 @@
-"""The two lanes of images: live uploads, which go first, and backfills."""
+"""The two lanes in which images wait for Rekognition: live uploads, and backfills, which stand behind them."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from pet_detector.rules.image_ids import BACKFILL_FOLDER
 
 
 class Lane(StrEnum):
-    """Whose turn an image takes."""
+    """Live uploads are never kept waiting by a backfill."""
 
     LIVE = "live"
     BACKFILL = "backfill"
 
 
 def lane_of(key: str) -> Lane:
-    """The lane of an upload, by its key: the folder is the lane."""
+    """The lane of an object, by the folder in which it was stored."""
     return Lane.BACKFILL if key.startswith(f"{BACKFILL_FOLDER}/") else Lane.LIVE

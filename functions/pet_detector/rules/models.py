@@ -25,11 +25,11 @@ class Status(StrEnum):
     """A record's ProcessingStatus: uploading, processing, then one of the others.
 
     Held and failed images go back to processing when they are started again; completed, needs_review and rejected are
-    final, except that an uncertain image fails when its reviewers cannot be notified.
+    final.
     """
 
     UPLOADING = "uploading"  # announced through the API; no object yet
-    PROCESSING = "processing"  # an execution has claimed it
+    PROCESSING = "processing"  # an execution has claimed it; it may wait for its turn to be analysed
     COMPLETED = "completed"
     NEEDS_REVIEW = "needs_review"  # uncertain: filed under others/, and reviewers were notified
     REJECTED = "rejected"  # not a picture that can be analysed
@@ -181,9 +181,9 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
-    TurnAt: str  # when its turn at Rekognition is expected; this and the next six are RFC 3339 UTC
-    Timestamp: str  # when it was filed
+    Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
     ClaimedAt: str
+    TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one
     ReceivedAt: str
     CreatedAt: str
     UpdatedAt: str

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pet_detector.rules.models import REVIEW_FACT, Scores
 from pet_detector.rules.text import printable
+
+# The kinds of notices, as their attribute Kind names them for the subscribers' filter policies. A digest has DIGEST,
+# and the kinds of what it counts: who wants those gets it without another policy.
+REVIEW, FAILURE, DIGEST = "ImageUncertain", "ImageProcessingFailed", "NoticeDigest"
+# NoticeBurst notices of a kind within so many minutes; the Reconciler sends digests as often as it runs.
+BURST_MINUTES, DIGEST_MINUTES = 5, 15
 
 
 @dataclass(frozen=True)
@@ -17,7 +23,7 @@ class Notice:
 
     subject: str
     message: str
-    attributes: dict[str, str | float]
+    attributes: dict[str, str | float | list[str]]
     fact: str
 
 
@@ -47,7 +53,7 @@ def uncertain_image(
             f"a dog, or neither. The more likely animal is {lean}.\n"
         ),
         attributes={
-            "Kind": "ImageUncertain",
+            "Kind": REVIEW,
             "ImageID": image_id,
             "Stage": stage,
             "LeansTo": lean,
@@ -74,11 +80,52 @@ def failed_image(
             f"has it by error name), then petdetect redrive {image_id}.\n"
         ),
         attributes={
-            "Kind": "ImageProcessingFailed",
+            "Kind": FAILURE,
             "ImageID": image_id,
             "Stage": stage,
             "Error": error,
             "CorrelationID": correlation_id,
         },
         fact=execution_arn,
+    )
+
+
+def last_before_digest(notice: Notice) -> Notice:
+    """The same notice, which also says that those after it come as one."""
+    return replace(
+        notice,
+        message=(
+            f"{notice.message}\nMany notices of this kind came within {BURST_MINUTES} minutes. If more come now, you "
+            f"get one digest of them within {DIGEST_MINUTES} minutes, with their number and how to list them.\n"
+        ),
+    )
+
+
+def digest(*, reviews: int, failures: int, since: str, stage: str) -> Notice:
+    """The one notice instead of many: how many images need a review, how many executions failed, since when (UTC)."""
+    parts = [f"{reviews} {'image needs' if reviews == 1 else 'images need'} review"] if reviews else []
+    if failures:
+        parts.append(f"{failures} {'' if reviews else 'image ' if failures == 1 else 'images '}failed")
+    message = (
+        f"Too many notices came at once, so these come as one. Nothing is lost: the record of each image says it.\n\n"
+        f"To review: {reviews}\n"
+        f"Failed:    {failures}\n"
+        f"Since:     {since}\n\n"
+    )
+    if reviews:
+        message += (
+            "To review: GET /images?status=needs_review lists them, newest upload first. Look at each (GET /images/ID "
+            "gives a link) and decide whether it shows a cat, a dog, or neither.\n"
+        )
+    if failures:
+        message += (
+            f"Failed: petdetect --env {stage} failed lists them with their reasons. Fix the cause (docs/operations.md "
+            f"has it by error name), then petdetect --env {stage} redrive --all.\n"
+        )
+    kinds = [DIGEST, *([REVIEW] if reviews else []), *([FAILURE] if failures else [])]
+    return Notice(
+        subject=f"[{stage}] {', '.join(parts)}",
+        message=message,
+        attributes={"Kind": kinds, "Stage": stage, "Reviews": reviews, "Failures": failures},
+        fact=since,
     )

@@ -8,10 +8,11 @@ from pathlib import Path
 
 PRICES_FILE = Path(__file__).with_name("prices.json")
 
-# States entered for an image that is certain or rejected, which AWS bills as transitions, and what a review adds;
-# tests/cost counts them in image_workflow.asl.yaml.
-TRANSITIONS = 7
+# States entered for an image that is certain or rejected, which AWS bills as transitions, and what a review and a wait
+# for its turn add; tests/cost counts them in image_workflow.asl.yaml.
+TRANSITIONS = 6
 REVIEW_TRANSITIONS = 1
+WAIT_TRANSITIONS = 3
 
 
 @cache
@@ -27,8 +28,11 @@ def prices() -> dict[str, float]:
     return {name: price for name, price in prices_document().items() if not isinstance(price, str)}
 
 
-def image_cost(*, analysed: bool, uncertain: bool) -> float:
-    """US dollars for Rekognition and the workflow's state transitions, which are nine tenths of an image's price."""
-    transitions = TRANSITIONS + (REVIEW_TRANSITIONS if uncertain else 0)
+def image_cost(*, analysed: bool, uncertain: bool, waited: bool = False) -> float:
+    """US dollars for Rekognition and the workflow's state transitions, which are nine tenths of an image's price.
+
+    `waited`: the image waited for its turn (once, as nearly all do that wait).
+    """
+    transitions = TRANSITIONS + uncertain * REVIEW_TRANSITIONS + waited * WAIT_TRANSITIONS
     unit = prices()
     return analysed * unit["rekognition_image"] + transitions * unit["states_standard_transition"]

@@ -1,13 +1,23 @@
-"""Asks Rekognition about the same bytes once, and not above the daily limit of analyses."""
+"""Asks Rekognition about the same bytes once, at the pace of its quota, and not above the daily limit of analyses."""
 
 from __future__ import annotations
 
+import random
+import time
 from dataclasses import dataclass
 
-from pet_detector.aws import analyses, daily_limit, rekognition
+from pet_detector.aws import analyses, daily_limit, rekognition, turns
 from pet_detector.rules.errors import PetDetectorError, ServiceError, ThrottledError
+from pet_detector.rules.lanes import Lane, lane_of
 from pet_detector.rules.models import Recognition, Rejection
 from pet_detector.runtime.observability import count, logger
+
+# A turn that comes within this time is waited for in the function, which costs less than two more state transitions.
+SLEEP_SECONDS = 1.0
+# After the turn of another image with the same bytes: it has asked by then.
+ASKED_SECONDS = 2.0
+# Longest pause of an image that Rekognition throttles again and again, which others cause that use its quota.
+LONGEST_PAUSE_SECONDS = 300.0
 
 
 @dataclass(frozen=True)
@@ -16,6 +26,13 @@ class Analysis:
 
     recognition: Recognition
     reused: bool
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """The image has to wait: its turn comes at `until` (seconds since 1970). Then it is to be analysed again."""
+
+    until: float
 
 
 @dataclass(frozen=True)
@@ -28,35 +45,90 @@ class Picture:
     content_hash: str
 
 
-def analyse_once(table: str, picture: Picture, *, owner: str, limit: int) -> Analysis | Rejection | None:
-    """What is on the picture, from the table Analyses or from Rekognition; None above the daily `limit` (0: none).
+@dataclass(frozen=True)
+class Limits:
+    """`calls_per_second` of Rekognition, and images `a_day` (0: no limit)."""
 
-    `owner` is the execution that asks. Raises AnalysisInProgressError while another execution asks about the same
-    bytes, and what `rekognition.recognize` raises.
+    calls_per_second: float
+    a_day: int
+
+
+def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) -> Analysis | Rejection | Waiting | None:
+    """What is on the picture, from the table Analyses or from Rekognition; None above the daily limit.
+
+    `owner` is the ImageID. Every call of Rekognition has a turn of its own; until that comes, or when Rekognition
+    throttles all the same, the image waits. Raises AnalysisInProgressError while another image with the same bytes is
+    being asked about, and what `rekognition.recognize` raises, except ThrottledError.
     """
-    stored = analyses.begin(table, picture.content_hash, owner)
-    if stored is not None:
-        return Analysis(stored, reused=True)
-    if not daily_limit.spend(table, limit):
-        analyses.give_up(table, picture.content_hash, owner)
-        logger.info("Image held: the daily limit of analyses is reached")
+    begun = analyses.begin(table, picture.content_hash, owner)
+    if isinstance(begun, Recognition):
+        return Analysis(begun, reused=True)
+    if isinstance(begun, analyses.Taken):
+        # Spread over some seconds, as there may be many with the same bytes.
+        return Waiting(max(begun.until, time.time()) + ASKED_SECONDS + random.uniform(0, 10))  # noqa: S311 - no secret
+    if begun.turn is None and daily_limit.is_reached(table, limits.a_day):
+        _give_up_for_today(table, picture, owner)
         return None
-    answer = _ask(table, picture, owner, limit)
+    now = time.time()
+    may_ask, turn = _take_turn(table, lane_of(picture.key), begun.turn, limits.calls_per_second, now)
+    if not may_ask:
+        analyses.wait(table, picture.content_hash, owner, until=turn, turn=turn, throttles=begun.throttles)
+        return Waiting(turn)
+    time.sleep(max(0.0, turn - time.time()))
+    if not daily_limit.spend(table, limits.a_day):
+        _give_up_for_today(table, picture, owner)
+        return None
+    try:
+        answer = _ask(table, picture, owner)
+    except ThrottledError:
+        daily_limit.take_back(table, limits.a_day)
+        return _pause(table, picture, owner, begun.throttles)
     return answer if isinstance(answer, Rejection) else Analysis(answer, reused=False)
 
 
-def _ask(table: str, picture: Picture, owner: str, limit: int) -> Recognition | Rejection:
+def _take_turn(table: str, lane: Lane, own: float | None, pace: float, now: float) -> tuple[bool, float]:
+    """(True, when to ask Rekognition, at most SLEEP_SECONDS from now), or (False, when to come back for it).
+
+    `own` is a turn of this lane that the image took before.
+    """
+    soon = now + SLEEP_SECONDS
+    turn = own if own is not None else turns.take(table, lane, pace, earliest=now)
+    if turn > soon or lane is Lane.LIVE:
+        return turn <= soon, turn
+    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=soon)
+    if admitted is not None:
+        return True, admitted
+    # Live uploads are queueing: come back behind those that are there now.
+    behind = max(turns.next_turn(table, Lane.LIVE) or soon, soon)
+    return False, turns.take(table, lane, pace, earliest=behind)
+
+
+def _give_up_for_today(table: str, picture: Picture, owner: str) -> None:
+    analyses.give_up(table, picture.content_hash, owner)
+    logger.info("Image held: the daily limit of analyses is reached")
+
+
+def _pause(table: str, picture: Picture, owner: str, throttles: int) -> Waiting:
+    """Wait a moment before the next turn, longer each time: others use the quota too, or it is lower than the pace."""
+    now = time.time()
+    turns.hold_back(table, now + SLEEP_SECONDS)
+    longest = min(LONGEST_PAUSE_SECONDS, 2.0 ** (throttles + 1))
+    until = now + random.uniform(longest / 2, longest)  # noqa: S311 - a delay, not a secret
+    analyses.wait(table, picture.content_hash, owner, until=until, turn=None, throttles=throttles + 1)
+    logger.info("Rekognition throttled a call in its turn", throttles=throttles + 1)
+    return Waiting(until)
+
+
+def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection:
     """Rekognition's answer, stored for the same bytes.
 
     Where there is no answer to store, the lease on the bytes ends, so that others may ask. After a ServiceError the
-    lease stays: there may be an answer, lost on its way.
+    lease stays, as there may be an answer, lost on its way; after a throttle it stays too, as its owner asks again.
     """
     try:
         answer = rekognition.recognize(picture.bucket, picture.key, picture.version_id)
     except PetDetectorError as error:
-        if isinstance(error, ThrottledError):
-            daily_limit.take_back(table, limit)
-        if not isinstance(error, ServiceError):
+        if not isinstance(error, ServiceError | ThrottledError):
             analyses.give_up(table, picture.content_hash, owner)
         raise
     if isinstance(answer, Rejection):

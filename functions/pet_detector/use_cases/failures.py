@@ -20,25 +20,25 @@ from pet_detector.use_cases import notifier
 
 @dataclass(frozen=True)
 class Operators:
-    """Who is notified, and where the records are: names of deployed resources."""
+    """Who is notified, and where the records are: names of deployed resources.
+
+    `notice_burst` is how many notices of a kind they get within 5 minutes, before a digest.
+    """
 
     table: str
     topic_arn: str
     stage: str
+    notice_burst: int
 
 
 @dataclass(frozen=True)
 class Failure:
-    """An execution that could not process its image. `cause` is a sentence for people.
-
-    `caught`: the execution ended by its own error, not by a stop or a timeout: what it did last was not done.
-    """
+    """An execution that could not process its image. `cause` is a sentence for people."""
 
     subject: ImageRef
     execution_arn: str
     error: str
     cause: str
-    caught: bool = False
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,6 @@ def record(operators: Operators, failure: Failure) -> Recorded:
             version_id=subject.version_id,
             error=failure.error,
             cause=failure.cause,
-            caught=failure.caught,
         )
     except PetDetectorError:
         found = detection_logs.find(operators.table, subject.image_id)
@@ -102,4 +101,6 @@ def notify(operators: Operators, failure: Failure, *, correlation_id: str) -> no
         correlation_id=correlation_id,
         stage=operators.stage,
     )
-    return notifier.notify_once(operators.table, operators.topic_arn, failure.subject.image_id, notice)
+    return notifier.notify_once(
+        operators.table, operators.topic_arn, failure.subject.image_id, notice, burst=operators.notice_burst
+    )

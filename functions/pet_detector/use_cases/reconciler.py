@@ -4,7 +4,8 @@ operator's command `petdetect reconcile`.
     object version under input/, old enough            its record                          what happens
     -------------------------------------------------- ----------------------------------- ---------------------------
     the event was lost                                 none, or uploading                  started
-    an execution works on it                           processing, claim valid             nothing
+    waits for its turn                                 processing, TurnAt not long ago     nothing
+    an execution works on it                           processing, claim valid             nothing, but counted
     its execution has ended                            processing, claim expired           started; takes the claim over
     waits for an operator                              failed                              nothing
     uploaded again: the record's version is gone       failed, ImageNotFoundError          nothing
@@ -13,15 +14,20 @@ operator's command `petdetect reconcile`.
     another upload under a key that was used before    final, of another version           started as another image
     filed, and the source is still there               final, of this version              nothing, but counted
 
-A record with an expired claim and no object under input/ is closed as failed.
+A record with an expired claim and no object under input/ is closed as failed. A claim expires CLAIM_SECONDS after the
+image was claimed or, if that is later, after its turn: until then its execution waits, and an image is not late.
+
+A burst leaves 100,000 objects under input/ for hours, and a run has 300 s: records are read a hundred at a time, what
+waits for its turn is only counted, and one run starts and closes no more than it has time for.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from itertools import islice
 
 from pet_detector.aws import detection_logs, image_bucket, image_workflow
 from pet_detector.aws.image_bucket import InputVersion
@@ -33,14 +39,16 @@ from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
 
-# Per run; the next run finds the rest.
+# Tried in one run, with one call and with five calls each; the next run finds the rest.
 MAX_STARTS = 1000
+MAX_CLOSES = 200
 
 
 class Action(StrEnum):
     """What is done about one object version or record."""
 
     START = "start"
+    TURN = "turn"  # waits for its turn to be analysed, or has just had it: not late
     WAIT = "wait"  # an execution works on it
     RELEASE = "release"  # held since yesterday or longer
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
@@ -57,6 +65,7 @@ class Resources:
     workflow_arn: str
     topic_arn: str
     stage: str
+    notice_burst: int
 
 
 @dataclass(frozen=True)
@@ -77,7 +86,8 @@ class Finding:
 class Report:
     """What a run found and did."""
 
-    findings: list[Finding] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)  # but those that wait for their turn
+    waiting: int = 0  # for their turn
     started: int = 0
     closed: int = 0
     error: PetDetectorError | None = None  # the last one, when something could not be started or closed
@@ -97,14 +107,20 @@ def reconcile(resources: Resources, older_than: timedelta, *, dry_run: bool = Fa
     """
     now = datetime.now(UTC)
     report = Report()
+    starts = closes = 0
     for finding in _findings(resources, now, older_than):
+        if finding.action is Action.TURN:
+            report.waiting += 1
+            continue
         report.findings.append(finding)
         if dry_run:
             continue
         try:
-            if finding.action in (Action.START, Action.RELEASE) and report.started < MAX_STARTS:
+            if finding.action in (Action.START, Action.RELEASE) and starts < MAX_STARTS:
+                starts += 1
                 report.started += _start(resources, finding, now)
-            elif finding.action is Action.CLOSE:
+            elif finding.action is Action.CLOSE and closes < MAX_CLOSES:
+                closes += 1
                 report.closed += _close(resources, finding, now)
         except PetDetectorError as error:
             logger.exception("Finding not taken up", image_id=finding.image_id, action=finding.action.value)
@@ -114,32 +130,54 @@ def reconcile(resources: Resources, older_than: timedelta, *, dry_run: bool = Fa
 
 def _findings(resources: Resources, now: datetime, older_than: timedelta) -> Iterator[Finding]:
     seen: set[str] = set()
-    for version in image_bucket.input_versions(resources.bucket):
-        if version.modified > now - older_than:  # not old enough, but its record must not be closed
-            image_id = image_ids.image_id_of(version.key, version.version_id)
-            seen |= {image_id, image_ids.hashed_image_id(version.key, version.version_id)}
-            continue
-        finding = judge(resources.table, version, now)
-        seen.add(finding.image_id)
-        yield finding
-    claimed_before = detection_logs.format_time(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
-    for record in detection_logs.expired_claims(resources.table, claimed_before):
+    for versions in in_batches(_old_versions(resources.bucket, now - older_than, seen)):
+        for finding in judge(resources.table, versions, now, older_than):
+            seen.add(finding.image_id)
+            yield finding
+    for record in detection_logs.expired_claims(resources.table, _expired_before(now)):
         if record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
 
 
-def judge(table: str, version: InputVersion, now: datetime) -> Finding:
-    """What to do about an object version that should be finished by now."""
-    image_id = image_ids.image_id_of(version.key, version.version_id)
-    record = detection_logs.find(table, image_id)
-    if record and _is_of_another_version(record, version):
-        hashed = image_ids.hashed_image_id(version.key, version.version_id)
-        own = detection_logs.find(table, hashed)
-        if own or not _is_replaced(record, version):
-            image_id, record = hashed, own
-    return Finding(
-        _action(record, now), image_id, version.key, version.version_id, detection_logs.format_time(version.modified)
-    )
+def _old_versions(bucket: str, before: datetime, seen: set[str]) -> Iterator[InputVersion]:
+    for version in image_bucket.input_versions(bucket):
+        if version.modified <= before:
+            yield version
+        else:  # not old enough, but its record must not be closed
+            image_id = image_ids.image_id_of(version.key, version.version_id)
+            seen |= {image_id, image_ids.hashed_image_id(version.key, version.version_id)}
+
+
+def in_batches(versions: Iterable[InputVersion]) -> Iterator[list[InputVersion]]:
+    """As many at a time as `judge` takes."""
+    rest = iter(versions)
+    return iter(lambda: list(islice(rest, detection_logs.BATCH)), [])
+
+
+def judge(table: str, versions: list[InputVersion], now: datetime, older_than: timedelta) -> list[Finding]:
+    """What to do about object versions (at most BATCH) that should be finished by now: one or two calls.
+
+    An image that had to wait should be finished `older_than` after its turn.
+    """
+    ids = [image_ids.image_id_of(version.key, version.version_id) for version in versions]
+    records = detection_logs.find_many(table, ids)
+    hashed = {
+        version: image_ids.hashed_image_id(version.key, version.version_id)
+        for version, image_id in zip(versions, ids, strict=True)
+        if image_id in records and _is_of_another_version(records[image_id], version)
+    }
+    own_records = detection_logs.find_many(table, hashed.values())
+    findings = []
+    for version, image_id in zip(versions, ids, strict=True):
+        record = records.get(image_id)
+        if record and version in hashed:
+            own = own_records.get(hashed[version])
+            if own or not _is_replaced(record, version):
+                image_id, record = hashed[version], own
+        modified = detection_logs.format_time(version.modified)
+        action = _action(record, now, older_than)
+        findings.append(Finding(action, image_id, version.key, version.version_id, modified))
+    return findings
 
 
 def _is_of_another_version(record: Record, version: InputVersion) -> bool:
@@ -163,11 +201,14 @@ def _is_replaced(record: Record, version: InputVersion) -> bool:
     )
 
 
-def _action(record: Record | None, now: datetime) -> Action:
+def _action(record: Record | None, now: datetime, older_than: timedelta) -> Action:
     if record is None or record["ProcessingStatus"] == Status.UPLOADING:
         return Action.START
     if record["ProcessingStatus"] == Status.PROCESSING:
-        return Action.START if _is_expired(record, now) else Action.WAIT
+        if _is_expired(record, now):
+            return Action.START
+        is_early = record.get("TurnAt", "") > detection_logs.format_time(now - older_than)
+        return Action.TURN if is_early else Action.WAIT
     if record["ProcessingStatus"] == Status.HELD:
         return (
             Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.format_time(now)[:10] else Action.LEAVE
@@ -176,10 +217,11 @@ def _action(record: Record | None, now: datetime) -> Action:
 
 
 def _is_expired(record: Record, now: datetime) -> bool:
-    """Whether the claim has expired: it is older than an execution can run."""
-    return bool(
-        record.get("ClaimedAt", "") < detection_logs.format_time(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
-    )
+    return detection_logs.claim_counts_from(record) < _expired_before(now)
+
+
+def _expired_before(now: datetime) -> str:
+    return detection_logs.format_time(now - timedelta(seconds=detection_logs.CLAIM_SECONDS))
 
 
 def _start(resources: Resources, finding: Finding, now: datetime) -> bool:
@@ -207,7 +249,7 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
         "ExecutionLost",
         "The execution ended without an event, and the object is no longer under input/.",
     )
-    operators = Operators(resources.table, resources.topic_arn, resources.stage)
+    operators = Operators(resources.table, resources.topic_arn, resources.stage, resources.notice_burst)
     # The notice comes first: if this run crashes in between, the next run finds the record again.
     failures.notify(operators, failure, correlation_id=record["CorrelationId"])
     closed = failures.record(operators, failure).changed

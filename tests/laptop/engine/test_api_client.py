@@ -60,6 +60,22 @@ def test_the_client_waits_when_throttled_and_reports_the_services_own_words(
     assert _Busy.calls == 2
 
 
+def test_a_throttled_client_waits_longer_each_time_up_to_five_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    pauses: list[float] = []
+    monkeypatch.setattr("local.api_client.time.sleep", pauses.append)
+    throttled = requests.Response()
+    throttled.status_code, throttled._content = 429, b'{"code": "THROTTLED"}'
+    monkeypatch.setattr(requests.Session, "request", lambda *_, **__: throttled)
+
+    with pytest.raises(RefusedError, match="THROTTLED"):
+        ApiClient("http://127.0.0.1:1", "key").image("0")
+
+    longest = [0.5, 1, 2, 4, 5, 5]
+    assert all(most / 2 <= pause <= most for most, pause in zip(longest, pauses, strict=False))
+    assert 60 < sum(pauses) < 150
+    assert len(set(pauses)) == len(pauses)  # at random
+
+
 def test_the_file_is_the_last_part_of_a_form_because_s3_ignores_what_follows_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

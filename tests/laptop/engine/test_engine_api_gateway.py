@@ -14,6 +14,7 @@ API_NAME = "pets"
 KEY = "a-key-of-at-least-twenty-characters"
 CORS = {"gatewayresponse.header.Access-Control-Allow-Origin": "'https://pets.example'"}
 ERROR_BODY = '{"code":"$context.error.responseType","message":$context.error.messageString}'
+BROKEN = "def handler(event, context):\n    raise RuntimeError"
 ECHO = "import json\ndef handler(event, context):\n    return {'statusCode': 200, 'body': json.dumps(event)}"
 
 
@@ -40,8 +41,8 @@ class Api:
                 return Answer(error.code, dict(error.headers), error.read())
 
 
-def lambda_integration() -> dict[str, Any]:
-    uri = "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/${Echo.Arn}/invocations"
+def lambda_integration(function: str = "Echo") -> dict[str, Any]:
+    uri = f"arn:aws:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{{function}.Arn}}/invocations"
     return {"type": "aws_proxy", "httpMethod": "POST", "uri": {"Fn::Sub": uri}}
 
 
@@ -64,7 +65,7 @@ def cors_mock() -> dict[str, Any]:
 
 def openapi() -> dict[str, Any]:
     secured = {"security": [{"api_key": []}], "x-amazon-apigateway-integration": lambda_integration()}
-    responses = ("BAD_REQUEST_BODY", "INVALID_API_KEY", "REQUEST_TOO_LARGE", "THROTTLED", "DEFAULT_4XX")
+    responses = ("BAD_REQUEST_BODY", "INVALID_API_KEY", "REQUEST_TOO_LARGE", "THROTTLED", "DEFAULT_4XX", "DEFAULT_5XX")
     return {
         "swagger": "2.0",
         "info": {"title": API_NAME, "version": "1"},
@@ -87,6 +88,8 @@ def openapi() -> dict[str, Any]:
                 }
             },
             "/slow": {"get": secured},
+            "/throttled": {"get": {"x-amazon-apigateway-integration": lambda_integration("Throttled")}},
+            "/broken": {"get": {"x-amazon-apigateway-integration": lambda_integration("Broken")}},
         },
         "definitions": {
             "Upload": {"type": "object", "required": ["fileName"], "properties": {"fileName": {"type": "string"}}}
@@ -98,7 +101,8 @@ def openapi() -> dict[str, Any]:
         "x-amazon-apigateway-gateway-responses": {
             kind: {"responseParameters": CORS, "responseTemplates": {"application/json": ERROR_BODY}}
             for kind in responses
-        },
+        }
+        | {"INTEGRATION_FAILURE": {"statusCode": 429, "responseTemplates": {"application/json": ERROR_BODY}}},
         "securityDefinitions": {"api_key": {"type": "apiKey", "name": "x-api-key", "in": "header"}},
     }
 
@@ -110,6 +114,8 @@ def template() -> dict[str, Any]:
     return {
         "Resources": {
             "Echo": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
+            "Throttled": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
+            "Broken": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": {"ZipFile": BROKEN}}},
             "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": openapi()}},
             "Deployment": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
             "Stage": {
@@ -135,7 +141,11 @@ def template() -> dict[str, Any]:
                 "Properties": {"KeyId": {"Ref": "Key"}, "KeyType": "API_KEY", "UsagePlanId": {"Ref": "Plan"}},
             },
         },
-        "Outputs": {"ApiId": {"Value": {"Ref": "Api"}}, "KeyId": {"Value": {"Ref": "Key"}}},
+        "Outputs": {
+            "ApiId": {"Value": {"Ref": "Api"}},
+            "KeyId": {"Value": {"Ref": "Key"}},
+            "Throttled": {"Value": {"Ref": "Throttled"}},
+        },
     }
 
 
@@ -149,6 +159,9 @@ def api(gap_engine: Any, deployed: dict[str, Api]) -> Api:
     """The API, deployed once on each engine."""
     if gap_engine.url not in deployed:
         outputs = gap_engine.create_stack(template())
+        gap_engine.client("lambda").put_function_concurrency(
+            FunctionName=outputs["Throttled"], ReservedConcurrentExecutions=0
+        )
         url = f"{gap_engine.url}/_aws/execute-api/{outputs['ApiId']}/local"
         deployed[gap_engine.url] = Api(url, outputs["KeyId"])
     return deployed[gap_engine.url]
@@ -202,6 +215,27 @@ def test_a_throttled_call_gets_the_templates_response(api: Api) -> None:
     assert "Access-Control-Allow-Origin" in answer.headers
 
 
+def test_a_usage_plan_limits_each_of_its_keys(engine: Any) -> None:
+    """No patch is needed: should a newer MiniStack lose it, this says so."""
+    client = engine.client("apigateway")
+    outputs = engine.create_stack(template())
+    stage = {"apiId": outputs["ApiId"], "stage": "local"}
+    limits: dict[str, dict[str, Any]] = {
+        "THROTTLED": {"throttle": {"rateLimit": 0.0001, "burstLimit": 2}},
+        "QUOTA_EXCEEDED": {"quota": {"limit": 2, "period": "DAY"}},
+    }
+    for code, limit in limits.items():
+        key = client.create_api_key(name=code, enabled=True)
+        plan = client.create_usage_plan(name=code, apiStages=[stage], **limit)
+        client.create_usage_plan_key(usagePlanId=plan["id"], keyId=key["id"], keyType="API_KEY")
+        limited = Api(f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/local", key["id"])
+
+        answers = [limited.call("GET", "/images?animal=cat", key=key["value"]) for _ in range(3)]
+
+        assert [answer.status for answer in answers] == [200, 200, 429]
+        assert json.loads(answers[-1].body)["code"] == code
+
+
 def test_an_unknown_path_gets_the_templates_response(api: Api) -> None:
     answer = api.call("GET", "/nowhere")
 
@@ -214,3 +248,18 @@ def test_lambda_is_told_whose_key_it_was(api: Api) -> None:
 
     assert answer.status == 200
     assert json.loads(answer.body)["requestContext"]["identity"].get("apiKeyId") == api.key_id
+
+
+def test_a_call_for_which_lambda_has_no_environment_gets_the_templates_response(api: Api) -> None:
+    answer = api.call("GET", "/throttled")
+
+    assert answer.status == 429
+    assert json.loads(answer.body).get("code") == "INTEGRATION_FAILURE"
+
+
+def test_a_call_whose_function_fails_gets_the_templates_response(api: Api) -> None:
+    answer = api.call("GET", "/broken")
+
+    assert answer.status == 502
+    assert json.loads(answer.body).get("code") == "DEFAULT_5XX"
+    assert answer.headers["Access-Control-Allow-Origin"] == "https://pets.example"

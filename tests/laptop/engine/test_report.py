@@ -132,6 +132,13 @@ def test_a_notice_names_the_file_and_many_are_not_all_listed() -> None:
     assert len(many) < 10
 
 
+def test_notices_that_people_get_as_one_digest_are_not_missed() -> None:
+    outcomes = [sorted_as("a.jpg", "needs_review"), Outcome("b.jpg", "failed"), sorted_as("c.jpg", "completed")]
+
+    assert "digest" not in "".join(report.notices([notice()] * 2, outcomes))
+    assert report.notices([notice()], outcomes)[-1].startswith("  1 more come as one digest (NoticeBurst)")
+
+
 def test_the_table_for_programs_has_the_whole_id_and_what_the_table_leaves_out() -> None:
     outcome = sorted_as("kitten.jpg", "needs_review", "other")
     outcome.record["location"] = f"s3://bucket/others/{ID}.jpg"

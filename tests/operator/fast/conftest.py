@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import boto3
 import pytest
+from botocore.stub import Stubber
 from click.testing import Result
 from moto import mock_aws
 from moto.backends import get_backend
@@ -52,6 +54,36 @@ def deployment(aws: cloud.Cloud) -> Deployment:
         "ImageEventsDeadLetterQueueUrl": queue,
     }
     return Deployment("dev", "serverlessapp-pet-detector-dev", outputs, {})
+
+
+@pytest.fixture(autouse=True)
+def quotas(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """What Service Quotas and Lambda, which moto lacks, say of the account: answers or error codes by operation."""
+    names = ("video operation StartLabelDetection", "image operation DetectLabels", "image operation DetectFaces")
+    values = [
+        {"QuotaName": f"Transactions per second per account for the Amazon Rekognition {name}", "Value": value}
+        for name, value in zip(names, (5.0, 50.0, 40.0), strict=True)
+    ]
+    found: dict[str, Any] = {
+        "list_service_quotas": {"Quotas": values},
+        "get_account_settings": {"AccountLimit": {"ConcurrentExecutions": 1000}},
+    }
+    real = boto3.client
+
+    def client(service: str, **options: Any) -> Any:
+        operation = {"service-quotas": "list_service_quotas", "lambda": "get_account_settings"}.get(service)
+        made: Any = real(service, **options)  # type: ignore[call-overload]
+        if operation:
+            stubber = Stubber(made)
+            if isinstance(found[operation], str):
+                stubber.add_client_error(operation, found[operation])
+            else:
+                stubber.add_response(operation, found[operation])
+            stubber.activate()
+        return made
+
+    monkeypatch.setattr(boto3, "client", client)
+    return found
 
 
 @pytest.fixture

@@ -56,22 +56,22 @@ def test_days_are_days(actual: Callable[..., Any]) -> None:
 def test_transitions_follow_from_how_executions_ended(actual: Callable[..., Any]) -> None:
     _publish(
         0.1, ImageClassified_Animal_cat=5, ImageClassified_Animal_other=4, ImageUncertain=3,
-        ImageRejected_ReasonCode_EMPTY=2, ImageFailed=6, ImageHeld=7, DuplicateIgnored=8,
+        ImageRejected_ReasonCode_EMPTY=2, ImageFailed=6, ImageHeld=7, DuplicateIgnored=8, ImageWaited=9,
     )  # fmt: skip
-    routes = {
-        definitions.CERTAIN: 5 + 4 - 3,
-        definitions.UNCERTAIN: 3,
-        definitions.REJECTED: 2,
-        definitions.FAILED: 6,
-        definitions.HELD: 7,
-        definitions.DUPLICATE: 8,
-    }
+    routes = [
+        (definitions.CERTAIN, 5 + 4 - 3),
+        (definitions.UNCERTAIN, 3),
+        (definitions.REJECTED, 2),
+        (definitions.FAILED, 6),
+        (definitions.HELD, 7),
+        (definitions.DUPLICATE, 8),
+    ]
 
     found = actual()
 
     (workflow,) = (line for line in found["lines"] if line["name"] == "Step Functions")
-    transitions = sum(count * definitions.transitions(route) for route, count in routes.items())
-    assert workflow["how"] == f"{transitions} transitions, without retries"
+    transitions = sum(count * definitions.transitions(route) for route, count in routes) + 9 * 3
+    assert workflow["how"] == f"{transitions} transitions, without retries and second waits"
     assert found["imagesFinished"] == 5 + 4 + 2
 
 

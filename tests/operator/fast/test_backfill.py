@@ -99,7 +99,7 @@ def test_the_price_is_that_of_the_cost_model(aws: Cloud, petdetect: Petdetect, d
     found = preview(petdetect, URL, "--uncertain", "20%")
 
     megabytes = found["toDoBytes"] / 5 / 1024**2
-    load = Load(5, megabytes, uncertain=0.2, analysed=4 / 5, waited=0.0, registered=1.0, mapped=1.0)
+    load = Load(5, megabytes, uncertain=0.2, analysed=4 / 5, waiting=0.0, registered=1.0, mapped=1.0)
     lines = cost.bill(load, definitions.defaults() | deployment.parameters)
     assert {line["name"]: line["perImage"] for line in found["lines"]} == {line.name: line.per_image for line in lines}
     assert found["total"] == pytest.approx(5 * cost.total(lines))
@@ -109,7 +109,7 @@ def test_the_price_is_that_of_the_cost_model(aws: Cloud, petdetect: Petdetect, d
 def test_pictures_beyond_the_first_second_wait_for_their_turn(aws: Cloud, deployment: Deployment) -> None:
     survey = Survey(to_do=1000, distinct=800, to_do_bytes=1000)
     found = backfill.preview(deployment, Prefix(SOURCE, ""), survey, 0.05)
-    assert found.load.waited == (800 - 5) / 1000
+    assert found.load.waiting == (800 - 5) / 1000
     assert found.seconds == 160
 
 

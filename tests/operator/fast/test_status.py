@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from click.testing import Result
 
 from ops.environment import Deployment
-from pet_detector.aws import image_bucket
+from pet_detector.aws import detection_logs, image_bucket
 from pet_detector.aws.image_bucket import InputVersion
 from tests.operator.fast import images
 from tests.operator.fast.images import OTHER_ID
@@ -75,6 +76,39 @@ def test_the_oldest_object_and_the_oldest_image_at_work_are_named(
     assert document["oldestUnfinished"]["since"] == "2026-11-19T09:00:00.000Z"
 
 
+def _in(hours: float) -> str:
+    return detection_logs.format_time(datetime.now(UTC) + timedelta(hours=hours))
+
+
+@pytest.mark.parametrize(("turn", "stuck"), [(2.0, 0), (-0.5, 0), (-1.5, 1), (None, 1)])
+def test_an_object_whose_image_waits_for_its_turn_is_not_stuck(
+    aws: Cloud, petdetect: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, turn: float | None, stuck: int
+) -> None:
+    turns = {} if turn is None else {"TurnAt": _in(turn)}
+    aws.write(ProcessingStatus="processing", SourceVersion="v1", ClaimedAt=_in(-20), ListedAt=_in(-20), **turns)
+    _lie_under_input(monkeypatch, **{IMAGE_ID: 20})
+
+    assert json.loads(petdetect("status", "--json").stdout)["stuckObjects"] == stuck
+
+
+def test_the_oldest_image_at_work_is_none_that_waits_and_one_that_waited_is_as_old_as_its_turn(
+    aws: Cloud, petdetect: Callable[..., Result]
+) -> None:
+    def oldest() -> dict[str, Any] | None:
+        found: dict[str, Any] | None = json.loads(petdetect("status", "--json").stdout)["oldestUnfinished"]
+        return found
+
+    for digit, came, turn in (("1", -30, 2), ("2", -20, -0.5), ("3", -1, None)):
+        turns = {} if turn is None else {"TurnAt": _in(turn)}
+        aws.write(digit * 32, ProcessingStatus="processing", ListedAt=f"{_in(came)}#{digit * 32}", **turns)
+    assert (oldest() or {})["name"] == "3" * 32
+    aws.write("3" * 32, ProcessingStatus="completed", ListedAt="x")
+    found = oldest() or {}
+    assert (found["name"], found["ageSeconds"]) == ("2" * 32, pytest.approx(1800, abs=30))
+    aws.write("2" * 32, ProcessingStatus="completed", ListedAt="x")
+    assert oldest() is None
+
+
 def test_a_dead_letter_that_somebody_is_reading_still_counts(
     aws: Cloud, deployment: Deployment, petdetect: Callable[..., Result]
 ) -> None:
@@ -114,6 +148,19 @@ def test_a_held_image_starts_by_itself(aws: Cloud, petdetect: Callable[..., Resu
     assert "Held until tomorrow:      1; to start them today: petdetect release" in status.stdout
 
 
+def test_notices_that_wait_for_a_digest_are_counted(aws: Cloud, petdetect: Callable[..., Result]) -> None:
+    assert "Withheld notices" not in petdetect("status").stdout
+    aws.withhold("ImageUncertain", 437)
+    aws.withhold("ImageProcessingFailed", 12)
+
+    status = petdetect("status")
+    document = json.loads(petdetect("status", "--json").stdout)
+
+    assert status.exit_code == 0
+    assert "Withheld notices:         437 reviews, 12 failures; one digest tells of them within 15" in status.stdout
+    assert (document["withheldReviews"], document["withheldFailures"]) == (437, 12)
+
+
 def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
     assert set(json.loads(petdetect("status", "--json").stdout)) == {
         "environment",
@@ -124,7 +171,11 @@ def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
         "objectsInInput",
         "oldestObject",
         "stuckObjects",
+        "withheldReviews",
+        "withheldFailures",
         "analysedToday",
         "dailyAnalysisLimit",
+        "pace",
+        "advice",
         "needsAttention",
     }

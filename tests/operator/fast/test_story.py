@@ -106,3 +106,55 @@ def test_every_state_of_an_image_has_its_next_step(
 
     assert sentence.startswith(advice)
     assert [line.split()[:2] for line in commands] == ([["petdetect", command]] if command else [])
+
+
+LATER, EARLIER = "2999-01-01T00:00:00.500Z", "2026-01-01T00:00:00.500Z"
+
+
+@pytest.mark.parametrize(
+    ("turn", "advice"),
+    [
+        (LATER, "Its turn comes at 2999-01-01 00:00:00 UTC: wait."),
+        (EARLIER, "An execution works on it: wait."),
+        (None, "An execution works on it: wait."),
+    ],
+)
+def test_an_image_that_waits_for_its_turn_only_needs_time(turn: str | None, advice: str) -> None:
+    record: Record = {"ImageID": IMAGE_ID, "ProcessingStatus": "processing"}
+    if turn:
+        record["TurnAt"] = turn
+
+    sentence, commands = next_steps.of(record, (KEY, "v1"), is_running=True)
+
+    assert sentence.startswith(advice)
+    assert commands == []
+
+
+@pytest.mark.parametrize(
+    ("turn", "expires"),
+    [(None, "From 2026-01-01 01:00"), (LATER, "From 2999-01-01 01:00"), (EARLIER, "From 2026-01-01 01:00")],
+)
+def test_a_claim_expires_an_hour_after_the_later_of_claim_and_turn(turn: str | None, expires: str) -> None:
+    record: Record = {"ImageID": IMAGE_ID, "ProcessingStatus": "processing", "ClaimedAt": "2026-01-01T00:00:00.000Z"}
+    if turn:
+        record["TurnAt"] = turn
+
+    sentence, _ = next_steps.of(record, (KEY, "v1"), is_running=False)
+
+    assert f"{expires} UTC on its claim has expired" in sentence
+
+
+@pytest.mark.parametrize(
+    ("status", "turn", "title"),
+    [
+        ("processing", LATER, ": processing (waits for its turn until 2999-01-01 00:00:00 UTC)"),
+        ("processing", EARLIER, ": processing\n"),
+        ("held", LATER, ": held\n"),
+    ],
+)
+def test_a_waiting_image_is_shown_as_such(
+    aws: Cloud, deployment: Deployment, petdetect: Callable[..., Result], status: str, turn: str, title: str
+) -> None:
+    aws.write(ProcessingStatus=status, SourceKey=KEY, SourceVersion="v1", ExecutionArn=EXECUTION, TurnAt=turn)
+
+    assert title in petdetect("explain", IMAGE_ID).stdout
