@@ -8,7 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -121,29 +120,6 @@ class Backfills:
         item = {**_SCHEDULE, "NextTurn": {"N": f"{turn:.3f}"}}
         self.deployment.dynamodb.put_item(TableName=self.deployment.analyses, Item=item)
 
-    @contextlib.contextmanager
-    def paced(self, most: int) -> Iterator[None]:
-        """Not many more than `most` images are in flight inside the block: what the schedule does, by hand.
-
-        A machine without that many processors would start a Lambda environment for each of them.
-        """
-        over = threading.Event()
-
-        def pace() -> None:
-            while not over.wait(0.3):
-                with contextlib.suppress(ClientError):
-                    in_flight = sum(self.statuses()[status] for status in ("uploading", "processing"))
-                    self._set_schedule(time.time() + (602 if in_flight > most else -1))
-
-        thread = threading.Thread(target=pace, daemon=True)
-        thread.start()
-        try:
-            yield
-        finally:
-            over.set()
-            thread.join()
-            self._set_schedule(time.time() - 1)
-
     def kill_workers(self, function: str) -> int:
         """Kill what runs a function, with SIGKILL -> how many processes it were."""
         killed = 0
@@ -171,10 +147,6 @@ class Backfills:
     def statuses(self) -> Counter[str]:
         """How many records have which status."""
         return Counter(item["ProcessingStatus"]["S"] for item in self.deployment.items())
-
-    def registered(self) -> int:
-        """How many images the workflow has claimed, or more."""
-        return sum(count for status, count in self.statuses().items() if status != "uploading")
 
     def settle(self, seconds: float = 900) -> None:
         """Wait until every record is final."""
