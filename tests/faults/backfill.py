@@ -1,6 +1,7 @@
-"""A backfill that is killed three times, and its price against what really ran: `python -m tests.faults.backfill [N]`.
+"""A backfill that is killed three times, and its price against what really ran.
 
-Takes minutes for 1,000 pictures: Rekognition's turns come at CALLS_PER_SECOND, which a laptop can keep up with.
+`python -m tests.faults.backfill [N [PACE]]` takes minutes for 1,000 pictures: Rekognition's turns come at PACE a second.
+The price depends on how many images wait for their turn, so that the machine should keep up with the pace.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from local.terminal import run_command
+from ops.environment import LOCAL, STACK_PREFIX
+from pet_detector.rules.prices import prices
 from tests.support.backfills import URL, Backfills
 from tests.support.deployment import Deployment
 from tests.support.starter import running
@@ -21,25 +24,26 @@ from tests.support.waiting import eventually
 
 REPEATED = 10  # pictures whose bytes are another one's
 TOLERANCE = 0.05
-CALLS_PER_SECOND = 3
+PACE = 2.0
 
 
 def main(arguments: list[str]) -> int:
     """Print what happens; 1 when a picture was done twice or not at all, or the price was another one."""
     count = int(arguments[0]) if arguments else 1000
+    pace = float(arguments[1]) if len(arguments) > 1 else PACE
     scratch = tempfile.TemporaryDirectory(prefix="pet-detector-backfill-")
     with scratch as directory, running(Path(directory) / "engine") as engine:
-        return _backfill(Backfills(Deployment(engine)), count)
+        return _backfill(Backfills(Deployment(engine)), count, pace)
 
 
-def _backfill(backfills: Backfills, count: int) -> int:
+def _backfill(backfills: Backfills, count: int, pace: float) -> int:
     deployment = backfills.deployment
     backfills.fill(count, REPEATED)
     _smaller_batches(backfills)
     megabytes = sum(source.size for source in backfills.sources) / count / 1024**2
-    deployment.configure("ImageProcessorFunction", REKOGNITION_CALLS_PER_SECOND=str(CALLS_PER_SECOND))
+    _set_pace(deployment, pace)
     preview = backfills.run("backfill", URL, "--dry-run", "--uncertain", "0%")["preview"]
-    _say(f"{count} pictures, {preview['distinct']} different, {CALLS_PER_SECOND} turns a second")
+    _say(f"{count} pictures, {preview['distinct']} different, {pace:g} turns a second")
     begun = time.monotonic()
     _killed_three_times(backfills, count)
     after = backfills.run("backfill", URL, "--yes", "--uncertain", "0%", codes=(0, 3))
@@ -58,6 +62,21 @@ def _backfill(backfills: Backfills, count: int) -> int:
         _say(f"PROBLEM {problem}")
     _say("every picture once, at the previewed price" if not problems else f"{len(problems)} problems")
     return 1 if problems else 0
+
+
+def _set_pace(deployment: Deployment, pace: float) -> None:
+    """Deploy with this RekognitionCallsPerSecond."""
+    cloudformation, name = deployment.engine.client("cloudformation"), STACK_PREFIX + LOCAL
+    stack = cloudformation.describe_stacks(StackName=name)["Stacks"][0]
+    given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack["Parameters"]}
+    given["RekognitionCallsPerSecond"] = f"{pace:g}"
+    cloudformation.update_stack(
+        StackName=name,
+        UsePreviousTemplate=True,
+        Parameters=[{"ParameterKey": key, "ParameterValue": value} for key, value in given.items()],
+        Capabilities=["CAPABILITY_IAM", "CAPABILITY_AUTO_EXPAND"],
+    )
+    cloudformation.get_waiter("stack_update_complete").wait(StackName=name, WaiterConfig={"Delay": 1})
 
 
 def _smaller_batches(backfills: Backfills) -> None:
@@ -120,11 +139,13 @@ def _price(backfills: Backfills, preview: Any, actual: Any) -> list[str]:
     off = preview["total"] / actual["total"] - 1
     _say(f"  {'Total':36} preview ${preview['total']:.6f}  actual ${actual['total']:.6f}  ({off:+.2%})")
     entered = sum(len(backfills.deployment.states_entered(arn)) for arn in backfills.deployment.execution_arns())
-    counted = entered * 25 / 1_000_000
-    differs = expected["Step Functions"] / counted - 1
-    _say(f"  transitions of the workflow by the histories: {entered}, ${counted:.6f} (preview {differs:+.2%})")
+    counted = entered * prices()["states_standard_transition"]
+    differs = spent["Step Functions"] / counted - 1
+    _say(f"  transitions of the workflow by the histories: {entered}, ${counted:.6f} (actual {differs:+.2%})")
     found = [f"the price differs by {off:+.2%}"] if abs(off) > TOLERANCE else []
-    return found + ([f"the transitions differ by {differs:+.2%}"] if abs(differs) > TOLERANCE else [])
+    return found + (
+        [f"the transitions that --actual computes differ by {differs:+.2%}"] if abs(differs) > TOLERANCE else []
+    )
 
 
 def _say(text: str) -> None:
