@@ -1,7 +1,7 @@
 """A backfill that is killed three times, and its price against what really ran.
 
-`python -m tests.faults.backfill [N [PACE]]` takes minutes for 1,000 pictures: Rekognition's turns come at PACE a second.
-The price depends on how many images wait for their turn, so that the machine should keep up with the pace.
+`python -m tests.faults.backfill [N [PACE]]` takes minutes for 1,000 pictures: Rekognition's turns come at PACE a
+second. The price depends on how many images wait for their turn: the machine should keep up with the pace.
 """
 
 from __future__ import annotations
