@@ -3,10 +3,10 @@
 PYTHON ?= python3
 
 # Settings that the commands read from their environment, for example `make run PHOTOS=~/pictures PORT=4600`.
-export PHOTOS JSON PORT REKOGNITION_PORT
+export PHOTOS JSON PORT REKOGNITION_PORT KEY
 
 # make would silently ignore `photos=...`, and sort photos/.
-$(foreach name,photos json port rekognition_port python,$(if $(filter command,$(origin $(name))),\
+$(foreach name,photos json port rekognition_port python scenario url key duration yes,$(if $(filter command,$(origin $(name))),\
   $(error $(name)= is not a setting: settings are written in capitals, see `make help`)))
 
 # -qq shows errors, hides warnings (about a package index).
@@ -16,7 +16,7 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test test-laptop lint faults bench dashboards clean
+.PHONY: help install run up down test test-laptop lint faults load bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -27,6 +27,11 @@ help: ## Show this list
 	  '  JSON              a file to which `make run` also writes its table (none)' \
 	  '  PORT              where the local AWS listens, on 127.0.0.1 only (4566)' \
 	  '  REKOGNITION_PORT  where its Rekognition listens (4567)' \
+	  '  SCENARIO          of `make load`: steady, burst, soak or hostile (all of them)' \
+	  '  DURATION          seconds of each load (each has its own)' \
+	  '  URL               the API of a stage to put the load on, which costs money on AWS (a local AWS of its own)' \
+	  '  KEY               the value of its API key' \
+	  '  YES               1: do not ask before that' \
 	  '  PYTHON            the Python that runs everything, 3.11 or newer (python3); changing it reinstalls everything, and empties the local AWS' \
 	  '' 'The first command installs into .venv and .engine: two to four minutes, and 1 GB.'
 
@@ -62,7 +67,7 @@ installed: .venv/.installed .engine/venv/.installed
 	elif [ "$(origin PYTHON)" != file ] && [ "$$given" != "$$installed" ]; then \
 	  echo "Python $$given instead of $$installed: installing again ..."; \
 	  if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down || exit 1; fi; \
-	  rm -rf .venv .engine/venv .engine/faults-venv .engine/docs-venv; \
+	  rm -rf .venv .engine/venv .engine/faults-venv .engine/load-venv .engine/docs-venv; \
 	  echo "$$given" > $@; \
 	fi
 
@@ -128,10 +133,23 @@ faults: install .engine/faults-venv/.installed ## Break every call in every way;
 	@.engine/faults-venv/bin/python $(PIP_INSTALL) -r tests/faults/requirements.txt
 	@touch $@
 
+# --- Load: many clients at once ---------------------------------------------------------------------------------------
+
+# URL and YES from the command line alone: somebody's environment must not choose what is loaded, or agree to it.
+load: install .engine/load-venv/.installed ## Put load on a local AWS of its own, or on a stage: seven minutes, a table
+	@PYTHONPATH=.:functions .venv/bin/python -m tests.load --scenario '$(SCENARIO)' --duration '$(DURATION)' \
+	  --url '$(if $(filter command,$(origin URL)),$(URL))' $(if $(filter command,$(origin YES)),--yes)
+
+.engine/load-venv/.installed: tests/load/requirements.txt .engine/python
+	@echo "Installing Locust into .engine/load-venv ..."
+	@$(PYTHON) -m venv .engine/load-venv
+	@.engine/load-venv/bin/python $(PIP_INSTALL) -r tests/load/requirements.txt
+	@touch $@
+
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install ## Measure images a second, imports, transitions and the listing on this machine
-	@.venv/bin/python -m tests.benchmarks
+bench: install ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation or burst; IMAGES=300
+	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------
 

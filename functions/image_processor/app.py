@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import math
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -15,7 +14,7 @@ from pet_detector.rules.models import Rejection
 from pet_detector.rules.policy import decide
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import bind, logger
-from pet_detector.use_cases.analyser import SLEEP_SECONDS, Limits, Picture, Waiting, analyse_once
+from pet_detector.use_cases.analyser import Limits, Picture, Waiting, analyse_once
 
 
 class Event(TypedDict):
@@ -62,7 +61,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if analysis is None:
         return {"outcome": "held"}
     if isinstance(analysis, Waiting):
-        return _waiting(event, analysis.until)
+        return _waiting(event, analysis)
     if isinstance(analysis, Rejection):
         return _rejected(facts, analysis)
     recognition = analysis.recognition
@@ -83,11 +82,10 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     }
 
 
-def _waiting(event: Event, turn: float) -> dict[str, Any]:
+def _waiting(event: Event, waiting: Waiting) -> dict[str, Any]:
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
-    detection_logs.expect_turn(table, event["imageId"], execution_arn=event["executionArn"], at=turn)
-    # In whole seconds, as a Wait state may leave out the rest: early enough, and at most SLEEP_SECONDS before the turn.
-    until = datetime.fromtimestamp(math.ceil(turn - SLEEP_SECONDS), UTC)
+    detection_logs.expect_turn(table, event["imageId"], execution_arn=event["executionArn"], at=waiting.until)
+    until = datetime.fromtimestamp(waiting.wake_up, UTC)
     logger.info("Image waits for its turn", until=until.isoformat())
     return {"outcome": "waiting", "until": until.isoformat().replace("+00:00", "Z")}
 

@@ -6,6 +6,7 @@ people, scenes or bounding boxes, and its confidences differ. Each answer says s
 
     __main__        command line: start, ready line, clean stop
     server          HTTP and AWS JSON 1.1
+    calls           which calls came when, and a quota of calls a second
     detect_labels   the operation: what a request may hold, Amazon's limits and error names, filters
     s3_objects      reads Image.S3Object from the local S3
     classifier      image bytes -> labels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import errno
+import math
 import signal
 import sys
 import threading
@@ -11,6 +12,7 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
+from .calls import Quota
 from .classifier import Classifier
 from .detect_labels import MODEL_VERSION, DetectLabels
 from .s3_objects import S3Objects
@@ -31,7 +33,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, request_stop)
     start = time.perf_counter()
     try:
-        server = RekognitionServer(options.port)  # first, so that a taken port is known at once
+        quota = Quota(options.calls_per_second) if options.calls_per_second else None
+        server = RekognitionServer(options.port, quota)  # first, so that a taken port is known at once
     except OSError as error:
         return _fail(_port_problem(error, options.port))
     try:
@@ -57,6 +60,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 for any free port")
     parser.add_argument("--s3-endpoint", help="URL of the local S3 that Image.S3Object is read from")
     parser.add_argument("--region", default="us-east-1", help="region of that S3, default us-east-1")
+    parser.add_argument(
+        "--calls-per-second",
+        type=_rate,
+        metavar="N",
+        help="the quota: what is beyond it gets a ProvisionedThroughputExceededException, as on AWS; default: none",
+    )
     return parser
 
 
@@ -65,6 +74,13 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65535:
         raise argparse.ArgumentTypeError("a port is a number from 0 to 65535")
     return port
+
+
+def _rate(text: str) -> float:
+    rate = float(text)
+    if not 0 < rate < math.inf:
+        raise argparse.ArgumentTypeError("a number of calls a second is above 0")
+    return rate
 
 
 def _port_problem(error: OSError, port: int) -> str:

@@ -1,4 +1,4 @@
-"""HTTP for the stand-in: AWS JSON 1.1 on POST /, and GET /health. Standard library only."""
+"""HTTP for the stand-in: AWS JSON 1.1 on POST /, GET /health and GET /calls. Standard library only."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ import uuid
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 from local.origin_check import refusal
 
+from .calls import OK, Calls, Quota
 from .detect_labels import MAX_IMAGE_BYTES, MODEL_VERSION, DetectLabels, ServiceError, check_image_length
 
 HOST = "127.0.0.1"  # never another: there is no authentication
@@ -30,6 +32,7 @@ class RekognitionServer(ThreadingHTTPServer):
 
     Args:
         port: 0 for any free one; `url` then says which.
+        quota: the calls that are admitted; the others are refused as AWS does. None admits all.
 
     Raises:
         OSError: the port cannot be used.
@@ -38,8 +41,10 @@ class RekognitionServer(ThreadingHTTPServer):
     daemon_threads = True  # an idle keep-alive connection must not hold up the exit
     detect_labels: DetectLabels
 
-    def __init__(self, port: int):
+    def __init__(self, port: int, quota: Quota | None = None):
         super().__init__((HOST, port), _Handler)
+        self.quota = quota
+        self.calls = Calls()
 
     @property
     def url(self) -> str:
@@ -74,24 +79,42 @@ class _Handler(BaseHTTPRequestHandler):
         return not reason
 
     def do_GET(self) -> None:
-        if self.path == "/health":
+        url = urlsplit(self.path)
+        if url.path == "/health":
             self._answer(200, {"status": "ok", "model": MODEL_VERSION})
+        elif url.path == "/calls":
+            self._tell_calls(parse_qs(url.query).get("since", ["0"])[-1])
         else:
-            self._answer(404, {"status": "not found", "try": "/health"})
+            self._answer(404, {"status": "not found", "try": "/health or /calls"})
+
+    def _tell_calls(self, since: str) -> None:
+        """How many calls came, when (seconds since 1970), and what each was answered: for whoever measures the pace."""
+        try:
+            start = float(since)
+        except ValueError:
+            self._answer(400, {"status": "since is not a number of seconds since 1970"})
+        else:
+            self._answer(200, {"calls": self.server.calls.since(start)})
 
     def do_POST(self) -> None:
-        start = time.perf_counter()
+        start, at = time.perf_counter(), time.time()
         try:
-            result = self._dispatch(self._body())
+            body = self._body()
+            if self.server.quota and not self.server.quota.admits():
+                raise ServiceError("ProvisionedThroughputExceededException", "Provisioned rate exceeded")
+            result = self._dispatch(body)
         except ServiceError as error:
+            self.server.calls.add(at, error.code)
             self._answer(error.status, {"__type": error.code, "Code": error.code, "Message": error.message})
             self._log(f"{error.code}: {error.detail or error.message}", start)
         except ConnectionError:
             self.close_connection = True
         except Exception as error:  # the client must get an answer that its SDK understands, whatever happened
+            self.server.calls.add(at, "InternalServerError")
             self._answer(500, {"__type": "InternalServerError", "Message": "Internal server error"})
             self._log(f"InternalServerError: {type(error).__name__}: {error}", start)
         else:
+            self.server.calls.add(at, OK)
             self._answer(200, result)
             self._log(", ".join(f"{label['Name']} {label['Confidence']:.0f}" for label in result["Labels"][:6]), start)
 

@@ -188,7 +188,7 @@ class Case:
         rule = self.inject("s3", "GetObject", {"latency": 1000, "times": 1})
         upload = self.put(key)
         self.wait_for_fault(rule)
-        self.rig.queue_for(seconds + 1)
+        self.rig.others_take_turns(seconds + 1)
         return upload
 
     def upload(self, image_id: str, key: str, version: str = "") -> Upload:

@@ -123,7 +123,7 @@ class Rig(Deployment):
         """Every record."""
         return [item for item in self.items() if "ProcessingStatus" in item]
 
-    def queue_for(self, seconds: float) -> None:
+    def others_take_turns(self, seconds: float) -> None:
         """Let others have taken the turns to ask Rekognition of so many seconds, if no longer queue is there."""
         with contextlib.suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
             self.dynamodb.update_item(

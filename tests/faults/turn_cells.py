@@ -178,7 +178,7 @@ def _events_again(case: Case) -> None:
 def _others_queue_behind(case: Case) -> None:
     """The image has its turn, however many come after it."""
     upload, _ = _put_and_wait(case, LONG)
-    case.rig.queue_for(600)
+    case.rig.others_take_turns(600)
     stories.wait_for_the_end(case, upload)
     _require_waits(case, upload, 1)
 
@@ -234,7 +234,7 @@ def _same_bytes_first_is_stopped(case: Case) -> None:
 def _refused_twice(case: Case) -> None:
     """An image of a backfill gets no live turn, and when it comes back there are new live uploads."""
     upload, _ = _put_and_wait(case, key=_backfill_key(case))
-    case.rig.queue_for(SHORT + LONG)
+    case.rig.others_take_turns(SHORT + LONG)
     stories.wait_for_the_end(case, upload)
     _require_waits(case, upload, 2)
 

@@ -23,13 +23,17 @@ def test_nothing_is_left_in_input(application: HttpApplication, quiet_gallery: G
     assert [key for key, _ in application.versions("") if key.startswith("input/")] == []
 
 
+def _came(application: HttpApplication) -> list[dict[str, Any]]:
+    """Records of images that came: no forms that nobody used, and no items that count notices."""
+    not_an_image = (None, {"S": "uploading"})
+    return [item for item in application.items() if item.get("ProcessingStatus") not in not_an_image]
+
+
 def test_every_image_that_came_has_a_final_record_and_its_object(
     application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     assert quiet_gallery
-    came = [
-        item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"
-    ]  # forms that nobody used
+    came = _came(application)
 
     assert {item["ProcessingStatus"]["S"] for item in came} <= set(FINISHED)
     locations = sorted(item["S3Location"]["S"] for item in came)
@@ -77,7 +81,7 @@ def _ends(application: HttpApplication) -> Counter[str]:
 
 def _expected(application: HttpApplication) -> dict[tuple[str, ...], float]:
     """The metrics that count, as records, executions and notices have them."""
-    came = [item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"]
+    came = _came(application)
     status = Counter(item["ProcessingStatus"]["S"] for item in came)
     animals = Counter(item["DetectedAnimal"]["S"] for item in came if "DetectedAnimal" in item)
     reasons = Counter(item["ReasonCode"]["S"] for item in came if "ReasonCode" in item)
@@ -114,7 +118,7 @@ def test_metrics_equal_the_records(application: HttpApplication, quiet_gallery: 
 
 def test_cost_and_time_are_measured_once_an_image(application: HttpApplication, quiet_gallery: Gallery) -> None:
     assert quiet_gallery
-    ended = [item for item in application.items() if item["ProcessingStatus"]["S"] != "uploading"]
+    ended = _came(application)
     cost = sum(
         prices.image_cost(
             analysed=item.get("AnalysisReused") == {"BOOL": False},

@@ -77,7 +77,7 @@ class Deployment:
         return item
 
     def items(self) -> list[dict[str, Any]]:
-        """All records."""
+        """All records, and the items that count notices, which have no ProcessingStatus."""
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
         return [item for page in pages for item in page["Items"]]
 

@@ -21,20 +21,27 @@ def running(
     builds: Path | None = None,
     *,
     before_deployment: Callable[[Engine], None] | None = None,
+    calls_per_second: float | None = None,
     **settings: str,
 ) -> Iterator[Engine]:
     """A local AWS on free ports with the deployed application, until the block ends.
 
     What `sam build` makes is left in `builds` for the next one, and taken from there or from `make run`: it need not
-    install the functions' requirements again. `settings` are environment variables of the local AWS.
+    install the functions' requirements again. `calls_per_second` is the quota of the local Rekognition, None for none.
+    `settings` are environment variables of the local AWS.
     Raises UserError, with a sentence for a person, when it cannot be started or deployed.
     """
     home.mkdir(parents=True, exist_ok=True)
     engine = Engine(free_port(), free_port(), home=home)
     aws, rekognition = engine.processes
-    # Retries of the state machine wait a tenth of their time. Timeouts of the SDK and of tasks stay as they are.
+    # Retries of the state machine wait a tenth of their time. Timeouts of the SDK and of tasks stay as they are, and so
+    # does a wait until a time.
     environment = {**aws.environment, "SFN_WAIT_SCALE": "0.1", **settings}
-    engine.processes = (dataclasses.replace(aws, environment=environment), rekognition)
+    quota = () if calls_per_second is None else ("--calls-per-second", str(calls_per_second))
+    engine.processes = (
+        dataclasses.replace(aws, environment=environment),
+        dataclasses.replace(rekognition, arguments=(*rekognition.arguments, *quota)),
+    )
     for known in (REPOSITORY / ".engine", builds):
         if known and (known / "build.toml").exists():
             with contextlib.suppress(OSError):  # written at this very moment: then from the beginning

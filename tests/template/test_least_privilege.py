@@ -41,6 +41,7 @@ NAMED = {
         "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${DetectionPolicyParameter}"
     ),
 }
+EXECUTIONS = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${ImageWorkflow.Name}:*"
 # The parameter that names the resource of a call, by service.
 NAMING = {"dynamodb": "TableName", "s3": "Bucket", "ssm": "Name", "states": "stateMachineArn", "sns": "TopicArn"}
 INDEXES = {
@@ -54,6 +55,8 @@ def rights_for(call: Call) -> set[Grant]:
         return {(f"rekognition:{call.operation}", "*"), ("s3:GetObjectVersion", f"{NAMED[moto_world.BUCKET]}/*")}
     if call.operation == "BatchGetItem":
         return {(f"{call.service}:{call.operation}", NAMED[table]) for table in call.parameters["RequestItems"]}
+    if call.operation == "DescribeExecution":
+        return {("states:DescribeExecution", EXECUTIONS)}
     resource = NAMED[call.parameters[NAMING[call.service]]]
     if call.service == "s3":
         return rights_on_s3(call, resource)

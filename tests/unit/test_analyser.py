@@ -93,12 +93,12 @@ def test_nobody_waits_while_there_is_no_queue(world: World) -> None:
     assert world.slept == [0.0]
 
 
-def test_a_turn_within_a_second_is_slept_for_and_a_later_one_is_waited_for(world: World) -> None:
+def test_a_turn_within_sleep_seconds_is_slept_for_and_a_later_one_is_waited_for(world: World) -> None:
     outcomes = [world.analyse(name) for name in "abcd"]  # the second and third sleep half a second each
     assert outcomes == [Analysis(CAT, reused=False)] * 4
     world.now = START
     turns.take(ANALYSES, Lane.LIVE, PACE, earliest=START + 9.5)
-    world.now = START + 8.9
+    world.now = START + 10 - SLEEP_SECONDS - 0.1
     assert world.analyse("e") == Waiting(START + 10)
     assert max(world.slept) <= SLEEP_SECONDS
     assert len(world.asked) == 4

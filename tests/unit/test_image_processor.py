@@ -220,19 +220,31 @@ def test_a_stored_answer_is_judged_by_the_policy_of_today(
     assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
 
 
-def test_of_two_executions_with_the_same_bytes_one_asks_and_the_other_waits(
-    aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+def test_an_image_that_is_started_again_does_not_wait_for_itself(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
 ) -> None:
     version, _ = aws.put(KEY, jpeg())
     rekognition.add_client_error("detect_labels", "InternalServerError")
     with pytest.raises(ServiceError):
         lambda_handler(event(version), context)
+    sees(rekognition, version, Dog=99.0)
+    assert lambda_handler(event(version, execution=EXECUTION + "2"), context)["reused"] is False
+
+
+def test_of_two_images_with_the_same_bytes_one_asks_and_the_other_waits(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, capsys: pytest.CaptureFixture[str]
+) -> None:
+    version, _ = aws.put(KEY, jpeg())
+    other = event(version, execution=EXECUTION + "2") | {"imageId": "f" * 32}
+    rekognition.add_client_error("detect_labels", "InternalServerError")
+    with pytest.raises(ServiceError):
+        lambda_handler(event(version), context)
     with pytest.raises(AnalysisInProgressError):
-        lambda_handler(event(version, execution=EXECUTION + "2"), context)
+        lambda_handler(other, context)
     assert asked(capsys) == 0
     sees(rekognition, version, Dog=99.0)
     assert lambda_handler(event(version), context)["reused"] is False  # the owner's next attempt
-    assert lambda_handler(event(version, execution=EXECUTION + "2"), context)["reused"] is True
+    assert lambda_handler(other, context)["reused"] is True
     assert asked(capsys) == 1
 
 

@@ -132,6 +132,13 @@ def test_a_notice_that_cannot_be_counted_is_sent(aws: Cloud) -> None:
     assert len(aws.notices()) == 4
 
 
+def test_a_count_whose_answer_was_cut_off_lets_the_notice_pass(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """botocore makes an answer without contents of it."""
+    made = counting_client()
+    monkeypatch.setattr(made, "update_item", lambda **_: {"ResponseMetadata": {}})
+    assert [notify(burst=1), notify(image_id="e" * 32, burst=1)] == ["sent", "sent"]
+
+
 def test_a_notice_that_cannot_be_withheld_is_sent(aws: Cloud) -> None:
     """It was found to be one too many, and then the digest could not be told of it."""
     notify(image_id="e" * 32, burst=1)

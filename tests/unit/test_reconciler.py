@@ -153,7 +153,8 @@ def test_what_happens_to_an_object_that_still_lies_under_input(
     before = aws.item()
     report = reconcile(RESOURCES, OVERDUE)
     waits = action is Action.TURN
-    found = Finding(action, IMAGE_ID, KEY, version.version_id, text(version.modified))
+    claimed_by = EXECUTION if known and known[0] == "processing" and action is Action.START else ""
+    found = Finding(action, IMAGE_ID, KEY, version.version_id, text(version.modified), claimed_by)
     assert (report.findings, report.waiting) == ([] if waits else [found], int(waits))
     begins = action in (Action.START, Action.RELEASE)
     assert (report.started, report.closed) == (int(begins), 0)
@@ -286,6 +287,21 @@ def test_an_expired_record_whose_object_is_there_is_started_and_not_closed(aws: 
     report = reconcile(RESOURCES, OVERDUE)
     assert [finding.action for finding in report.findings] == [Action.START]
     assert report.closed == 0
+
+
+@pytest.mark.parametrize("has_object", [True, False])
+def test_an_execution_that_runs_on_keeps_its_image(aws: Cloud, has_object: bool) -> None:
+    """Lambda may throttle its functions for hours: then its claim has expired, and nothing is wrong with it."""
+    started = aws.states.start_execution(stateMachineArn=WORKFLOW, name="throttled")["executionArn"]
+    version = stored(aws).version_id if has_object else "gone"
+    record(aws, "processing", version=version, ExecutionArn=started)
+    before = aws.item()
+    report = reconcile(RESOURCES, OVERDUE)
+    assert (report.started, report.closed, report.gap) == (0, 0, 1)
+    assert (list(aws.started()), aws.notices(), aws.item()) == (["throttled"], [], before)
+    aws.states.stop_execution(executionArn=started)
+    report = reconcile(RESOURCES, OVERDUE)
+    assert (report.started, report.closed) == (int(has_object), int(not has_object))
 
 
 def test_an_expired_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:

@@ -1,4 +1,4 @@
-"""AWS Step Functions: starts the workflow for an image that waits."""
+"""AWS Step Functions: starts the workflow for an image, and tells whether an execution of it still runs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,20 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import code_of, translated
 from pet_detector.rules.execution_input import ImageRef, text_for
+
+
+def is_running(execution_arn: str) -> bool:
+    """Whether an execution has not ended. One that Step Functions does not know, or has forgotten, has.
+
+    Step Functions allows few such calls (15 a second): only for what no record can tell.
+    """
+    with translated("states:DescribeExecution"):
+        try:
+            return client("stepfunctions").describe_execution(executionArn=execution_arn)["status"] == "RUNNING"
+        except ClientError as error:
+            if code_of(error) != "ExecutionDoesNotExist":
+                raise
+            return False
 
 
 def start(

@@ -19,6 +19,7 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client, counting_client
 from pet_detector.aws.detection_logs import format_time
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.notices import BURST_MINUTES, DIGEST_MINUTES
 
 _BURST = timedelta(minutes=BURST_MINUTES)
@@ -81,6 +82,8 @@ def _count(table: str, kind: str, update: str, values: dict[str, Any], **more: A
             ReturnValues="ALL_NEW",
             **more,
         )
+    if "Attributes" not in answer:  # an answer that was cut off on its way
+        raise ServiceError("dynamodb:UpdateItem notice-burst: no attributes")
     return dict(answer["Attributes"])
 
 

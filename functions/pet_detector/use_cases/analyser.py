@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from dataclasses import dataclass
@@ -12,8 +13,12 @@ from pet_detector.rules.lanes import Lane, lane_of
 from pet_detector.rules.models import Recognition, Rejection
 from pet_detector.runtime.observability import count, logger
 
-# A turn that comes within this time is waited for in the function, which costs less than two more state transitions.
-SLEEP_SECONDS = 1.0
+# A turn that comes within this time is waited for in the function, which costs less than three more state transitions.
+# Half a second more than a Wait state needs, which knows whole seconds only: an image that is woken half a second late
+# is still in time. Late ones would meet others in their second, and exceed the pace.
+SLEEP_SECONDS = 1.5
+# How far ahead an image of a backfill may take its turn among live uploads: those wait so much longer at most.
+BEHIND_LIVE_SECONDS = 0.5
 # After the turn of another image with the same bytes: it has asked by then.
 ASKED_SECONDS = 2.0
 # Longest pause of an image that Rekognition throttles again and again, which others cause that use its quota.
@@ -33,6 +38,14 @@ class Waiting:
     """The image has to wait: its turn comes at `until` (seconds since 1970). Then it is to be analysed again."""
 
     until: float
+
+    @property
+    def wake_up(self) -> int:
+        """When to begin to analyse it: early enough, and at most SLEEP_SECONDS before its turn.
+
+        In whole seconds since 1970, as a Wait state may leave out the rest.
+        """
+        return math.ceil(self.until - SLEEP_SECONDS)
 
 
 @dataclass(frozen=True)
@@ -58,7 +71,7 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
 
     `owner` is the ImageID. Every call of Rekognition has a turn of its own; until that comes, or when Rekognition
     throttles all the same, the image waits. Raises AnalysisInProgressError while another image with the same bytes is
-    being asked about, and what `rekognition.recognize` raises, except ThrottledError.
+    being asked about, and what `rekognition.recognize` raises, except its ThrottledError.
     """
     begun = analyses.begin(table, picture.content_hash, owner)
     if isinstance(begun, Recognition):
@@ -78,9 +91,8 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
     if not daily_limit.spend(table, limits.a_day):
         _give_up_for_today(table, picture, owner)
         return None
-    try:
-        answer = _ask(table, picture, owner)
-    except ThrottledError:
+    answer = _ask(table, picture, owner)
+    if answer is None:
         daily_limit.take_back(table, limits.a_day)
         return _pause(table, picture, owner, begun.throttles)
     return answer if isinstance(answer, Rejection) else Analysis(answer, reused=False)
@@ -95,11 +107,15 @@ def _take_turn(table: str, lane: Lane, own: float | None, pace: float, now: floa
     turn = own if own is not None else turns.take(table, lane, pace, earliest=now)
     if turn > soon or lane is Lane.LIVE:
         return turn <= soon, turn
-    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=soon)
+    # In its own turn, so that a live upload meets a backfill that is ahead of it by BEHIND_LIVE_SECONDS at most.
+    time.sleep(max(0.0, turn - now))
+    now = time.time()
+    latest = now + BEHIND_LIVE_SECONDS
+    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=latest)
     if admitted is not None:
         return True, admitted
     # Live uploads are queueing: come back behind those that are there now.
-    behind = max(turns.next_turn(table, Lane.LIVE) or soon, soon)
+    behind = max(turns.next_turn(table, Lane.LIVE) or 0.0, now + SLEEP_SECONDS)
     return False, turns.take(table, lane, pace, earliest=behind)
 
 
@@ -119,16 +135,18 @@ def _pause(table: str, picture: Picture, owner: str, throttles: int) -> Waiting:
     return Waiting(until)
 
 
-def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection:
-    """Rekognition's answer, stored for the same bytes.
+def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection | None:
+    """Rekognition's answer, stored for the same bytes; None when it throttles the call.
 
     Where there is no answer to store, the lease on the bytes ends, so that others may ask. After a ServiceError the
     lease stays, as there may be an answer, lost on its way; after a throttle it stays too, as its owner asks again.
     """
     try:
         answer = rekognition.recognize(picture.bucket, picture.key, picture.version_id)
+    except ThrottledError:  # only here: DynamoDB's, when it is to store the answer, has nothing to do with the pace
+        return None
     except PetDetectorError as error:
-        if not isinstance(error, ServiceError | ThrottledError):
+        if not isinstance(error, ServiceError):
             analyses.give_up(table, picture.content_hash, owner)
         raise
     if isinstance(answer, Rejection):

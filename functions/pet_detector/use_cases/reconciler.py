@@ -7,6 +7,7 @@ operator's command `petdetect reconcile`.
     waits for its turn                                 processing, TurnAt not long ago     nothing
     an execution works on it                           processing, claim valid             nothing, but counted
     its execution has ended                            processing, claim expired           started; takes the claim over
+    its execution runs on: Lambda throttles it         processing, claim expired           nothing, but counted
     waits for an operator                              failed                              nothing
     uploaded again: the record's version is gone       failed, ImageNotFoundError          nothing
     waits for the next day                             held, since today                   nothing
@@ -72,7 +73,7 @@ class Resources:
 class Finding:
     """One object version that is not finished. Without an object, `version_id` and `modified` are empty.
 
-    `modified` is when the object was stored (RFC 3339).
+    `modified` is when the object was stored (RFC 3339). `claimed_by` is the execution whose claim has expired, if any.
     """
 
     action: Action
@@ -80,6 +81,7 @@ class Finding:
     key: str
     version_id: str
     modified: str
+    claimed_by: str = ""
 
 
 @dataclass
@@ -176,7 +178,8 @@ def judge(table: str, versions: list[InputVersion], now: datetime, older_than: t
                 image_id, record = hashed[version], own
         modified = detection_logs.format_time(version.modified)
         action = _action(record, now, older_than)
-        findings.append(Finding(action, image_id, version.key, version.version_id, modified))
+        claimed_by = record.get("ExecutionArn", "") if record and _is_expired(record, now) else ""
+        findings.append(Finding(action, image_id, version.key, version.version_id, modified, claimed_by))
     return findings
 
 
@@ -217,6 +220,9 @@ def _action(record: Record | None, now: datetime, older_than: timedelta) -> Acti
 
 
 def _is_expired(record: Record, now: datetime) -> bool:
+    """Whether an execution claimed the image and should have ended since."""
+    if record["ProcessingStatus"] != Status.PROCESSING:
+        return False
     return detection_logs.claim_counts_from(record) < _expired_before(now)
 
 
@@ -225,6 +231,9 @@ def _expired_before(now: datetime) -> str:
 
 
 def _start(resources: Resources, finding: Finding, now: datetime) -> bool:
+    if finding.claimed_by and image_workflow.is_running(finding.claimed_by):
+        logger.info("Execution still runs", image_id=finding.image_id, execution_id=finding.claimed_by)
+        return False
     name = f"reconcile-{finding.image_id}-{now:%Y%m%dT%H}"
     started = image_workflow.start(
         resources.workflow_arn,
@@ -241,8 +250,10 @@ def _start(resources: Resources, finding: Finding, now: datetime) -> bool:
 
 def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
     record = detection_logs.find(resources.table, finding.image_id)
-    if record is None or record["ProcessingStatus"] != Status.PROCESSING or not _is_expired(record, now):
+    if record is None or not _is_expired(record, now):
         return False  # closed or started again since it was listed
+    if image_workflow.is_running(record["ExecutionArn"]):
+        return False
     failure = Failure(
         ImageRef(finding.image_id, finding.key, record.get("SourceVersion", image_ids.NEWEST)),
         record["ExecutionArn"],

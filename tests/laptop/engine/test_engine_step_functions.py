@@ -6,6 +6,7 @@ import itertools
 import json
 import time
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -69,6 +70,14 @@ def test_retry_with_full_jitter_waits_a_random_part_of_the_delay(gap_engine: Any
 
     # 16 delays drawn between 0 and 1 s: all above 0.6 s once in two million runs.
     assert min(retry_delays(gap_engine, execution)) < 0.6
+
+
+def test_a_wait_until_a_time_lasts_until_that_time_whatever_the_scale(gap_engine: Any) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    wait = {"Type": "Wait", "Timestamp": until.isoformat(), "End": True}
+    definition = {"StartAt": "Wait", "QueryLanguage": "JSONata", "States": {"Wait": wait}}
+
+    assert finish(gap_engine, start(gap_engine, definition))["stopDate"] >= until
 
 
 def test_a_slow_machine_does_not_fail_a_jsonata_expression(gap_engine: Any) -> None:

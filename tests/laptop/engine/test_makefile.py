@@ -132,7 +132,7 @@ def test_a_folder_and_a_missing_python_are_refused(folder: Path) -> None:
     assert "There is no nosuchpython" in make(folder, "install", "PYTHON=nosuchpython").stderr
 
 
-@pytest.mark.parametrize("setting", ["photos", "port", "python"])
+@pytest.mark.parametrize("setting", ["photos", "port", "python", "url"])
 def test_a_setting_in_small_letters_is_refused(folder: Path, setting: str) -> None:
     refused = make(folder, "run", f"{setting}=x")
 
@@ -143,6 +143,34 @@ def test_a_setting_in_small_letters_is_refused(folder: Path, setting: str) -> No
 def test_help_names_every_setting_that_the_commands_read_and_what_the_first_run_costs(folder: Path) -> None:
     said = make(folder, "help").stdout
 
-    assert all(f"  {name} " in said for name in ("PHOTOS", "JSON", "PORT", "REKOGNITION_PORT", "PYTHON"))
+    settings = ("PHOTOS", "JSON", "PORT", "REKOGNITION_PORT", "PYTHON", "SCENARIO", "DURATION", "URL", "KEY", "YES")
+    assert all(f"  {name} " in said for name in settings)
     assert "minutes" in said
     assert "GB" in said
+
+
+LOAD = """#!/bin/sh
+echo "$KEY $*"
+"""
+
+
+def load(folder: Path, *arguments: str, **environment: str) -> str:
+    """What `make load` runs, after the key that it hands on."""
+    tools = folder / ".venv" / "bin"
+    tools.mkdir(parents=True)
+    (tools / "python").write_text(LOAD)
+    (tools / "python").chmod(0o755)
+    command = ["make", "load", "-o", "install", "-o", ".engine/load-venv/.installed", *arguments]
+    result = subprocess.run(command, cwd=folder, env={**ENVIRONMENT, **environment}, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_load_takes_its_url_from_the_command_line_and_its_key_from_the_environment_too(folder: Path) -> None:
+    said = load(folder, "URL=https://example.com/dev", "SCENARIO=burst", "DURATION=20", "YES=1", KEY="secret")
+
+    assert said == "secret -m tests.load --scenario burst --duration 20 --url https://example.com/dev --yes"
+
+
+def test_a_url_of_the_environment_puts_no_load_on_anything(folder: Path) -> None:
+    assert load(folder, URL="https://example.com/dev", YES="1") == "-m tests.load --scenario  --duration  --url"

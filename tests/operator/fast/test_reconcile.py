@@ -37,6 +37,19 @@ def test_a_held_image_is_left_until_another_day(aws: Cloud, petdetect: Petdetect
     assert "another day has come" in petdetect("reconcile", "--older-than", "0", "--dry-run").stdout
 
 
+def test_what_waits_for_its_turn_is_counted_and_left_alone(aws: Cloud, petdetect: Petdetect) -> None:
+    turn = {"TurnAt": "2100-01-01T00:00:00.000Z", "ClaimedAt": "2026-01-01T00:00:00.000Z"}
+    images.present(aws, status="processing", **turn)
+    before = images.snapshot(aws)
+
+    found = json.loads(petdetect("reconcile", "--older-than", "0", "--json").stdout)
+
+    assert (found["waiting"], found["gap"], found["findings"]) == (1, 0, [])
+    said = petdetect("reconcile", "--older-than", "0").stdout
+    assert said == "1 wait for their turn to be analysed.\nNothing to reconcile: no upload is overdue.\n"
+    assert images.snapshot(aws) == before
+
+
 def test_what_could_not_be_started_is_named(aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch) -> None:
     aws.put(KEY, b"picture")
 
