@@ -28,6 +28,7 @@ from ops.sources import Candidate, Folder, Prefix, Survey
 from pet_detector.aws import image_bucket
 from pet_detector.rules import backfill
 from pet_detector.rules.errors import ServiceError, ThrottledError
+from pet_detector.use_cases.analyser import SLEEP_SECONDS
 from pet_detector.use_cases.backfill import (
     Outcome,
     Registration,
@@ -78,8 +79,8 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         megabytes=found.to_do_bytes / count / _MB,
         uncertain=uncertain,
         analysed=found.distinct / count,
-        # The first second's pictures have their turn at once.
-        waiting=max(0.0, found.distinct - pace) / count,
+        # The first pictures' turns are so near that they do not wait.
+        waiting=max(0.0, found.distinct - pace * SLEEP_SECONDS) / count,
         registered=1.0,
         mapped=0.0 if place.is_folder else 1.0,
     )

@@ -22,6 +22,7 @@ from ops.environment import Deployment
 from ops.sources import Prefix, Survey
 from pet_detector.aws.clients import client
 from pet_detector.rules.backfill import Source
+from pet_detector.use_cases.analyser import SLEEP_SECONDS
 from tests.support.moto_world import ANALYSES, BACKFILL_WORKFLOW, BUCKET, SOURCE, Cloud, breakdown, refusal
 from tests.support.pictures import jpeg
 
@@ -106,10 +107,10 @@ def test_the_price_is_that_of_the_cost_model(aws: Cloud, petdetect: Petdetect, d
     assert (found["callsPerSecond"], found["seconds"]) == (5, 4 / 5)
 
 
-def test_pictures_beyond_the_first_second_wait_for_their_turn(aws: Cloud, deployment: Deployment) -> None:
+def test_pictures_beyond_the_first_moments_wait_for_their_turn(aws: Cloud, deployment: Deployment) -> None:
     survey = Survey(to_do=1000, distinct=800, to_do_bytes=1000)
     found = backfill.preview(deployment, Prefix(SOURCE, ""), survey, 0.05)
-    assert found.load.waiting == (800 - 5) / 1000
+    assert found.load.waiting == (800 - 5 * SLEEP_SECONDS) / 1000
     assert found.seconds == 160
 
 
