@@ -120,7 +120,16 @@ def _lines(
     if not images:
         return
     uncertain, analysed = ends["ImageUncertain"] / images, min(1.0, calls / images)
-    load = cost.Load(images, megabytes, uncertain=uncertain, analysed=analysed, waiting=min(1.0, waited / images))
+    registered = min(1.0, counts.get("ImageRegistered", 0) / images)
+    load = cost.Load(
+        images,
+        megabytes,
+        uncertain=uncertain,
+        analysed=analysed,
+        waiting=min(1.0, waited / images),
+        registered=registered,
+        mapped=registered,
+    )
     for line in cost.bill(load, parameters):
         if line.name not in (cost.REKOGNITION, cost.WORKFLOW):
             yield Spent(line.name, line.per_image * images, line.how, measured=False)

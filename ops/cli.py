@@ -17,7 +17,7 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ops import actual_cost, cost, cost_output, definitions, output, records, restart, status, story
+from ops import actual_cost, backfill_command, cost, cost_output, definitions, output, records, restart, status, story
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
@@ -102,7 +102,8 @@ Exit codes:
   1  an error; a sentence on standard error says what to do
   2  a wrong option or argument
   3  something needs attention: `status` found failed images, dead letters or
-     stuck objects, or an image that was started again did not finish
+     stuck objects, an image that was started again did not finish, or a
+     backfill goes on without the command or left something out
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
@@ -331,6 +332,25 @@ def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_
         output.show_report(report, dry_run)
     if report.error:
         raise report.error
+
+
+@command("backfill")
+@click.option(
+    "--uncertain",
+    type=Number("%", 100),
+    default="5%",
+    show_default=True,
+    help="Share of images that a person must review, in percent, for the price.",
+)
+@backfill_command.options
+def backfill(deployment: Deployment, source: str | None, uncertain: float, **options: Any) -> None:
+    """Make images of pictures that are stored already.
+
+    SOURCE is s3://bucket/prefix, or a folder of this machine. Shows first what it will cost and how long it takes, and
+    asks. Each picture is registered once: if anything is killed, run the same command again. The source is left as it
+    is, unless you say --move.
+    """
+    backfill_command.run(deployment, source, uncertain=uncertain / 100, **options)
 
 
 @command("status")

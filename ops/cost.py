@@ -31,6 +31,8 @@ MILLISECONDS = {
 # Of an image that waits for its turn: the call that finds out is as short as the next one is longer, which begins up to
 # SLEEP_SECONDS before the turn. Together they last one call more.
 WAITING_FUNCTION = "ImageProcessorFunction"
+# RegisterImages, an image: a write and a copy within S3.
+REGISTER_MILLISECONDS = 80
 # Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
 CHANGES_A_CALL, CHANGES = 20, 3
 
@@ -72,6 +74,7 @@ METRICS = (
     "ImageFailed",
     "ImageHeld",
     "ImageReceived",
+    "ImageRegistered",
     "ImageUncertain",
     "ImageWaited",
     "NoticeSent",
@@ -96,7 +99,8 @@ class Load:
 
     `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
     has seen before. `waiting` is the share that waits for its turn, because more come than RekognitionCallsPerSecond;
-    it waits once, however long.
+    it waits once, however long. `registered` is the share that a backfill registered, so that no client called the API;
+    `mapped` the share that its state machine did, and not petdetect.
     """
 
     images: int = 100_000
@@ -105,6 +109,8 @@ class Load:
     analysed: float = 1.0
     waiting: float = 0.0
     retried: float = 0.01
+    registered: float = 0.0
+    mapped: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -117,6 +123,7 @@ class Line:
 
 
 REKOGNITION, WORKFLOW, WORKFLOW_FUNCTIONS = "Rekognition", "Step Functions", "Lambda (workflow)"
+REGISTRATION = "Registration (map, RegisterImages)"
 STORAGE = ("S3 storage", "DynamoDB storage")
 
 
@@ -132,6 +139,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         *_requests(load, parameters),
         *_storage(load, parameters),
     ]
+    if load.mapped:
+        lines.append(_registration(load, parameters))
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -169,9 +178,23 @@ def _workflow(load: Load) -> Line:
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
 
 
-def _call(function: str, parameters: Mapping[str, str]) -> float:
+def _registration(load: Load, parameters: Mapping[str, str]) -> Line:
+    """A batch is a child of the Distributed Map: its start, its states, a call of RegisterImages."""
+    child, size = definitions.batches()
+    unit = prices()
+    count: float = 1 + len(definitions.states_on(definitions.REGISTERED, child))
+    count += load.waiting * len(definitions.states_of_a_wait(child, definitions.WAIT_OF_A_BATCH))
+    price = count * unit["states_standard_transition"]
+    price += _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS * size)
+    price += load.waiting * _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS)
+    how = f"{count:.2f} transitions and a call for {size} images"
+    return Line(REGISTRATION, load.mapped * price / size, how)
+
+
+def _call(function: str, parameters: Mapping[str, str], milliseconds: float | None = None) -> float:
     """US dollars for one call of a function."""
-    gigabyte_seconds = MILLISECONDS[function] / 1000 * definitions.memory_megabytes(function) / _MB
+    seconds = (milliseconds or MILLISECONDS[function]) / 1000
+    gigabyte_seconds = seconds * definitions.memory_megabytes(function) / _MB
     unit = prices()
     return unit["lambda_request"] + gigabyte_seconds * unit[f"lambda_gb_second_{parameters['Architecture']}"]
 
@@ -184,10 +207,11 @@ def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
     how = f"{names}; {parameters['Architecture']}, {load.retried:.0%} retried"
     yield Line(WORKFLOW_FUNCTIONS, workflow * (1 + load.retried), how)
-    api = _call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters)
+    clients = 1 - load.registered
+    api = clients * (_call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters))
     changes = CHANGES + load.waiting
     metrics = changes / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
-    how = f"1 upload, {LOOKUPS} look-ups, {changes:g} changes at {CHANGES_A_CALL} a call"
+    how = f"{clients:g} upload, {clients * LOOKUPS:g} look-ups, {changes:g} changes at {CHANGES_A_CALL} a call"
     yield Line("Lambda (API, metrics)", api + metrics, how)
 
 
@@ -196,19 +220,20 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     has_limit = int(parameters["DailyAnalysisLimit"]) > 0
     writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + has_limit * COUNT)
     writes += load.uncertain * NOTICE + load.waiting * WAIT
-    reads = LOOKUPS * LOOKUP + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
+    clients = 1 - load.registered
+    reads = clients * LOOKUPS * LOOKUP + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
-    gets = 4 + load.waiting
-    yield Line(
-        "S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], f"1 upload, 1 copy; {gets - 1:g} reads, 1 view"
-    )
-    yield Line("API Gateway", (1 + LOOKUPS) * unit["api_request"], f"1 upload, {LOOKUPS} look-ups")
+    gets = 3 + clients + load.waiting
+    how = f"1 upload or copy in, 1 copy; {gets - clients:.3g} reads, {clients:g} views"
+    yield Line("S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], how)
+    requests = clients * (1 + LOOKUPS)
+    yield Line("API Gateway", requests * unit["api_request"], f"{clients:g} upload, {clients * LOOKUPS:g} look-ups")
     yield Line("EventBridge", S3_EVENTS * unit["eventbridge_s3_event"], f"{S3_EVENTS} events of the bucket")
     notice = unit["sns_publish"] + unit["sns_email"]
     yield Line("SNS", load.uncertain * notice, f"a notice by e-mail for {load.uncertain:.0%}")
-    traces = 2 + LOOKUPS  # the upload, the execution
-    yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces} traces")
+    traces = 1 + clients * (1 + LOOKUPS)  # the execution; the upload
+    yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces:g} traces")
 
 
 def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:

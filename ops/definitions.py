@@ -15,6 +15,7 @@ import yaml
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 WORKFLOW = REPOSITORY / "statemachine" / "image_workflow.asl.yaml"
+BACKFILL = REPOSITORY / "statemachine" / "backfill.asl.yaml"
 TEMPLATE = REPOSITORY / "template.yaml"
 SAMCONFIG = REPOSITORY / "samconfig.toml"
 
@@ -37,9 +38,12 @@ UNCERTAIN = Route("Log Detection", through=frozenset(["Notify Reviewers"]))
 REJECTED = CERTAIN  # the same states, to another folder
 HELD = Route("Image Held")
 DUPLICATE = Route("Already Claimed", caught=True)
+# Of a batch of the backfill.
+REGISTERED = Route("Batch Registered")
 FAILED = Route("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
 
 WAIT = "Wait for Turn"
+WAIT_OF_A_BATCH = "Wait for the Schedule"
 
 
 def _text(path: Path) -> str:
@@ -88,11 +92,11 @@ def states_on(route: Route, definition: Mapping[str, Any] | None = None) -> list
     return min(paths, key=len) if route.caught else max(paths, key=len)
 
 
-def states_of_a_wait(definition: Mapping[str, Any] | None = None) -> list[str]:
+def states_of_a_wait(definition: Mapping[str, Any] | None = None, wait: str = WAIT) -> list[str]:
     """Names of the states that an image enters besides when it waits for its turn once: the way round to the wait."""
     states = (definition or document(WORKFLOW))["States"]
-    rounds = _paths(states, [states[WAIT]["Next"]], caught=False)
-    return max((path for path in rounds if path[-1] == WAIT), key=len)
+    rounds = _paths(states, [states[wait]["Next"]], caught=False)
+    return max((path for path in rounds if path[-1] == wait), key=len)
 
 
 def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Iterator[list[str]]:
@@ -110,6 +114,12 @@ def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Itera
 def transitions(route: Route) -> int:
     """State transitions that an execution on this route is billed for, without retries and waits."""
     return len(states_on(route))
+
+
+def batches() -> tuple[Mapping[str, Any], int]:
+    """What the backfill runs for each batch, and the items in one."""
+    (found,) = (state for state in document(BACKFILL)["States"].values() if state["Type"] == "Map")
+    return found["ItemProcessor"], int(found["ItemBatcher"]["MaxItemsPerBatch"])
 
 
 def tasks(route: Route) -> list[Mapping[str, Any]]:

@@ -69,6 +69,11 @@ class Deployment:
         return self.output("ImageWorkflowArn")
 
     @property
+    def backfill_arn(self) -> str:
+        """The state machine of the backfill."""
+        return self.output("BackfillWorkflowArn")
+
+    @property
     def dead_letter_queues(self) -> dict[str, str]:
         """URL of every queue that keeps what could not be delivered, by the queue's logical id."""
         suffix = "QueueUrl"

@@ -85,6 +85,7 @@ _FUNCTION_MILLISECONDS = {"ImageProcessor": 1_200, "FileManager": 380, "Reconcil
 # By metric and statistic ("" for any): how its values come about.
 _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] = {
     ("ImageReceived", ""): _share(1),
+    ("ImageRegistered", ""): _share(0),
     ("EstimatedCost", "SampleCount"): _share(0.99, 0.8),
     ("EstimatedCost", ""): lambda second, minutes, dice: traffic(second) * minutes * 0.00115 * dice.uniform(0.93, 1.07),
     ("ImageFailed", ""): _share(0.0005, 0.12),

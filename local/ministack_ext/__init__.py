@@ -9,7 +9,16 @@ from __future__ import annotations
 
 from importlib.metadata import PackageNotFoundError, version
 
-from local.ministack_ext import api_gateway, cloudformation, cloudwatch, lambda_, lambda_concurrency, s3, step_functions
+from local.ministack_ext import (
+    api_gateway,
+    cloudformation,
+    cloudwatch,
+    distributed_map,
+    lambda_,
+    lambda_concurrency,
+    s3,
+    step_functions,
+)
 
 SUPPORTED_MINISTACK = "1.5.33"
 
@@ -31,5 +40,14 @@ def install() -> None:
         raise UnsupportedMiniStackError(
             f"The local AWS needs ministack {SUPPORTED_MINISTACK} and found {found}: run `make clean install`."
         )
-    for service in (lambda_, lambda_concurrency, step_functions, api_gateway, cloudformation, cloudwatch, s3):
+    for service in (
+        lambda_,
+        lambda_concurrency,
+        step_functions,
+        distributed_map,
+        api_gateway,
+        cloudformation,
+        cloudwatch,
+        s3,
+    ):
         service.install()

@@ -1,4 +1,4 @@
-"""S3: events say which version of the object they are about."""
+"""S3: events say which version of the object they are about, and a copy may ask that its key is not taken."""
 
 from __future__ import annotations
 
@@ -13,8 +13,9 @@ _version: contextvars.ContextVar[str | None] = contextvars.ContextVar("version",
 
 
 def install() -> None:
-    """Apply this module's patch."""
+    """Apply this module's patches."""
     _events_name_the_version()
+    _a_copy_may_ask_for_a_free_key()
 
 
 def _events_name_the_version() -> None:
@@ -42,3 +43,17 @@ def _events_name_the_version() -> None:
 
     s3._fire_s3_event = fire_with_version
     eventbridge._dispatch_event = dispatch_with_version
+
+
+def _a_copy_may_ask_for_a_free_key() -> None:
+    """CopyObject with `If-None-Match: *` fails with 412 when there is an object at its key.
+
+    AWS: so, as with PutObject. MiniStack: asks for it in PutObject only.
+    """
+    copy = s3._copy_object
+
+    def copy_if_free(bucket_name: str, key: str, headers: dict[str, str]) -> Any:
+        objects = (s3._buckets.get(bucket_name) or {}).get("objects", {})
+        return s3._check_put_preconditions(headers, objects.get(key)) or copy(bucket_name, key, headers)
+
+    s3._copy_object = copy_if_free

@@ -32,6 +32,7 @@ def install() -> None:
     _mocks_answer_each_attempt()
     _an_error_may_have_no_cause()
     _an_execution_that_has_ended_calls_nothing()
+    _succeed_has_an_output()
 
 
 def _retry_delays_are_capped_and_jittered() -> None:
@@ -92,7 +93,7 @@ def _machine_timeout_ends_the_execution() -> None:
     fail = stepfunctions._fail_execution
 
     def run_within_timeout(execution_arn: str) -> None:
-        with contextlib.suppress(_EndedError):
+        with contextlib.suppress(EndedError):
             run_with_timer(execution_arn)
 
     def run_with_timer(execution_arn: str) -> None:
@@ -197,7 +198,7 @@ def _an_error_may_have_no_cause() -> None:
     stepfunctions._apply_catcher = apply_without_empty_cause
 
 
-class _EndedError(Exception):
+class EndedError(Exception):
     """The execution was stopped, or ran out of time, while one of its states was waiting."""
 
 
@@ -210,10 +211,25 @@ def _an_execution_that_has_ended_calls_nothing() -> None:
 
     def add_event_while_running(execution: Any, kind: str, *details: Any, **more: Any) -> Any:
         if kind == "TaskScheduled" and execution and execution["status"] != "RUNNING":
-            raise _EndedError(execution["executionArn"])
+            raise EndedError(execution["executionArn"])
         return add_event(execution, kind, *details, **more)
 
     stepfunctions._add_event = add_event_while_running
+
+
+def _succeed_has_an_output() -> None:
+    """The Output of a Succeed state is what the execution, or the child of a map, puts out.
+
+    AWS: so. MiniStack: puts out the state's input.
+    """
+    apply = stepfunctions._apply_output_path
+
+    def apply_output(state: dict[str, Any], data: Any, context: Any = None) -> Any:
+        if state.get("Type") == "Succeed" and stepfunctions._state_query_language(state, context) == "JSONata":
+            return stepfunctions._apply_jsonata_output(state, data, context, default=data)
+        return apply(state, data, context)
+
+    stepfunctions._apply_output_path = apply_output
 
 
 def _mockable(invoke: Callable[..., Any]) -> Callable[..., Any]:

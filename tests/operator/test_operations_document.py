@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 
 import botocore.session
 import pytest
@@ -19,6 +20,7 @@ from ops import next_steps
 from ops.cli import main
 from pet_detector.rules import errors, image_ids
 from tests.operator.application import CAT, Application
+from tests.support.deployment import never_seen
 from tests.support.paths import REPOSITORY
 from tests.support.templates import load
 
@@ -162,7 +164,7 @@ def test_a_runbook_of_an_error_is_about_the_images_that_failed_with_it() -> None
 
 
 @pytest.mark.parametrize("command", PETDETECT_COMMANDS)
-def test_commands_do_what_the_runbook_says(deployed: Application, history: str, command: str) -> None:
+def test_commands_do_what_the_runbook_says(deployed: Application, history: str, command: str, tmp_path: Path) -> None:
     status, usual = ("held", "") if " release " in command else ("failed", "ImageNotFoundError")
     (reason,) = re.findall(r"--reason (\S+)", command) or [usual]
     wanted = 1 if "IMAGE_ID" in command else 2 if "--all" in command else 0
@@ -170,7 +172,10 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
     if " dismiss " in command:
         deployed.deleted(images[0])
 
-    output = deployed.petdetect(*shlex.split(command.replace("IMAGE_ID", "".join(images[:1])))[1:])
+    (tmp_path / "cat.jpg").write_bytes(never_seen(CAT))
+
+    words = command.replace("IMAGE_ID", "".join(images[:1])).replace("SOURCE", str(tmp_path))
+    output = deployed.petdetect(*shlex.split(words)[1:])
 
     failed_images_are_left = " status" in command and output.code == 3
     assert output.code == 0 or failed_images_are_left, output

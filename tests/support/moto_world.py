@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from functools import cache
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import boto3
 from boto3.dynamodb.types import TypeSerializer
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 REGION = "us-east-1"
 BUCKET = "pictures-of-pets"
+SOURCE = "photos-of-years"  # a bucket that is not the application's
 TABLE = "detection-logs"
 ANALYSES = "analyses"
 POLICY_PARAMETER = "detection-policy"
@@ -38,6 +40,7 @@ ORIGIN = "https://pets.example.com"
 IMAGE_ID = "0123456789abcdef0123456789abcdef"
 KEY = f"input/{IMAGE_ID}.jpg"
 WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ImageWorkflow"
+BACKFILL_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:Backfill"
 EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
 CORRELATION = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
 
@@ -117,11 +120,13 @@ class Cloud:
         self._queue = queue
 
     def deploy_workflow(self) -> None:
-        """Make the state machine. Its executions start, and stay as they are."""
+        """Make the state machines. Their executions start, and stay as they are."""
         definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
         role = "arn:aws:iam::123456789012:role/workflow"
-        made = self.states.create_state_machine(name="ImageWorkflow", definition=definition, roleArn=role)
-        assert made["stateMachineArn"] == WORKFLOW
+        for arn in (WORKFLOW, BACKFILL_WORKFLOW):
+            name = arn.rpartition(":")[2]
+            made = self.states.create_state_machine(name=name, definition=definition, roleArn=role)
+            assert made["stateMachineArn"] == arn
 
     def started(self) -> dict[str, dict[str, Any]]:
         """The input of every execution that was started, by its name."""
@@ -138,6 +143,11 @@ class Cloud:
         """Store an object -> (version id, ETag)."""
         answer = self.s3.put_object(Bucket=BUCKET, Key=key, Body=data, **more)
         return answer["VersionId"], answer["ETag"]
+
+    def put_source(self, key: str, data: bytes) -> str:
+        """Store an object in the bucket that is not the application's -> its ETag, without quotes."""
+        self.s3.create_bucket(Bucket=SOURCE)  # moto makes it once
+        return str(self.s3.put_object(Bucket=SOURCE, Key=key, Body=data)["ETag"]).strip('"')
 
     def get(self, key: str) -> bytes:
         """The newest version of an object."""
@@ -207,6 +217,38 @@ def refusal(client: Any, operation: str, code: str, status: int = 400) -> Iterat
         yield fault
     finally:
         client.meta.events.unregister(event, refuse)
+
+
+@contextmanager
+def conditional_copies(client: Any) -> Iterator[None]:
+    """Copies keep the conditions that S3 knows and moto ignores: the source's ETag, and a key that is not taken."""
+    own: S3Client = _client("s3")
+
+    def etag(bucket: str, key: str) -> str | None:
+        objects = own.list_objects_v2(Bucket=bucket, Prefix=key).get("Contents", [])
+        return next((found["ETag"] for found in objects if found["Key"] == key), None)
+
+    def look(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        # As botocore makes it: bucket/key, quoted; with ?versionId= moto compares nothing either, and no test asks.
+        bucket, key = unquote(params["CopySource"]).split("/", 1)
+        asks = "CopySourceIfMatch" in params and "?versionId=" not in params["CopySource"]
+        changed = asks and etag(bucket, key) not in (None, params["CopySourceIfMatch"])
+        taken = params.get("IfNoneMatch") == "*" and etag(params["Bucket"], params["Key"]) is not None
+        context["refused"] = changed or taken
+
+    def refuse(context: dict[str, Any], **_: Any) -> tuple[SimpleNamespace, dict[str, Any]] | None:
+        if not context.get("refused"):
+            return None
+        metadata = {"HTTPStatusCode": 412, "RetryAttempts": 0, "HTTPHeaders": {}}
+        return SimpleNamespace(status_code=412), {"Error": {"Code": "PreconditionFailed"}, "ResponseMetadata": metadata}
+
+    client.meta.events.register("before-parameter-build.s3.CopyObject", look)
+    client.meta.events.register("before-call.s3.CopyObject", refuse)
+    try:
+        yield
+    finally:
+        client.meta.events.unregister("before-parameter-build.s3.CopyObject", look)
+        client.meta.events.unregister("before-call.s3.CopyObject", refuse)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from pet_detector.aws.clients import client, counting_client
 from pet_detector.rules import image_ids
+from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
 from tests.support.api_events import API_KEY, request, upload
 from tests.support.moto_world import (
@@ -26,8 +27,11 @@ from tests.support.moto_world import (
     IMAGE_ID,
     KEY,
     POLICY_PARAMETER,
+    SOURCE,
+    TABLE,
     Cloud,
     breakdown,
+    conditional_copies,
     refusal,
 )
 from tests.support.pictures import jpeg
@@ -210,6 +214,8 @@ def measure(aws: Cloud, run: Run) -> None:
         filed |= {"TurnAt": {"S": "2026-01-01T00:00:01.000Z"}}
         run({"Records": [{"dynamodb": {"OldImage": before, "NewImage": filed}}, {"dynamodb": {"NewImage": filed}}]})
     run({"Records": [{"dynamodb": {"OldImage": after}}]})
+    announced = before | {"ProcessingStatus": {"S": "uploading"}, "UploadedBy": {"S": "backfill"}}
+    run({"Records": [{"dynamodb": {"NewImage": announced}}]})
     run({"detail": {"executionArn": EXECUTION, "input": NAME}})
 
 
@@ -257,12 +263,37 @@ def look(aws: Cloud, run: Run) -> None:
             run(request("GET", path))
 
 
+def register(aws: Cloud, run: Run) -> None:
+    """Every end that RegisterImages has."""
+    name = f"2024/{NAME}\u202e.jpg"
+    etag = aws.put_source(name, PICTURE)
+    item = {"key": name, "size": 9, "etag": f'"{etag}"', "storageClass": "STANDARD"}
+    event = {"bucket": SOURCE, "backfill": "backfill-1", "items": [item]}
+    image = Source(SOURCE, name, etag, 9)
+    with conditional_copies(client("s3")):
+        for code in ("AccessDenied", "SlowDown", "InternalError"):
+            aws.dynamodb.delete_item(TableName=TABLE, Key={"ImageID": {"S": image.image_id}})
+            with refusal(client("s3"), "CopyObject", code):
+                run(event)
+        run(event)  # the attempt before may still be copying
+        aws.write(image.image_id, ProcessingStatus="uploading", CopyClaim="earlier", CopyEnds=1)
+        run(event)  # is over
+        run(event)
+        own = aws.put(f"old/{NAME}.png", PICTURE)[1]
+        more = [item | {"key": f"old/{NAME}.png", "etag": own}, item | {"key": f"input/{NAME}.png"}]
+        run(event | {"bucket": BUCKET, "items": more})
+        run(event | {"items": [item | {"etag": "0" * 32}, item | {"key": "2024/gone.jpg"}, item | {"key": "a.txt"}]})
+    aws.dynamodb.put_item(TableName=ANALYSES, Item={"ContentHash": {"S": "turns#backfill"}, "NextTurn": {"N": "9e9"}})
+    run(event)
+
+
 STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "image_processor.app.lambda_handler": analyse,
     "file_manager.app.lambda_handler": move,
     "notification_service.app.lambda_handler": notify,
     "failure_recorder.app.lambda_handler": record_failures,
     "reconciler.app.lambda_handler": reconcile,
+    "register_images.app.lambda_handler": register,
     "metrics_publisher.app.lambda_handler": measure,
     "upload_api.app.lambda_handler": post,
     "images_api.app.lambda_handler": look,

@@ -20,7 +20,7 @@ from tests.support.local_aws import local_aws_python
 
 from .test_state_machines import longest, waits
 
-(MACHINE,) = machines()
+(MACHINE,) = (machine for machine in machines() if machine.name == "ImageWorkflow")
 STATES: dict[str, Any] = MACHINE.definition["States"]
 
 # --- Numbers ----------------------------------------------------------------------------------------------------------

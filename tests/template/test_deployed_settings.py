@@ -15,7 +15,7 @@ import pytest
 from ops import definitions as parameters
 from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
-from tests.support.definitions import references, resources, source, translate
+from tests.support.definitions import machines, references, resources, source, translate
 from tests.support.moto_world import POLICY
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import observability
@@ -41,9 +41,17 @@ def test_rules_schedule_and_stream_are_on() -> None:
 
 def test_executions_are_exactly_once_visible_and_their_failures_logged() -> None:
     """EXPRESS would run an upload twice, sends no status events, and has no history for `explain` and redrives."""
-    (machine,) = resources("AWS::StepFunctions::StateMachine").values()
-    assert machine["StateMachineType"] == "STANDARD"
-    assert machine["LoggingConfiguration"]["Level"] == "ERROR"
+    for name, machine in resources("AWS::StepFunctions::StateMachine").items():
+        assert machine["StateMachineType"] == "STANDARD", name
+        assert machine["LoggingConfiguration"]["Level"] == "ERROR", name
+
+
+def test_batches_of_a_backfill_may_wait_longer_than_an_express_execution_runs() -> None:
+    (machine,) = (machine for machine in machines() if machine.name == "BackfillWorkflow")
+    (each,) = (state for _, state in machine.states() if state["Type"] == "Map")
+    assert each["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
+    assert 0 < each["ToleratedFailurePercentage"] < 100
+    assert each["MaxConcurrency"] * each["ItemBatcher"]["MaxItemsPerBatch"] <= 1000  # how far it may overshoot
 
 
 def test_functions_log_what_the_saved_queries_count() -> None:

@@ -34,6 +34,7 @@ NAMED = {
     moto_world.TABLE: "${DetectionLogsTable.Arn}",
     moto_world.ANALYSES: "${AnalysesTable.Arn}",
     moto_world.BUCKET: "${ImageBucket.Arn}",
+    moto_world.SOURCE: "arn:${AWS::Partition}:s3:::${BackfillBucket}",
     moto_world.WORKFLOW: "${ImageWorkflow}",
     moto_world.TOPIC: "${NoticesTopic}",
     moto_world.POLICY_PARAMETER: (
@@ -69,14 +70,18 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
     Without the right to list, S3 answers 403, not 404, for what is not there; a link need not know the difference.
     """
     objects, version = f"{bucket}/*", "Version" if "VersionId" in call.parameters else ""
-    folder = f"{bucket}/{call.parameters.get('Key', '').partition('/')[0]}/*"
+    folder = f"{bucket}/{call.parameters.get('Key', '').rpartition('/')[0]}/*"
     match call.operation:
         case "GetObject" if call.signed:
             return {(f"s3:GetObject{version}", folder)}
         case "GetObject" | "HeadObject":
             return {(f"s3:GetObject{version}", objects), (f"s3:ListBucket{version and 'Versions'}", bucket)}
         case "CopyObject":
-            return {("s3:GetObjectVersion", objects), ("s3:ListBucketVersions", bucket), ("s3:PutObject", folder)}
+            source = call.parameters["CopySource"]  # bucket/key?versionId=..., as botocore makes it
+            version = "Version" if "?versionId=" in source else ""
+            read = NAMED[source.partition("/")[0]]
+            listed = (f"s3:ListBucket{version and 'Versions'}", read)
+            return {(f"s3:GetObject{version}", f"{read}/*"), listed, ("s3:PutObject", folder)}
         case "PutObject":
             return {("s3:PutObject", folder)}
         case "DeleteObject":
@@ -110,6 +115,8 @@ def text(value: Any) -> str:
     ((kind, argument),) = value.items()
     if kind == "Fn::Sub":
         return str(argument)
+    if kind == "Fn::If":  # what is granted if it is granted at all
+        return text(argument[1])
     return f"${{{argument if isinstance(argument, str) else '.'.join(argument)}}}"
 
 
@@ -134,6 +141,19 @@ def tasks_of(machine: Machine) -> Iterator[Grant]:
         yield f"{service}:{action}", f"${{{resource}.Arn}}"
 
 
+def maps_of(machine: Machine) -> Iterator[Grant]:
+    """What the Distributed Maps of a state machine do: "IAM policies for Distributed Map" of the developer guide."""
+    name = text(resources("AWS::StepFunctions::StateMachine")[machine.name].get("StateMachineName", ""))
+    arn = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:%s:" + name
+    for _, state in machine.states():
+        if state["Type"] == "Map" and state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "DISTRIBUTED":
+            assert state["ItemReader"]["Resource"].endswith(":s3:listObjectsV2")
+            yield from (("s3:ListBucket", NAMED[bucket]) for bucket in (moto_world.BUCKET, moto_world.SOURCE))
+            yield "states:StartExecution", arn % "stateMachine"
+            for action in ("DescribeExecution", "StopExecution"):
+                yield f"states:{action}", arn % "execution" + "/*"
+
+
 def uses() -> Iterator[tuple[str, Grant]]:
     """Role, and what is done with it, for all of the template."""
     for function in FUNCTIONS:
@@ -150,7 +170,7 @@ def uses() -> Iterator[tuple[str, Grant]]:
         yield role, (action, text(target["Arn"]))
     for machine in machines():
         (role,) = references(resources("AWS::StepFunctions::StateMachine")[machine.name]["RoleArn"])
-        yield from ((role, grant) for grant in tasks_of(machine))
+        yield from ((role, grant) for grant in (*tasks_of(machine), *maps_of(machine)))
         yield from ((role, (action, "*")) for action in WITHOUT_RESOURCES if action.startswith("logs:"))
 
 

@@ -10,6 +10,7 @@ import boto3
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
+from pet_detector.aws import analyses
 from pet_detector.aws.analyses import (
     KEPT_SECONDS,
     LEASE_SECONDS,
@@ -90,6 +91,23 @@ def test_of_two_at_once_one_asks_and_the_other_comes_again() -> None:
     assert begin(ANALYSES, HASH, "first") == NEW
     with pytest.raises(AnalysisInProgressError):
         begin(ANALYSES, HASH, "second")
+
+
+def test_the_very_first_answer_counts_for_who_began_before_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a new deployment no model is known, and the same bytes may come many times in its first second."""
+    read = analyses._newest_model
+    looks: list[dict[str, Any]] = []
+
+    def newest_model(table: str) -> dict[str, Any]:
+        looks.append(read(table))
+        if len(looks) == 1:  # the answer comes just after this look
+            finish(ANALYSES, HASH, SEEN)
+        return looks[-1]
+
+    monkeypatch.setattr(analyses, "_newest_model", newest_model)
+    found = begin(ANALYSES, HASH, "second")
+    assert looks[0] == {}
+    assert isinstance(found, Recognition)
 
 
 def test_the_same_owner_may_begin_again_after_a_crash() -> None:

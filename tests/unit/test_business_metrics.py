@@ -56,6 +56,13 @@ def test_an_image_whose_claim_was_not_seen_is_received_all_the_same(status: str)
     assert names(None, record(status))[0] == "ImageReceived"
 
 
+def test_an_image_of_a_backfill_is_registered_once() -> None:
+    announced = record("uploading", UploadedBy="backfill")
+    assert names(None, announced) == ["ImageRegistered"]
+    assert names(announced, announced | {"CopyClaim": "another"}) == []
+    assert names(announced, record("processing", UploadedBy="backfill")) == ["ImageReceived"]
+
+
 # --- What becomes of it -----------------------------------------------------------------------------------------------
 
 

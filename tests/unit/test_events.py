@@ -133,6 +133,15 @@ def reconciler_schedule(samples: Samples) -> None:
     assert CAT in name
 
 
+def register_images_batch(samples: Samples) -> None:
+    happened = event("register_images_batch")
+    assert samples.run("register_images", happened)["counts"] == {"missing": 1, "skipped": 1}  # no such bucket
+    samples.aws.s3.create_bucket(Bucket=happened["bucket"])
+    happened["items"][0]["key"] = "2024/another.jpg"  # the first one is announced, and may be being copied
+    samples.aws.s3.put_object(Bucket=happened["bucket"], Key="2024/another.jpg", Body=SAMPLES["samples/cat.jpg"])
+    assert samples.run("register_images", happened)["counts"] == {"registered": 1, "skipped": 1}
+
+
 def metrics_in(text: str) -> dict[str, float]:
     """Sum by name of the metrics that functions printed, in CloudWatch's embedded format."""
     found: dict[str, float] = {}
@@ -219,6 +228,7 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     failure_recorder_timed_out,
     failure_recorder_stopped,
     reconciler_schedule,
+    register_images_batch,
     metrics_publisher_stream,
     metrics_publisher_duplicate,
     upload_api_form,

@@ -68,7 +68,7 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Ta
                     "SET LeaseOwner = :owner, LeaseEnds = :ends, ExpiresAt = :expires REMOVE Turn, WaitsUntil"
                 ),
                 ConditionExpression=(
-                    "(attribute_not_exists(ModelVersion) OR ModelVersion <> :newest)"
+                    "(attribute_not_exists(ModelVersion) OR (ModelVersion <> :newest AND :newest <> :none))"
                     " AND (attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner)"
                 ),
                 ExpressionAttributeValues={
@@ -77,12 +77,15 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Ta
                     ":now": {"N": str(now)},
                     ":expires": {"N": str(now + KEPT_SECONDS)},
                     ":newest": newest.get("ModelVersion", {"S": "none"}),
+                    ":none": {"S": "none"},
                 },
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
             item = refused_item(error)
+            # The very first answer may have come since: whoever gave it has noted its model before.
+            newest = newest or _newest_model(table)
         else:
             return _lease(answer.get("Attributes", {}), owner)
     if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):

@@ -203,6 +203,31 @@ def store(bucket: str, key: str, data: bytes, content_type: str, correlation_id:
                 raise
 
 
+def copy_in(bucket: str, key: str, source_bucket: str, source_key: str, etag: str, correlation_id: str) -> None:
+    """Copy an object, if it still has that ETag (without quotes), to a key at which there is none.
+
+    The copy gets a content type by its extension and none of the source's metadata. Raises ImageChangedError when the
+    source has changed or the key is taken, ImageNotFoundError when the source is gone.
+    """
+    with translated("s3:CopyObject"):
+        try:
+            client("s3").copy_object(
+                Bucket=bucket,
+                Key=key,
+                CopySource={"Bucket": source_bucket, "Key": source_key},
+                CopySourceIfMatch=f'"{etag}"',
+                IfNoneMatch="*",
+                MetadataDirective="REPLACE",
+                ContentType=CONTENT_TYPES[key.rpartition(".")[2]],
+                Metadata={CORRELATION_FIELD.removeprefix("x-amz-meta-"): correlation_id},
+                TaggingDirective="REPLACE",
+            )
+        except ClientError as error:
+            if code_of(error) == "NoSuchBucket":
+                raise ImageNotFoundError("The source's bucket does not exist.") from error
+            raise
+
+
 def view_link(bucket: str, key: str) -> str:
     """A link that shows the picture for VIEW_LINK_SECONDS to whoever holds it; never write it to a log."""
     return client("s3").generate_presigned_url(

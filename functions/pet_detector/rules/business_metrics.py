@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pet_detector.rules import prices
-from pet_detector.rules.models import Measurement, Record, Status
+from pet_detector.rules.models import BACKFILL, Measurement, Record, Status
 
 _NOT_RECEIVED = (None, Status.UPLOADING)
 
@@ -20,6 +20,8 @@ def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement
     was, status = _status(old), _status(new)
     if new is None or status is None or status == was:
         return
+    if was is None and new.get("UploadedBy") == BACKFILL:
+        yield Measurement("ImageRegistered")
     if was in _NOT_RECEIVED and status is not Status.UPLOADING:
         yield Measurement("ImageReceived")
     match status:

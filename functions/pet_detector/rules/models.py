@@ -9,6 +9,8 @@ from typing import TypedDict
 
 # The fact, in a record's Notices, that reviewers were notified of an uncertain image.
 REVIEW_FACT = "uncertain"
+# UploadedBy of what a backfill registered.
+BACKFILL = "backfill"
 
 
 class Animal(StrEnum):
@@ -167,8 +169,10 @@ class Record(TypedDict, total=False):
     ImageFormat: str  # jpg, png, or unknown for what was rejected unread
     S3Location: str  # s3://bucket/key
     OriginalFilename: str
-    UploadedBy: str  # id of an API key; s3 for what came straight into the bucket
+    UploadedBy: str  # id of an API key; BACKFILL; s3 for what came straight into the bucket
     RequestFingerprint: str
+    CopyClaim: str  # the last attempt to copy it in, of a backfill
+    CopyEnds: Decimal | int  # seconds since 1970, from when on another attempt may
     CorrelationId: str
     SourceKey: str
     SourceVersion: str  # or NEWEST

@@ -24,3 +24,14 @@ def test_an_event_of_a_versioned_bucket_names_the_version(gap_engine: Any) -> No
 
     message = eventually(lambda: sqs.receive_message(QueueUrl=queue).get("Messages"), "the event arrives")[0]
     assert json.loads(message["Body"])["detail"]["object"].get("version-id") == version
+
+
+def test_a_copy_does_not_replace_what_is_there_if_it_says_so(gap_engine: Any) -> None:
+    name, s3 = f"b-{uuid.uuid4().hex}", gap_engine.client("s3")
+    s3.create_bucket(Bucket=name)
+    for key in ("source", "taken"):
+        s3.put_object(Bucket=name, Key=key, Body=key.encode())
+    copy = {"Bucket": name, "CopySource": f"{name}/source", "IfNoneMatch": "*"}
+    assert gap_engine.refusal(s3.copy_object, Key="free", **copy) is None
+    assert gap_engine.refusal(s3.copy_object, Key="taken", **copy) == "PreconditionFailed"
+    assert s3.get_object(Bucket=name, Key="taken")["Body"].read() == b"taken"

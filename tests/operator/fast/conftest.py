@@ -49,6 +49,7 @@ def deployment(aws: cloud.Cloud) -> Deployment:
         "DetectionLogsTableName": cloud.TABLE,
         "AnalysesTableName": cloud.ANALYSES,
         "ImageWorkflowArn": cloud.WORKFLOW,
+        "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ImageEventsDeadLetterQueueUrl": queue,
     }
@@ -98,8 +99,9 @@ def end_executions(aws: cloud.Cloud) -> Callable[[str], int]:
     """Gives every running execution this end; moto's run forever -> how many it were."""
 
     def end(status: str) -> int:
-        (machine,) = get_backend("stepfunctions")["123456789012"][cloud.REGION].state_machines
-        running = [execution for execution in machine.executions if execution.status == "RUNNING"]
+        machines = get_backend("stepfunctions")["123456789012"][cloud.REGION].state_machines
+        executions = [execution for machine in machines for execution in machine.executions]
+        running = [execution for execution in executions if execution.status == "RUNNING"]
         for execution in running:
             execution.status = status
         return len(running)

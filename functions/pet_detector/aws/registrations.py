@@ -1,0 +1,125 @@
+"""Amazon DynamoDB: who may copy an object in, so that a backfill registers it once.
+
+The record of an image says so itself: `CopyClaim` names the attempt that may copy, and until `CopyEnds` no other one
+begins. The status leaves `uploading` only when the workflow claims the object, and only then can it move away.
+"""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from pet_detector.aws.clients import client
+from pet_detector.aws.detection_logs import UPLOADING_KEPT_SECONDS, deserialized, now, serialized
+from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.image_ids import shard_of
+from pet_detector.rules.models import BACKFILL, Record, Status
+
+# Longer than RegisterImages runs (its Timeout in template.yaml) and S3 works on a copy: when it is over, the attempt
+# has copied, or it never will.
+COPY_SECONDS = 120
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The right to copy one object in, for COPY_SECONDS."""
+
+    claim: str
+    ends: int
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether there is still time to begin: a laptop may have slept since."""
+        return time.time() < self.ends - COPY_SECONDS / 2
+
+
+def begin(table: str, image_id: str, *, file_name: str, backfill: str) -> Attempt | Record:
+    """Announce an image that nobody knows, and take the right to copy it in; else its record as it stands.
+
+    `backfill` becomes the record's CorrelationId.
+    """
+    attempt, created = _new_attempt(), now()
+    record: Record = {
+        "ImageID": image_id,
+        "ProcessingStatus": Status.UPLOADING.value,
+        "OriginalFilename": file_name,
+        "UploadedBy": BACKFILL,
+        "CorrelationId": backfill,
+        "CopyClaim": attempt.claim,
+        "CopyEnds": attempt.ends,
+        "CreatedAt": created,
+        "UpdatedAt": created,
+        "ListedAt": f"{created}#{image_id}",
+        "Shard": shard_of(image_id),
+        "StatusShard": f"{Status.UPLOADING.value}#{shard_of(image_id)}",
+        "ExpiresAt": int(time.time()) + UPLOADING_KEPT_SECONDS,
+    }
+    with translated("dynamodb:PutItem"):
+        try:
+            client("dynamodb").put_item(
+                TableName=table,
+                Item={name: serialized(value) for name, value in record.items()},
+                ConditionExpression="attribute_not_exists(ImageID)",
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            return _own_or_found(refused_item(error), attempt)
+    return attempt
+
+
+def take_over(table: str, image_id: str, seen: str) -> Attempt | Record:
+    """Take the right to copy from the attempt `seen`, if nobody else did and the workflow has not claimed the image."""
+    attempt = _new_attempt()
+    values = {
+        ":uploading": Status.UPLOADING.value,
+        ":seen": seen,
+        ":claim": attempt.claim,
+        ":ends": attempt.ends,
+        ":expires": int(time.time()) + UPLOADING_KEPT_SECONDS,
+        ":now": now(),
+    }
+    with translated("dynamodb:UpdateItem"):
+        try:
+            client("dynamodb").update_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="SET CopyClaim = :claim, CopyEnds = :ends, ExpiresAt = :expires, UpdatedAt = :now",
+                ConditionExpression="ProcessingStatus = :uploading AND CopyClaim = :seen",
+                ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
+                ReturnValuesOnConditionCheckFailure="ALL_OLD",
+            )
+        except ClientError as error:
+            return _own_or_found(refused_item(error), attempt)
+    return attempt
+
+
+def known(table: str, image_ids: list[str]) -> dict[str, Record]:
+    """The records of those ids (at most 100) that have one, eventually consistent: id, status and when it is due."""
+    request: Any = {
+        "Keys": [{"ImageID": {"S": image_id}} for image_id in image_ids],
+        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, ExpiresAt, AnalysisReused",
+    }
+    found: dict[str, Record] = {}
+    with translated("dynamodb:BatchGetItem"):
+        while request:
+            answer = client("dynamodb").batch_get_item(RequestItems={table: request})
+            for item in answer["Responses"].get(table, []):
+                record = deserialized(item)
+                found[record["ImageID"]] = record
+            request = answer.get("UnprocessedKeys", {}).get(table)
+    return found
+
+
+def _new_attempt() -> Attempt:
+    return Attempt(uuid.uuid4().hex, int(time.time()) + COPY_SECONDS)
+
+
+def _own_or_found(item: dict[str, Any], attempt: Attempt) -> Attempt | Record:
+    # When DynamoDB's answer is lost, the SDK calls again, and finds what the first attempt wrote.
+    if item.get("CopyClaim") == {"S": attempt.claim}:
+        return attempt
+    return deserialized(item)
