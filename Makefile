@@ -124,7 +124,7 @@ lint: install ## Style, types and templates
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
 
-faults: install .engine/faults-venv/.installed ## Break every call in every way; five minutes. ONLY=regex chooses cells
+faults: install .engine/faults-venv/.installed ## Break every call in every way; a quarter of an hour. ONLY=regex chooses cells
 	@PYTHONPATH=.:functions .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
 
 .engine/faults-venv/.installed: tests/faults/requirements.txt .engine/python
