@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -240,6 +241,8 @@ def _register_file(resources: Resources, name: str, candidate: Candidate) -> Reg
         image_bucket.store(resources.bucket, key, data, kind.content_type, name)
 
     try:
-        return register(resources, candidate.image_id, key, file.name, name, store)
+        # A name of Linux is bytes; what is no UTF-8 in it would be no text for DynamoDB.
+        shown = os.fsencode(file.name).decode(errors="replace")
+        return register(resources, candidate.image_id, key, shown, name, store)
     except (ServiceError, ThrottledError):
         return Registration(Outcome.BUSY)

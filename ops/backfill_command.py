@@ -50,14 +50,16 @@ def run(
     """Make images of stored pictures."""
     if stop and (resume or source):
         raise click.UsageError("--stop stops the backfill that runs: it takes no SOURCE and no --resume.")
-    if as_json and not (yes or dry_run or resume or stop):
+    if dry_run and (resume or stop):
+        raise click.UsageError("--dry-run shows the preview of a SOURCE: it takes neither --resume nor --stop.")
+    if as_json and not (yes or dry_run or stop or (resume and not move)):
         raise click.UsageError("--json cannot prompt; add --yes (or --dry-run).")
     if stop:
         _stop(deployment, as_json)
         return
     place = sources.place_of(deployment, source) if source else None
     if resume and not isinstance(place, Folder):  # of a folder everything is done by running it again
-        _resume(deployment, place, move, as_json)
+        _resume(deployment, place, move, as_json, yes=yes)
         return
     if place is None:
         raise click.UsageError("Name a SOURCE: s3://bucket/prefix, or a folder.")
@@ -118,12 +120,15 @@ def _stop(deployment: Deployment, as_json: bool) -> None:
     output.say("What is registered finishes by itself. The same backfill again registers the rest.")
 
 
-def _resume(deployment: Deployment, place: Place | None, move: bool, as_json: bool) -> None:
+def _resume(deployment: Deployment, place: Place | None, move: bool, as_json: bool, *, yes: bool) -> None:
     found = backfill.running(deployment) or backfill.latest(deployment)
     if found is None:
         raise OperatorError("No backfill has run: start one with `petdetect backfill SOURCE`.")
     if isinstance(place, Prefix) and place != found.prefix:
         raise OperatorError(f"The last backfill was one of {found.prefix.name}: leave SOURCE out, or --resume.")
+    if move and not yes:
+        question = f"Delete each source under {found.prefix.name} when its image is finished?"
+        click.confirm(question, abort=True, err=True)
     _follow(deployment, found.prefix, found, move, as_json, None)
 
 
@@ -186,13 +191,15 @@ def _finish(
             backfill_output.show_ended(ended)
         if counts:
             backfill_output.show_outcomes(Counter({outcome.value: count for outcome, count in counts.items()}))
+            if counts[Outcome.BUSY]:
+                output.say("Busy ones are not registered yet: run the same command again in two minutes.")
         backfill_output.show_survey(now, turn)
         if move:
             rest = now.known - removed
             more = " Run the same command again to move those that finish later." if rest else ""
             output.say(f"{removed:,} sources were deleted.{more}")
     unfinished = ended is not None and (ended.status != "SUCCEEDED" or ended.items["failed"] > 0)
-    if unfinished or now.to_do > now.announced or now.statuses[Status.FAILED]:
+    if unfinished or (counts and counts[Outcome.BUSY]) or now.to_do > now.announced or now.statuses[Status.FAILED]:
         raise click.exceptions.Exit(ATTENTION)
 
 

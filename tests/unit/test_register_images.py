@@ -83,14 +83,19 @@ def test_a_fault_of_s3_is_for_the_state_machine_to_retry(
         run(event, context)
 
 
-def test_an_object_that_may_not_be_read_keeps_no_other_one_back(
-    aws: Cloud, event: dict[str, Any], context: LambdaContext
+# As a ServiceError these would be tried again, find the first attempt busy, wait, and so on for days.
+@pytest.mark.parametrize(
+    ("code", "status"),
+    [("AccessDenied", 403), ("InvalidObjectState", 403), ("InvalidRequest", 400), ("KMS.DisabledException", 400)],
+)
+def test_an_object_that_cannot_be_read_keeps_no_other_one_back(
+    aws: Cloud, event: dict[str, Any], context: LambdaContext, code: str, status: int
 ) -> None:
     copy, denied = client("s3").copy_object, [KEYS[0]]
 
     def copied(**arguments: Any) -> Any:
         if arguments["CopySource"]["Key"] in denied:
-            with refusal(client("s3"), "CopyObject", "AccessDenied", 403):
+            with refusal(client("s3"), "CopyObject", code, status):
                 return copy(**arguments)
         return copy(**arguments)
 

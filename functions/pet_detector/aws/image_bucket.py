@@ -14,7 +14,7 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import ABSENCES, CHANGES, code_of, translated
-from pet_detector.rules.errors import ImageChangedError, ImageNotFoundError, ServiceError
+from pet_detector.rules.errors import AccessDeniedError, ImageChangedError, ImageNotFoundError, ServiceError
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.image_ids import FOLDERS, INPUT_FOLDER, NEWEST
 from pet_detector.rules.models import ImageFormat
@@ -25,6 +25,18 @@ VIEW_LINK_SECONDS = 300
 
 # By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser should try to show.
 CONTENT_TYPES = {kind.value: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
+
+# Why S3 can copy an object neither now nor on another attempt: it is archived (also by S3 Intelligent-Tiering, which a
+# listing does not show), its sender has the key (SSE-C), or the key in AWS KMS cannot be used.
+_UNREADABLE = frozenset(
+    [
+        "InvalidObjectState",
+        "InvalidRequest",
+        "KMS.DisabledException",
+        "KMS.NotFoundException",
+        "KMS.KMSInvalidStateException",
+    ]
+)
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
 _ETAG_OF_ONE_PART = re.compile(r'"[0-9a-f]{32}"')
@@ -207,7 +219,8 @@ def copy_in(bucket: str, key: str, source_bucket: str, source_key: str, etag: st
     """Copy an object, if it still has that ETag (without quotes), to a key at which there is none.
 
     The copy gets a content type by its extension and none of the source's metadata. Raises ImageChangedError when the
-    source has changed or the key is taken, ImageNotFoundError when the source is gone.
+    source has changed or the key is taken, ImageNotFoundError when the source is gone, AccessDeniedError when nobody
+    can read it as it is.
     """
     with translated("s3:CopyObject"):
         try:
@@ -225,6 +238,8 @@ def copy_in(bucket: str, key: str, source_bucket: str, source_key: str, etag: st
         except ClientError as error:
             if code_of(error) == "NoSuchBucket":
                 raise ImageNotFoundError("The source's bucket does not exist.") from error
+            if code_of(error) in _UNREADABLE:
+                raise AccessDeniedError(f"s3:CopyObject: {code_of(error)}") from error
             raise
 
 

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -293,8 +294,15 @@ def test_a_folder_waits_for_the_schedule(
 def test_a_file_that_aws_fails_is_left_for_another_run(aws: Cloud, petdetect: Petdetect, folder: Path) -> None:
     with refusal(client("s3"), "PutObject", "InternalError", 500):
         result = petdetect("backfill", str(folder), "--yes", "--json")
-    assert document(result)["files"] == {"busy": 2}
+    assert (result.exit_code, document(result)["files"]) == (3, {"busy": 2})
     assert aws.keys() == []
+
+
+def test_a_file_name_that_is_no_utf_8_keeps_nothing_back(aws: Cloud, petdetect: Petdetect, tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"na\xefve.jpg")).write_bytes(jpeg() + b"a")
+    result = petdetect("backfill", str(tmp_path), "--yes", "--json")
+    assert (result.exit_code, document(result)["files"]) == (0, {"registered": 1})
+    assert aws.item(ids(b"a")[0])["OriginalFilename"] == {"S": "na\N{REPLACEMENT CHARACTER}ve.jpg"}
 
 
 # --- Moving -----------------------------------------------------------------------------------------------------------
@@ -326,6 +334,23 @@ def test_moving_asks_even_if_nothing_is_left_to_register(aws: Cloud, petdetect: 
     result = petdetect("backfill", URL, "--move", typed="n\n")
     assert (result.exit_code, len(left(aws))) == (1, 1)
     assert "delete each source when its image is finished?" in result.stderr
+
+
+@pytest.mark.usefixtures("map_runs")
+def test_moving_at_the_end_of_a_backfill_that_is_shown_again_asks(
+    aws: Cloud, petdetect: Petdetect, end_executions: Callable[[str], int]
+) -> None:
+    (source,) = put(aws, "a.jpg")
+    finish(aws, source.image_id)
+    text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
+    aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
+    end_executions("SUCCEEDED")
+    assert petdetect("backfill", "--resume", "--move", "--dry-run").exit_code == 2
+    assert petdetect("backfill", "--resume", "--move", "--json").exit_code == 2
+    asked = petdetect("backfill", "--resume", "--move", typed="n\n")
+    assert (asked.exit_code, f"Delete each source under {URL}" in asked.stderr, len(left(aws))) == (1, True, 1)
+    assert petdetect("backfill", "--resume", "--move", "--yes").exit_code == 0
+    assert left(aws) == []
 
 
 def test_an_object_that_changed_meanwhile_is_not_deleted(
