@@ -232,6 +232,26 @@ def test_a_live_upload_overtakes_a_backfill(world: World) -> None:
     assert world.asked == [START]
 
 
+def test_a_live_upload_does_not_wait_for_the_same_bytes_of_a_backfill(world: World) -> None:
+    turns.take(ANALYSES, Lane.BACKFILL, PACE, earliest=START + 600)
+    waiting = world.analyse("same", "old", folder="input/backfill")
+    assert isinstance(waiting, Waiting)
+    assert world.analyse("same", "new") == Analysis(CAT, reused=False)
+    assert world.analyse("same", "old", folder="input/backfill") == Analysis(CAT, reused=True)
+
+
+def test_a_backfill_waits_for_the_same_bytes_of_another_image(world: World) -> None:
+    turns.take(ANALYSES, Lane.LIVE, PACE, earliest=START + 60)
+    turns.take(ANALYSES, Lane.BACKFILL, PACE, earliest=START + 600)
+    assert world.analyse("live", "first") == Waiting(near(START + 60.5))
+    assert isinstance(world.analyse("live", "second", folder="input/backfill"), Waiting)
+    world.analyse("stored", "first", folder="input/backfill")
+    assert isinstance(world.analyse("stored", "second", folder="input/backfill"), Waiting)
+    world.now = START + 60.5
+    assert world.analyse("live", "first") == Analysis(CAT, reused=False)
+    assert len(world.asked) == 1
+
+
 def test_a_backfill_stands_behind_the_live_uploads_that_queue(world: World) -> None:
     turns.take(ANALYSES, Lane.LIVE, PACE, earliest=START + 60)
     first = world.analyse("a", folder="input/backfill")

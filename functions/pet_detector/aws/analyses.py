@@ -18,6 +18,7 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import AnalysisInProgressError
+from pet_detector.rules.lanes import Lane
 from pet_detector.rules.models import Label, Recognition
 
 # Longer than the Timeout of ImageProcessor in template.yaml: when a lease ends, its owner has ended before.
@@ -50,12 +51,13 @@ class Taken:
     until: float
 
 
-def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Taken:
+def begin(table: str, content_hash: str, owner: str, *, lane: Lane = Lane.LIVE) -> Recognition | Lease | Taken:
     """The stored recognition of these bytes, or a lease: then `owner` (an ImageID) must ask Rekognition and `finish`.
 
     Of several owners at the same moment one gets the lease, until it finishes, gives up, or LEASE_SECONDS have passed;
     the others get Taken while it waits for its turn, and AnalysisInProgressError while it asks. The same owner may
     begin again: its turn has come, its execution crashed or was stopped, or an answer to it was lost.
+    A live upload takes the lease from an image of a backfill that waits: it does not stand behind it.
     """
     now = int(time.time())
     with translated("dynamodb:UpdateItem Analyses"):
@@ -69,7 +71,8 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Ta
                 ),
                 ConditionExpression=(
                     "(attribute_not_exists(ModelVersion) OR (ModelVersion <> :newest AND :newest <> :none))"
-                    " AND (attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner)"
+                    " AND (attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner"
+                    " OR (attribute_exists(WaitsUntil) AND WaitsIn = :backfill AND :lane <> :backfill))"
                 ),
                 ExpressionAttributeValues={
                     ":owner": {"S": owner},
@@ -78,6 +81,8 @@ def begin(table: str, content_hash: str, owner: str) -> Recognition | Lease | Ta
                     ":expires": {"N": str(now + KEPT_SECONDS)},
                     ":newest": newest.get("ModelVersion", {"S": "none"}),
                     ":none": {"S": "none"},
+                    ":lane": {"S": lane.value},
+                    ":backfill": {"S": Lane.BACKFILL.value},
                 },
                 ReturnValues="ALL_OLD",
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
@@ -111,14 +116,24 @@ def _number(value: dict[str, Any]) -> float:
     return float(Decimal(value["N"]))
 
 
-def wait(table: str, content_hash: str, owner: str, *, until: float, turn: float | None, throttles: int = 0) -> None:
+def wait(
+    table: str,
+    content_hash: str,
+    owner: str,
+    *,
+    until: float,
+    turn: float | None,
+    throttles: int = 0,
+    lane: Lane = Lane.LIVE,
+) -> None:
     """Keep the lease while its owner waits `until` (seconds since 1970) for the `turn` that it took, if any.
 
     It ends TURN_KEPT_SECONDS later if the owner does not come back. Does nothing to another owner's lease.
     """
     values: dict[str, Any] = {":until": {"N": f"{until:.6f}"}, ":throttles": {"N": str(throttles)}}
     values |= {":ends": {"N": str(int(until) + TURN_KEPT_SECONDS)}, ":owner": {"S": owner}}
-    update = "SET WaitsUntil = :until, LeaseEnds = :ends, Throttles = :throttles"
+    values[":lane"] = {"S": lane.value}
+    update = "SET WaitsUntil = :until, WaitsIn = :lane, LeaseEnds = :ends, Throttles = :throttles"
     if turn is not None:
         update += ", Turn = :turn"
         values[":turn"] = {"N": f"{turn:.6f}"}

@@ -73,7 +73,8 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
     throttles all the same, the image waits. Raises AnalysisInProgressError while another image with the same bytes is
     being asked about, and what `rekognition.recognize` raises, except its ThrottledError.
     """
-    begun = analyses.begin(table, picture.content_hash, owner)
+    lane = lane_of(picture.key)
+    begun = analyses.begin(table, picture.content_hash, owner, lane=lane)
     if isinstance(begun, Recognition):
         return Analysis(begun, reused=True)
     if isinstance(begun, analyses.Taken):
@@ -83,9 +84,9 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
         _give_up_for_today(table, picture, owner)
         return None
     now = time.time()
-    may_ask, turn = _take_turn(table, lane_of(picture.key), begun.turn, limits.calls_per_second, now)
+    may_ask, turn = _take_turn(table, lane, begun.turn, limits.calls_per_second, now)
     if not may_ask:
-        analyses.wait(table, picture.content_hash, owner, until=turn, turn=turn, throttles=begun.throttles)
+        analyses.wait(table, picture.content_hash, owner, until=turn, turn=turn, throttles=begun.throttles, lane=lane)
         return Waiting(turn)
     time.sleep(max(0.0, turn - time.time()))
     if not daily_limit.spend(table, limits.a_day):
@@ -130,7 +131,8 @@ def _pause(table: str, picture: Picture, owner: str, throttles: int) -> Waiting:
     turns.hold_back(table, now + SLEEP_SECONDS)
     longest = min(LONGEST_PAUSE_SECONDS, 2.0 ** (throttles + 1))
     until = now + random.uniform(longest / 2, longest)  # noqa: S311 - a delay, not a secret
-    analyses.wait(table, picture.content_hash, owner, until=until, turn=None, throttles=throttles + 1)
+    lane = lane_of(picture.key)
+    analyses.wait(table, picture.content_hash, owner, until=until, turn=None, throttles=throttles + 1, lane=lane)
     logger.info("Rekognition throttled a call in its turn", throttles=throttles + 1)
     return Waiting(until)
 
