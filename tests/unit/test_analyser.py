@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pet_detector.aws import daily_limit, rekognition, turns
+from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, AnalysisInProgressError, ServiceError, ThrottledError
 from pet_detector.rules.lanes import Lane
 from pet_detector.rules.models import Label, ReasonCode, Recognition, Rejection
@@ -124,6 +125,14 @@ def test_an_image_that_comes_back_early_waits_for_the_same_turn(world: World) ->
     world.wait(first)
     assert isinstance(world.analyse("a"), Analysis)
     assert turns.next_turn(ANALYSES, Lane.LIVE) == pytest.approx(START + 101)
+
+
+def test_after_a_reset_of_the_schedule_a_turn_beyond_it_is_worth_nothing(world: World) -> None:
+    turns.take(ANALYSES, Lane.LIVE, PACE, earliest=START + 400 * 86400)
+    assert world.analyse("a") == Waiting(near(START + 400 * 86400 + 0.5))
+    client("dynamodb").delete_item(TableName=ANALYSES, Key={"ContentHash": {"S": "turns#live"}})
+    assert world.analyse("a") == Analysis(CAT, reused=False)
+    assert world.asked == [START]
 
 
 def test_a_turn_is_used_once_and_a_second_attempt_takes_another(world: World) -> None:

@@ -105,6 +105,8 @@ def _take_turn(table: str, lane: Lane, own: float | None, pace: float, now: floa
     `own` is a turn of this lane that the image took before.
     """
     soon = now + SLEEP_SECONDS
+    if own is not None and own > soon and own > (turns.next_turn(table, lane) or 0.0):
+        own = None  # an operator has reset the schedule since
     turn = own if own is not None else turns.take(table, lane, pace, earliest=now)
     if turn > soon or lane is Lane.LIVE:
         return turn <= soon, turn
