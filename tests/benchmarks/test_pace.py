@@ -190,7 +190,7 @@ def _commands(dice: random.Random, count: int) -> Any:
             table: str, content: str = content, owner: str = owner, until: float = until, n: float = number
         ) -> Any:
             return analyses.wait(
-                table, content, owner, until=until, turn=until if n < 0.7 else None, throttles=int(n * 9)
+                table, content, owner, until=until, turn=until if n < 0.7 else None, setbacks=int(n * 9)
             )
 
         def finish(table: str, content: str = content, seen: Recognition = seen) -> Any:

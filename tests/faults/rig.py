@@ -119,10 +119,6 @@ class Rig(Deployment):
         item = self.item(image_id)
         return item if "ProcessingStatus" in item else {}
 
-    def records(self) -> list[dict[str, Any]]:
-        """Every record."""
-        return [item for item in self.items() if "ProcessingStatus" in item]
-
     def others_take_turns(self, seconds: float) -> None:
         """Let others have taken the turns to ask Rekognition of so many seconds, if no longer queue is there."""
         with contextlib.suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):

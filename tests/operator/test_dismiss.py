@@ -37,7 +37,7 @@ def test_an_image_that_is_gone_is_dismissed_once_and_its_key_is_free(application
     assert application.petdetect("reconcile", "--older-than", "0", "--json").json["started"] == 1
 
     def others() -> set[str]:
-        return {item["ImageID"]["S"] for item in application.items()} - {image_id}
+        return {record["ImageID"]["S"] for record in application.records()} - {image_id}
 
     (other,) = eventually(others, "another image")
     assert application.settled(other) == "completed"

@@ -81,6 +81,10 @@ class Deployment:
         pages = self.dynamodb.get_paginator("scan").paginate(TableName=self.table)
         return [item for page in pages for item in page["Items"]]
 
+    def records(self) -> list[dict[str, Any]]:
+        """All records."""
+        return [item for item in self.items() if "ProcessingStatus" in item]
+
     def status(self, image_id: str) -> str:
         """The record's ProcessingStatus; empty when there is no record."""
         return str(self.item(image_id).get("ProcessingStatus", {}).get("S", ""))

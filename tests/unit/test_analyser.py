@@ -282,6 +282,23 @@ def test_a_backfill_that_finds_its_turn_taken_by_live_uploads_waits_again(world:
     assert isinstance(world.analyse("a", folder="input/backfill"), Analysis)
 
 
+def test_a_backfill_that_live_uploads_refuse_again_and_again_comes_back_later_each_time(world: World) -> None:
+    turns.take(ANALYSES, Lane.BACKFILL, PACE, earliest=START + 10)
+    outcome = world.analyse("a", folder="input/backfill")
+    pauses = []
+    for _ in range(10):
+        world.wait(outcome)
+        turns.take(ANALYSES, Lane.LIVE, PACE, earliest=world.now + 2)  # a short queue of live uploads, without an end
+        outcome = world.analyse("a", folder="input/backfill")
+        assert isinstance(outcome, Waiting)
+        pauses.append(outcome.until - world.now)
+    assert pauses[-1] > 100, "each time costs three transitions"
+    assert max(pauses) <= LONGEST_PAUSE_SECONDS
+    world.wait(outcome)
+    assert isinstance(world.analyse("a", folder="input/backfill"), Analysis)
+    assert len(world.asked) == 1
+
+
 # --- The daily limit and other ends -----------------------------------------------------------------------------------
 
 

@@ -36,7 +36,7 @@ from tests.support.moto_world import ANALYSES, Cloud, breakdown, refusal
 
 HASH = "a" * 64
 SEEN = Recognition((Label("Cat", 98.765432), Label("Pet", 71.0)), "3.0")
-NEW = Lease(turn=None, throttles=0)
+NEW = Lease(turn=None, setbacks=0)
 LOST = ReadTimeoutError(endpoint_url="https://dynamodb")
 
 
@@ -165,8 +165,8 @@ def near(seconds: float) -> Any:
     return pytest.approx(seconds, abs=1e-3)
 
 
-def wait_for(turn: float | None, *, until: float, owner: str = "first", throttles: int = 0) -> None:
-    wait(ANALYSES, HASH, owner, until=until, turn=turn, throttles=throttles)
+def wait_for(turn: float | None, *, until: float, owner: str = "first", setbacks: int = 0) -> None:
+    wait(ANALYSES, HASH, owner, until=until, turn=turn, setbacks=setbacks)
 
 
 def test_an_owner_that_waits_keeps_the_lease_and_finds_its_turn_once(later: Any) -> None:
@@ -201,7 +201,7 @@ def test_a_turn_is_kept_for_five_minutes(later: Any, seconds: int, is_kept: bool
 def test_an_owner_that_does_not_come_back_loses_the_lease_and_its_turn_is_nobodys(later: Any) -> None:
     turn = time.time() + 100
     begin(ANALYSES, HASH, "gone")
-    wait_for(turn, until=turn, owner="gone", throttles=2)
+    wait_for(turn, until=turn, owner="gone", setbacks=2)
     later(100 + TURN_KEPT_SECONDS - 2)
     assert isinstance(begin(ANALYSES, HASH, "second"), Taken)
     later(4)
@@ -210,7 +210,7 @@ def test_an_owner_that_does_not_come_back_loses_the_lease_and_its_turn_is_nobody
 
 def test_throttles_are_counted_for_their_owner(later: Any) -> None:
     begin(ANALYSES, HASH, "first")
-    wait_for(None, until=time.time() + 2, throttles=3)
+    wait_for(None, until=time.time() + 2, setbacks=3)
     assert begin(ANALYSES, HASH, "first") == Lease(None, 3)
     finish(ANALYSES, HASH, SEEN)
     assert begin(ANALYSES, HASH, "first") == SEEN

@@ -60,6 +60,13 @@ def test_a_turn_that_would_come_too_late_is_not_taken() -> None:
     assert next_turn(ANALYSES, Lane.LIVE) == pytest.approx(NOW + 1.25)
 
 
+def test_an_absurd_schedule_gives_absurd_turns_and_never_the_same_one_twice() -> None:
+    """Better late than all at once: an operator can reset it (docs/operations.md)."""
+    took(earliest=NOW * 1000)  # milliseconds, by a fault
+    assert len({took() for _ in range(3)}) == 3
+    assert took() > NOW * 1000
+
+
 def test_asking_for_the_next_turn_takes_none() -> None:
     assert next_turn(ANALYSES, Lane.LIVE) is None
     took()

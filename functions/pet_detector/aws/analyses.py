@@ -37,11 +37,11 @@ class Lease:
     """The right to ask Rekognition about some bytes.
 
     `turn` is the turn that its owner took before and has not used (seconds since 1970), if it came not long ago.
-    `throttles`: how often Rekognition has throttled this owner.
+    `setbacks`: how often it came for its turn in vain.
     """
 
     turn: float | None
-    throttles: int
+    setbacks: int
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ def _lease(old: dict[str, Any], owner: str) -> Lease:
         return Lease(None, 0)
     turn = _number(old["Turn"]) if "Turn" in old else None
     is_late = turn is not None and turn < time.time() - TURN_KEPT_SECONDS
-    return Lease(None if is_late else turn, int(old["Throttles"]["N"]) if "Throttles" in old else 0)
+    return Lease(None if is_late else turn, int(old["Setbacks"]["N"]) if "Setbacks" in old else 0)
 
 
 def _number(value: dict[str, Any]) -> float:
@@ -123,17 +123,17 @@ def wait(
     *,
     until: float,
     turn: float | None,
-    throttles: int = 0,
+    setbacks: int = 0,
     lane: Lane = Lane.LIVE,
 ) -> None:
     """Keep the lease while its owner waits `until` (seconds since 1970) for the `turn` that it took, if any.
 
     It ends TURN_KEPT_SECONDS later if the owner does not come back. Does nothing to another owner's lease.
     """
-    values: dict[str, Any] = {":until": {"N": f"{until:.6f}"}, ":throttles": {"N": str(throttles)}}
+    values: dict[str, Any] = {":until": {"N": f"{until:.6f}"}, ":setbacks": {"N": str(setbacks)}}
     values |= {":ends": {"N": str(int(until) + TURN_KEPT_SECONDS)}, ":owner": {"S": owner}}
     values[":lane"] = {"S": lane.value}
-    update = "SET WaitsUntil = :until, WaitsIn = :lane, LeaseEnds = :ends, Throttles = :throttles"
+    update = "SET WaitsUntil = :until, WaitsIn = :lane, LeaseEnds = :ends, Setbacks = :setbacks"
     if turn is not None:
         update += ", Turn = :turn"
         values[":turn"] = {"N": f"{turn:.6f}"}

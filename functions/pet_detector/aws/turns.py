@@ -21,9 +21,6 @@ from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.lanes import Lane
 
-# In seconds since 1970.
-_NO_LIMIT = 1e11
-
 
 def take(table: str, lane: Lane, calls_per_second: float, *, earliest: float) -> float:
     """The time of a turn that is now the caller's, not before `earliest`, both in seconds since 1970.
@@ -31,21 +28,27 @@ def take(table: str, lane: Lane, calls_per_second: float, *, earliest: float) ->
     A turn that is not used is lost: all others wait an interval longer. So is one when DynamoDB's answer is lost, as
     the SDK takes another.
     """
-    turn = take_before(table, lane, calls_per_second, earliest=earliest, latest=_NO_LIMIT)
-    return earliest if turn is None else turn
+    turn = _take(table, lane, calls_per_second, earliest, "attribute_exists(NextTurn)", {})
+    return earliest if turn is None else turn  # None: an operator has deleted the item this very moment
 
 
 def take_before(table: str, lane: Lane, calls_per_second: float, *, earliest: float, latest: float) -> float | None:
     """The same, but None, and nothing is taken, when the next turn comes after `latest`."""
+    return _take(table, lane, calls_per_second, earliest, "NextTurn <= :latest", {":latest": latest})
+
+
+def _take(
+    table: str, lane: Lane, calls_per_second: float, earliest: float, when_busy: str, values: dict[str, float]
+) -> float | None:
     interval = 1 / calls_per_second
     idle = {":earliest": earliest, ":after": earliest + interval}
-    busy = {":latest": latest, ":interval": interval}
     with translated("dynamodb:UpdateItem Analyses"):
         if _change(
             table, lane, "SET NextTurn = :after", "attribute_not_exists(NextTurn) OR NextTurn <= :earliest", idle
         ):
             return earliest
-        old = _change(table, lane, "SET NextTurn = NextTurn + :interval", "NextTurn <= :latest", busy)
+        busy = {**values, ":interval": interval}
+        old = _change(table, lane, "SET NextTurn = NextTurn + :interval", when_busy, busy)
     return _time_in(old) if old else None
 
 

@@ -8,6 +8,7 @@ import time
 from dataclasses import dataclass
 
 from pet_detector.aws import analyses, daily_limit, rekognition, turns
+from pet_detector.aws.analyses import Lease
 from pet_detector.rules.errors import PetDetectorError, ServiceError, ThrottledError
 from pet_detector.rules.lanes import Lane, lane_of
 from pet_detector.rules.models import Recognition, Rejection
@@ -21,7 +22,8 @@ SLEEP_SECONDS = 1.5
 BEHIND_LIVE_SECONDS = 0.5
 # After the turn of another image with the same bytes: it has asked by then.
 ASKED_SECONDS = 2.0
-# Longest pause of an image that Rekognition throttles again and again, which others cause that use its quota.
+# Longest pause of an image that comes for its turn in vain again and again: others use Rekognition's quota, or live
+# uploads use it up before a backfill. As long as its turn is kept.
 LONGEST_PAUSE_SECONDS = 300.0
 
 
@@ -46,6 +48,19 @@ class Waiting:
         In whole seconds since 1970, as a Wait state may leave out the rest.
         """
         return math.ceil(self.until - SLEEP_SECONDS)
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """A turn that the image has taken (`at`). It may ask Rekognition then, or has to come back at `until`.
+
+    `setbacks`: how often it has come in vain so far, this time included.
+    """
+
+    at: float
+    may_ask: bool
+    until: float
+    setbacks: int
 
 
 @dataclass(frozen=True)
@@ -84,42 +99,45 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
         _give_up_for_today(table, picture, owner)
         return None
     now = time.time()
-    may_ask, turn = _take_turn(table, lane, begun.turn, limits.calls_per_second, now)
-    if not may_ask:
-        analyses.wait(table, picture.content_hash, owner, until=turn, turn=turn, throttles=begun.throttles, lane=lane)
-        return Waiting(turn)
-    time.sleep(max(0.0, turn - time.time()))
+    turn = _take_turn(table, lane, begun, limits.calls_per_second, now)
+    if not turn.may_ask:
+        until, setbacks = turn.until, turn.setbacks
+        analyses.wait(table, picture.content_hash, owner, until=until, turn=turn.at, setbacks=setbacks, lane=lane)
+        return Waiting(turn.until)
+    time.sleep(max(0.0, turn.at - time.time()))
     if not daily_limit.spend(table, limits.a_day):
         _give_up_for_today(table, picture, owner)
         return None
     answer = _ask(table, picture, owner)
     if answer is None:
         daily_limit.take_back(table, limits.a_day)
-        return _pause(table, picture, owner, begun.throttles)
+        return _wait_after_throttle(table, picture, owner, begun.setbacks)
     return answer if isinstance(answer, Rejection) else Analysis(answer, reused=False)
 
 
-def _take_turn(table: str, lane: Lane, own: float | None, pace: float, now: float) -> tuple[bool, float]:
-    """(True, when to ask Rekognition, at most SLEEP_SECONDS from now), or (False, when to come back for it).
+def _take_turn(table: str, lane: Lane, lease: Lease, pace: float, now: float) -> _Turn:
+    """The turn to ask Rekognition, at most SLEEP_SECONDS from now, or the one to come back for.
 
-    `own` is a turn of this lane that the image took before.
+    The lease may have a turn of this lane that the image took before.
     """
     soon = now + SLEEP_SECONDS
+    own = lease.turn
     if own is not None and own > soon and own > (turns.next_turn(table, lane) or 0.0):
         own = None  # an operator has reset the schedule since
     turn = own if own is not None else turns.take(table, lane, pace, earliest=now)
     if turn > soon or lane is Lane.LIVE:
-        return turn <= soon, turn
+        return _Turn(turn, may_ask=turn <= soon, until=turn, setbacks=lease.setbacks)
     # In its own turn, so that a live upload meets a backfill that is ahead of it by BEHIND_LIVE_SECONDS at most.
     time.sleep(max(0.0, turn - now))
     now = time.time()
-    latest = now + BEHIND_LIVE_SECONDS
-    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=latest)
+    admitted = turns.take_before(table, Lane.LIVE, pace, earliest=now, latest=now + BEHIND_LIVE_SECONDS)
     if admitted is not None:
-        return True, admitted
-    # Live uploads are queueing: come back behind those that are there now.
+        return _Turn(admitted, may_ask=True, until=admitted, setbacks=lease.setbacks)
+    # Live uploads are queueing: come back behind those that are there now, each time later.
     behind = max(turns.next_turn(table, Lane.LIVE) or 0.0, now + SLEEP_SECONDS)
-    return False, turns.take(table, lane, pace, earliest=behind)
+    turn = turns.take(table, lane, pace, earliest=behind)
+    until = max(turn, now + _pause(lease.setbacks))
+    return _Turn(turn, may_ask=False, until=until, setbacks=lease.setbacks + 1)
 
 
 def _give_up_for_today(table: str, picture: Picture, owner: str) -> None:
@@ -127,15 +145,20 @@ def _give_up_for_today(table: str, picture: Picture, owner: str) -> None:
     logger.info("Image held: the daily limit of analyses is reached")
 
 
-def _pause(table: str, picture: Picture, owner: str, throttles: int) -> Waiting:
-    """Wait a moment before the next turn, longer each time: others use the quota too, or it is lower than the pace."""
+def _pause(setbacks: int) -> float:
+    """Seconds to wait after coming for a turn in vain: up to 2, 4, 8 ... and LONGEST_PAUSE_SECONDS."""
+    longest = min(LONGEST_PAUSE_SECONDS, 2.0 ** (setbacks + 1))
+    return random.uniform(longest / 2, longest)  # noqa: S311 - a delay, not a secret
+
+
+def _wait_after_throttle(table: str, picture: Picture, owner: str, setbacks: int) -> Waiting:
+    """Wait a moment, and then for another turn: others use the quota too, or it is lower than the pace."""
     now = time.time()
     turns.hold_back(table, now + SLEEP_SECONDS)
-    longest = min(LONGEST_PAUSE_SECONDS, 2.0 ** (throttles + 1))
-    until = now + random.uniform(longest / 2, longest)  # noqa: S311 - a delay, not a secret
+    until = now + _pause(setbacks)
     lane = lane_of(picture.key)
-    analyses.wait(table, picture.content_hash, owner, until=until, turn=None, throttles=throttles + 1, lane=lane)
-    logger.info("Rekognition throttled a call in its turn", throttles=throttles + 1)
+    analyses.wait(table, picture.content_hash, owner, until=until, turn=None, setbacks=setbacks + 1, lane=lane)
+    logger.info("Rekognition throttled a call in its turn", setbacks=setbacks + 1)
     return Waiting(until)
 
 

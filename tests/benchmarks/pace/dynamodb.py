@@ -150,7 +150,7 @@ def _plain(value: Item | None) -> Any:
     return Decimal(content) if kind == "N" else content
 
 
-_TOKEN = re.compile(r"\s*(attribute_not_exists|AND|OR|<>|<=|>=|[<>=()+]|:?\w+)")
+_TOKEN = re.compile(r"\s*(attribute_not_exists|attribute_exists|AND|OR|<>|<=|>=|[<>=()+]|:?\w+)")
 _OPERATORS = {"AND": "and", "OR": "or", "<>": "!=", "=": "=="} | {
     sign: sign for sign in ("<", ">", "<=", ">=", "(", ")", "+")
 }
@@ -172,11 +172,11 @@ def _compiled(expression: str) -> Any:
             raise ValueError(f"The stand-in does not know this expression: {expression[position:]!r} in {expression!r}")
         position = token.end()
         word = token[1]
-        if word == "attribute_not_exists":
+        if word in ("attribute_not_exists", "attribute_exists"):
             name = re.compile(r"\((\w+)\)").match(expression, position)
             assert name, expression
             position = name.end()
-            words.append(f"({name[1]!r} not in item)")
+            words.append(f"({name[1]!r} {'not in' if 'not' in word else 'in'} item)")
         elif word in _OPERATORS:
             words.append(_OPERATORS[word])
         else:
