@@ -230,7 +230,7 @@ def _register_file(resources: Resources, name: str, candidate: Candidate) -> Reg
     file = Path(candidate.name)
     try:
         data = file.read_bytes()
-    except FileNotFoundError:
+    except OSError:  # gone, or not to be read any more
         return Registration(Outcome.MISSING)
     kind = backfill.format_of(file.name)
     if kind is None or hashlib.sha256(data).hexdigest() != candidate.content:

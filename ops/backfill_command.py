@@ -195,8 +195,9 @@ def _finish(
                 output.say("Busy ones are not registered yet: run the same command again in two minutes.")
         backfill_output.show_survey(now, turn)
         if move:
-            rest = now.known - removed
-            more = " Run the same command again to move those that finish later." if rest else ""
+            unfinished_statuses = (Status.PROCESSING, Status.HELD, Status.FAILED)
+            rest = now.to_do + now.repeated + sum(now.statuses[status] for status in unfinished_statuses)
+            more = " Run the same command again to move the others when they are finished." if rest else ""
             output.say(f"{removed:,} sources were deleted.{more}")
     unfinished = ended is not None and (ended.status != "SUCCEEDED" or ended.items["failed"] > 0)
     if unfinished or (counts and counts[Outcome.BUSY]) or now.to_do > now.announced or now.statuses[Status.FAILED]:

@@ -110,20 +110,26 @@ class Folder:
         return str(self.path)
 
     def found(self) -> Iterator[Candidate | Skipped]:
-        """Every file below it; links to other folders are not followed."""
-        for directory, folders, files in os.walk(self.path):
+        """Every file below it; links to other folders are not followed. A folder that cannot be read counts as one."""
+        unreadable: list[OSError] = []
+        for directory, folders, files in os.walk(self.path, onerror=unreadable.append):
             folders.sort()
             for file in sorted(Path(directory) / name for name in files):
                 if file.is_file():
                     yield self._judged(file)
+        for _ in unreadable:
+            yield Skipped(Skip.UNREADABLE, 0)
 
     @staticmethod
     def _judged(file: Path) -> Candidate | Skipped:
-        size = file.stat().st_size
-        reason = backfill.reason_to_skip(file.name, size)
-        if reason:
-            return Skipped(reason, size)
-        digest = _digest(file)
+        try:
+            size = file.stat().st_size
+            reason = backfill.reason_to_skip(file.name, size)
+            if reason:
+                return Skipped(reason, size)
+            digest = _digest(file)
+        except OSError:  # of another user, or gone since it was listed
+            return Skipped(Skip.UNREADABLE, 0)
         return Candidate(digest[:32], str(file), size, digest)
 
     def remove(self, candidate: Candidate) -> bool:

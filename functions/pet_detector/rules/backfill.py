@@ -25,6 +25,7 @@ class Skip(StrEnum):
     EMPTY = "it is empty"
     TOO_LARGE = "it has more than 15 MB"
     ARCHIVED = "it is archived (GLACIER or DEEP_ARCHIVE): restore it first"
+    UNREADABLE = "it cannot be read"
     OWN = "it lies in a folder of this application"
 
 

@@ -153,7 +153,18 @@ def test_what_cannot_be_is_refused(petdetect: Petdetect, arguments: list[str], w
     assert words in result.stderr
 
 
-@pytest.mark.parametrize("arguments", [[], [URL, "--json"], [URL, "--stop"], ["--stop", "--resume"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        [URL, "--json"],
+        [URL, "--stop"],
+        ["--stop", "--resume"],
+        ["--stop", "--dry-run"],
+        ["--resume", "--dry-run"],
+        ["--resume", "--move", "--json"],
+    ],
+)
 def test_options_that_do_not_go_together_are_a_usage_error(petdetect: Petdetect, arguments: list[str]) -> None:
     assert petdetect("backfill", *arguments).exit_code == 2
 
@@ -303,6 +314,28 @@ def test_a_file_name_that_is_no_utf_8_keeps_nothing_back(aws: Cloud, petdetect: 
     result = petdetect("backfill", str(tmp_path), "--yes", "--json")
     assert (result.exit_code, document(result)["files"]) == (0, {"registered": 1})
     assert aws.item(ids(b"a")[0])["OriginalFilename"] == {"S": "na\N{REPLACEMENT CHARACTER}ve.jpg"}
+
+
+def test_what_cannot_be_read_is_counted_and_the_rest_is_registered(
+    aws: Cloud, petdetect: Petdetect, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    readable, listed = Path.read_bytes, os.scandir
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == "a.jpg":
+            raise PermissionError(13, "Permission denied", str(path))
+        return readable(path)
+
+    def scandir(path: Any) -> Any:
+        if os.fspath(path).endswith("private"):
+            raise PermissionError(13, "Permission denied", os.fspath(path))
+        return listed(path)
+
+    (folder / "private").mkdir()
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr("os.scandir", scandir)
+    found = preview(petdetect, str(folder))
+    assert (found["toDo"], found["skipped"]) == (2, {"NOT_A_PICTURE": 1, "UNREADABLE": 2})
 
 
 # --- Moving -----------------------------------------------------------------------------------------------------------
