@@ -45,7 +45,7 @@ class Pace:
     @property
     def advice(self) -> list[str]:
         """What to change, if anything."""
-        found = []
+        found: list[str] = []
         pace, name = self.calls_per_second, "RekognitionCallsPerSecond"
         if self.quota is not None and pace > self.quota:
             found.append(
@@ -96,17 +96,21 @@ def _queues(table: str, pace: float) -> dict[str, Queue]:
 def _quota() -> float | None:
     """The account's quota of calls of DetectLabels a second; the lowest one, if several have such a name."""
     client = boto3.client("service-quotas", config=CLIENT_CONFIG)
-    try:
-        pages = list(client.get_paginator("list_service_quotas").paginate(ServiceCode="rekognition"))
-    except (ClientError, BotoCoreError):  # it is no part of the application: the caller may lack the right
-        return None
-    quotas = [quota for page in pages for quota in page["Quotas"]]
-    values = [
-        quota["Value"]
-        for quota in quotas
-        if "DetectLabels" in quota["QuotaName"] and "per second" in quota["QuotaName"].lower()
-    ]
-    return min(values, default=None)
+    # The first leaves out what was never changed for this account.
+    for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
+        try:
+            pages = list(client.get_paginator(operation).paginate(ServiceCode="rekognition"))
+        except (ClientError, BotoCoreError):  # it is no part of the application: the caller may lack the right
+            return None
+        quotas = [quota for page in pages for quota in page["Quotas"]]
+        values = [
+            quota["Value"]
+            for quota in quotas
+            if "DetectLabels" in quota["QuotaName"] and "per second" in quota["QuotaName"].lower()
+        ]
+        if values:
+            return min(values)
+    return None
 
 
 def _concurrency() -> int | None:

@@ -32,6 +32,12 @@ def main() -> int:
     """Exit code 0 when every target is met, else 1."""
     console = Console(width=max(Console().width, TABLE_COLUMNS))
     names = [os.environ["ONLY"]] if os.environ.get("ONLY") else list(_PARTS)
+    if unknown := set(names) - _PARTS.keys():
+        print(f"ONLY is {unknown.pop()!r}: give one of {', '.join(_PARTS)}.", file=sys.stderr)
+        return 2
+    if not (os.environ.get("IMAGES") or "1").isdecimal():
+        print(f"IMAGES is {os.environ['IMAGES']!r}: give a number.", file=sys.stderr)
+        return 2
     measures: list[Measure] = []
     for name in names:
         with tempfile.TemporaryDirectory(prefix="pet-detector-bench-") as scratch:

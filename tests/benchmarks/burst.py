@@ -39,7 +39,8 @@ from tests.support.waiting import wait_for
 
 QUOTA = 1.0  # calls a second that the local Rekognition admits
 PACE = 0.95  # RekognitionCallsPerSecond, a little below the quota
-IMAGES = int(os.environ.get("IMAGES") or 60)
+_IMAGES = os.environ.get("IMAGES", "")
+IMAGES = int(_IMAGES) if _IMAGES.isdecimal() else 60
 MOST = 1.1  # of the floor: the time in which Rekognition could be asked about all images at the pace
 MOST_SECONDS_MORE = 5.0  # that a live upload may take in the middle of a backfill
 # An image must end in this many times the floor, or the run is given up.

@@ -131,6 +131,19 @@ def test_the_format_has_todays_name_in_one_image_and_in_lists(
     assert [image["imageFormat"] for image in body_of(get("/images", context))["images"]] == [shown]
 
 
+@pytest.mark.parametrize("status", [Status.PROCESSING, Status.COMPLETED])
+def test_an_image_that_waits_says_when_its_turn_comes(aws: Cloud, context: LambdaContext, status: Status) -> None:
+    image_id, turn = put(aws, status=status), "2026-11-29T17:40:03.250Z"
+    aws.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"ImageID": {"S": image_id}},
+        UpdateExpression="SET TurnAt = :turn",
+        ExpressionAttributeValues={":turn": {"S": turn}},
+    )
+    body = body_of(get(f"/images/{image_id}", context))
+    assert body.get("turnAt") == (turn if status is Status.PROCESSING else None)
+
+
 @pytest.mark.parametrize("status", list(Status))
 def test_only_what_was_filed_under_an_animal_has_a_link(aws: Cloud, context: LambdaContext, status: Status) -> None:
     body = body_of(get(f"/images/{put(aws, status=status)}", context))

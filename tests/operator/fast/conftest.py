@@ -66,15 +66,17 @@ def quotas(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
     ]
     found: dict[str, Any] = {
         "list_service_quotas": {"Quotas": values},
+        "list_aws_default_service_quotas": {"Quotas": [dict(value) for value in values]},
         "get_account_settings": {"AccountLimit": {"ConcurrentExecutions": 1000}},
     }
     real = boto3.client
 
     def client(service: str, **options: Any) -> Any:
-        operation = {"service-quotas": "list_service_quotas", "lambda": "get_account_settings"}.get(service)
+        quotas = ("list_service_quotas", "list_aws_default_service_quotas")
+        operations = {"service-quotas": quotas, "lambda": ("get_account_settings",)}.get(service, ())
         made: Any = real(service, **options)  # type: ignore[call-overload]
-        if operation:
-            stubber = Stubber(made)
+        stubber = Stubber(made)
+        for operation in operations:
             if isinstance(found[operation], str):
                 stubber.add_client_error(operation, found[operation])
             else:

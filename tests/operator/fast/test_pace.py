@@ -98,7 +98,17 @@ def test_an_operator_who_may_not_read_the_quotas_sees_the_rest(
 
 def test_an_account_without_such_a_quota_is_no_error(quotas: dict[str, Any], petdetect: Callable[..., Result]) -> None:
     quotas["list_service_quotas"]["Quotas"] = []
+    quotas["list_aws_default_service_quotas"]["Quotas"] = []
     assert json.loads(petdetect("status", "--json").stdout)["pace"]["quota"] is None
+
+
+def test_a_quota_that_was_never_changed_is_the_default(
+    quotas: dict[str, Any], petdetect: Callable[..., Result]
+) -> None:
+    """Service Quotas does not list it among the account's own."""
+    quotas["list_service_quotas"]["Quotas"] = []
+    quotas["list_aws_default_service_quotas"]["Quotas"][1]["Value"] = 5.0
+    assert json.loads(petdetect("status", "--json").stdout)["pace"]["quota"] == 5
 
 
 def test_the_local_aws_has_no_quotas(
