@@ -43,7 +43,7 @@ IMAGES = int(os.environ.get("IMAGES") or 60)
 MOST = 1.1  # of the floor: the time in which Rekognition could be asked about all images at the pace
 MOST_SECONDS_MORE = 5.0  # that a live upload may take in the middle of a backfill
 # An image must end in this many times the floor, or the run is given up.
-PATIENCE = 6
+PATIENCE = 15
 
 
 @dataclass(frozen=True)
