@@ -44,7 +44,7 @@ IMAGES = int(_IMAGES) if _IMAGES.isdecimal() else 60
 MOST = 1.1  # of the floor: the time in which Rekognition could be asked about all images at the pace
 MOST_SECONDS_MORE = 5.0  # that a live upload may take in the middle of a backfill
 # An image must end in this many times the floor, or the run is given up.
-PATIENCE = 6
+PATIENCE = 15
 
 
 @dataclass(frozen=True)
@@ -173,13 +173,13 @@ def _another_consumer(application: Deployment) -> Iterator[Counter[int]]:
     headers = {"X-Amz-Target": "RekognitionService.DetectLabels", "Content-Type": "application/x-amz-json-1.1"}
     body = json.dumps({"Image": {"Bytes": base64.b64encode(CERTAIN_CAT.read_bytes()).decode()}})
 
-    def consume() -> None:  # insists, as every SDK does
+    def consume() -> None:  # insists, as every SDK does, and catches up on what it was refused
+        due = time.monotonic()
         with _session() as session:
-            pause = 0.0
-            while not stop.wait(pause):
+            while not stop.wait(max(0.1, due - time.monotonic())):
                 answer = session.post(application.engine.rekognition_url, data=body, headers=headers, timeout=60)
                 answers[answer.status_code] += 1
-                pause = 2 / QUOTA if answer.ok else 0.1
+                due += 2 / QUOTA if answer.ok else 0
 
     thread = threading.Thread(target=consume)
     thread.start()
