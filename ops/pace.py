@@ -109,7 +109,7 @@ def _quota() -> float | None:
             if "DetectLabels" in quota["QuotaName"] and "per second" in quota["QuotaName"].lower()
         ]
         if values:
-            return min(values)
+            return float(min(values))
     return None
 
 

@@ -23,8 +23,8 @@ BEHIND_LIVE_SECONDS = 0.5
 # After the turn of another image with the same bytes: it has asked by then.
 ASKED_SECONDS = 2.0
 # Longest pause of an image that comes for its turn in vain again and again: others use Rekognition's quota, or live
-# uploads use it up before a backfill. As long as its turn is kept.
-LONGEST_PAUSE_SECONDS = 300.0
+# uploads use it up before a backfill. An execution may wait some 2,000 times (25,000 events): 50 hours at least.
+LONGEST_PAUSE_SECONDS = 120.0
 
 
 @dataclass(frozen=True)
