@@ -118,7 +118,7 @@ def throttled_in_its_turn(throttle: dict[str, Any], times: int) -> Callable[[Cas
         tried = case.rig.attempts(execution)["Analyze Image"]
         # More when images of other cells have taken the turns meanwhile.
         case.require(waits >= times, f"it waited {waits} times, not {times}")
-        case.require(tried == waits + 1, f"Analyze Image was tried {tried} times, not once more than it waited ({waits})")
+        case.require(tried == waits + 1, f"Analyze Image was tried {tried} times, and waited {waits} times")
 
     return act
 
