@@ -21,7 +21,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.waiting import wait_for
 
 from .cells import Case, Cell, Expected, Phase, picture
-from .stories import HANGS, wait_for_the_end
+from .stories import HANGS
 
 Rules = dict[str, dict[str, Any]]
 
@@ -215,7 +215,7 @@ def _schedule_row(rules: Rules, seen: dict[str, str]) -> list[Cell]:
 def _again_later(case: Case) -> None:
     batch = Batch(case)
     _require_registered(case, batch.invoke(), registered=2)
-    wait_for_the_end(case, batch.first)
+    _wait_until_completed(case, batch)
     _require_registered(case, batch.invoke(), known=2)
 
 
@@ -270,7 +270,7 @@ def _killed_and_copied(case: Case) -> None:
     batch = Batch(case)
     _kill_in_copy(case, batch, SLOW)
     _require_wait(case, batch.invoke())
-    wait_for_the_end(case, batch.first)
+    _wait_until_completed(case, batch)
     _require_registered(case, batch.invoke(), known=2)
 
 
@@ -283,6 +283,13 @@ def _kill_in_copy(case: Case, batch: Batch, fault: dict[str, Any]) -> None:
             if name == FUNCTION:
                 os.kill(int(process.name), signal.SIGKILL)
         case.require(dying.result().get("errorType") in _RETRIED, f"the state would not try again: {dying.result()}")
+
+
+def _wait_until_completed(case: Case, batch: Batch) -> None:
+    ids = [upload.image_id for upload in (batch.first, batch.second)]
+    case.require(
+        wait_for(lambda: all(case.rig.status(image_id) == "completed" for image_id in ids), 60), "never completed"
+    )
 
 
 def _require_wait(case: Case, answer: dict[str, Any]) -> None:
