@@ -129,6 +129,7 @@ class Case:
         self.redriven: set[str] = set()
         self.refused = ""
         self.again: Callable[[], object] | None = None  # makes the call again that was refused
+        self.at_the_end: list[Callable[[], None]] = []  # what else is looked at then
         self.has_ended = False
         self.seconds = 0.0
         self.observed = ""
@@ -252,6 +253,8 @@ class Case:
             for upload in self.uploads:
                 if not upload.expected.gone:
                     self._redrive(upload)
+            for check in self.at_the_end:
+                check()
         except Exception as error:
             self.problems.append(f"{type(error).__name__}: {error}"[:300])
         finally:

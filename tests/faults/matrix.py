@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from . import api_cells, notice_cells, stories, turn_cells
+from . import api_cells, notice_cells, register_cells, stories, turn_cells
 from .cells import Case, Cell, Expected, Phase, Upload, failed
 from .stories import REVIEW
 
@@ -348,6 +348,8 @@ def cells() -> list[Cell]:
         *api_cells.reconciler(faults("stepfunctions", CUT)),
         *turn_cells.STORIES,
         *notice_cells.digest(faults("sns", CUT), faults("dynamodb", CUT)),
+        *register_cells.calls(faults("dynamodb", CUT), faults("s3", CUT), faults("s3", None)),
+        *register_cells.STORIES,
         *stories.STORIES,
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

@@ -144,6 +144,17 @@ class Rig(Deployment):
             ExpressionAttributeValues={":past": {"N": "1"}},
         )
 
+    def copy_ends(self, image_id: str) -> None:
+        """The attempt to copy this image in is over, as if COPY_SECONDS had passed; nothing if its copy was made."""
+        with contextlib.suppress(self.dynamodb.exceptions.ConditionalCheckFailedException):
+            self.dynamodb.update_item(
+                TableName=self.table,
+                Key={"ImageID": {"S": image_id}},
+                UpdateExpression="SET CopyEnds = :past",
+                ConditionExpression="ProcessingStatus = :uploading",
+                ExpressionAttributeValues={":past": {"N": "1"}, ":uploading": {"S": "uploading"}},
+            )
+
     @contextlib.contextmanager
     def versioning_suspended(self) -> Iterator[None]:
         """What is written inside the block replaces what is there under the same key: its version is `null`."""

@@ -209,9 +209,10 @@ class Deployment:
         finally:
             self.configure(function, **before)
 
-    def invoke(self, function: str) -> dict[str, Any]:
-        """Run a function without an event: its answer, or what it says about its error."""
-        answer = self.functions_client.invoke(FunctionName=self.functions[function], Payload=b"{}")
+    def invoke(self, function: str, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run a function, by default without an event: its answer, or what it says about its error."""
+        payload = json.dumps(event or {}).encode()
+        answer = self.functions_client.invoke(FunctionName=self.functions[function], Payload=payload)
         document: dict[str, Any] = json.loads(answer["Payload"].read())
         return document
 
