@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 # The results of more batches than this one's would not fit into a state's output (statemachine/backfill.asl.yaml).
-MAX_OBJECTS = 5_000_000
+MAX_OBJECTS = 4_000_000
 POLL_SECONDS = 2.0
 _PAUSE_SECONDS = 5.0
 _MB = 1024**2
@@ -99,7 +99,10 @@ def pace_of(deployment: Deployment) -> float:
 
 @dataclass(frozen=True)
 class Backfill:
-    """An execution of BackfillWorkflow. `items` counts objects by what became of them, such as `succeeded`."""
+    """An execution of BackfillWorkflow. `items` counts objects by what became of them, such as `succeeded`.
+
+    `denied` is how many cannot be read, known when it has succeeded.
+    """
 
     arn: str
     status: str
@@ -107,6 +110,7 @@ class Backfill:
     prefix: Prefix
     items: Counter[str]
     error: str
+    denied: int = 0
 
     @property
     def name(self) -> str:
@@ -145,12 +149,14 @@ def look(arn: str) -> Backfill:
     described = _states().describe_execution(executionArn=arn)
     document = json.loads(described["input"])
     items: Counter[str] = Counter()
-    for run in _states().list_map_runs(executionArn=arn)["mapRuns"]:
-        counts = _states().describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]
+    runs = _states().list_map_runs(executionArn=arn)["mapRuns"]
+    if runs:  # the newest; another one is the same listing, again
+        newest = max(runs, key=lambda run: run["startDate"])
+        counts = _states().describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
         items = Counter({name: number for name, number in counts.items() if isinstance(number, int)})
-        break  # the newest; another one is the same listing, again
     prefix = Prefix(document.get("bucket", ""), document.get("prefix", ""))
-    return Backfill(arn, described["status"], described["startDate"], prefix, items, described.get("error", ""))
+    denied = int(json.loads(described.get("output", "{}")).get("denied", 0))
+    return Backfill(arn, described["status"], described["startDate"], prefix, items, described.get("error", ""), denied)
 
 
 def start(deployment: Deployment, place: Prefix) -> Backfill:
@@ -243,6 +249,9 @@ def _register_file(resources: Resources, name: str, candidate: Candidate) -> Reg
     try:
         # A name of Linux is bytes; what is no UTF-8 in it would be no text for DynamoDB.
         shown = os.fsencode(file.name).decode(errors="replace")
-        return register(resources, candidate.image_id, key, shown, name, store)
+        found = register(resources, candidate.image_id, key, shown, name, store)
     except (ServiceError, ThrottledError):
         return Registration(Outcome.BUSY)
+    if found.error:  # not of this file: the caller may not write
+        raise found.error
+    return found

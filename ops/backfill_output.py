@@ -159,6 +159,11 @@ def show_ended(found: Backfill) -> None:
     ended = {"SUCCEEDED": "has registered its objects", "ABORTED": "was stopped"}.get(found.status, "ended early")
     error = f" ({found.error})" if found.error else ""
     say(f"The backfill {found.name} {ended}{error}: {found.done:,} of {found.total:,} objects.")
+    if found.denied:
+        say(
+            f"{found.denied:,} objects cannot be read: their bucket or key refuses it, or they are archived. They are "
+            "not registered, and hold no others back."
+        )
     if failed:
         say(
             f"{failed:,} objects are in batches that failed; most of them may be registered all the same. Why: open "

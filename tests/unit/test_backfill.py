@@ -225,9 +225,23 @@ def test_a_key_that_somebody_took_by_hand_is_not_replaced(aws: Cloud, source: So
     assert aws.get(key_of(source)) == b"by hand"
 
 
-def test_a_right_that_is_missing_is_an_error(source: Source) -> None:
-    with refusal(client("s3"), "CopyObject", "AccessDenied"), pytest.raises(AccessDeniedError):
-        register(source)
+def test_what_cannot_be_read_is_not_announced(aws: Cloud, source: Source) -> None:
+    with refusal(client("s3"), "CopyObject", "AccessDenied"):
+        found = backfill.register_object(RESOURCES, source, NAME)
+    assert (found.outcome, type(found.error)) == (Outcome.DENIED, AccessDeniedError)
+    assert aws.item(source.image_id) == {}
+    assert register(source) is Outcome.REGISTERED
+
+
+def test_an_announcement_is_withdrawn_by_its_own_attempt_only_and_while_it_is_not_claimed(
+    aws: Cloud, source: Source
+) -> None:
+    attempt = announced(source)
+    registrations.withdraw(TABLE, source.image_id, "another")
+    assert aws.item(source.image_id)
+    claim(aws, source)
+    registrations.withdraw(TABLE, source.image_id, attempt.claim)
+    assert aws.item(source.image_id)
 
 
 def test_an_announcement_that_expired_is_taken_over(

@@ -97,6 +97,21 @@ def take_over(table: str, image_id: str, seen: str) -> Attempt | Record:
     return attempt
 
 
+def withdraw(table: str, image_id: str, claim: str) -> None:
+    """Take back the announcement of an image that this attempt could not copy, unless somebody else has it now."""
+    values = {":uploading": Status.UPLOADING.value, ":claim": claim}
+    with translated("dynamodb:DeleteItem"):
+        try:
+            client("dynamodb").delete_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                ConditionExpression="ProcessingStatus = :uploading AND CopyClaim = :claim",
+                ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
+            )
+        except ClientError as error:
+            refused_item(error)
+
+
 def known(table: str, image_ids: list[str]) -> dict[str, Record]:
     """The records of those ids (at most 100) that have one, eventually consistent: id, status and when it is due."""
     request: Any = {

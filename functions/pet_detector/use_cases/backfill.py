@@ -29,7 +29,7 @@ from pet_detector.aws import detection_logs, image_bucket, registrations, turns
 from pet_detector.aws.registrations import Attempt
 from pet_detector.rules import backfill
 from pet_detector.rules.backfill import Source
-from pet_detector.rules.errors import ImageChangedError, ImageNotFoundError
+from pet_detector.rules.errors import AccessDeniedError, ImageChangedError, ImageNotFoundError
 from pet_detector.rules.lanes import Lane
 from pet_detector.rules.models import Record, Status
 
@@ -46,6 +46,7 @@ class Outcome(StrEnum):
     BUSY = "busy"  # another attempt may still be copying it
     SKIPPED = "skipped"
     MISSING = "missing"  # the source is gone
+    DENIED = "denied"  # it cannot be read: a right, a key, or it is archived
     CHANGED = "changed"  # the source is another object now: a later run finds it under another id
 
 
@@ -60,10 +61,14 @@ class Resources:
 
 @dataclass(frozen=True)
 class Registration:
-    """What became of a picture; `until` is when a busy one can be tried again, in seconds since 1970."""
+    """What became of a picture.
+
+    `until` is when a busy one can be tried again, in seconds since 1970; `error` says why one is denied.
+    """
 
     outcome: Outcome
     until: float = 0.0
+    error: AccessDeniedError | None = None
 
 
 def waits_until(resources: Resources) -> float | None:
@@ -105,6 +110,9 @@ def register(
         store()
     except ImageNotFoundError:
         return Registration(Outcome.MISSING)
+    except AccessDeniedError as error:
+        registrations.withdraw(resources.table, image_id, attempt.claim)
+        return Registration(Outcome.DENIED, error=error)
     except ImageChangedError:  # S3 says the same when the key is taken
         return Registration(Outcome.KNOWN if _is_registered(resources, image_id, key) else Outcome.CHANGED)
     return Registration(Outcome.REGISTERED)

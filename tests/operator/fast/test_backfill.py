@@ -193,10 +193,10 @@ def map_runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             return getattr(look(), name)
 
         def list_map_runs(self, **_: str) -> Any:
-            return {"mapRuns": [{"mapRunArn": "arn"}]}
+            return {"mapRuns": [{"mapRunArn": "old", "startDate": 1}, {"mapRunArn": "new", "startDate": 2}]}
 
-        def describe_map_run(self, **_: str) -> Any:
-            return {"itemCounts": counts}
+        def describe_map_run(self, mapRunArn: str) -> Any:
+            return {"itemCounts": counts if mapRunArn == "new" else {}}
 
     monkeypatch.setattr(backfill, "_states", States)
     return counts
@@ -237,6 +237,18 @@ def test_it_can_be_shown_again_and_stopped(
     end_executions("SUCCEEDED")
     map_runs["failed"] = 1
     assert "1 objects are in batches that failed" in petdetect("backfill", "--resume").stdout
+
+
+@pytest.mark.usefixtures("map_runs")
+def test_objects_that_cannot_be_read_are_counted_at_the_end(
+    aws: Cloud, petdetect: Petdetect, end_executions: Callable[..., int]
+) -> None:
+    put(aws, "a.jpg")
+    text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
+    aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
+    end_executions("SUCCEEDED", {"batches": 1, "denied": 7})
+    shown = petdetect("backfill", "--resume")
+    assert (shown.exit_code, "7 objects cannot be read" in shown.stdout) == (3, True)
 
 
 # --- A folder ---------------------------------------------------------------------------------------------------------
