@@ -15,7 +15,7 @@ from pet_detector.aws.registrations import COPY_SECONDS, Attempt
 from pet_detector.rules import backfill as rules
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Skip, Source
-from pet_detector.rules.errors import AccessDeniedError, ServiceError
+from pet_detector.rules.errors import AccessDeniedError, ServiceError, ThrottledError
 from pet_detector.rules.lanes import Lane, lane_of
 from pet_detector.use_cases import backfill
 from pet_detector.use_cases.backfill import Outcome, Registration
@@ -321,3 +321,12 @@ def test_registering_waits_while_it_is_far_ahead_of_the_schedule(aws: Cloud, ahe
 def test_records_of_many_images_are_read_at_once(aws: Cloud, source: Source) -> None:
     register(source)
     assert list(registrations.known(TABLE, [source.image_id, "f" * 32])) == [source.image_id]
+
+
+def test_records_that_dynamodb_does_not_read_are_not_asked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def throttled(RequestItems: Any) -> Any:
+        return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+    monkeypatch.setattr(client("dynamodb"), "batch_get_item", throttled)
+    with pytest.raises(ThrottledError):
+        registrations.known(TABLE, ["f" * 32])

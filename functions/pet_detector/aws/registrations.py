@@ -9,15 +9,19 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import UPLOADING_KEPT_SECONDS, deserialized, now, serialized
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ThrottledError
 from pet_detector.rules.image_ids import shard_of
 from pet_detector.rules.models import BACKFILL, Record, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef
 
 # Longer than RegisterImages runs (its Timeout in template.yaml) and S3 works on a copy: when it is over, the attempt
 # has copied, or it never will.
@@ -113,19 +117,25 @@ def withdraw(table: str, image_id: str, claim: str) -> None:
 
 
 def known(table: str, image_ids: list[str]) -> dict[str, Record]:
-    """The records of those ids (at most 100) that have one, eventually consistent: id, status and when it is due."""
-    request: Any = {
+    """The records of those ids (at most 100) that have one, eventually consistent: status, when and where.
+
+    Raises ThrottledError when DynamoDB reads none of them.
+    """
+    read: KeysAndAttributesTypeDef = {
         "Keys": [{"ImageID": {"S": image_id}} for image_id in image_ids],
-        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, ExpiresAt, AnalysisReused",
+        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, CopyEnds, S3Location",
     }
     found: dict[str, Record] = {}
-    with translated("dynamodb:BatchGetItem"):
-        while request:
-            answer = client("dynamodb").batch_get_item(RequestItems={table: request})
-            for item in answer["Responses"].get(table, []):
-                record = deserialized(item)
-                found[record["ImageID"]] = record
-            request = answer.get("UnprocessedKeys", {}).get(table)
+    while read["Keys"]:
+        with translated("dynamodb:BatchGetItem"):
+            answer = client("dynamodb").batch_get_item(RequestItems={table: read})
+        for item in answer["Responses"].get(table, []):
+            record = deserialized(item)
+            found[record["ImageID"]] = record
+        left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
+        if len(left) == len(read["Keys"]):
+            raise ThrottledError("dynamodb:BatchGetItem: nothing was read")
+        read = read | {"Keys": left}
     return found
 
 

@@ -320,8 +320,10 @@ def test_a_file_name_that_is_no_utf_8_keeps_nothing_back(aws: Cloud, petdetect: 
 # --- Moving -----------------------------------------------------------------------------------------------------------
 
 
-def finish(aws: Cloud, image_id: str, status: str = "completed") -> None:
-    aws.write(image_id, ProcessingStatus=status)
+def finish(aws: Cloud, image_id: str, content: bytes, status: str = "completed") -> None:
+    """Let an image be finished and filed."""
+    aws.put(f"cats/{image_id}.jpg", content)
+    aws.write(image_id, ProcessingStatus=status, S3Location=f"s3://{BUCKET}/cats/{image_id}.jpg")
 
 
 def left(aws: Cloud) -> list[str]:
@@ -331,8 +333,8 @@ def left(aws: Cloud) -> list[str]:
 def test_sources_are_deleted_only_when_asked_and_when_their_image_is_finished(aws: Cloud, petdetect: Petdetect) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"]
     statuses = ("completed", "needs_review", "rejected", "failed", "processing")
-    for source, status in zip(put(aws, *names), statuses, strict=True):
-        finish(aws, source.image_id, status)
+    for source, name, status in zip(put(aws, *names), names, statuses, strict=True):
+        finish(aws, source.image_id, jpeg() + name.encode(), status)
     petdetect("backfill", URL, "--yes")
     assert len(left(aws)) == 5
     result = petdetect("backfill", URL, "--yes", "--move", "--json")
@@ -340,9 +342,20 @@ def test_sources_are_deleted_only_when_asked_and_when_their_image_is_finished(aw
     assert document(petdetect("backfill", URL, "--yes", "--move", "--json"))["moved"] == 0
 
 
+def test_a_source_stays_unless_its_picture_is_filed(aws: Cloud, petdetect: Petdetect) -> None:
+    gone, cut, nowhere, filed = put(aws, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    for source in (gone, cut, filed):
+        finish(aws, source.image_id, b"x" * source.size)
+    aws.s3.delete_object(Bucket=BUCKET, Key=f"cats/{gone.image_id}.jpg")
+    aws.put(f"cats/{cut.image_id}.jpg", b"x")
+    aws.write(nowhere.image_id, ProcessingStatus="completed")
+    assert document(petdetect("backfill", URL, "--yes", "--move", "--json"))["moved"] == 1
+    assert left(aws) == [f"2024/{name}" for name in ("a.jpg", "b.jpg", "c.jpg")]
+
+
 def test_moving_asks_even_if_nothing_is_left_to_register(aws: Cloud, petdetect: Petdetect) -> None:
     (source,) = put(aws, "a.jpg")
-    finish(aws, source.image_id)
+    finish(aws, source.image_id, jpeg() + b"a.jpg")
     result = petdetect("backfill", URL, "--move", typed="n\n")
     assert (result.exit_code, len(left(aws))) == (1, 1)
     assert "delete each source when its image is finished?" in result.stderr
@@ -353,7 +366,7 @@ def test_moving_at_the_end_of_a_backfill_that_is_shown_again_asks(
     aws: Cloud, petdetect: Petdetect, end_executions: Callable[[str], int]
 ) -> None:
     (source,) = put(aws, "a.jpg")
-    finish(aws, source.image_id)
+    finish(aws, source.image_id, jpeg() + b"a.jpg")
     text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
     aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
     end_executions("SUCCEEDED")
@@ -369,7 +382,7 @@ def test_an_object_that_changed_meanwhile_is_not_deleted(
     aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (source,) = put(aws, "a.jpg")
-    finish(aws, source.image_id)
+    finish(aws, source.image_id, jpeg() + b"a.jpg")
     known = Prefix.remove
 
     def changed(place: Any, candidate: Any) -> bool:
@@ -382,8 +395,8 @@ def test_an_object_that_changed_meanwhile_is_not_deleted(
 
 
 def test_a_files_bytes_decide_whether_it_is_deleted(aws: Cloud, petdetect: Petdetect, folder: Path) -> None:
-    for image_id in ids(b"a", b"b"):
-        finish(aws, image_id)
+    for image_id, content in zip(ids(b"a", b"b"), (b"a", b"b"), strict=True):
+        finish(aws, image_id, jpeg() + content)
     assert document(petdetect("backfill", str(folder), "--yes", "--move", "--json"))["moved"] == 2
     # A second file of the same bytes is the same image: another run takes it.
     assert [file.name for file in folder.rglob("*.*")] == ["notes.txt", "same as a.jpeg"]
