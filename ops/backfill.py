@@ -53,12 +53,16 @@ _MB = 1024**2
 
 @dataclass(frozen=True)
 class Preview:
-    """What a backfill would do. `dollars` are of all images together; `pace` is calls of Rekognition a second."""
+    """What a backfill would do.
+
+    `dollars` are of all images together; `pace` is calls of Rekognition a second, `a_day` the most a day (0: no limit).
+    """
 
     survey: Survey
     load: Load
     lines: list[Line]
     pace: float
+    a_day: int
 
     @property
     def dollars(self) -> float:
@@ -67,8 +71,13 @@ class Preview:
 
     @property
     def seconds(self) -> float:
-        """How long Rekognition's turns take, when no live upload takes any."""
-        return self.survey.distinct / self.pace
+        """How long Rekognition's turns take, when no live upload takes any and today none was taken."""
+        return max(self.survey.distinct / self.pace, self.days_by_limit * 24 * 3600)
+
+    @property
+    def days_by_limit(self) -> int:
+        """Days that the limit of the day makes it wait, after the first one."""
+        return (max(1, self.survey.distinct) - 1) // self.a_day if self.a_day else 0
 
 
 def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncertain: float) -> Preview:
@@ -85,7 +94,8 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         registered=1.0,
         mapped=0.0 if place.is_folder else 1.0,
     )
-    return Preview(found, load, cost.bill(load, definitions.defaults() | deployment.parameters), pace)
+    lines = cost.bill(load, definitions.defaults() | deployment.parameters)
+    return Preview(found, load, lines, pace, int(deployment.parameter("DailyAnalysisLimit")))
 
 
 def pace_of(deployment: Deployment) -> float:
@@ -203,7 +213,8 @@ def register_folder(
     Calls `advance` with how many more are done, and with a word on what it waits for. A file that AWS fails stays
     BUSY: run the command again.
     """
-    resources = Resources(deployment.bucket, deployment.table, deployment.output("AnalysesTableName"))
+    a_day, pace = int(deployment.parameter("DailyAnalysisLimit")), pace_of(deployment)
+    resources = Resources(deployment.bucket, deployment.table, deployment.output("AnalysesTableName"), a_day, pace)
     name = f"backfill-{datetime.now(UTC):%Y%m%dT%H%M%S}-folder"
     counts: Counter[Outcome] = Counter()
     batch_size = definitions.batches()[1]

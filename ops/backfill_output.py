@@ -32,10 +32,12 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`40 seconds`, `12 minutes`, `5.6 hours`."""
+    """`40 seconds`, `12 minutes`, `5.6 hours`, `4 days`."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 3 * 86400 else f"{seconds / 86400:.0f} days"
 
 
 # --- The preview ------------------------------------------------------------------------------------------------------
@@ -58,9 +60,12 @@ def show_preview(environment: str, place: Place, found: Preview) -> None:
     print_table(("line", "$ an image", "$", "how"), lines)
     say(f"{looked.distinct:,} different pictures, {found.load.uncertain:.0%} uncertain. {_source()}")
     ends = datetime.now(UTC) + timedelta(seconds=found.seconds)
+    reason = f"at {found.pace:g} calls of Rekognition a second (RekognitionCallsPerSecond)"
+    if found.days_by_limit:
+        reason = f"at {found.a_day:,} images a day (DailyAnalysisLimit)"
     say(
-        f"It takes {duration(found.seconds)} at {found.pace:g} calls of Rekognition a second "
-        f"(RekognitionCallsPerSecond): until {ends:%Y-%m-%d %H:%M} UTC, later by what live uploads take."
+        f"It takes {duration(found.seconds)} {reason}: until {ends:%Y-%m-%d %H:%M} UTC, "
+        "later by what live uploads take."
     )
     say("Live uploads go first: each is at most about a second slower meanwhile.")
 
@@ -76,6 +81,7 @@ def preview_document(place: Place, found: Preview) -> dict[str, Any]:
         "source": place.name,
         **survey_document(found.survey),
         "callsPerSecond": found.pace,
+        "dailyLimit": found.a_day,
         "seconds": found.seconds,
         "lines": found.lines,
         "perImage": cost.total(found.lines),

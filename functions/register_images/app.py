@@ -56,6 +56,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=settings.required("DETECTION_LOGS_TABLE_NAME"),
         analyses=settings.required("ANALYSES_TABLE_NAME"),
+        a_day=int(settings.required("DAILY_ANALYSIS_LIMIT")),
+        calls_per_second=float(settings.required("REKOGNITION_CALLS_PER_SECOND")),
     )
     if until := backfill.waits_until(resources):
         return _again("wait", until)

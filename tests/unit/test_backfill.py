@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws import image_bucket, registrations
+from pet_detector.aws import daily_limit, image_bucket, registrations
 from pet_detector.aws.clients import client
 from pet_detector.aws.registrations import COPY_SECONDS, Attempt
 from pet_detector.rules import backfill as rules
@@ -23,7 +24,7 @@ from tests.support.definitions import resources
 from tests.support.moto_world import ANALYSES, BUCKET, SOURCE, TABLE, Cloud, breakdown, conditional_copies, refusal
 from tests.support.pictures import jpeg
 
-RESOURCES = backfill.Resources(BUCKET, TABLE, ANALYSES)
+RESOURCES = backfill.Resources(BUCKET, TABLE, ANALYSES, a_day=0, calls_per_second=10)
 NAME = "backfill-20261121T093000"
 KEY = "2024/my cat+dog.JPEG"
 LOST = ReadTimeoutError(endpoint_url="https://s3")
@@ -316,6 +317,21 @@ def test_registering_waits_while_it_is_far_ahead_of_the_schedule(aws: Cloud, ahe
         aws.dynamodb.put_item(TableName=ANALYSES, Item=turn)
     until = backfill.waits_until(RESOURCES)
     assert until == (pytest.approx(now + ahead - 600) if waits and ahead else None)
+
+
+@pytest.mark.parametrize(("a_day", "waits"), [(0, False), (203, False), (202, True), (3, True)])
+def test_registering_waits_while_what_is_registered_uses_up_the_limit_of_the_day(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, a_day: int, waits: bool
+) -> None:
+    """Two were analysed, and 200 wait for their turns of the next 20 seconds."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    for _ in range(2):
+        daily_limit.spend(ANALYSES, 9)
+    turn = {"ContentHash": {"S": "turns#backfill"}, "NextTurn": {"N": str(int(now) + 21)}}
+    aws.dynamodb.put_item(TableName=ANALYSES, Item=turn)
+    monkeypatch.setattr(time, "time", lambda: int(now) + 1.0)
+    assert backfill.waits_until(replace(RESOURCES, a_day=a_day)) == (int(now) + 901 if waits else None)
 
 
 def test_records_of_many_images_are_read_at_once(aws: Cloud, source: Source) -> None:

@@ -25,7 +25,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from pet_detector.aws import detection_logs, image_bucket, registrations, turns
+from pet_detector.aws import daily_limit, detection_logs, image_bucket, registrations, turns
 from pet_detector.aws.registrations import Attempt
 from pet_detector.rules import backfill
 from pet_detector.rules.backfill import Source
@@ -36,6 +36,8 @@ from pet_detector.rules.models import Record, Status
 # How far registered images may reach ahead of the schedule: enough that it never runs dry, few enough that the images
 # in flight stay few (a quota of AWS allows 1,000,000 open executions).
 HORIZON_SECONDS = 600
+# While the limit of the day is reached: until it may have been raised, or the next day has begun.
+LIMITED_SECONDS = 900
 
 
 class Outcome(StrEnum):
@@ -52,11 +54,16 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True)
 class Resources:
-    """The names of the deployed resources that registering needs."""
+    """The names of the deployed resources that registering needs, and how many images they analyse.
+
+    `a_day` 0 means no limit.
+    """
 
     bucket: str
     table: str
     analyses: str
+    a_day: int
+    calls_per_second: float
 
 
 @dataclass(frozen=True)
@@ -72,9 +79,17 @@ class Registration:
 
 
 def waits_until(resources: Resources) -> float | None:
-    """When to go on (seconds since 1970), if what is registered reaches too far ahead of the schedule; else None."""
-    turn = turns.next_turn(resources.analyses, Lane.BACKFILL)
-    return turn - HORIZON_SECONDS if turn is not None and turn > time.time() + HORIZON_SECONDS else None
+    """When to go on (seconds since 1970), if enough is registered for now; else None.
+
+    That is when it reaches too far ahead of the schedule, or uses up the limit of the day: more would be held.
+    """
+    now = time.time()
+    turn = turns.next_turn(resources.analyses, Lane.BACKFILL) or now
+    if turn > now + HORIZON_SECONDS:
+        return turn - HORIZON_SECONDS
+    ahead = max(0, int((turn - now) * resources.calls_per_second))
+    is_used_up = resources.a_day > 0 and daily_limit.spent(resources.analyses) + ahead >= resources.a_day
+    return now + LIMITED_SECONDS if is_used_up else None
 
 
 def register_object(resources: Resources, source: Source, name: str) -> Registration:

@@ -17,7 +17,7 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from click.testing import Result
 
-from ops import backfill, cli, cost, definitions
+from ops import backfill, backfill_output, cli, cost, definitions
 from ops.cost import Load
 from ops.environment import Deployment
 from ops.sources import Prefix, Survey
@@ -113,6 +113,18 @@ def test_pictures_beyond_the_first_moments_wait_for_their_turn(aws: Cloud, deplo
     found = backfill.preview(deployment, Prefix(SOURCE, ""), survey, 0.05)
     assert found.load.waiting == (800 - 5 * SLEEP_SECONDS) / 1000
     assert found.seconds == 160
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(0, 160), (800, 160), (799, 86400), (100, 7 * 86400)])
+def test_the_limit_of_the_day_makes_it_take_days(
+    aws: Cloud, deployment: Deployment, limit: int, seconds: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limited = replace(deployment, parameters=deployment.parameters | {"DailyAnalysisLimit": str(limit)})
+    place, survey = Prefix(SOURCE, ""), Survey(to_do=1000, distinct=800, to_do_bytes=1000)
+    found = backfill.preview(limited, place, survey, 0.05)
+    assert found.seconds == seconds
+    backfill_output.show_preview("dev", place, found)
+    assert ("DailyAnalysisLimit" in capsys.readouterr().out) is (seconds > 160)
 
 
 def test_a_person_reads_what_will_happen(aws: Cloud, petdetect: Petdetect) -> None:
