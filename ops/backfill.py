@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from ops import cost, definitions
+from ops import cost, definitions, pace
 from ops.cost import Line, Load
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import OperatorError
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 # The results of more batches than this one's would not fit into a state's output (statemachine/backfill.asl.yaml).
 MAX_OBJECTS = 4_000_000
+# Batches that are registered at once: at most, and when it is not known how much of Lambda the account has.
+MOST_BATCHES, FEW_BATCHES = 10, 2
 POLL_SECONDS = 2.0
 _PAUSE_SECONDS = 5.0
 _MB = 1024**2
@@ -82,7 +84,7 @@ class Preview:
 
 def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncertain: float) -> Preview:
     """The price by the model of `petdetect cost`, and the time. `uncertain` is a share, 0 to 1."""
-    pace = pace_of(deployment)
+    calls = pace_of(deployment)
     count = max(1, found.to_do)
     load = Load(
         images=found.to_do,
@@ -90,12 +92,12 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         uncertain=uncertain,
         analysed=found.distinct / count,
         # The first pictures' turns are so near that they do not wait.
-        waiting=max(0.0, found.distinct - pace * SLEEP_SECONDS) / count,
+        waiting=max(0.0, found.distinct - calls * SLEEP_SECONDS) / count,
         registered=1.0,
         mapped=0.0 if place.is_folder else 1.0,
     )
     lines = cost.bill(load, definitions.defaults() | deployment.parameters)
-    return Preview(found, load, lines, pace, int(deployment.parameter("DailyAnalysisLimit")))
+    return Preview(found, load, lines, calls, int(deployment.parameter("DailyAnalysisLimit")))
 
 
 def pace_of(deployment: Deployment) -> float:
@@ -178,9 +180,15 @@ def start(deployment: Deployment, place: Prefix) -> Backfill:
         )
     digest = hashlib.sha256(place.name.encode()).hexdigest()[:8]
     name = f"backfill-{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest}"
-    text = json.dumps({"bucket": place.bucket, "prefix": place.prefix})
+    text = json.dumps({"bucket": place.bucket, "prefix": place.prefix, "concurrency": _batches_at_once(deployment)})
     started = _states().start_execution(stateMachineArn=deployment.backfill_arn, name=name, input=text)
     return look(started["executionArn"])
+
+
+def _batches_at_once(deployment: Deployment) -> int:
+    """A tenth of Lambda's concurrency, so that live uploads find the rest."""
+    concurrency = pace.concurrency_of(deployment)
+    return FEW_BATCHES if concurrency is None else max(1, min(MOST_BATCHES, concurrency // 10))
 
 
 def stop(found: Backfill) -> Backfill:
@@ -213,8 +221,8 @@ def register_folder(
     Calls `advance` with how many more are done, and with a word on what it waits for. A file that AWS fails stays
     BUSY: run the command again.
     """
-    a_day, pace = int(deployment.parameter("DailyAnalysisLimit")), pace_of(deployment)
-    resources = Resources(deployment.bucket, deployment.table, deployment.output("AnalysesTableName"), a_day, pace)
+    a_day, calls = int(deployment.parameter("DailyAnalysisLimit")), pace_of(deployment)
+    resources = Resources(deployment.bucket, deployment.table, deployment.output("AnalysesTableName"), a_day, calls)
     name = f"backfill-{datetime.now(UTC):%Y%m%dT%H%M%S}-folder"
     counts: Counter[Outcome] = Counter()
     batch_size = definitions.batches()[1]

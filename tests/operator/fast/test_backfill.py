@@ -223,13 +223,24 @@ def test_one_backfill_runs_at_a_time(aws: Cloud, petdetect: Petdetect, monkeypat
 
     monkeypatch.setattr(time, "sleep", interrupted)  # Ctrl-C while it shows the progress
     result = petdetect("backfill", URL, "--yes")
-    assert (result.exit_code, started(aws)) == (3, [{"bucket": SOURCE, "prefix": "2024/"}])
+    assert (result.exit_code, started(aws)) == (3, [{"bucket": SOURCE, "prefix": "2024/", "concurrency": 10}])
     assert "goes on: 1 of 2 objects" in result.stdout
     assert "--resume" in result.stdout
     assert "--stop" in result.stdout
     again = petdetect("backfill", f"s3://{SOURCE}/", "--yes")
     assert (again.exit_code, len(started(aws))) == (1, 1)
     assert f"A backfill of {URL} is running" in again.stderr
+
+
+@pytest.mark.usefixtures("map_runs")
+@pytest.mark.parametrize(("concurrency", "batches"), [(10, 1), (35, 3), (1000, 10), (None, 2)])
+def test_batches_at_once_leave_most_of_lambda_to_others(
+    aws: Cloud, deployment: Deployment, quotas: dict[str, Any], concurrency: int | None, batches: int
+) -> None:
+    answer = {"AccountLimit": {"ConcurrentExecutions": concurrency}} if concurrency else "AccessDeniedException"
+    quotas["get_account_settings"] = answer
+    backfill.start(deployment, Prefix(SOURCE, "2024/"))
+    assert started(aws) == [{"bucket": SOURCE, "prefix": "2024/", "concurrency": batches}]
 
 
 def test_it_can_be_shown_again_and_stopped(
