@@ -46,6 +46,8 @@ MAX_OBJECTS = 4_000_000
 # Batches that are registered at once: at most, and when it is not known how much of Lambda the account has.
 MOST_BATCHES, FEW_BATCHES = 10, 2
 POLL_SECONDS = 2.0
+# How long an attempt to send a file lasts: a slow line may need minutes for 15 MB.
+SEND_SECONDS = 900
 _PAUSE_SECONDS = 5.0
 _MB = 1024**2
 
@@ -268,7 +270,7 @@ def _register_file(resources: Resources, name: str, candidate: Candidate) -> Reg
     try:
         # A name of Linux is bytes; what is no UTF-8 in it would be no text for DynamoDB.
         shown = os.fsencode(file.name).decode(errors="replace")
-        found = register(resources, candidate.image_id, key, shown, name, store)
+        found = register(resources, candidate.image_id, key, shown, name, store, SEND_SECONDS)
     except (ServiceError, ThrottledError):
         return Registration(Outcome.BUSY)
     if found.error:  # not of this file: the caller may not write

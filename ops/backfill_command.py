@@ -192,7 +192,7 @@ def _finish(
         if counts:
             backfill_output.show_outcomes(Counter({outcome.value: count for outcome, count in counts.items()}))
             if counts[Outcome.BUSY]:
-                output.say("Busy ones are not registered yet: run the same command again in two minutes.")
+                output.say("Busy ones are not registered yet: run the same command again in a quarter of an hour.")
         backfill_output.show_survey(now, turn)
         if move:
             rest = now.known - removed

@@ -100,6 +100,7 @@ def survey_document(found: Survey) -> dict[str, Any]:
         "skipped": {reason.name: count for reason, count in found.skipped.items()},
         "toDo": found.to_do,
         "announced": found.announced,
+        "unsure": found.unsure,
         "toDoBytes": found.to_do_bytes,
         "distinct": found.distinct,
     }
@@ -186,7 +187,8 @@ def show_survey(found: Survey, turn: datetime | None) -> None:
     """What became of the pictures so far; `turn` is when the last one of those that wait has its turn, if known."""
     rows = [(status, f"{count:,}") for status, count in sorted(found.statuses.items())]
     rows += [("on the way", f"{found.announced:,}")] if found.announced else []
-    missing = found.to_do - found.announced
+    rows += [("announced, perhaps not copied", f"{found.unsure:,}")] if found.unsure else []
+    missing = found.to_do - found.announced - found.unsure
     rows += [("not registered", f"{missing:,}")] if missing else []
     print_table(("images", "number"), rows)
     if found.statuses[Status.FAILED]:
@@ -194,5 +196,5 @@ def show_survey(found: Survey, turn: datetime | None) -> None:
     if found.statuses[Status.PROCESSING] + found.announced:
         until = f" until about {turn.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if turn else ""
         say(f"Some still wait for their turn{until}; they finish by themselves.")
-    if missing:
+    if missing or found.unsure:
         say("Run the same command again: it registers what is missing.")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -190,7 +191,8 @@ class Survey:
     to_do: int = 0
     to_do_bytes: int = 0
     distinct: int = 0  # pictures to do, the same bytes once: what Rekognition is asked about at most
-    announced: int = 0  # part of `to_do`: on the way, or its copy never came
+    announced: int = 0  # part of `to_do`: on the way
+    unsure: int = 0  # part of `to_do`: announced, and its attempt is over; perhaps its copy never came
     size: int = 0  # bytes of all of them
     repeated: int = 0  # files that hold the same bytes as another one of the folder: no image of their own
     last_turn: datetime | None = None  # of those that wait, as far as their records say
@@ -242,7 +244,10 @@ def survey(
             if record is None or _is_only_announced(record):
                 found.to_do += 1
                 found.to_do_bytes += entry.size
-                found.announced += record is not None
+                if record is not None:
+                    is_on_the_way = float(record.get("CopyEnds", 0)) > time.time()
+                    found.announced += is_on_the_way
+                    found.unsure += not is_on_the_way
                 contents.add(entry.content)
                 to_do(entry)
                 continue

@@ -185,6 +185,23 @@ def test_two_attempts_that_take_over_at_once_copy_once(
     assert versions(aws) == 1
 
 
+def test_a_record_that_expires_during_a_take_over_is_tried_again(
+    aws: Cloud, source: Source, passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced(source)
+    passes(3 * 24 * 3600)
+    take = registrations.take_over
+
+    def take_over(*arguments: Any) -> Any:
+        aws.dynamodb.delete_item(TableName=TABLE, Key={"ImageID": {"S": source.image_id}})
+        return take(*arguments)
+
+    monkeypatch.setattr(registrations, "take_over", take_over)
+    found = backfill.register_object(RESOURCES, source, NAME)
+    assert (found.outcome, found.until > time.time()) == (Outcome.BUSY, True)
+    assert register(source) is Outcome.REGISTERED
+
+
 def test_an_attempt_that_slept_too_long_does_not_copy(
     aws: Cloud, source: Source, passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -30,23 +30,24 @@ COPY_SECONDS = 120
 
 @dataclass(frozen=True)
 class Attempt:
-    """The right to copy one object in, for COPY_SECONDS."""
+    """The right to copy one object in, until `ends` (seconds since 1970), for `seconds` in all."""
 
     claim: str
     ends: int
+    seconds: int = COPY_SECONDS
 
     @property
     def is_fresh(self) -> bool:
         """Whether there is still time to begin: a laptop may have slept since."""
-        return time.time() < self.ends - COPY_SECONDS / 2
+        return time.time() < self.ends - self.seconds / 2
 
 
-def begin(table: str, image_id: str, *, file_name: str, backfill: str) -> Attempt | Record:
+def begin(table: str, image_id: str, *, file_name: str, backfill: str, seconds: int = COPY_SECONDS) -> Attempt | Record:
     """Announce an image that nobody knows, and take the right to copy it in; else its record as it stands.
 
-    `backfill` becomes the record's CorrelationId.
+    `backfill` becomes the record's CorrelationId, and the right lasts `seconds`.
     """
-    attempt, created = _new_attempt(), now()
+    attempt, created = _new_attempt(seconds), now()
     record: Record = {
         "ImageID": image_id,
         "ProcessingStatus": Status.UPLOADING.value,
@@ -75,9 +76,12 @@ def begin(table: str, image_id: str, *, file_name: str, backfill: str) -> Attemp
     return attempt
 
 
-def take_over(table: str, image_id: str, seen: str) -> Attempt | Record:
-    """Take the right to copy from the attempt `seen`, if nobody else did and the workflow has not claimed the image."""
-    attempt = _new_attempt()
+def take_over(table: str, image_id: str, seen: str, seconds: int = COPY_SECONDS) -> Attempt | Record:
+    """Take the right to copy from the attempt `seen`, if nobody else did and the workflow has not claimed the image.
+
+    Else the record as it stands: empty when DynamoDB has deleted it, as it expired.
+    """
+    attempt = _new_attempt(seconds)
     values = {
         ":uploading": Status.UPLOADING.value,
         ":seen": seen,
@@ -139,8 +143,8 @@ def known(table: str, image_ids: list[str]) -> dict[str, Record]:
     return found
 
 
-def _new_attempt() -> Attempt:
-    return Attempt(uuid.uuid4().hex, int(time.time()) + COPY_SECONDS)
+def _new_attempt(seconds: int) -> Attempt:
+    return Attempt(uuid.uuid4().hex, int(time.time()) + seconds, seconds)
 
 
 def _own_or_found(item: dict[str, Any], attempt: Attempt) -> Attempt | Record:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pet_detector.aws import daily_limit, detection_logs, image_bucket, registrations, turns
-from pet_detector.aws.registrations import Attempt
+from pet_detector.aws.registrations import COPY_SECONDS, Attempt
 from pet_detector.rules import backfill
 from pet_detector.rules.backfill import Source
 from pet_detector.rules.errors import AccessDeniedError, ImageChangedError, ImageNotFoundError
@@ -107,16 +107,27 @@ def register_object(resources: Resources, source: Source, name: str) -> Registra
 
 
 def register(
-    resources: Resources, image_id: str, key: str, file_name: str, name: str, store: Callable[[], None]
+    resources: Resources,
+    image_id: str,
+    key: str,
+    file_name: str,
+    name: str,
+    store: Callable[[], None],
+    seconds: int = COPY_SECONDS,
 ) -> Registration:
-    """Register a picture: `store` puts it at `key`, where it must not replace anything. See the table above."""
-    attempt = registrations.begin(resources.table, image_id, file_name=file_name, backfill=name)
+    """Register a picture: `store` puts it at `key`, where it must not replace anything. See the table above.
+
+    `store` must end within half of `seconds`: when they are over, another attempt may begin.
+    """
+    attempt = registrations.begin(resources.table, image_id, file_name=file_name, backfill=name, seconds=seconds)
     if not isinstance(attempt, Attempt):
         found = _judged(resources, attempt, key)
         if found:
             return found
-        attempt = registrations.take_over(resources.table, image_id, attempt.get("CopyClaim", ""))
+        attempt = registrations.take_over(resources.table, image_id, attempt.get("CopyClaim", ""), seconds)
         if not isinstance(attempt, Attempt):
+            if not attempt:  # it had expired, and DynamoDB deleted it just now
+                return Registration(Outcome.BUSY, time.time() + 1)
             is_busy = attempt.get("ProcessingStatus") == Status.UPLOADING
             return Registration(Outcome.BUSY, _end_of(attempt)) if is_busy else Registration(Outcome.KNOWN)
     if not attempt.is_fresh:

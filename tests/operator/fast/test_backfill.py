@@ -21,6 +21,7 @@ from ops import backfill, backfill_output, cli, cost, definitions
 from ops.cost import Load
 from ops.environment import Deployment
 from ops.sources import Prefix, Survey
+from pet_detector.aws import image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.rules.backfill import Source
 from pet_detector.use_cases.analyser import SLEEP_SECONDS
@@ -274,6 +275,25 @@ def test_objects_that_cannot_be_read_are_counted_at_the_end(
     assert (shown.exit_code, "7 objects cannot be read" in shown.stdout) == (3, True)
 
 
+@pytest.mark.usefixtures("map_runs")
+def test_what_was_announced_and_perhaps_never_copied_is_said(
+    aws: Cloud, petdetect: Petdetect, end_executions: Callable[..., int]
+) -> None:
+    on_the_way, unsure = put(aws, "a.jpg", "b.jpg")
+    text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
+    aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
+    end_executions("SUCCEEDED")
+    for source in (on_the_way, unsure):
+        aws.write(source.image_id, ProcessingStatus="uploading", CopyEnds=int(time.time()) + 100)
+        shown = petdetect("backfill", "--resume")
+        assert shown.exit_code == (3 if source is on_the_way else 0)  # first, the other one is not registered
+    aws.write(unsure.image_id, ProcessingStatus="uploading", CopyEnds=int(time.time()) - 1)
+    shown = petdetect("backfill", "--resume")
+    assert (shown.exit_code, "perhaps not copied" in shown.stdout, "again" in shown.stdout) == (3, True, True)
+    after = document(petdetect("backfill", "--resume", "--json"))["after"]
+    assert (after["toDo"], after["announced"], after["unsure"]) == (2, 1, 1)
+
+
 # --- A folder ---------------------------------------------------------------------------------------------------------
 
 
@@ -331,6 +351,21 @@ def test_a_file_that_aws_fails_is_left_for_another_run(aws: Cloud, petdetect: Pe
         result = petdetect("backfill", str(folder), "--yes", "--json")
     assert (result.exit_code, document(result)["files"]) == (3, {"busy": 2})
     assert aws.keys() == []
+
+
+def test_a_slow_line_has_a_quarter_of_an_hour_for_a_file(
+    aws: Cloud, petdetect: Petdetect, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = image_bucket.store
+
+    def slow(*arguments: Any) -> None:
+        claimed = [float(record["CopyEnds"]["N"]) - time.time() for record in aws.records()]
+        assert max(claimed) == pytest.approx(900, abs=30)
+        store(*arguments)
+
+    monkeypatch.setattr(image_bucket, "store", slow)
+    assert petdetect("backfill", str(folder), "--yes").exit_code == 0
+    assert len(aws.keys()) == 2
 
 
 def test_a_file_name_that_is_no_utf_8_keeps_nothing_back(aws: Cloud, petdetect: Petdetect, tmp_path: Path) -> None:
