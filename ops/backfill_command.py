@@ -193,7 +193,7 @@ def _finish(
             backfill_output.show_outcomes(Counter({outcome.value: count for outcome, count in counts.items()}))
             if counts[Outcome.BUSY]:
                 output.say("Busy ones are not registered yet: run the same command again in a quarter of an hour.")
-        backfill_output.show_survey(now, turn)
+        backfill_output.show_survey(place, now, turn)
         if move:
             rest = now.known - removed
             more = " The others stay: run the same command again when their images are finished." if rest else ""

@@ -174,7 +174,8 @@ def show_ended(found: Backfill) -> None:
     if failed:
         say(
             f"{failed:,} objects are in batches that failed; most of them may be registered all the same. Why: open "
-            "the execution in the Step Functions console. Then run the same command again: it registers the rest."
+            f"the execution in the Step Functions console. Then run `petdetect backfill {found.prefix.name}` again: it "
+            "registers the rest."
         )
 
 
@@ -183,7 +184,7 @@ def show_outcomes(counts: Counter[str]) -> None:
     say(", ".join(f"{count:,} {name}" for name, count in counts.items()) + ".")
 
 
-def show_survey(found: Survey, turn: datetime | None) -> None:
+def show_survey(place: Place, found: Survey, turn: datetime | None) -> None:
     """What became of the pictures so far; `turn` is when the last one of those that wait has its turn, if known."""
     rows = [(status, f"{count:,}") for status, count in sorted(found.statuses.items())]
     rows += [("on the way", f"{found.announced:,}")] if found.announced else []
@@ -197,4 +198,4 @@ def show_survey(found: Survey, turn: datetime | None) -> None:
         until = f" until about {turn.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if turn else ""
         say(f"Some still wait for their turn{until}; they finish by themselves.")
     if missing or found.unsure:
-        say("Run the same command again: it registers what is missing.")
+        say(f"Run `petdetect backfill {place.name}` again: it registers what is missing.")

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from ops.environment import CLIENT_CONFIG, LOCAL, Deployment
+from ops.environment import CLIENT_CONFIG, LOCAL, REGION, Deployment
 from ops.errors import OperatorError
 from ops.records import WORKERS, R, T, for_each, moment
 from pet_detector.aws import clients, registrations
@@ -176,7 +176,23 @@ def place_of(deployment: Deployment, text: str) -> Prefix | Folder:
             f"The stack {deployment.stack} may not read {bucket}: deploy it with BackfillBucket={bucket} first "
             f"(`sam deploy --config-env {deployment.environment} --parameter-overrides ...`)."
         )
+    else:
+        _refuse_another_region(deployment, bucket)
     return Prefix(bucket, prefix)
+
+
+def _refuse_another_region(deployment: Deployment, bucket: str) -> None:
+    """Step Functions lists no bucket of another region. What cannot be asked is left to the listing to say."""
+    if deployment.environment == LOCAL:
+        return
+    try:
+        region = _s3().head_bucket(Bucket=bucket).get("BucketRegion", REGION)
+    except ClientError:
+        return
+    if region != REGION:
+        raise OperatorError(
+            f"{bucket} is in {region}, and the stack in {REGION}: copy the pictures to a bucket in {REGION} first."
+        )
 
 
 # --- What is known of it ----------------------------------------------------------------------------------------------
