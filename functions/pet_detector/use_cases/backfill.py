@@ -16,6 +16,8 @@ Why no second copy is made: one attempt at a time may copy. The next one begins 
 the object, and then takes over on the condition that the record is still `uploading`. The object moves away only after
 the workflow has claimed it, and then the record is not. So an object that was not there, with a record that is still
 `uploading` after the look, was never copied.
+
+What S3 refuses to read is not announced: an attempt that is denied withdraws its own announcement.
 """
 
 from __future__ import annotations
