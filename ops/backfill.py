@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import boto3
 
-from ops import cost, definitions
+from ops import cost, definitions, pace
 from ops.cost import Line, Load
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import OperatorError
@@ -42,8 +42,12 @@ if TYPE_CHECKING:
     from mypy_boto3_stepfunctions import SFNClient
 
 # The results of more batches than this one's would not fit into a state's output (statemachine/backfill.asl.yaml).
-MAX_OBJECTS = 5_000_000
+MAX_OBJECTS = 4_000_000
+# Batches that are registered at once: at most, and when it is not known how much of Lambda the account has.
+MOST_BATCHES, FEW_BATCHES = 10, 2
 POLL_SECONDS = 2.0
+# How long an attempt to send a file lasts: a slow line may need minutes for 15 MB.
+SEND_SECONDS = 900
 _PAUSE_SECONDS = 5.0
 _MB = 1024**2
 
@@ -53,12 +57,16 @@ _MB = 1024**2
 
 @dataclass(frozen=True)
 class Preview:
-    """What a backfill would do. `dollars` are of all images together; `pace` is calls of Rekognition a second."""
+    """What a backfill would do.
+
+    `dollars` are of all images together; `pace` is calls of Rekognition a second, `a_day` the most a day (0: no limit).
+    """
 
     survey: Survey
     load: Load
     lines: list[Line]
     pace: float
+    a_day: int
 
     @property
     def dollars(self) -> float:
@@ -67,13 +75,18 @@ class Preview:
 
     @property
     def seconds(self) -> float:
-        """How long Rekognition's turns take, when no live upload takes any."""
-        return self.survey.distinct / self.pace
+        """How long Rekognition's turns take, when no live upload takes any and today none was taken."""
+        return max(self.survey.distinct / self.pace, self.days_by_limit * 24 * 3600)
+
+    @property
+    def days_by_limit(self) -> int:
+        """Days that the limit of the day makes it wait, after the first one."""
+        return (max(1, self.survey.distinct) - 1) // self.a_day if self.a_day else 0
 
 
 def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncertain: float) -> Preview:
     """The price by the model of `petdetect cost`, and the time. `uncertain` is a share, 0 to 1."""
-    pace = pace_of(deployment)
+    calls = pace_of(deployment)
     count = max(1, found.to_do)
     load = Load(
         images=found.to_do,
@@ -81,11 +94,12 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         uncertain=uncertain,
         analysed=found.distinct / count,
         # The first pictures' turns are so near that they do not wait.
-        waiting=max(0.0, found.distinct - pace * SLEEP_SECONDS) / count,
+        waiting=max(0.0, found.distinct - calls * SLEEP_SECONDS) / count,
         registered=1.0,
         mapped=0.0 if place.is_folder else 1.0,
     )
-    return Preview(found, load, cost.bill(load, definitions.defaults() | deployment.parameters), pace)
+    lines = cost.bill(load, definitions.defaults() | deployment.parameters)
+    return Preview(found, load, lines, calls, int(deployment.parameter("DailyAnalysisLimit")))
 
 
 def pace_of(deployment: Deployment) -> float:
@@ -99,7 +113,10 @@ def pace_of(deployment: Deployment) -> float:
 
 @dataclass(frozen=True)
 class Backfill:
-    """An execution of BackfillWorkflow. `items` counts objects by what became of them, such as `succeeded`."""
+    """An execution of BackfillWorkflow. `items` counts objects by what became of them, such as `succeeded`.
+
+    `denied` is how many cannot be read, known when it has succeeded.
+    """
 
     arn: str
     status: str
@@ -107,6 +124,7 @@ class Backfill:
     prefix: Prefix
     items: Counter[str]
     error: str
+    denied: int = 0
 
     @property
     def name(self) -> str:
@@ -145,12 +163,14 @@ def look(arn: str) -> Backfill:
     described = _states().describe_execution(executionArn=arn)
     document = json.loads(described["input"])
     items: Counter[str] = Counter()
-    for run in _states().list_map_runs(executionArn=arn)["mapRuns"]:
-        counts = _states().describe_map_run(mapRunArn=run["mapRunArn"])["itemCounts"]
+    runs = _states().list_map_runs(executionArn=arn)["mapRuns"]
+    if runs:  # the newest; another one is the same listing, again
+        newest = max(runs, key=lambda run: run["startDate"])
+        counts = _states().describe_map_run(mapRunArn=newest["mapRunArn"])["itemCounts"]
         items = Counter({name: number for name, number in counts.items() if isinstance(number, int)})
-        break  # the newest; another one is the same listing, again
     prefix = Prefix(document.get("bucket", ""), document.get("prefix", ""))
-    return Backfill(arn, described["status"], described["startDate"], prefix, items, described.get("error", ""))
+    denied = int(json.loads(described.get("output", "{}")).get("denied", 0))
+    return Backfill(arn, described["status"], described["startDate"], prefix, items, described.get("error", ""), denied)
 
 
 def start(deployment: Deployment, place: Prefix) -> Backfill:
@@ -162,9 +182,15 @@ def start(deployment: Deployment, place: Prefix) -> Backfill:
         )
     digest = hashlib.sha256(place.name.encode()).hexdigest()[:8]
     name = f"backfill-{datetime.now(UTC):%Y%m%dT%H%M%S}-{digest}"
-    text = json.dumps({"bucket": place.bucket, "prefix": place.prefix})
+    text = json.dumps({"bucket": place.bucket, "prefix": place.prefix, "concurrency": _batches_at_once(deployment)})
     started = _states().start_execution(stateMachineArn=deployment.backfill_arn, name=name, input=text)
     return look(started["executionArn"])
+
+
+def _batches_at_once(deployment: Deployment) -> int:
+    """A tenth of Lambda's concurrency, so that live uploads find the rest."""
+    concurrency = pace.concurrency_of(deployment)
+    return FEW_BATCHES if concurrency is None else max(1, min(MOST_BATCHES, concurrency // 10))
 
 
 def stop(found: Backfill) -> Backfill:
@@ -197,7 +223,8 @@ def register_folder(
     Calls `advance` with how many more are done, and with a word on what it waits for. A file that AWS fails stays
     BUSY: run the command again.
     """
-    resources = Resources(deployment.bucket, deployment.table, deployment.output("AnalysesTableName"))
+    a_day, calls = int(deployment.parameter("DailyAnalysisLimit")), pace_of(deployment)
+    resources = Resources(deployment.bucket, deployment.table, deployment.output("AnalysesTableName"), a_day, calls)
     name = f"backfill-{datetime.now(UTC):%Y%m%dT%H%M%S}-folder"
     counts: Counter[Outcome] = Counter()
     batch_size = definitions.batches()[1]
@@ -243,6 +270,9 @@ def _register_file(resources: Resources, name: str, candidate: Candidate) -> Reg
     try:
         # A name of Linux is bytes; what is no UTF-8 in it would be no text for DynamoDB.
         shown = os.fsencode(file.name).decode(errors="replace")
-        return register(resources, candidate.image_id, key, shown, name, store)
+        found = register(resources, candidate.image_id, key, shown, name, store, SEND_SECONDS)
     except (ServiceError, ThrottledError):
         return Registration(Outcome.BUSY)
+    if found.error:  # not of this file: the caller may not write
+        raise found.error
+    return found

@@ -13,7 +13,7 @@ from ops import backfill, backfill_output, output, sources
 from ops.backfill import Backfill, Preview
 from ops.environment import Deployment
 from ops.errors import OperatorError
-from ops.sources import Candidate, Folder, Place, Prefix, Survey
+from ops.sources import Candidate, Finished, Folder, Place, Prefix, Survey
 from pet_detector.aws import turns
 from pet_detector.rules.lanes import Lane
 from pet_detector.rules.models import Status
@@ -87,7 +87,7 @@ def _survey(
     deployment: Deployment,
     place: Place,
     to_do: Callable[[Candidate], None] = lambda _: None,
-    finished: Callable[[Candidate], None] = lambda _: None,
+    finished: Callable[[list[Finished]], None] = lambda _: None,
 ) -> Survey:
     with backfill_output.progress("look") as bar:
         return sources.survey(deployment, place, bar.advance, to_do, finished)
@@ -169,9 +169,9 @@ def _finish(
     """Say what became of it all, and move what may be moved."""
     removed = 0
 
-    def remove(candidate: Candidate) -> None:
+    def remove(finished: list[Finished]) -> None:
         nonlocal removed
-        removed += place.remove(candidate)
+        removed += sources.move(deployment, place, finished)
 
     now = _survey(deployment, place, finished=remove if move else lambda _: None)
     turn = now.last_turn or _last_turn(deployment)
@@ -192,12 +192,12 @@ def _finish(
         if counts:
             backfill_output.show_outcomes(Counter({outcome.value: count for outcome, count in counts.items()}))
             if counts[Outcome.BUSY]:
-                output.say("Busy ones are not registered yet: run the same command again in two minutes.")
-        backfill_output.show_survey(now, turn)
+                output.say("Busy ones are not registered yet: run the same command again in a quarter of an hour.")
+        backfill_output.show_survey(place, now, turn)
         if move:
             unfinished_statuses = (Status.PROCESSING, Status.HELD, Status.FAILED)
             rest = now.to_do + now.repeated + sum(now.statuses[status] for status in unfinished_statuses)
-            more = " Run the same command again to move the others when they are finished." if rest else ""
+            more = " The others stay: run the same command again when their images are finished." if rest else ""
             output.say(f"{removed:,} sources were deleted.{more}")
     unfinished = ended is not None and (ended.status != "SUCCEEDED" or ended.items["failed"] > 0)
     if unfinished or (counts and counts[Outcome.BUSY]) or now.to_do > now.announced or now.statuses[Status.FAILED]:

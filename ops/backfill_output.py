@@ -32,10 +32,12 @@ def size(number: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`40 seconds`, `12 minutes`, `5.6 hours`."""
+    """`40 seconds`, `12 minutes`, `5.6 hours`, `4 days`."""
     if seconds < 90:
         return f"{seconds:.0f} seconds"
-    return f"{seconds / 60:.0f} minutes" if seconds < 5400 else f"{seconds / 3600:.1f} hours"
+    if seconds < 5400:
+        return f"{seconds / 60:.0f} minutes"
+    return f"{seconds / 3600:.1f} hours" if seconds < 3 * 86400 else f"{seconds / 86400:.0f} days"
 
 
 # --- The preview ------------------------------------------------------------------------------------------------------
@@ -58,9 +60,12 @@ def show_preview(environment: str, place: Place, found: Preview) -> None:
     print_table(("line", "$ an image", "$", "how"), lines)
     say(f"{looked.distinct:,} different pictures, {found.load.uncertain:.0%} uncertain. {_source()}")
     ends = datetime.now(UTC) + timedelta(seconds=found.seconds)
+    reason = f"at {found.pace:g} calls of Rekognition a second (RekognitionCallsPerSecond)"
+    if found.days_by_limit:
+        reason = f"at {found.a_day:,} images a day (DailyAnalysisLimit)"
     say(
-        f"It takes {duration(found.seconds)} at {found.pace:g} calls of Rekognition a second "
-        f"(RekognitionCallsPerSecond): until {ends:%Y-%m-%d %H:%M} UTC, later by what live uploads take."
+        f"It takes {duration(found.seconds)} {reason}: until {ends:%Y-%m-%d %H:%M} UTC, "
+        "later by what live uploads take."
     )
     say("Live uploads go first: each is at most about a second slower meanwhile.")
 
@@ -76,6 +81,7 @@ def preview_document(place: Place, found: Preview) -> dict[str, Any]:
         "source": place.name,
         **survey_document(found.survey),
         "callsPerSecond": found.pace,
+        "dailyLimit": found.a_day,
         "seconds": found.seconds,
         "lines": found.lines,
         "perImage": cost.total(found.lines),
@@ -94,6 +100,7 @@ def survey_document(found: Survey) -> dict[str, Any]:
         "skipped": {reason.name: count for reason, count in found.skipped.items()},
         "toDo": found.to_do,
         "announced": found.announced,
+        "unsure": found.unsure,
         "toDoBytes": found.to_do_bytes,
         "distinct": found.distinct,
     }
@@ -159,10 +166,16 @@ def show_ended(found: Backfill) -> None:
     ended = {"SUCCEEDED": "has registered its objects", "ABORTED": "was stopped"}.get(found.status, "ended early")
     error = f" ({found.error})" if found.error else ""
     say(f"The backfill {found.name} {ended}{error}: {found.done:,} of {found.total:,} objects.")
+    if found.denied:
+        say(
+            f"{found.denied:,} objects cannot be read: their bucket or key refuses it, or they are archived. They are "
+            "not registered, and hold no others back."
+        )
     if failed:
         say(
             f"{failed:,} objects are in batches that failed; most of them may be registered all the same. Why: open "
-            "the execution in the Step Functions console. Then run the same command again: it registers the rest."
+            f"the execution in the Step Functions console. Then run `petdetect backfill {found.prefix.name}` again: it "
+            "registers the rest."
         )
 
 
@@ -171,11 +184,12 @@ def show_outcomes(counts: Counter[str]) -> None:
     say(", ".join(f"{count:,} {name}" for name, count in counts.items()) + ".")
 
 
-def show_survey(found: Survey, turn: datetime | None) -> None:
+def show_survey(place: Place, found: Survey, turn: datetime | None) -> None:
     """What became of the pictures so far; `turn` is when the last one of those that wait has its turn, if known."""
     rows = [(status, f"{count:,}") for status, count in sorted(found.statuses.items())]
     rows += [("on the way", f"{found.announced:,}")] if found.announced else []
-    missing = found.to_do - found.announced
+    rows += [("announced, perhaps not copied", f"{found.unsure:,}")] if found.unsure else []
+    missing = found.to_do - found.announced - found.unsure
     rows += [("not registered", f"{missing:,}")] if missing else []
     print_table(("images", "number"), rows)
     if found.statuses[Status.FAILED]:
@@ -183,5 +197,5 @@ def show_survey(found: Survey, turn: datetime | None) -> None:
     if found.statuses[Status.PROCESSING] + found.announced:
         until = f" until about {turn.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if turn else ""
         say(f"Some still wait for their turn{until}; they finish by themselves.")
-    if missing:
-        say("Run the same command again: it registers what is missing.")
+    if missing or found.unsure:
+        say(f"Run `petdetect backfill {place.name}` again: it registers what is missing.")

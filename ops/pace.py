@@ -79,7 +79,7 @@ def pace_of(deployment: Deployment) -> Pace:
         calls_per_second=pace,
         queues=_queues(deployment.output("AnalysesTableName"), pace),
         quota=None if is_local else _quota(),
-        concurrency=None if is_local else _concurrency(),
+        concurrency=concurrency_of(deployment),
     )
 
 
@@ -113,7 +113,10 @@ def _quota() -> float | None:
     return None
 
 
-def _concurrency() -> int | None:
+def concurrency_of(deployment: Deployment) -> int | None:
+    """Lambda's concurrent executions in the account; None when it cannot be read, and on the local AWS."""
+    if deployment.environment == LOCAL:
+        return None
     try:
         settings = boto3.client("lambda", config=CLIENT_CONFIG).get_account_settings()
     except (ClientError, BotoCoreError):

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 import itertools
 import os
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import boto3
 from botocore.exceptions import ClientError
 
-from ops.environment import CLIENT_CONFIG, LOCAL, Deployment
+from ops.environment import CLIENT_CONFIG, LOCAL, REGION, Deployment
 from ops.errors import OperatorError
 from ops.records import WORKERS, R, T, for_each, moment
-from pet_detector.aws import registrations
-from pet_detector.aws.errors import code_of
+from pet_detector.aws import clients, registrations
+from pet_detector.aws.errors import ABSENCES, code_of
 from pet_detector.rules import backfill
 from pet_detector.rules.backfill import Skip, Source
 from pet_detector.rules.models import Record, Status
@@ -43,6 +45,10 @@ class Candidate:
     name: str
     size: int
     content: str
+
+
+# One whose image is finished, and where its record says that the picture lies: s3://bucket/key, or nothing.
+Finished = tuple[Candidate, str]
 
 
 @dataclass(frozen=True)
@@ -148,8 +154,12 @@ def _digest(file: Path) -> str:
 Place = Prefix | Folder
 
 
+@cache
 def _s3() -> S3Client:
     return boto3.client("s3", config=CLIENT_CONFIG)
+
+
+clients.on_forget(_s3.cache_clear)
 
 
 def place_of(deployment: Deployment, text: str) -> Prefix | Folder:
@@ -172,7 +182,23 @@ def place_of(deployment: Deployment, text: str) -> Prefix | Folder:
             f"The stack {deployment.stack} may not read {bucket}: deploy it with BackfillBucket={bucket} first "
             f"(`sam deploy --config-env {deployment.environment} --parameter-overrides ...`)."
         )
+    else:
+        _refuse_another_region(deployment, bucket)
     return Prefix(bucket, prefix)
+
+
+def _refuse_another_region(deployment: Deployment, bucket: str) -> None:
+    """Step Functions lists no bucket of another region. What cannot be asked is left to the listing to say."""
+    if deployment.environment == LOCAL:
+        return
+    try:
+        region = _s3().head_bucket(Bucket=bucket).get("BucketRegion", REGION)
+    except ClientError:
+        return
+    if region != REGION:
+        raise OperatorError(
+            f"{bucket} is in {region}, and the stack in {REGION}: copy the pictures to a bucket in {REGION} first."
+        )
 
 
 # --- What is known of it ----------------------------------------------------------------------------------------------
@@ -187,7 +213,8 @@ class Survey:
     to_do: int = 0
     to_do_bytes: int = 0
     distinct: int = 0  # pictures to do, the same bytes once: what Rekognition is asked about at most
-    announced: int = 0  # part of `to_do`: on the way, or its copy never came
+    announced: int = 0  # part of `to_do`: on the way
+    unsure: int = 0  # part of `to_do`: announced, and its attempt is over; perhaps its copy never came
     size: int = 0  # bytes of all of them
     repeated: int = 0  # files that hold the same bytes as another one of the folder: no image of their own
     last_turn: datetime | None = None  # of those that wait, as far as their records say
@@ -208,12 +235,12 @@ def survey(
     place: Place,
     each: Callable[[int], None] = lambda _: None,
     to_do: Callable[[Candidate], None] = lambda _: None,
-    finished: Callable[[Candidate], None] = lambda _: None,
+    finished: Callable[[list[Finished]], None] = lambda _: None,
 ) -> Survey:
     """Look at everything and compare it with the records.
 
-    Calls `each` with the number of objects as they are looked at, `to_do` and `finished` with those that are to be
-    registered and those that are finished and filed.
+    Calls `each` with the number of objects as they are looked at, `to_do` with each that is to be registered, and
+    `finished` with those whose images are finished, a few at a time.
     """
     found = Survey()
     seen: set[str] = set()
@@ -224,6 +251,7 @@ def survey(
         return batch, registrations.known(deployment.table, list(dict.fromkeys(ids))) if ids else {}
 
     for batch, records in _a_few_at_once(known, _batches(place.found())):
+        ended: list[Finished] = []
         for entry in batch:
             found.size += entry.size
             if isinstance(entry, Skipped):
@@ -238,7 +266,10 @@ def survey(
             if record is None or _is_only_announced(record):
                 found.to_do += 1
                 found.to_do_bytes += entry.size
-                found.announced += record is not None
+                if record is not None:
+                    is_on_the_way = float(record.get("CopyEnds", 0)) > time.time()
+                    found.announced += is_on_the_way
+                    found.unsure += not is_on_the_way
                 contents.add(entry.content)
                 to_do(entry)
                 continue
@@ -247,10 +278,31 @@ def survey(
             if turn and record["ProcessingStatus"] == Status.PROCESSING:
                 found.last_turn = max(found.last_turn or turn, turn)
             if record["ProcessingStatus"] in _FINISHED:
-                finished(entry)
+                ended.append((entry, str(record.get("S3Location", ""))))
+        finished(ended)
         each(len(batch))
     found.distinct = len(contents)
     return found
+
+
+def move(deployment: Deployment, place: Place, finished: list[Finished]) -> int:
+    """Delete the sources of those images whose pictures are filed and of the same size -> how many it were."""
+
+    def remove(one: Finished) -> bool:
+        candidate, location = one
+        key = location.removeprefix(f"{S3_SCHEME}{deployment.bucket}/")
+        return bool(location) and _size(deployment.bucket, key) == candidate.size and place.remove(candidate)
+
+    return sum(for_each(remove, finished))
+
+
+def _size(bucket: str, key: str) -> int | None:
+    try:
+        return _s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
+    except ClientError as error:
+        if code_of(error) not in ABSENCES:
+            raise
+        return None
 
 
 def _is_only_announced(record: Record) -> bool:

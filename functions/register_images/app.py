@@ -10,7 +10,6 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.aws import detection_logs
 from pet_detector.rules.backfill import Source
-from pet_detector.rules.errors import AccessDeniedError
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import backfill
@@ -35,9 +34,12 @@ class Event(TypedDict):
 
 
 class Answer(TypedDict, total=False):
-    """`registered`, with how many by outcome; or `wait`: call again with the same batch at `until` (RFC 3339)."""
+    """`registered`, with how many by outcome; else call again with the same batch at `until` (RFC 3339).
 
-    outcome: Literal["registered", "wait"]
+    `wait`: for the schedule; `busy`: another attempt may still be copying.
+    """
+
+    outcome: Literal["registered", "wait", "busy"]
     until: str
     counts: dict[str, int]
 
@@ -46,36 +48,34 @@ class Answer(TypedDict, total=False):
 def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     """Registers the batch, or says until when to wait for the schedule or for another attempt.
 
-    Raises the errors of AWS: AccessDeniedError after all other objects of the batch, the others at once. What was
-    registered stays so.
+    Raises AccessDeniedError when every picture of the batch is denied, as a right is missing then, and the other errors
+    of AWS at once. What was registered stays so.
     """
     logger.append_keys(correlation_id=event["backfill"])
     resources = backfill.Resources(
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=settings.required("DETECTION_LOGS_TABLE_NAME"),
         analyses=settings.required("ANALYSES_TABLE_NAME"),
+        a_day=int(settings.required("DAILY_ANALYSIS_LIMIT")),
+        calls_per_second=float(settings.required("REKOGNITION_CALLS_PER_SECOND")),
     )
     if until := backfill.waits_until(resources):
-        return _wait(until)
+        return _again("wait", until)
     counts: Counter[str] = Counter()
     busy_until, denied = 0.0, None
     for item in event["items"]:
         source = Source(
             event["bucket"], item["key"], item["etag"].strip('"'), int(item["size"]), item.get("storageClass", "")
         )
-        try:
-            found = backfill.register_object(resources, source, event["backfill"])
-        except AccessDeniedError as error:  # perhaps just of this object
-            denied = error
-            counts["denied"] += 1
-            continue
+        found = backfill.register_object(resources, source, event["backfill"])
+        denied = found.error or denied
         counts[found.outcome.value] += 1
         busy_until = max(busy_until, found.until if found.outcome is Outcome.BUSY else 0.0)
     logger.info("Batch registered", counts=counts)
-    if denied:
+    if denied and not counts.keys() - {Outcome.DENIED.value, Outcome.SKIPPED.value}:
         raise denied
-    return _wait(busy_until) if busy_until else {"outcome": "registered", "counts": dict(counts)}
+    return _again("busy", busy_until) if busy_until else {"outcome": "registered", "counts": dict(counts)}
 
 
-def _wait(until: float) -> Answer:
-    return {"outcome": "wait", "until": detection_logs.format_time(datetime.fromtimestamp(until, UTC))}
+def _again(outcome: Literal["wait", "busy"], until: float) -> Answer:
+    return {"outcome": outcome, "until": detection_logs.format_time(datetime.fromtimestamp(until, UTC))}

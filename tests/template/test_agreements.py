@@ -67,9 +67,9 @@ PROGRAM = """
 import json, sys
 from ministack.services.stepfunctions import _evaluate_jsonata
 for line in sys.stdin:
-    expression, given, context = json.loads(line)
+    expression, given, context, result = json.loads(line)
     try:
-        answer = {"value": _evaluate_jsonata(expression, given, context)}
+        answer = {"value": _evaluate_jsonata(expression, given, context, result)}
     except Exception as error:
         answer = {"error": str(error)}
     print(json.dumps(answer), flush=True)
@@ -88,10 +88,10 @@ class Jsonata:
         assert process.stdout is not None
         self._stdin, self._stdout = process.stdin, process.stdout
 
-    def value(self, expression: str, document: Any) -> Any:
-        """What `{% expression %}` makes of a state's input; None when it raises an error."""
+    def value(self, expression: str, document: Any, result: Any = None, **variables: Any) -> Any:
+        """What `{% expression %}` makes of a state's input and result; None when it raises an error."""
         text = expression.strip().removeprefix("{%").removesuffix("%}").replace("${RecordRetentionDays}", "365")
-        self._stdin.write(json.dumps([text, document, CONTEXT]) + "\n")
+        self._stdin.write(json.dumps([text, document, CONTEXT | {"variables": variables}, result]) + "\n")
         self._stdin.flush()
         return json.loads(self._stdout.readline()).get("value")
 
@@ -168,3 +168,41 @@ def test_machine_takes_no_id_with_an_invisible_end(jsonata: Jsonata, end: str) -
     document = {"imageId": HEX + end, "detail": {"object": {"key": "input/x.jpg", "version-id": "v1"}}}
 
     assert jsonata.value(STATES["Claim Upload"]["Arguments"], document) is None
+
+
+# --- The backfill -----------------------------------------------------------------------------------------------------
+
+BATCH: dict[str, Any] = dict(next(machine for machine in machines() if machine.name == "BackfillWorkflow").states())
+WAITING = {"outcome": "wait", "until": "2026-11-21T09:30:00.000Z"}
+BUSY = WAITING | {"outcome": "busy"}
+
+
+def after(jsonata: Jsonata, *answers: Any) -> list[str]:
+    """The state that follows on `All Registered?` after each answer of RegisterImages to one batch."""
+    batch: Any = {"BatchInput": {"bucket": "b"}, "Items": [1]}
+    found, choice = [], BATCH["All Registered?"]
+    for answer in answers:
+        batch = jsonata.value(BATCH["Register Images"]["Output"], batch, {"Payload": answer})
+        assert (batch["BatchInput"], batch["Items"]) == ({"bucket": "b"}, [1])
+        rules = (rule for rule in choice["Choices"] if jsonata.value(rule["Condition"], batch, registration=answer))
+        found.append(next(rules, {"Next": choice["Default"]})["Next"])
+    return found
+
+
+def test_a_batch_waits_for_the_schedule_as_often_as_it_must(jsonata: Jsonata) -> None:
+    assert set(after(jsonata, *[WAITING] * 50)) == {"Wait for the Schedule"}
+    assert after(jsonata, WAITING, {"outcome": "registered"}) == ["Wait for the Schedule", "Batch Registered"]
+
+
+def test_a_batch_that_stays_busy_fails(jsonata: Jsonata) -> None:
+    """A picture that AWS fails whenever it is tried is busy in between."""
+    assert after(jsonata, *[WAITING, BUSY] * 6) == ["Wait for the Schedule"] * 11 + ["Batch Failed"]
+
+
+def test_what_cannot_be_read_is_counted(jsonata: Jsonata) -> None:
+    output = BATCH["Batch Registered"]["Output"]
+    assert jsonata.value(output, {}, registration={"counts": {"registered": 48, "denied": 2}}) == 2
+    assert jsonata.value(output, {}, registration={"counts": {"registered": 50}}) == 0
+    output = BATCH["Objects Registered"]["Output"]
+    assert jsonata.value(output, [0, 2, {"Error": "AccessDeniedError"}, 3]) == {"batches": 4, "denied": 5}
+    assert jsonata.value(output, []) == {"batches": 0, "denied": 0}

@@ -13,6 +13,7 @@ from unittest import mock
 import pytest
 
 from ops import definitions as parameters
+from ops.backfill import MOST_BATCHES
 from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.policy import LOWEST_FLOOR, Policy
 from tests.support.definitions import machines, references, resources, source, translate
@@ -51,7 +52,8 @@ def test_batches_of_a_backfill_may_wait_longer_than_an_express_execution_runs() 
     (each,) = (state for _, state in machine.states() if state["Type"] == "Map")
     assert each["ItemProcessor"]["ProcessorConfig"] == {"Mode": "DISTRIBUTED", "ExecutionType": "STANDARD"}
     assert 0 < each["ToleratedFailurePercentage"] < 100
-    assert each["MaxConcurrency"] * each["ItemBatcher"]["MaxItemsPerBatch"] <= 1000  # how far it may overshoot
+    assert each["MaxConcurrency"] == "{% $states.input.concurrency %}"
+    assert MOST_BATCHES * each["ItemBatcher"]["MaxItemsPerBatch"] <= 1000  # how far it may overshoot
 
 
 def test_functions_log_what_the_saved_queries_count() -> None:

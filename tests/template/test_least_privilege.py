@@ -151,7 +151,9 @@ def maps_of(machine: Machine) -> Iterator[Grant]:
             yield from (("s3:ListBucket", NAMED[bucket]) for bucket in (moto_world.BUCKET, moto_world.SOURCE))
             yield "states:StartExecution", arn % "stateMachine"
             for action in ("DescribeExecution", "StopExecution"):
+                # "…/<label>:<id>" is a child; which of the two AWS asks for, its documents do not agree on.
                 yield f"states:{action}", arn % "execution" + "/*"
+                yield f"states:{action}", arn % "execution" + ":*"
 
 
 def uses() -> Iterator[tuple[str, Grant]]:

@@ -149,7 +149,9 @@ def on_one_line(value: Any) -> Any:
 def test_statelint_finds_nothing(machine: Machine) -> None:
     # It takes an integer for no number: BackoffRate 2.
     problems = Linter.validate(on_one_line(machine.definition), Config(ignored_problem_types={ProblemType.FLOAT}))
-    assert problems == []
+    # Nor does it know that a Map's MaxConcurrency may be JSONata.
+    jsonata = '.MaxConcurrency is "{% $states.input.concurrency %}" but should be numeric'
+    assert [problem for problem in problems if not problem.endswith(jsonata)] == []
 
 
 @each_machine

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws import image_bucket, registrations
+from pet_detector.aws import daily_limit, image_bucket, registrations
 from pet_detector.aws.clients import client
 from pet_detector.aws.registrations import COPY_SECONDS, Attempt
 from pet_detector.rules import backfill as rules
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Skip, Source
-from pet_detector.rules.errors import AccessDeniedError, ServiceError
+from pet_detector.rules.errors import AccessDeniedError, ServiceError, ThrottledError
 from pet_detector.rules.lanes import Lane, lane_of
 from pet_detector.use_cases import backfill
 from pet_detector.use_cases.backfill import Outcome, Registration
@@ -23,7 +24,7 @@ from tests.support.definitions import resources
 from tests.support.moto_world import ANALYSES, BUCKET, SOURCE, TABLE, Cloud, breakdown, conditional_copies, refusal
 from tests.support.pictures import jpeg
 
-RESOURCES = backfill.Resources(BUCKET, TABLE, ANALYSES)
+RESOURCES = backfill.Resources(BUCKET, TABLE, ANALYSES, a_day=0, calls_per_second=10)
 NAME = "backfill-20261121T093000"
 KEY = "2024/my cat+dog.JPEG"
 LOST = ReadTimeoutError(endpoint_url="https://s3")
@@ -184,6 +185,23 @@ def test_two_attempts_that_take_over_at_once_copy_once(
     assert versions(aws) == 1
 
 
+def test_a_record_that_expires_during_a_take_over_is_tried_again(
+    aws: Cloud, source: Source, passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    announced(source)
+    passes(3 * 24 * 3600)
+    take = registrations.take_over
+
+    def take_over(*arguments: Any) -> Any:
+        aws.dynamodb.delete_item(TableName=TABLE, Key={"ImageID": {"S": source.image_id}})
+        return take(*arguments)
+
+    monkeypatch.setattr(registrations, "take_over", take_over)
+    found = backfill.register_object(RESOURCES, source, NAME)
+    assert (found.outcome, found.until > time.time()) == (Outcome.BUSY, True)
+    assert register(source) is Outcome.REGISTERED
+
+
 def test_an_attempt_that_slept_too_long_does_not_copy(
     aws: Cloud, source: Source, passes: Callable[[float], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -225,9 +243,23 @@ def test_a_key_that_somebody_took_by_hand_is_not_replaced(aws: Cloud, source: So
     assert aws.get(key_of(source)) == b"by hand"
 
 
-def test_a_right_that_is_missing_is_an_error(source: Source) -> None:
-    with refusal(client("s3"), "CopyObject", "AccessDenied"), pytest.raises(AccessDeniedError):
-        register(source)
+def test_what_cannot_be_read_is_not_announced(aws: Cloud, source: Source) -> None:
+    with refusal(client("s3"), "CopyObject", "AccessDenied"):
+        found = backfill.register_object(RESOURCES, source, NAME)
+    assert (found.outcome, type(found.error)) == (Outcome.DENIED, AccessDeniedError)
+    assert aws.item(source.image_id) == {}
+    assert register(source) is Outcome.REGISTERED
+
+
+def test_an_announcement_is_withdrawn_by_its_own_attempt_only_and_while_it_is_not_claimed(
+    aws: Cloud, source: Source
+) -> None:
+    attempt = announced(source)
+    registrations.withdraw(TABLE, source.image_id, "another")
+    assert aws.item(source.image_id)
+    claim(aws, source)
+    registrations.withdraw(TABLE, source.image_id, attempt.claim)
+    assert aws.item(source.image_id)
 
 
 def test_an_announcement_that_expired_is_taken_over(
@@ -304,6 +336,30 @@ def test_registering_waits_while_it_is_far_ahead_of_the_schedule(aws: Cloud, ahe
     assert until == (pytest.approx(now + ahead - 600) if waits and ahead else None)
 
 
+@pytest.mark.parametrize(("a_day", "waits"), [(0, False), (203, False), (202, True), (3, True)])
+def test_registering_waits_while_what_is_registered_uses_up_the_limit_of_the_day(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, a_day: int, waits: bool
+) -> None:
+    """Two were analysed, and 200 wait for their turns of the next 20 seconds."""
+    now = time.time()
+    monkeypatch.setattr(time, "time", lambda: now)
+    for _ in range(2):
+        daily_limit.spend(ANALYSES, 9)
+    turn = {"ContentHash": {"S": "turns#backfill"}, "NextTurn": {"N": str(int(now) + 21)}}
+    aws.dynamodb.put_item(TableName=ANALYSES, Item=turn)
+    monkeypatch.setattr(time, "time", lambda: int(now) + 1.0)
+    assert backfill.waits_until(replace(RESOURCES, a_day=a_day)) == (int(now) + 901 if waits else None)
+
+
 def test_records_of_many_images_are_read_at_once(aws: Cloud, source: Source) -> None:
     register(source)
     assert list(registrations.known(TABLE, [source.image_id, "f" * 32])) == [source.image_id]
+
+
+def test_records_that_dynamodb_does_not_read_are_not_asked_for_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    def throttled(RequestItems: Any) -> Any:
+        return {"Responses": {}, "UnprocessedKeys": RequestItems}
+
+    monkeypatch.setattr(client("dynamodb"), "batch_get_item", throttled)
+    with pytest.raises(ThrottledError):
+        registrations.known(TABLE, ["f" * 32])

@@ -70,7 +70,7 @@ def test_a_batch_waits_for_an_attempt_that_may_still_be_copying(
     ends = int(time.time()) + 100
     aws.write(first.image_id, ProcessingStatus="uploading", CopyClaim="another", CopyEnds=ends)
     answer = run(event, context)
-    assert answer["outcome"] == "wait"
+    assert answer["outcome"] == "busy"
     assert time.strftime("%Y-%m-%dT%H:%M:%S.000Z", time.gmtime(ends)) == answer["until"]
     assert len(aws.keys()) == 1  # the other one
 
@@ -101,6 +101,13 @@ def test_an_object_that_cannot_be_read_keeps_no_other_one_back(
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(client("s3"), "copy_object", copied)
-        with pytest.raises(AccessDeniedError):
+        denied.append(KEYS[1])
+        with pytest.raises(AccessDeniedError):  # of all: a right is missing
             run(event, context)
+        assert aws.records() == [], "the announcements are withdrawn"
+        denied.pop()
+        first, again = run(event, context), run(event, context)
+    assert first == {"outcome": "registered", "counts": {"denied": 1, "registered": 1, "skipped": 1}}
+    assert again == {"outcome": "registered", "counts": {"denied": 1, "known": 1, "skipped": 1}}
     assert [key.rpartition(".")[2] for key in stored(aws)] == ["png"]
+    assert len(aws.records()) == 1

@@ -9,15 +9,19 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import UPLOADING_KEPT_SECONDS, deserialized, now, serialized
 from pet_detector.aws.errors import refused_item, translated
+from pet_detector.rules.errors import ThrottledError
 from pet_detector.rules.image_ids import shard_of
 from pet_detector.rules.models import BACKFILL, Record, Status
+
+if TYPE_CHECKING:
+    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef
 
 # Longer than RegisterImages runs (its Timeout in template.yaml) and S3 works on a copy: when it is over, the attempt
 # has copied, or it never will.
@@ -26,23 +30,24 @@ COPY_SECONDS = 120
 
 @dataclass(frozen=True)
 class Attempt:
-    """The right to copy one object in, for COPY_SECONDS."""
+    """The right to copy one object in, until `ends` (seconds since 1970), for `seconds` in all."""
 
     claim: str
     ends: int
+    seconds: int = COPY_SECONDS
 
     @property
     def is_fresh(self) -> bool:
         """Whether there is still time to begin: a laptop may have slept since."""
-        return time.time() < self.ends - COPY_SECONDS / 2
+        return time.time() < self.ends - self.seconds / 2
 
 
-def begin(table: str, image_id: str, *, file_name: str, backfill: str) -> Attempt | Record:
+def begin(table: str, image_id: str, *, file_name: str, backfill: str, seconds: int = COPY_SECONDS) -> Attempt | Record:
     """Announce an image that nobody knows, and take the right to copy it in; else its record as it stands.
 
-    `backfill` becomes the record's CorrelationId.
+    `backfill` becomes the record's CorrelationId, and the right lasts `seconds`.
     """
-    attempt, created = _new_attempt(), now()
+    attempt, created = _new_attempt(seconds), now()
     record: Record = {
         "ImageID": image_id,
         "ProcessingStatus": Status.UPLOADING.value,
@@ -71,9 +76,12 @@ def begin(table: str, image_id: str, *, file_name: str, backfill: str) -> Attemp
     return attempt
 
 
-def take_over(table: str, image_id: str, seen: str) -> Attempt | Record:
-    """Take the right to copy from the attempt `seen`, if nobody else did and the workflow has not claimed the image."""
-    attempt = _new_attempt()
+def take_over(table: str, image_id: str, seen: str, seconds: int = COPY_SECONDS) -> Attempt | Record:
+    """Take the right to copy from the attempt `seen`, if nobody else did and the workflow has not claimed the image.
+
+    Else the record as it stands: empty when DynamoDB has deleted it, as it expired.
+    """
+    attempt = _new_attempt(seconds)
     values = {
         ":uploading": Status.UPLOADING.value,
         ":seen": seen,
@@ -97,25 +105,46 @@ def take_over(table: str, image_id: str, seen: str) -> Attempt | Record:
     return attempt
 
 
+def withdraw(table: str, image_id: str, claim: str) -> None:
+    """Take back the announcement of an image that this attempt could not copy, unless somebody else has it now."""
+    values = {":uploading": Status.UPLOADING.value, ":claim": claim}
+    with translated("dynamodb:DeleteItem"):
+        try:
+            client("dynamodb").delete_item(
+                TableName=table,
+                Key={"ImageID": {"S": image_id}},
+                ConditionExpression="ProcessingStatus = :uploading AND CopyClaim = :claim",
+                ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
+            )
+        except ClientError as error:
+            refused_item(error)
+
+
 def known(table: str, image_ids: list[str]) -> dict[str, Record]:
-    """The records of those ids (at most 100) that have one, eventually consistent: id, status and when it is due."""
-    request: Any = {
+    """The records of those ids (at most 100) that have one, eventually consistent: status, when and where.
+
+    Raises ThrottledError when DynamoDB reads none of them.
+    """
+    read: KeysAndAttributesTypeDef = {
         "Keys": [{"ImageID": {"S": image_id}} for image_id in image_ids],
-        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, ExpiresAt, AnalysisReused",
+        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, CopyEnds, S3Location",
     }
     found: dict[str, Record] = {}
-    with translated("dynamodb:BatchGetItem"):
-        while request:
-            answer = client("dynamodb").batch_get_item(RequestItems={table: request})
-            for item in answer["Responses"].get(table, []):
-                record = deserialized(item)
-                found[record["ImageID"]] = record
-            request = answer.get("UnprocessedKeys", {}).get(table)
+    while read["Keys"]:
+        with translated("dynamodb:BatchGetItem"):
+            answer = client("dynamodb").batch_get_item(RequestItems={table: read})
+        for item in answer["Responses"].get(table, []):
+            record = deserialized(item)
+            found[record["ImageID"]] = record
+        left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
+        if len(left) == len(read["Keys"]):
+            raise ThrottledError("dynamodb:BatchGetItem: nothing was read")
+        read = read | {"Keys": left}
     return found
 
 
-def _new_attempt() -> Attempt:
-    return Attempt(uuid.uuid4().hex, int(time.time()) + COPY_SECONDS)
+def _new_attempt(seconds: int) -> Attempt:
+    return Attempt(uuid.uuid4().hex, int(time.time()) + seconds, seconds)
 
 
 def _own_or_found(item: dict[str, Any], attempt: Attempt) -> Attempt | Record:

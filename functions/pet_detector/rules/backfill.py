@@ -14,7 +14,7 @@ from pet_detector.rules.models import ImageFormat
 OWN_FOLDERS = tuple(f"{folder}/" for folder in (INPUT_FOLDER, *FOLDERS, "samples"))
 
 _EXTENSIONS = {"jpg": ImageFormat.JPEG, "jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG}
-# Nobody can read an object of these classes until it is restored.
+# Nobody can read an object of these classes until it is restored, and a listing does not say whether it is.
 _ARCHIVES = frozenset(["GLACIER", "DEEP_ARCHIVE"])
 
 
@@ -24,7 +24,7 @@ class Skip(StrEnum):
     NOT_A_PICTURE = "its name does not end in .jpg, .jpeg or .png"
     EMPTY = "it is empty"
     TOO_LARGE = "it has more than 15 MB"
-    ARCHIVED = "it is archived (GLACIER or DEEP_ARCHIVE): restore it first"
+    ARCHIVED = "it is archived (GLACIER, DEEP_ARCHIVE): restore it, and copy it to another storage class"
     UNREADABLE = "it cannot be read"
     OWN = "it lies in a folder of this application"
 

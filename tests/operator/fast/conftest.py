@@ -97,15 +97,15 @@ def petdetect(deployment: Deployment, monkeypatch: pytest.MonkeyPatch) -> Callab
 
 
 @pytest.fixture
-def end_executions(aws: cloud.Cloud) -> Callable[[str], int]:
-    """Gives every running execution this end; moto's run forever -> how many it were."""
+def end_executions(aws: cloud.Cloud) -> Callable[..., int]:
+    """Gives every running execution this end, and output; moto's run forever -> how many it were."""
 
-    def end(status: str) -> int:
+    def end(status: str, output: Any = None) -> int:
         machines = get_backend("stepfunctions")["123456789012"][cloud.REGION].state_machines
         executions = [execution for machine in machines for execution in machine.executions]
         running = [execution for execution in executions if execution.status == "RUNNING"]
         for execution in running:
-            execution.status = status
+            execution.status, execution.output = status, output
         return len(running)
 
     return end

@@ -17,10 +17,11 @@ import pytest
 from botocore.exceptions import ReadTimeoutError
 from click.testing import Result
 
-from ops import backfill, cli, cost, definitions
+from ops import backfill, backfill_output, cli, cost, definitions
 from ops.cost import Load
 from ops.environment import Deployment
 from ops.sources import Prefix, Survey
+from pet_detector.aws import image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.rules.backfill import Source
 from pet_detector.use_cases.analyser import SLEEP_SECONDS
@@ -115,6 +116,18 @@ def test_pictures_beyond_the_first_moments_wait_for_their_turn(aws: Cloud, deplo
     assert found.seconds == 160
 
 
+@pytest.mark.parametrize(("limit", "seconds"), [(0, 160), (800, 160), (799, 86400), (100, 7 * 86400)])
+def test_the_limit_of_the_day_makes_it_take_days(
+    aws: Cloud, deployment: Deployment, limit: int, seconds: float, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limited = replace(deployment, parameters=deployment.parameters | {"DailyAnalysisLimit": str(limit)})
+    place, survey = Prefix(SOURCE, ""), Survey(to_do=1000, distinct=800, to_do_bytes=1000)
+    found = backfill.preview(limited, place, survey, 0.05)
+    assert found.seconds == seconds
+    backfill_output.show_preview("dev", place, found)
+    assert ("DailyAnalysisLimit" in capsys.readouterr().out) is (seconds > 160)
+
+
 def test_a_person_reads_what_will_happen(aws: Cloud, petdetect: Petdetect) -> None:
     put(aws, "a.jpg", "notes.txt")
     text = petdetect("backfill", URL, "--dry-run").stdout
@@ -174,6 +187,12 @@ def test_a_bucket_that_is_not_there_is_named(petdetect: Petdetect) -> None:
     assert (result.exit_code, f"There is no bucket {SOURCE}" in result.stderr) == (1, True)
 
 
+def test_a_bucket_of_another_region_is_refused(aws: Cloud, petdetect: Petdetect) -> None:
+    aws.s3.create_bucket(Bucket=SOURCE, CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    result = petdetect("backfill", URL, "--dry-run")
+    assert (result.exit_code, f"{SOURCE} is in eu-west-1" in result.stderr) == (1, True)
+
+
 def test_the_local_aws_may_read_every_bucket(
     aws: Cloud, petdetect: Petdetect, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -204,10 +223,10 @@ def map_runs(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
             return getattr(look(), name)
 
         def list_map_runs(self, **_: str) -> Any:
-            return {"mapRuns": [{"mapRunArn": "arn"}]}
+            return {"mapRuns": [{"mapRunArn": "old", "startDate": 1}, {"mapRunArn": "new", "startDate": 2}]}
 
-        def describe_map_run(self, **_: str) -> Any:
-            return {"itemCounts": counts}
+        def describe_map_run(self, mapRunArn: str) -> Any:
+            return {"itemCounts": counts if mapRunArn == "new" else {}}
 
     monkeypatch.setattr(backfill, "_states", States)
     return counts
@@ -222,13 +241,24 @@ def test_one_backfill_runs_at_a_time(aws: Cloud, petdetect: Petdetect, monkeypat
 
     monkeypatch.setattr(time, "sleep", interrupted)  # Ctrl-C while it shows the progress
     result = petdetect("backfill", URL, "--yes")
-    assert (result.exit_code, started(aws)) == (3, [{"bucket": SOURCE, "prefix": "2024/"}])
+    assert (result.exit_code, started(aws)) == (3, [{"bucket": SOURCE, "prefix": "2024/", "concurrency": 10}])
     assert "goes on: 1 of 2 objects" in result.stdout
     assert "--resume" in result.stdout
     assert "--stop" in result.stdout
     again = petdetect("backfill", f"s3://{SOURCE}/", "--yes")
     assert (again.exit_code, len(started(aws))) == (1, 1)
     assert f"A backfill of {URL} is running" in again.stderr
+
+
+@pytest.mark.usefixtures("map_runs")
+@pytest.mark.parametrize(("concurrency", "batches"), [(10, 1), (35, 3), (1000, 10), (None, 2)])
+def test_batches_at_once_leave_most_of_lambda_to_others(
+    aws: Cloud, deployment: Deployment, quotas: dict[str, Any], concurrency: int | None, batches: int
+) -> None:
+    answer = {"AccountLimit": {"ConcurrentExecutions": concurrency}} if concurrency else "AccessDeniedException"
+    quotas["get_account_settings"] = answer
+    backfill.start(deployment, Prefix(SOURCE, "2024/"))
+    assert started(aws) == [{"bucket": SOURCE, "prefix": "2024/", "concurrency": batches}]
 
 
 def test_it_can_be_shown_again_and_stopped(
@@ -248,6 +278,38 @@ def test_it_can_be_shown_again_and_stopped(
     end_executions("SUCCEEDED")
     map_runs["failed"] = 1
     assert "1 objects are in batches that failed" in petdetect("backfill", "--resume").stdout
+
+
+@pytest.mark.usefixtures("map_runs")
+def test_objects_that_cannot_be_read_are_counted_at_the_end(
+    aws: Cloud, petdetect: Petdetect, end_executions: Callable[..., int]
+) -> None:
+    put(aws, "a.jpg")
+    text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
+    aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
+    end_executions("SUCCEEDED", {"batches": 1, "denied": 7})
+    shown = petdetect("backfill", "--resume")
+    assert (shown.exit_code, "7 objects cannot be read" in shown.stdout) == (3, True)
+
+
+@pytest.mark.usefixtures("map_runs")
+def test_what_was_announced_and_perhaps_never_copied_is_said(
+    aws: Cloud, petdetect: Petdetect, end_executions: Callable[..., int]
+) -> None:
+    on_the_way, unsure = put(aws, "a.jpg", "b.jpg")
+    text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
+    aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
+    end_executions("SUCCEEDED")
+    for source in (on_the_way, unsure):
+        aws.write(source.image_id, ProcessingStatus="uploading", CopyEnds=int(time.time()) + 100)
+        shown = petdetect("backfill", "--resume")
+        assert shown.exit_code == (3 if source is on_the_way else 0)  # first, the other one is not registered
+    aws.write(unsure.image_id, ProcessingStatus="uploading", CopyEnds=int(time.time()) - 1)
+    shown = petdetect("backfill", "--resume")
+    assert (shown.exit_code, "perhaps not copied" in shown.stdout) == (3, True)
+    assert f"Run `petdetect backfill {URL}` again" in " ".join(shown.stdout.split())
+    after = document(petdetect("backfill", "--resume", "--json"))["after"]
+    assert (after["toDo"], after["announced"], after["unsure"]) == (2, 1, 1)
 
 
 # --- A folder ---------------------------------------------------------------------------------------------------------
@@ -309,6 +371,21 @@ def test_a_file_that_aws_fails_is_left_for_another_run(aws: Cloud, petdetect: Pe
     assert aws.keys() == []
 
 
+def test_a_slow_line_has_a_quarter_of_an_hour_for_a_file(
+    aws: Cloud, petdetect: Petdetect, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = image_bucket.store
+
+    def slow(*arguments: Any) -> None:
+        claimed = [float(record["CopyEnds"]["N"]) - time.time() for record in aws.records()]
+        assert max(claimed) == pytest.approx(900, abs=30)
+        store(*arguments)
+
+    monkeypatch.setattr(image_bucket, "store", slow)
+    assert petdetect("backfill", str(folder), "--yes").exit_code == 0
+    assert len(aws.keys()) == 2
+
+
 def test_a_file_name_that_is_no_utf_8_keeps_nothing_back(aws: Cloud, petdetect: Petdetect, tmp_path: Path) -> None:
     (tmp_path / os.fsdecode(b"na\xefve.jpg")).write_bytes(jpeg() + b"a")
     result = petdetect("backfill", str(tmp_path), "--yes", "--json")
@@ -341,8 +418,10 @@ def test_what_cannot_be_read_is_counted_and_the_rest_is_registered(
 # --- Moving -----------------------------------------------------------------------------------------------------------
 
 
-def finish(aws: Cloud, image_id: str, status: str = "completed") -> None:
-    aws.write(image_id, ProcessingStatus=status)
+def finish(aws: Cloud, image_id: str, content: bytes, status: str = "completed") -> None:
+    """Let an image be finished and filed."""
+    aws.put(f"cats/{image_id}.jpg", content)
+    aws.write(image_id, ProcessingStatus=status, S3Location=f"s3://{BUCKET}/cats/{image_id}.jpg")
 
 
 def left(aws: Cloud) -> list[str]:
@@ -352,8 +431,8 @@ def left(aws: Cloud) -> list[str]:
 def test_sources_are_deleted_only_when_asked_and_when_their_image_is_finished(aws: Cloud, petdetect: Petdetect) -> None:
     names = ["a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg"]
     statuses = ("completed", "needs_review", "rejected", "failed", "processing")
-    for source, status in zip(put(aws, *names), statuses, strict=True):
-        finish(aws, source.image_id, status)
+    for source, name, status in zip(put(aws, *names), names, statuses, strict=True):
+        finish(aws, source.image_id, jpeg() + name.encode(), status)
     petdetect("backfill", URL, "--yes")
     assert len(left(aws)) == 5
     result = petdetect("backfill", URL, "--yes", "--move", "--json")
@@ -361,9 +440,20 @@ def test_sources_are_deleted_only_when_asked_and_when_their_image_is_finished(aw
     assert document(petdetect("backfill", URL, "--yes", "--move", "--json"))["moved"] == 0
 
 
+def test_a_source_stays_unless_its_picture_is_filed(aws: Cloud, petdetect: Petdetect) -> None:
+    gone, cut, nowhere, filed = put(aws, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    for source in (gone, cut, filed):
+        finish(aws, source.image_id, b"x" * source.size)
+    aws.s3.delete_object(Bucket=BUCKET, Key=f"cats/{gone.image_id}.jpg")
+    aws.put(f"cats/{cut.image_id}.jpg", b"x")
+    aws.write(nowhere.image_id, ProcessingStatus="completed")
+    assert document(petdetect("backfill", URL, "--yes", "--move", "--json"))["moved"] == 1
+    assert left(aws) == [f"2024/{name}" for name in ("a.jpg", "b.jpg", "c.jpg")]
+
+
 def test_moving_asks_even_if_nothing_is_left_to_register(aws: Cloud, petdetect: Petdetect) -> None:
     (source,) = put(aws, "a.jpg")
-    finish(aws, source.image_id)
+    finish(aws, source.image_id, jpeg() + b"a.jpg")
     result = petdetect("backfill", URL, "--move", typed="n\n")
     assert (result.exit_code, len(left(aws))) == (1, 1)
     assert "delete each source when its image is finished?" in result.stderr
@@ -374,7 +464,7 @@ def test_moving_at_the_end_of_a_backfill_that_is_shown_again_asks(
     aws: Cloud, petdetect: Petdetect, end_executions: Callable[[str], int]
 ) -> None:
     (source,) = put(aws, "a.jpg")
-    finish(aws, source.image_id)
+    finish(aws, source.image_id, jpeg() + b"a.jpg")
     text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
     aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
     end_executions("SUCCEEDED")
@@ -390,7 +480,7 @@ def test_an_object_that_changed_meanwhile_is_not_deleted(
     aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (source,) = put(aws, "a.jpg")
-    finish(aws, source.image_id)
+    finish(aws, source.image_id, jpeg() + b"a.jpg")
     known = Prefix.remove
 
     def changed(place: Any, candidate: Any) -> bool:
@@ -403,8 +493,8 @@ def test_an_object_that_changed_meanwhile_is_not_deleted(
 
 
 def test_a_files_bytes_decide_whether_it_is_deleted(aws: Cloud, petdetect: Petdetect, folder: Path) -> None:
-    for image_id in ids(b"a", b"b"):
-        finish(aws, image_id)
+    for image_id, content in zip(ids(b"a", b"b"), (b"a", b"b"), strict=True):
+        finish(aws, image_id, jpeg() + content)
     assert document(petdetect("backfill", str(folder), "--yes", "--move", "--json"))["moved"] == 2
     # A second file of the same bytes is the same image: another run takes it.
     assert [file.name for file in folder.rglob("*.*")] == ["notes.txt", "same as a.jpeg"]
