@@ -26,9 +26,10 @@ from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import OperatorError
 from ops.records import for_each
 from ops.sources import Candidate, Folder, Prefix, Survey
-from pet_detector.aws import image_bucket
+from pet_detector.aws import image_bucket, turns
 from pet_detector.rules import backfill
 from pet_detector.rules.errors import ServiceError, ThrottledError
+from pet_detector.rules.lanes import Lane
 from pet_detector.use_cases.analyser import SLEEP_SECONDS
 from pet_detector.use_cases.backfill import (
     Outcome,
@@ -59,7 +60,8 @@ _MB = 1024**2
 class Preview:
     """What a backfill would do.
 
-    `dollars` are of all images together; `pace` is calls of Rekognition a second, `a_day` the most a day (0: no limit).
+    `dollars` are of all images together; `pace` is calls of Rekognition a second, `a_day` the most a day (0: no limit),
+    `queue_seconds` how long those take that wait for their turn already.
     """
 
     survey: Survey
@@ -67,6 +69,7 @@ class Preview:
     lines: list[Line]
     pace: float
     a_day: int
+    queue_seconds: float
 
     @property
     def dollars(self) -> float:
@@ -75,8 +78,8 @@ class Preview:
 
     @property
     def seconds(self) -> float:
-        """How long Rekognition's turns take, when no live upload takes any and today none was taken."""
-        return max(self.survey.distinct / self.pace, self.days_by_limit * 24 * 3600)
+        """How long Rekognition's turns take, when no further live upload takes any and today none was taken."""
+        return max(self.queue_seconds + self.survey.distinct / self.pace, self.days_by_limit * 24 * 3600)
 
     @property
     def days_by_limit(self) -> int:
@@ -99,7 +102,9 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         mapped=0.0 if place.is_folder else 1.0,
     )
     lines = cost.bill(load, definitions.defaults() | deployment.parameters)
-    return Preview(found, load, lines, calls, int(deployment.parameter("DailyAnalysisLimit")))
+    analyses, now = deployment.output("AnalysesTableName"), time.time()
+    queue = max(0.0, *((turns.next_turn(analyses, lane) or now) - now for lane in Lane))
+    return Preview(found, load, lines, calls, int(deployment.parameter("DailyAnalysisLimit")), queue)
 
 
 def pace_of(deployment: Deployment) -> float:

@@ -27,7 +27,11 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--move", is_flag=True, help="Delete each source when its image is finished and filed."),
         click.option("--stop", is_flag=True, help="Stop the backfill that runs. What is registered finishes."),
-        click.option("--resume", is_flag=True, help="Show the backfill that runs, or how the last one ended."),
+        click.option(
+            "--resume",
+            is_flag=True,
+            help="Show the backfill that runs; go on with one that was stopped or ended early.",
+        ),
         click.option("--dry-run", is_flag=True, help="Show the preview, and do nothing."),
         click.option("--yes", is_flag=True, help="Do not ask."),
     ):
@@ -59,13 +63,20 @@ def run(
         return
     place = sources.place_of(deployment, source) if source else None
     if resume and not isinstance(place, Folder):  # of a folder everything is done by running it again
-        _resume(deployment, place, move, as_json, yes=yes)
-        return
+        found = _last(deployment, place)
+        if found.status in ("RUNNING", "SUCCEEDED"):
+            _show_again(deployment, found, move, as_json, yes=yes)
+            return
+        if as_json and not yes:
+            raise click.UsageError("--json cannot prompt; add --yes.")
+        if not as_json:
+            backfill_output.show_ended(found)
+        place = found.prefix
     if place is None:
         raise click.UsageError("Name a SOURCE: s3://bucket/prefix, or a folder.")
     to_do: list[Candidate] = []
-    found = _survey(deployment, place, to_do.append if isinstance(place, Folder) else lambda _: None)
-    expected = backfill.preview(deployment, place, found, uncertain)
+    survey = _survey(deployment, place, to_do.append if isinstance(place, Folder) else lambda _: None)
+    expected = backfill.preview(deployment, place, survey, uncertain)
     if not as_json:
         backfill_output.show_preview(deployment.environment, place, expected)
     if dry_run:
@@ -73,7 +84,7 @@ def run(
             output.say_json({"dryRun": True, "preview": backfill_output.preview_document(place, expected)})
         return
     _agree(deployment, place, expected, yes=yes, move=move)
-    if not found.to_do:
+    if not survey.to_do:
         _finish(deployment, place, move, as_json, expected, None, None)
         return
     if isinstance(place, Folder):
@@ -117,15 +128,20 @@ def _stop(deployment: Deployment, as_json: bool) -> None:
         output.say_json({"backfill": found})
         return
     backfill_output.show_ended(found)
-    output.say("What is registered finishes by itself. The same backfill again registers the rest.")
+    output.say("What is registered finishes by itself. `petdetect backfill --resume` registers the rest.")
 
 
-def _resume(deployment: Deployment, place: Place | None, move: bool, as_json: bool, *, yes: bool) -> None:
+def _last(deployment: Deployment, place: Place | None) -> Backfill:
+    """The backfill that runs, else the last one. Raises OperatorError when there is none, or it is another one's."""
     found = backfill.running(deployment) or backfill.latest(deployment)
     if found is None:
         raise OperatorError("No backfill has run: start one with `petdetect backfill SOURCE`.")
     if isinstance(place, Prefix) and place != found.prefix:
         raise OperatorError(f"The last backfill was one of {found.prefix.name}: leave SOURCE out, or --resume.")
+    return found
+
+
+def _show_again(deployment: Deployment, found: Backfill, move: bool, as_json: bool, *, yes: bool) -> None:
     if move and not yes:
         question = f"Delete each source under {found.prefix.name} when its image is finished?"
         click.confirm(question, abort=True, err=True)

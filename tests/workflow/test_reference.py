@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.paths import REPOSITORY
+from tests.support.templates import load
 
 from .evaluations import NODE_TOOLS, Evaluation, reference
 from .executions import definition
@@ -42,7 +43,89 @@ def expressions(value: Any) -> Iterator[str]:
 
 def test_every_state_machine_is_judged() -> None:
     files = {file.name for file in (REPOSITORY / "statemachine").iterdir()}
-    assert files == {"image_workflow.asl.yaml"}, "evaluate the expressions of the new one here too"
+    assert files == {"image_workflow.asl.yaml", "backfill.asl.yaml"}, "evaluate the expressions of the new one here too"
+
+
+# What the expressions of the backfill read, and what they should give, by a part of them.
+_BATCH = {"BatchInput": {"bucket": "photos", "backfill": "one"}, "Items": [{"key": "a.jpg"}]}
+_BACKFILL: list[tuple[dict[str, Any], dict[str, Any], dict[str, Any]]] = [
+    (
+        {"input": {"bucket": "photos", "prefix": "2024/", "concurrency": 3}},
+        {},
+        {"input.bucket": "photos", "input.prefix": "2024/", "input.concurrency": 3},
+    ),
+    (
+        {
+            "context": {
+                "Execution": {"Name": "one"},
+                "Map": {"Item": {"Value": {"Key": "a b.jpg", "Size": 7, "Etag": '"e"', "StorageClass": "STANDARD"}}},
+            }
+        },
+        {},
+        {
+            "Value.Key": "a b.jpg",
+            "Value.Size": 7,
+            "Value.Etag": '"e"',
+            "StorageClass": "STANDARD",
+            "Execution.Name": "one",
+        },
+    ),
+    (
+        {"input": _BATCH, "result": {"Payload": {"outcome": "busy"}}},
+        {},
+        {
+            "BatchInput.bucket": "photos",
+            "BatchInput.backfill": "one",
+            "input.Items": [{"key": "a.jpg"}],
+            "$states.result.Payload %": {"outcome": "busy"},
+            "$merge": {**_BATCH, "rounds": 1},
+        },
+    ),
+    (
+        {"input": {**_BATCH, "rounds": 6}, "result": {"Payload": {"outcome": "wait"}}},
+        {"registration": {"outcome": "busy", "until": "2026-11-29T18:00:00Z"}},
+        {
+            "$merge": {**_BATCH, "rounds": 6},
+            "rounds > 5": True,
+            "in ['wait', 'busy']": True,
+            "registration.until": "2026-11-29T18:00:00Z",
+        },
+    ),
+    (
+        {"input": {**_BATCH, "rounds": 5}, "errorOutput": {"Error": "E", "Cause": "C"}},
+        {"registration": {"outcome": "busy", "counts": {"denied": 2}}, "failure": {"Error": "E", "Cause": "c" * 1001}},
+        {
+            "rounds > 5": False,
+            "counts.denied": 2,
+            "errorOutput": {"Error": "E", "Cause": "C"},
+            "$failure.Error": "E",
+            "$failure.Cause": "c" * 1000,
+        },
+    ),
+    (
+        {"input": _BATCH},
+        {"registration": {"outcome": "registered", "counts": {}}, "failure": {"Error": "States.Timeout"}},
+        {"in ['wait', 'busy']": False, "counts.denied": 0, "$failure.Cause": ""},
+    ),
+    ({"input": [0, 2, {"a failed": "batch"}]}, {}, {"'batches'": {"batches": 3, "denied": 2}}),
+    ({"input": []}, {}, {"'batches'": {"batches": 0, "denied": 0}}),
+]
+
+
+def test_the_reference_implementation_gives_what_the_backfill_expects() -> None:
+    unread = set(expressions(load(REPOSITORY / "statemachine" / "backfill.asl.yaml")))
+    everything = set(unread)
+    for states, variables, expected in _BACKFILL:
+        for part, value in expected.items():
+            (expression,) = [text for text in everything if part.removesuffix(" %") in text and _is_whole(part, text)]
+            unread.discard(expression)
+            assert reference([Evaluation(expression, states, variables, {})]) == [{"value": value}], expression
+    assert unread == set()
+
+
+def _is_whole(part: str, expression: str) -> bool:
+    """Of a part that ends in " %" the whole expression is meant, as others contain it."""
+    return not part.endswith(" %") or part.removesuffix(" %") == expression
 
 
 def test_every_expression_of_the_definition_is_evaluated(evaluations: list[Evaluation]) -> None:

@@ -21,9 +21,10 @@ from ops import backfill, backfill_output, cli, cost, definitions
 from ops.cost import Load
 from ops.environment import Deployment
 from ops.sources import Prefix, Survey
-from pet_detector.aws import image_bucket
+from pet_detector.aws import image_bucket, turns
 from pet_detector.aws.clients import client
 from pet_detector.rules.backfill import Source
+from pet_detector.rules.lanes import Lane
 from pet_detector.use_cases.analyser import SLEEP_SECONDS
 from tests.support.moto_world import ANALYSES, BACKFILL_WORKFLOW, BUCKET, SOURCE, Cloud, breakdown, refusal
 from tests.support.pictures import jpeg
@@ -114,6 +115,13 @@ def test_pictures_beyond_the_first_moments_wait_for_their_turn(aws: Cloud, deplo
     found = backfill.preview(deployment, Prefix(SOURCE, ""), survey, 0.05)
     assert found.load.waiting == (800 - 5 * SLEEP_SECONDS) / 1000
     assert found.seconds == 160
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+def test_it_begins_behind_those_that_wait_already(aws: Cloud, deployment: Deployment, lane: Lane) -> None:
+    turns.take(ANALYSES, lane, 5, earliest=time.time() + 3600)
+    found = backfill.preview(deployment, Prefix(SOURCE, ""), Survey(to_do=1000, distinct=800, to_do_bytes=1000), 0.05)
+    assert found.seconds == pytest.approx(3600 + 160, abs=30)
 
 
 @pytest.mark.parametrize(("limit", "seconds"), [(0, 160), (800, 160), (799, 86400), (100, 7 * 86400)])
@@ -270,14 +278,30 @@ def test_it_can_be_shown_again_and_stopped(
     aws.write(first.image_id, ProcessingStatus="completed")
     result = petdetect("backfill", "--stop", "--json")
     assert (result.exit_code, document(result)["backfill"]["status"]) == (0, "ABORTED")
-    shown = petdetect("backfill", "--resume")
-    assert shown.exit_code == 3  # one is not registered
+    shown = petdetect("backfill", "--resume", typed="n\n")
+    assert shown.exit_code == 1
     assert "backfill-1 was stopped: 1 of 2 objects" in shown.stdout
-    assert "not registered" in shown.stdout
+    assert "Register 1 images" in shown.stderr
+    assert petdetect("backfill", "--resume", "--json").exit_code == 2
+    assert len(started(aws)) == 1
     aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-2", input=text)
     end_executions("SUCCEEDED")
     map_runs["failed"] = 1
     assert "1 objects are in batches that failed" in petdetect("backfill", "--resume").stdout
+
+
+@pytest.mark.usefixtures("map_runs")
+def test_one_that_was_stopped_goes_on(aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: float) -> None:
+        raise KeyboardInterrupt
+
+    put(aws, "a.jpg", "b.jpg")
+    text = json.dumps({"bucket": SOURCE, "prefix": "2024/"})
+    aws.states.start_execution(stateMachineArn=BACKFILL_WORKFLOW, name="backfill-1", input=text)
+    petdetect("backfill", "--stop")
+    monkeypatch.setattr(time, "sleep", interrupted)
+    assert petdetect("backfill", "--resume", typed="y\n").exit_code == 3  # Ctrl-C, while the second one runs
+    assert [(sent["bucket"], sent["prefix"]) for sent in started(aws)] == [(SOURCE, "2024/")] * 2
 
 
 @pytest.mark.usefixtures("map_runs")
