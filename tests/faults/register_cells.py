@@ -26,6 +26,7 @@ from .stories import HANGS
 Rules = dict[str, dict[str, Any]]
 
 FUNCTION = "RegisterImagesFunction"
+_DENIED = "counted as denied"
 THROTTLED_FOR_GOOD, DENIED, EXPIRED = "throttled for good", "access denied", "expired credentials"
 # A copy that takes long, and is still waited for: less than the timeout of the SDK.
 SLOW = {"latency": 6000, "times": 1}
@@ -74,10 +75,10 @@ class Batch:
             self._rig.copy_ends(source.image_id)
 
     def register(self) -> dict[str, Any]:
-        """Do what the backfill's state machine does with a batch: its last answer, which may still be `wait`."""
+        """Do what the backfill's state machine does with a batch: its last answer, which may still be `busy`."""
         answer = self._retried()
         for _ in range(ROUNDS - 1):
-            if answer.get("outcome") == "wait":
+            if answer.get("outcome") == "busy":
                 self.attempts_end()
                 answer = self._retried()
         return answer
@@ -93,8 +94,10 @@ class Batch:
         """Note how the batch ended; if not all is registered, the next backfill of the prefix comes."""
         if "errorType" in answer:
             self._case.refuse(f"the run fails ({answer['errorType']})", self.next_backfill)
-        elif answer["outcome"] == "wait":
-            self._case.refuse("the batch waits", self.next_backfill)
+        elif answer["outcome"] == "busy":
+            self._case.refuse("the batch stays busy", self.next_backfill)
+        elif "denied" in answer["counts"]:
+            self._case.refuse(_DENIED, self.next_backfill)
         elif "changed" in answer["counts"]:
             self._case.refuse("counted as changed", self.next_backfill)
 
@@ -140,8 +143,8 @@ def calls(dynamodb: Rules, s3: Rules, s3_head: Rules) -> list[Cell]:
     throttled, denied = "the run fails (ThrottledError)", "the run fails (AccessDeniedError)"
     fails = {THROTTLED_FOR_GOOD: throttled, DENIED: denied, EXPIRED: denied}
     no_head = fails | dict.fromkeys((THROTTLED_FOR_GOOD, EXPIRED), "the run fails (ServiceError)")
-    # The copy waits until an attempt that was throttled is over, and that is all it can do.
-    no_copy = fails | {THROTTLED_FOR_GOOD: "the batch waits"}
+    # The batch waits until an attempt that was throttled is over, and fails after some rounds.
+    no_copy = {THROTTLED_FOR_GOOD: "the batch stays busy", DENIED: _DENIED, EXPIRED: _DENIED}
     changed = dict.fromkeys(dynamodb, "counted as changed") | {DENIED: denied, EXPIRED: denied}
     del changed[THROTTLED_FOR_GOOD]  # the next attempt copies, and asks no more
     once = {"error": {"code": "SlowDown", "status": 503}, "times": 1}
@@ -179,7 +182,7 @@ def _row(
         def act(case: Case) -> None:
             batch = Batch(case)
             if refused:
-                goes_on = "AccessDenied" in refused
+                goes_on = "AccessDenied" in refused or refused == _DENIED
                 batch.second.expected = replace(Expected() if goes_on else rest, refused=refused)
             if first_copy:
                 case.inject("s3", "CopyObject", first_copy, also=_ALBUM)
@@ -187,7 +190,8 @@ def _row(
             batch.end_as(batch.register())
             case.wait_for_fault(number)
 
-        end = replace(left, refused=refused) if refused else Expected()
+        withdrawn = _NO_RECORD if refused == _DENIED else left
+        end = replace(withdrawn, refused=refused) if refused else Expected()
         return Cell(f"{operation}: RegisterImages{', ' if what else ''}{what}", fault, act, end)
 
     return [cell(fault, rule) for fault, rule in rules.items()]
@@ -293,7 +297,7 @@ def _wait_until_completed(case: Case, batch: Batch) -> None:
 
 
 def _require_wait(case: Case, answer: dict[str, Any]) -> None:
-    case.require(answer.get("outcome") == "wait", f"another attempt may be copying, and the answer was {answer}")
+    case.require(answer.get("outcome") == "busy", f"another attempt may be copying, and the answer was {answer}")
 
 
 def _require_registered(case: Case, answer: dict[str, Any], **counts: int) -> None:
