@@ -147,6 +147,9 @@ def calls(dynamodb: Rules, s3: Rules, s3_head: Rules) -> list[Cell]:
     no_copy = {THROTTLED_FOR_GOOD: "the batch stays busy", DENIED: _DENIED, EXPIRED: _DENIED}
     changed = dict.fromkeys(dynamodb, "counted as changed") | {DENIED: denied, EXPIRED: denied}
     del changed[THROTTLED_FOR_GOOD]  # the next attempt copies, and asks no more
+    denials = {fault: dynamodb[fault] for fault in (DENIED, EXPIRED)}
+    others = {fault: rule for fault, rule in dynamodb.items() if fault not in denials}
+    is_taken = ("dynamodb", "GetItem", "ImageID")
     once = {"error": {"code": "SlowDown", "status": 503}, "times": 1}
     taken = {"error": {"code": "PreconditionFailed", "status": 412}, "times": 1}
 
@@ -155,7 +158,8 @@ def calls(dynamodb: Rules, s3: Rules, s3_head: Rules) -> list[Cell]:
         *_row("", ("s3", "CopyObject", _ALBUM), s3, no_copy, _NO_OBJECT, rest=Expected()),
         *_row("look for the copy", ("s3", "HeadObject", "input/backfill/"), s3_head, no_head, _NO_OBJECT, once),
         *_row("take over", ("dynamodb", "UpdateItem", "CopyClaim"), dynamodb, fails, _NO_OBJECT, once, Expected()),
-        *_row("key taken", ("dynamodb", "GetItem", "ImageID"), dynamodb, changed, _NO_OBJECT, taken, Expected()),
+        *_row("key taken", is_taken, others, changed, _NO_OBJECT, taken, Expected()),
+        *_row("key taken", is_taken, denials, changed, _NO_OBJECT, taken),
         *_schedule_row(dynamodb, fails),
     ]
 
