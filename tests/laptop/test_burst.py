@@ -109,11 +109,11 @@ def test_sixty_clients_lose_nothing_and_the_functions_stay_below_two_gigabytes(t
             sent = time.monotonic()
 
             def all_ended() -> bool:
-                return all(item["ProcessingStatus"]["S"] in FINAL for item in application.items())
+                return all(item["ProcessingStatus"]["S"] in FINAL for item in application.records())
 
             eventually(all_ended, "every image reaches its end", SECONDS)
         ended = time.monotonic()
-        records = {item["ImageID"]["S"]: item["ProcessingStatus"]["S"] for item in application.items()}
+        records = {item["ImageID"]["S"]: item["ProcessingStatus"]["S"] for item in application.records()}
 
     print(
         f"\n{dict(clients.statuses)}, accepted in {sent - start:.0f} s, ended in {ended - start:.0f} s: "

@@ -73,7 +73,7 @@ def test_retry_with_full_jitter_waits_a_random_part_of_the_delay(gap_engine: Any
 
 
 def test_a_wait_until_a_time_lasts_until_that_time_whatever_the_scale(gap_engine: Any) -> None:
-    until = datetime.now(UTC) + timedelta(seconds=2)
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(seconds=2)  # times are told in milliseconds
     wait = {"Type": "Wait", "Timestamp": until.isoformat(), "End": True}
     definition = {"StartAt": "Wait", "QueryLanguage": "JSONata", "States": {"Wait": wait}}
 
