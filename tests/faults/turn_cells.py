@@ -44,7 +44,7 @@ def take(rules: Rules) -> list[Cell]:
 
     return [
         *_nameless_row("UpdateItem: take turn, nobody waits", "UpdateItem", "NextTurn <= :earliest", rules, idle),
-        *_nameless_row("UpdateItem: take turn, others wait", "UpdateItem", "NextTurn + :interval", rules, busy),
+        *_nameless_row("UpdateItem: take turn, others wait", "UpdateItem", "NextTurn [+] :interval", rules, busy),
     ]
 
 
