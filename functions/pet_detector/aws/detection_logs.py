@@ -67,14 +67,25 @@ def announce(
     Returns the record as it stands. Its `RequestFingerprint` equals `fingerprint` unless the id was used for another
     request.
     """
+    return put_announced(
+        table,
+        image_id,
+        {
+            "OriginalFilename": file_name,
+            "UploadedBy": uploaded_by,
+            "RequestFingerprint": fingerprint,
+            "CorrelationId": correlation_id,
+        },
+    )
+
+
+def put_announced(table: str, image_id: str, attributes: Record) -> Record:
+    """Write a record of status uploading with these attributes, unless the image has one -> the record as it stands."""
     created = now()
     record: Record = {
         "ImageID": image_id,
         "ProcessingStatus": Status.UPLOADING.value,
-        "OriginalFilename": file_name,
-        "UploadedBy": uploaded_by,
-        "RequestFingerprint": fingerprint,
-        "CorrelationId": correlation_id,
+        **attributes,
         "CreatedAt": created,
         "UpdatedAt": created,
         "ListedAt": f"{created}#{image_id}",

@@ -9,15 +9,14 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
-from pet_detector.aws.detection_logs import UPLOADING_KEPT_SECONDS, deserialized, now, serialized
+from pet_detector.aws.detection_logs import UPLOADING_KEPT_SECONDS, deserialized, now, put_announced, serialized
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import ThrottledError
-from pet_detector.rules.image_ids import shard_of
 from pet_detector.rules.models import BACKFILL, Record, Status
 
 if TYPE_CHECKING:
@@ -47,33 +46,19 @@ def begin(table: str, image_id: str, *, file_name: str, backfill: str, seconds: 
 
     `backfill` becomes the record's CorrelationId, and the right lasts `seconds`.
     """
-    attempt, created = _new_attempt(seconds), now()
-    record: Record = {
-        "ImageID": image_id,
-        "ProcessingStatus": Status.UPLOADING.value,
-        "OriginalFilename": file_name,
-        "UploadedBy": BACKFILL,
-        "CorrelationId": backfill,
-        "CopyClaim": attempt.claim,
-        "CopyEnds": attempt.ends,
-        "CreatedAt": created,
-        "UpdatedAt": created,
-        "ListedAt": f"{created}#{image_id}",
-        "Shard": shard_of(image_id),
-        "StatusShard": f"{Status.UPLOADING.value}#{shard_of(image_id)}",
-        "ExpiresAt": int(time.time()) + UPLOADING_KEPT_SECONDS,
-    }
-    with translated("dynamodb:PutItem"):
-        try:
-            client("dynamodb").put_item(
-                TableName=table,
-                Item={name: serialized(value) for name, value in record.items()},
-                ConditionExpression="attribute_not_exists(ImageID)",
-                ReturnValuesOnConditionCheckFailure="ALL_OLD",
-            )
-        except ClientError as error:
-            return _own_or_found(refused_item(error), attempt)
-    return attempt
+    attempt = _new_attempt(seconds)
+    record = put_announced(
+        table,
+        image_id,
+        {
+            "OriginalFilename": file_name,
+            "UploadedBy": BACKFILL,
+            "CorrelationId": backfill,
+            "CopyClaim": attempt.claim,
+            "CopyEnds": attempt.ends,
+        },
+    )
+    return _own_or_found(record, attempt)
 
 
 def take_over(table: str, image_id: str, seen: str, seconds: int = COPY_SECONDS) -> Attempt | Record:
@@ -101,7 +86,7 @@ def take_over(table: str, image_id: str, seen: str, seconds: int = COPY_SECONDS)
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:
-            return _own_or_found(refused_item(error), attempt)
+            return _own_or_found(deserialized(refused_item(error)), attempt)
     return attempt
 
 
@@ -147,8 +132,6 @@ def _new_attempt(seconds: int) -> Attempt:
     return Attempt(uuid.uuid4().hex, int(time.time()) + seconds, seconds)
 
 
-def _own_or_found(item: dict[str, Any], attempt: Attempt) -> Attempt | Record:
-    # When DynamoDB's answer is lost, the SDK calls again, and finds what the first attempt wrote.
-    if item.get("CopyClaim") == {"S": attempt.claim}:
-        return attempt
-    return deserialized(item)
+def _own_or_found(record: Record, attempt: Attempt) -> Attempt | Record:
+    # Also when DynamoDB's answer is lost: the SDK calls again, and finds what the first attempt wrote.
+    return attempt if record.get("CopyClaim") == attempt.claim else record
