@@ -117,25 +117,41 @@ def find_many(table: str, image_ids: Collection[str]) -> dict[str, Record]:
 
     Of each, only the attributes that say what to do about an image that is not finished.
     """
-    keys = [{"ImageID": {"S": image_id}} for image_id in dict.fromkeys(image_ids)]
-    read: KeysAndAttributesTypeDef = {
-        "Keys": keys,
-        "ConsistentRead": True,
-        "ProjectionExpression": ", ".join(_UNFINISHED),
-        "ExpressionAttributeNames": {"#error": "Error"},
+    items = read_batch(table, image_ids, ", ".join(_UNFINISHED), {"#error": "Error"}, consistent=True)
+    return {
+        item["ImageID"]["S"]: deserialized(item)
+        for item in items
+        if "ProcessingStatus" in item and not is_forgotten(item)
     }
-    found: dict[str, Record] = {}
+
+
+def read_batch(
+    table: str,
+    image_ids: Collection[str],
+    projection: str,
+    names: Mapping[str, str] | None = None,
+    *,
+    consistent: bool,
+) -> Iterator[dict[str, Any]]:
+    """What is there of at most BATCH images, in DynamoDB's notation; `names` are those that `projection` stands for.
+
+    Raises ThrottledError when DynamoDB reads none of them.
+    """
+    read: KeysAndAttributesTypeDef = {
+        "Keys": [{"ImageID": {"S": image_id}} for image_id in dict.fromkeys(image_ids)],
+        "ConsistentRead": consistent,
+        "ProjectionExpression": projection,
+    }
+    if names:
+        read["ExpressionAttributeNames"] = names
     while read["Keys"]:
         with translated("dynamodb:BatchGetItem"):
             answer = client("dynamodb").batch_get_item(RequestItems={table: read})
-        for item in answer["Responses"].get(table, []):
-            if "ProcessingStatus" in item and not is_forgotten(item):
-                found[item["ImageID"]["S"]] = deserialized(item)
+        yield from answer["Responses"].get(table, [])
         left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
         if len(left) == len(read["Keys"]):
             raise ThrottledError("dynamodb:BatchGetItem: nothing was read")
         read = read | {"Keys": left}
-    return found
 
 
 def all_known(table: str, image_id: str) -> Record | None:

@@ -9,18 +9,20 @@ from __future__ import annotations
 import time
 import uuid
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
-from pet_detector.aws.detection_logs import UPLOADING_KEPT_SECONDS, deserialized, now, put_announced, serialized
+from pet_detector.aws.detection_logs import (
+    UPLOADING_KEPT_SECONDS,
+    deserialized,
+    now,
+    put_announced,
+    read_batch,
+    serialized,
+)
 from pet_detector.aws.errors import refused_item, translated
-from pet_detector.rules.errors import ThrottledError
 from pet_detector.rules.models import BACKFILL, Record, Status
-
-if TYPE_CHECKING:
-    from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef
 
 # Longer than RegisterImages runs (its Timeout in template.yaml) and S3 works on a copy: when it is over, the attempt
 # has copied, or it never will.
@@ -110,22 +112,9 @@ def known(table: str, image_ids: list[str]) -> dict[str, Record]:
 
     Raises ThrottledError when DynamoDB reads none of them.
     """
-    read: KeysAndAttributesTypeDef = {
-        "Keys": [{"ImageID": {"S": image_id}} for image_id in image_ids],
-        "ProjectionExpression": "ImageID, ProcessingStatus, TurnAt, CopyEnds, S3Location",
-    }
-    found: dict[str, Record] = {}
-    while read["Keys"]:
-        with translated("dynamodb:BatchGetItem"):
-            answer = client("dynamodb").batch_get_item(RequestItems={table: read})
-        for item in answer["Responses"].get(table, []):
-            record = deserialized(item)
-            found[record["ImageID"]] = record
-        left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
-        if len(left) == len(read["Keys"]):
-            raise ThrottledError("dynamodb:BatchGetItem: nothing was read")
-        read = read | {"Keys": left}
-    return found
+    projection = "ImageID, ProcessingStatus, TurnAt, CopyEnds, S3Location"
+    items = read_batch(table, image_ids, projection, consistent=False)
+    return {item["ImageID"]["S"]: deserialized(item) for item in items}
 
 
 def _new_attempt(seconds: int) -> Attempt:
