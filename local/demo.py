@@ -24,6 +24,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from local import report
 from local.api_client import ApiClient
+from local.denials import Denials
 from local.deploy import deploy, stack_name
 from local.engine import (
     REPOSITORY,
@@ -54,6 +55,19 @@ class Inbox:
         self._subscription = self._sns.subscribe(
             TopicArn=topic_arn, Protocol="sqs", Endpoint=attributes["QueueArn"], ReturnSubscriptionArn=True
         )["SubscriptionArn"]
+        self._let_in(topic_arn, attributes["QueueArn"])
+
+    def _let_in(self, topic_arn: str, queue_arn: str) -> None:
+        """A queue takes a topic's messages only if its policy says so."""
+        statement = {
+            "Effect": "Allow",
+            "Principal": {"Service": "sns.amazonaws.com"},
+            "Action": "sqs:SendMessage",
+            "Resource": queue_arn,
+            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
+        }
+        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
 
     def read(self, expected: int) -> list[dict[str, Any]]:
         """The notices received; waits a while for the expected number of them."""
@@ -76,10 +90,11 @@ class Inbox:
 
 
 def run(engine: Engine, found: Pictures, console: Console, json_file: Path | None = None) -> int:
-    """The whole demonstration; returns the exit code: 1 when a picture is stuck or failed, else 0."""
+    """The whole demonstration; returns the exit code: 1 when a picture is stuck or failed, or a right is missing."""
     with stopped_unless_finished(engine):
         start_engine(engine)
         outputs = deploy(engine)
+        denials = Denials(engine)
         sender = Sender(ApiClient(outputs["ApiUrl"], api_key(engine, outputs)))
         with contextlib.closing(Inbox(engine, outputs["NoticesTopicArn"])) as inbox:
             start = time.monotonic()
@@ -98,7 +113,7 @@ def run(engine: Engine, found: Pictures, console: Console, json_file: Path | Non
     if json_file:
         _write(json_file, report.document(outcomes, seconds))
     say("\n".join(next_steps(engine, outputs, stack_name())))
-    if errors := report.errors(outcomes):
+    if errors := report.errors(outcomes, denials.read()):
         print(f"\n{errors}", file=sys.stderr)
     return 1 if errors else 0
 

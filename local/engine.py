@@ -33,7 +33,7 @@ REGION = "us-east-1"
 DEFAULT_PORT = 4566
 DEFAULT_REKOGNITION_PORT = 4567
 
-# The local AWS checks no signature; these are no secrets.
+# The root of the local AWS's account, which may do everything. These are no secrets.
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 
 START_SECONDS = 60.0  # the network's weights are read from disk, which takes long on a cold one
@@ -94,7 +94,7 @@ class Engine:
             name="rekognition",
             title="Rekognition",
             module="local.rekognition",
-            arguments=("--port", str(rekognition_port), "--s3-endpoint", aws.url),
+            arguments=("--port", str(rekognition_port), "--s3-endpoint", aws.url, "--rights-endpoint", aws.url),
             environment=CREDENTIALS,
             port=rekognition_port,
             port_variable="REKOGNITION_PORT",

@@ -109,8 +109,8 @@ def held(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def errors(outcomes: Sequence[Outcome]) -> str:
-    """What a person must know about pictures that are stuck or failed; empty when there are none."""
+def errors(outcomes: Sequence[Outcome], denials: Sequence[str] = ()) -> str:
+    """What a person must know about pictures that are stuck or failed, and rights that are missing; often nothing."""
     stuck = [outcome for outcome in outcomes if outcome.status == "stuck"]
     failed = [outcome for outcome in outcomes if outcome.status == "failed"]
     found = []
@@ -123,6 +123,8 @@ def errors(outcomes: Sequence[Outcome]) -> str:
     if failed:
         names = ", ".join(printable(outcome.name) for outcome in failed)
         found.append(f"{len(failed)} of {pictures(len(outcomes))} failed: {names}.")
+    if denials:
+        found.append("".join(["A right is missing in template.yaml:", *(f"\n  {denial}" for denial in denials)]))
     return "\n".join(f"Error: {text}" for text in found)
 
 

@@ -16,6 +16,8 @@ from local.ministack_ext import (
     distributed_map,
     lambda_,
     lambda_concurrency,
+    permissions,
+    permissions_of_services,
     s3,
     step_functions,
 )
@@ -41,8 +43,10 @@ def install() -> None:
             f"The local AWS needs ministack {SUPPORTED_MINISTACK} and found {found}: run `make clean install`."
         )
     for service in (
+        permissions,
         lambda_,
         lambda_concurrency,
+        permissions_of_services,  # before the mocks of tasks: a mocked call needs no right
         step_functions,
         distributed_map,
         api_gateway,

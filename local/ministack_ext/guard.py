@@ -8,10 +8,10 @@ from typing import Any
 
 from local.origin_check import refusal
 
-_Message = MutableMapping[str, Any]
-_Receive = Callable[[], Awaitable[_Message]]
-_Send = Callable[[_Message], Awaitable[None]]
-App = Callable[[_Message, _Receive, _Send], Awaitable[None]]
+Message = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[Message]]
+Send = Callable[[Message], Awaitable[None]]
+App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
 def guarded(app: App) -> App:
@@ -20,7 +20,7 @@ def guarded(app: App) -> App:
     MiniStack answers any page of any site, and tells browsers that it may.
     """
 
-    async def guard(scope: _Message, receive: _Receive, send: _Send) -> None:
+    async def guard(scope: Message, receive: Receive, send: Send) -> None:
         headers = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope.get("headers", [])}
         reason = refusal(headers.get) if scope["type"] in ("http", "websocket") else None
         if reason is None:

@@ -15,6 +15,7 @@ from types import FrameType
 from .calls import Quota
 from .classifier import Classifier
 from .detect_labels import MODEL_VERSION, DetectLabels
+from .rights import Rights
 from .s3_objects import S3Objects
 from .server import HOST, RekognitionServer
 
@@ -39,7 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(_port_problem(error, options.port))
     try:
         s3 = S3Objects(options.s3_endpoint, options.region) if options.s3_endpoint else None
-        detect_labels = DetectLabels(Classifier(), s3)
+        rights = Rights(options.rights_endpoint) if options.rights_endpoint else None
+        detect_labels = DetectLabels(Classifier(), s3, rights)
     except ValueError as error:  # WeightsError, or boto3 on an endpoint that is no URL
         return _fail(f"Cannot start: {error}")
     thread = threading.Thread(target=server.serve, args=[detect_labels], name="http")
@@ -59,6 +61,9 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 for any free port")
     parser.add_argument("--s3-endpoint", help="URL of the local S3 that Image.S3Object is read from")
+    parser.add_argument(
+        "--rights-endpoint", help="URL of the local AWS that says what callers may do; default: anything"
+    )
     parser.add_argument("--region", default="us-east-1", help="region of that S3, default us-east-1")
     parser.add_argument(
         "--calls-per-second",

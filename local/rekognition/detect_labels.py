@@ -25,6 +25,7 @@ from typing import Any, TypedDict, TypeVar
 
 from .classifier import Classifier, Label
 from .preprocess import ImageDimensionsError, ImageTooSmallError, UnreadableImageError
+from .rights import Caller, Rights
 from .s3_objects import ObjectTooLargeError, ObjectUnavailableError, S3Objects, StorageUnreachableError
 
 MODEL_VERSION = "local-efficientnet-lite0"  # nobody must take these labels for Amazon's
@@ -57,6 +58,9 @@ class Response(TypedDict):
     LabelModelVersion: str
 
 
+_NO_OBJECT = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
+
+
 @dataclass(frozen=True)
 class _S3Object:
     bucket: str
@@ -79,21 +83,24 @@ class DetectLabels:
     Args:
         classifier: finds the labels.
         s3: where Image.S3Object is read; None if there is no S3, and then such requests are refused.
+        rights: what callers may do; None lets everybody do everything.
     """
 
-    def __init__(self, classifier: Classifier, s3: S3Objects | None):
-        self._classifier, self._s3 = classifier, s3
+    def __init__(self, classifier: Classifier, s3: S3Objects | None, rights: Rights | None = None):
+        self._classifier, self._s3, self._rights = classifier, s3, rights
         # A large picture takes hundreds of megabytes while it is decoded (see preprocess.MAX_PIXELS). One at a time
         # keeps that a maximum, and costs little: the views of one picture keep all cores busy.
         self._one_image = threading.Lock()
 
-    def __call__(self, body: Mapping[str, Any]) -> Response:
+    def __call__(self, body: Mapping[str, Any], caller: Caller) -> Response:
         """Answers one request, given as decoded JSON.
 
         Raises:
             ServiceError: the request or the picture was refused; see the module's text for the names.
         """
         request = _parse(body)
+        if self._rights:
+            self._check(self._rights, caller, request.image)
         data = request.image if isinstance(request.image, bytes) else self._read(request.image)
         try:
             with self._one_image:
@@ -108,6 +115,21 @@ class DetectLabels:
             raise ServiceError("ImageTooLargeException", str(error)) from error
         return {"Labels": labels[: request.max_labels], "LabelModelVersion": MODEL_VERSION}
 
+    def _check(self, rights: Rights, caller: Caller, image: bytes | _S3Object) -> None:
+        """Refuses a caller who may not ask, or who may not read the object himself."""
+        needed = [("rekognition:DetectLabels", "*")]
+        if isinstance(image, _S3Object):
+            action = "s3:GetObjectVersion" if image.version else "s3:GetObject"
+            needed.append((action, f"arn:aws:s3:::{image.bucket}/{image.name}"))
+        try:
+            asking, *reading = rights.refusals(caller, needed)
+        except OSError as error:
+            raise ServiceError("InternalServerError", "Internal server error", 500, str(error)) from error
+        if asking:
+            raise ServiceError("AccessDeniedException", asking)
+        if any(reading):
+            raise ServiceError("InvalidS3ObjectException", _NO_OBJECT, detail=str(reading[0]))
+
     def _read(self, where: _S3Object) -> bytes:
         uri = f"s3://{where.bucket}/{where.name}"
         try:
@@ -117,8 +139,7 @@ class DetectLabels:
         except ObjectTooLargeError as error:
             raise ServiceError("ImageTooLargeException", "Image size is too large", detail=f"{uri}: {error}") from error
         except ObjectUnavailableError as error:
-            message = "Unable to get object metadata from S3. Check object key, region and/or access permissions."
-            raise ServiceError("InvalidS3ObjectException", message, detail=f"{uri}: {error}") from error
+            raise ServiceError("InvalidS3ObjectException", _NO_OBJECT, detail=f"{uri}: {error}") from error
         except StorageUnreachableError as error:
             raise ServiceError("InternalServerError", "Internal server error", 500, f"{uri}: {error}") from error
 

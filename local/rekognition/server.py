@@ -16,8 +16,9 @@ from local.origin_check import refusal
 
 from .calls import OK, Calls, Quota
 from .detect_labels import MAX_IMAGE_BYTES, MODEL_VERSION, DetectLabels, ServiceError, check_image_length
+from .rights import Caller
 
-HOST = "127.0.0.1"  # never another: there is no authentication
+HOST = "127.0.0.1"  # never another: no signature is checked
 
 _TARGET = "RekognitionService.DetectLabels"  # service-2.json: targetPrefix and operation
 # Image.Bytes grow by 4/3 in base64; the rest of a request is small.
@@ -144,7 +145,8 @@ class _Handler(BaseHTTPRequestHandler):
             raise ServiceError("SerializationException", "The body is not JSON") from error
         if not isinstance(request, dict):
             raise ServiceError("SerializationException", "The body is not a JSON object")
-        return self.server.detect_labels(request)
+        signed = Caller.of(self.headers.get("Authorization", ""), self.headers.get("X-Amz-Security-Token", ""))
+        return self.server.detect_labels(request, signed)
 
     def _answer(self, status: int, body: Mapping[str, Any]) -> None:
         raw = json.dumps(body).encode()
