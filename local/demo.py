@@ -39,6 +39,7 @@ from local.lock import locked
 from local.next_steps import api_key, next_steps
 from local.pictures import Pictures, pictures_at
 from local.sender import Outcome, Sender
+from local.subscribed_queue import subscribed_queue
 from local.terminal import Terminal, run_command, say
 
 CLIENTS = 4
@@ -50,24 +51,8 @@ class Inbox:
 
     def __init__(self, engine: Engine, topic_arn: str) -> None:
         self._sqs, self._sns = engine.client("sqs"), engine.client("sns")
-        self._queue = self._sqs.create_queue(QueueName=f"serverlessapp-demo-{uuid.uuid4().hex[:8]}")["QueueUrl"]
-        attributes = self._sqs.get_queue_attributes(QueueUrl=self._queue, AttributeNames=["QueueArn"])["Attributes"]
-        self._subscription = self._sns.subscribe(
-            TopicArn=topic_arn, Protocol="sqs", Endpoint=attributes["QueueArn"], ReturnSubscriptionArn=True
-        )["SubscriptionArn"]
-        self._let_in(topic_arn, attributes["QueueArn"])
-
-    def _let_in(self, topic_arn: str, queue_arn: str) -> None:
-        """A queue takes a topic's messages only if its policy says so."""
-        statement = {
-            "Effect": "Allow",
-            "Principal": {"Service": "sns.amazonaws.com"},
-            "Action": "sqs:SendMessage",
-            "Resource": queue_arn,
-            "Condition": {"ArnEquals": {"aws:SourceArn": topic_arn}},
-        }
-        policy = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        self._sqs.set_queue_attributes(QueueUrl=self._queue, Attributes={"Policy": policy})
+        name = f"serverlessapp-demo-{uuid.uuid4().hex[:8]}"
+        self._queue, self._subscription = subscribed_queue(engine, name, topic_arn)
 
     def read(self, expected: int) -> list[dict[str, Any]]:
         """The notices received; waits a while for the expected number of them."""

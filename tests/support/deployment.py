@@ -20,6 +20,7 @@ from typing import Any
 from local.api_client import ApiClient
 from local.deploy import stack_outputs, stack_resources
 from local.engine import Engine
+from local.subscribed_queue import subscribed_queue
 from tests.support.paths import REPOSITORY
 
 from .waiting import eventually
@@ -326,10 +327,7 @@ class Deployment:
 
     @cached_property
     def _inbox(self) -> str:
-        queue: str = self.sqs.create_queue(QueueName="notices")["QueueUrl"]
-        arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-        sns = self.engine.client("sns")
-        sns.subscribe(TopicArn=self.outputs["NoticesTopicArn"], Protocol="sqs", Endpoint=arn)
+        queue, _ = subscribed_queue(self.engine, "notices", self.outputs["NoticesTopicArn"])
         return queue
 
     def listen(self) -> None:

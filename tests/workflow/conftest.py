@@ -21,7 +21,7 @@ from tests.support.waiting import eventually
 from .cases import CASES
 from .detection_logs import DetectionLogs, detection_logs
 from .evaluations import Evaluation, read
-from .executions import Engine, Request, Run
+from .executions import ROLE, Engine, Request, Run
 from .mocks import TEST_CASES, mock_configuration
 
 # All cases together; on an engine that waits between retries, the longest one's budget.
@@ -50,6 +50,8 @@ def engine(tmp_path_factory: pytest.TempPathFactory, evaluations_file: Path) -> 
     mocks.write_text(json.dumps(mock_configuration()))
     settings = {"SFN_MOCK_CONFIG": str(mocks), "EVALUATIONS_FILE": str(evaluations_file), "SFN_WAIT_SCALE": "0"}
     with running(scratch, "tests.workflow.observed_engine", **settings) as url:
+        # A mocked task needs no right, but a state machine needs a role.
+        client(url, "iam").create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
         yield Engine(_client(url), PATIENCE_SECONDS, waits=False)
 
 

@@ -11,7 +11,7 @@ import json
 import signal
 import uuid
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +23,10 @@ from tests.support import local_aws
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
-ROLE = "arn:aws:iam::000000000000:role/test"
+ROLE_NAME = "test"
+ROLE = f"arn:aws:iam::000000000000:role/{ROLE_NAME}"  # may do everything
+ALL = {"Effect": "Allow", "Action": "*", "Resource": "*"}
+SERVICES = ("lambda", "states", "events", "scheduler")
 
 # Step Functions waits (Wait states and retry delays) run at a tenth of their length in these tests.
 WAIT_SCALE = 0.1
@@ -59,7 +62,21 @@ class RunningEngine:
         """A boto3 client that does not retry: a test sees the first answer."""
         return local_aws.client(self.url, service, s3={"addressing_style": "path"})
 
-    def create_function(self, source: str) -> str:
+    def create_role(self, name: str, *statements: dict[str, Any], services: Sequence[str] = SERVICES) -> str:
+        """A role with this policy that these services may assume; returns its ARN."""
+        principals = {"Service": [f"{service}.amazonaws.com" for service in services]}
+        trust = {"Statement": [{"Effect": "Allow", "Principal": principals, "Action": "sts:AssumeRole"}]}
+        iam = self.client("iam")
+        role = iam.create_role(RoleName=name, AssumeRolePolicyDocument=json.dumps(trust))["Role"]
+        self.set_policy(name, *statements)
+        return str(role["Arn"])
+
+    def set_policy(self, role: str, *statements: dict[str, Any]) -> None:
+        """Give a role this policy instead of the one that it had."""
+        policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
+        self.client("iam").put_role_policy(RoleName=role, PolicyName="rights", PolicyDocument=policy)
+
+    def create_function(self, source: str, role: str = ROLE) -> str:
         """Deploy `source` (its handler is `handler`) as a Lambda function and return its name."""
         name = f"f-{uuid.uuid4().hex[:8]}"
         archive = io.BytesIO()
@@ -69,7 +86,7 @@ class RunningEngine:
             FunctionName=name,
             Runtime="python3.13",
             Handler="index.handler",
-            Role=ROLE,
+            Role=role,
             Code={"ZipFile": archive.getvalue()},
             Timeout=10,
         )
@@ -116,9 +133,11 @@ def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:
     mocks.write_text(json.dumps(MOCKED_TASKS))
     settings = {"SFN_WAIT_SCALE": str(WAIT_SCALE), "SFN_MOCK_CONFIG": str(mocks)}
     if module == "ministack":
-        settings["BIND_HOST"] = "127.0.0.1"  # ours must choose it by itself
+        settings |= {"BIND_HOST": "127.0.0.1", "AUTH": "true"}  # ours must choose both by itself
     with local_aws.running(scratch, module, **settings) as url:
-        yield RunningEngine(url)
+        running = RunningEngine(url)
+        running.create_role(ROLE_NAME, ALL)
+        yield running
 
 
 @pytest.fixture(scope="session")

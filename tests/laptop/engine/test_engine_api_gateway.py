@@ -107,6 +107,15 @@ def openapi() -> dict[str, Any]:
     }
 
 
+def permission(function: str) -> dict[str, Any]:
+    source = {"Fn::Sub": "arn:aws:execute-api:${AWS::Region}:${AWS::AccountId}:${Api}/*"}
+    properties = {"FunctionName": {"Ref": function}, "Action": "lambda:InvokeFunction", "SourceArn": source}
+    return {
+        "Type": "AWS::Lambda::Permission",
+        "Properties": {**properties, "Principal": "apigateway.amazonaws.com"},
+    }
+
+
 def template() -> dict[str, Any]:
     code = {"ZipFile": ECHO}
     function = {"Runtime": "python3.13", "Handler": "index.handler", "Role": "arn:aws:iam::000000000000:role/r"}
@@ -116,6 +125,7 @@ def template() -> dict[str, Any]:
             "Echo": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
             "Throttled": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
             "Broken": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": {"ZipFile": BROKEN}}},
+            **{f"{name}Permission": permission(name) for name in ("Echo", "Throttled", "Broken")},
             "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": openapi()}},
             "Deployment": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
             "Stage": {

@@ -140,6 +140,9 @@ def by_invocation(engine: Any, name: str) -> None:
 def by_eventbridge(engine: Any, name: str) -> None:
     events, arn = engine.client("events"), arn_of(engine, name)
     events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    engine.client("lambda").add_permission(
+        FunctionName=name, StatementId="rule", Action="lambda:InvokeFunction", Principal="events.amazonaws.com"
+    )
     events.put_targets(Rule=name, Targets=[{"Id": "function", "Arn": arn}])
     events.put_events(Entries=[{"Source": name, "DetailType": "any", "Detail": "{}"}])
 

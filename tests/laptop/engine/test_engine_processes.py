@@ -20,7 +20,7 @@ from tests.support.local_aws import answers
 from tests.support.ports import free_port
 from tests.support.waiting import eventually
 
-from .conftest import RunningEngine
+from .conftest import ALL, ROLE_NAME, RunningEngine
 
 
 def pid(engine: Engine, name: str) -> int:
@@ -48,6 +48,7 @@ def test_up_twice_is_harmless_and_down_leaves_nothing(stopped: Engine) -> None:
 def test_lambda_workers_end_with_the_engine(stopped: Engine) -> None:
     stopped.up()
     running = RunningEngine(stopped.url)
+    running.create_role(ROLE_NAME, ALL)
     name = running.create_function("import os\ndef handler(event, context):\n    return os.getpid()")
     worker = int(running.client("lambda").invoke(FunctionName=name)["Payload"].read())
 
@@ -165,6 +166,7 @@ def test_nothing_of_the_developers_environment_reaches_a_function(
     stopped.up()
     running = RunningEngine(stopped.url)
     monkeypatch.undo()
+    running.create_role(ROLE_NAME, ALL)
     name = running.create_function("import os\ndef handler(event, context):\n    return dict(os.environ)")
 
     seen = json.loads(running.client("lambda").invoke(FunctionName=name)["Payload"].read())
