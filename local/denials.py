@@ -5,7 +5,7 @@ from __future__ import annotations
 from local.engine import Engine
 
 # As `local/ministack_ext/permissions.py` writes it; that module runs in another Python.
-MARK = "Denied: "
+MARK = "Denied by the local AWS: "
 
 
 class Denials:

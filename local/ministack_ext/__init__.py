@@ -46,9 +46,9 @@ def install() -> None:
         permissions,
         lambda_,
         lambda_concurrency,
+        distributed_map,
         permissions_of_services,  # before the mocks of tasks: a mocked call needs no right
         step_functions,
-        distributed_map,
         api_gateway,
         cloudformation,
         cloudwatch,

@@ -19,7 +19,7 @@ from ministack.services import iam
 logger = logging.getLogger(__name__)
 
 # `local/denials.py` looks for it in the log.
-MARK = "Denied: "
+MARK = "Denied by the local AWS: "
 
 # A mapping asks every second or so: the same refusal is written once in this time, in seconds.
 _REPEATED_SECONDS = 10.0

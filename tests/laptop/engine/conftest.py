@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import signal
 import uuid
 import zipfile
@@ -18,6 +19,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from local.denials import MARK
 from local.engine import Engine
 from tests.support import local_aws
 from tests.support.ports import free_port
@@ -54,8 +56,9 @@ MOCKED_TASKS = {
 class RunningEngine:
     """An engine process and how to talk to it."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, log: Path = Path(os.devnull)) -> None:
         self.url = url
+        self.log = log
         self.port = int(url.rpartition(":")[2])
 
     def client(self, service: str) -> Any:
@@ -75,6 +78,22 @@ class RunningEngine:
         """Give a role this policy instead of the one that it had."""
         policy = json.dumps({"Version": "2012-10-17", "Statement": statements})
         self.client("iam").put_role_policy(RoleName=role, PolicyName="rights", PolicyDocument=policy)
+
+    def denials(self, about: str) -> list[str]:
+        """What the log says was denied, of all that names this."""
+        lines = self.log.read_text().splitlines()
+        return [line.partition(MARK)[2] for line in lines if MARK in line and about in line]
+
+    def create_queue(self, *senders: str) -> tuple[str, str]:
+        """A queue to which these services may send; returns its URL and its ARN."""
+        name, sqs = f"q-{uuid.uuid4().hex[:8]}", self.client("sqs")
+        url = sqs.create_queue(QueueName=name)["QueueUrl"]
+        arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+        if senders:
+            principal = {"Service": [f"{sender}.amazonaws.com" for sender in senders]}
+            allowed = {"Effect": "Allow", "Principal": principal, "Action": "sqs:SendMessage", "Resource": arn}
+            sqs.set_queue_attributes(QueueUrl=url, Attributes={"Policy": json.dumps({"Statement": [allowed]})})
+        return url, arn
 
     def create_function(self, source: str, role: str = ROLE) -> str:
         """Deploy `source` (its handler is `handler`) as a Lambda function and return its name."""
@@ -135,7 +154,7 @@ def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:
     if module == "ministack":
         settings |= {"BIND_HOST": "127.0.0.1", "AUTH": "true"}  # ours must choose both by itself
     with local_aws.running(scratch, module, **settings) as url:
-        running = RunningEngine(url)
+        running = RunningEngine(url, scratch / "engine.log")
         running.create_role(ROLE_NAME, ALL)
         yield running
 
