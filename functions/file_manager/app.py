@@ -7,6 +7,7 @@ from typing import TypedDict
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.aws import image_bucket
+from pet_detector.rules import image_ids, metadata
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import bind, logger
 
@@ -33,11 +34,17 @@ class Moved(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> Moved:
-    """Moves the object; a second run finds nothing left to do. Raises the errors of `image_bucket.move`."""
+    """Moves the object; a second run finds nothing left to do. Raises the errors of `image_bucket.move`.
+
+    A picture is filed without its metadata, unless PICTURE_METADATA is keep. A rejected file stays as it is: it may be
+    anything, and is shown to nobody.
+    """
     bind(event)
     bucket = settings.required("IMAGE_BUCKET_NAME")
     # Named by the ImageID: the uploader's file name never becomes part of a key.
     destination = f"{event['folder']}/{event['imageId']}.{event['extension']}"
-    image_bucket.move(bucket, event["key"], event["versionId"], event["etag"], destination)
+    is_shown = event["folder"] != image_ids.REJECTED_FOLDER
+    clean = metadata.strip if is_shown and settings.required("PICTURE_METADATA") == "strip" else None
+    image_bucket.move(bucket, event["key"], event["versionId"], event["etag"], destination, clean=clean)
     logger.info("Image moved", folder=event["folder"])
     return {"key": destination, "s3Location": f"s3://{bucket}/{destination}"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -46,7 +45,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     facts: dict[str, Any] = {"fileSize": stored.size, "etag": stored.etag, "versionId": stored.version_id}
     if stored.data is None:
         return _rejected(facts, image_format.too_large(stored.size))
-    facts["contentHash"] = hashlib.sha256(stored.data).hexdigest()
+    facts["contentHash"] = stored.content_hash
     header = image_format.inspect(stored.data)
     if isinstance(header, Rejection):
         return _rejected(facts, header)

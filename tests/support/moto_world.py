@@ -55,6 +55,7 @@ ENVIRONMENT = {
     "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
+    "PICTURE_METADATA": "strip",
     "STAGE": "dev",
     "ALLOWED_ORIGIN": ORIGIN,
 }

@@ -127,9 +127,10 @@ def move(aws: Cloud, run: Run) -> None:
         "folder": "cats",
         "extension": "jpg",
     }
-    for code in ("PreconditionFailed", "AccessDenied", "SlowDown"):
-        with refusal(client("s3"), "CopyObject", code):
-            run(event)
+    for operation in ("GetObject", "PutObject"):
+        for code in ("PreconditionFailed", "AccessDenied", "SlowDown"):
+            with refusal(client("s3"), operation, code):
+                run(event)
     with breakdown(client("s3"), "DeleteObject", LOST, done=False):
         run(event)
     run(event)
@@ -138,6 +139,13 @@ def move(aws: Cloud, run: Run) -> None:
     for folder in image_ids.FOLDERS:
         version, etag = aws.put(HOSTILE_KEY, PICTURE)
         run(event | {"versionId": version, "etag": etag, "folder": folder})
+    version, etag = aws.put(HOSTILE_KEY, b"SECRET-BYTES that are no picture")
+    run(event | {"versionId": version, "etag": etag})
+    rejected = event | {"versionId": version, "etag": etag, "folder": image_ids.REJECTED_FOLDER}
+    for code in ("PreconditionFailed", "AccessDenied", "SlowDown"):
+        with refusal(client("s3"), "CopyObject", code):
+            run(rejected)
+    run(rejected)
 
 
 def notify(aws: Cloud, run: Run) -> None:

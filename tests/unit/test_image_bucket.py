@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -120,8 +121,9 @@ def test_locates_an_image_in_every_folder(aws: Cloud, place: str) -> None:
 def test_reads_the_version_that_is_asked_for_else_the_newest(aws: Cloud) -> None:
     old, old_etag = aws.put(KEY, b"old")
     new, new_etag = aws.put(KEY, b"newer")
-    assert image_bucket.read(BUCKET, KEY, old) == image_bucket.StoredImage(3, old_etag, old, b"old")
-    assert image_bucket.read(BUCKET, KEY, None) == image_bucket.StoredImage(5, new_etag, new, b"newer")
+    hashes = [hashlib.sha256(data).hexdigest() for data in (b"old", b"newer")]
+    assert image_bucket.read(BUCKET, KEY, old) == image_bucket.StoredImage(3, old_etag, old, b"old", hashes[0])
+    assert image_bucket.read(BUCKET, KEY, None) == image_bucket.StoredImage(5, new_etag, new, b"newer", hashes[1])
     assert image_bucket.read(BUCKET, KEY, "").version_id == new
 
 
@@ -136,6 +138,13 @@ def test_reads_up_to_15_mb_and_of_more_only_the_size(aws: Cloud, size: int, is_r
     aws.put(KEY, bytes(size))
     stored = image_bucket.read(BUCKET, KEY, None)
     assert (stored.size, stored.data is not None) == (size, is_read)
+
+
+def test_reads_an_object_only_if_it_is_the_one_that_was_analysed(aws: Cloud) -> None:
+    version, etag = aws.put(KEY, b"x")
+    assert image_bucket.read(BUCKET, KEY, version, etag).data == b"x"
+    with pytest.raises(ImageChangedError):
+        image_bucket.read(BUCKET, KEY, version, '"another"')
 
 
 def test_reading_what_is_not_there_is_no_retry(aws: Cloud) -> None:
@@ -193,13 +202,15 @@ def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
     [
         ("GetObject", lambda version, _: image_bucket.read(BUCKET, KEY, version)),
         ("CopyObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
+        ("GetObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=bytes)),
+        ("PutObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=bytes)),
         ("HeadObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
         ("DeleteObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
         ("PutObject", lambda *_: image_bucket.store(BUCKET, "input/new.jpg", b"x", "image/jpeg", CORRELATION)),
         ("ListObjectVersions", lambda *_: list(image_bucket.input_versions(BUCKET))),
         ("HeadObject", lambda version, _: image_bucket.locate(BUCKET, IMAGE_ID, KEY, version)),
     ],
-    ids=["read", "copy", "verify", "delete", "store", "list", "locate"],
+    ids=["read", "copy", "read to clean", "file", "verify", "delete", "store", "list", "locate"],
 )
 def test_every_call_raises_the_domains_errors(
     aws: Cloud,
@@ -219,73 +230,137 @@ def test_every_call_raises_the_domains_errors(
 
 # --- Moving -----------------------------------------------------------------------------------------------------------
 
+# S3 copies a rejected file; a picture is read, cleaned and written. What holds of one holds of the other.
+Clean = Callable[[bytes], bytes]
+either_way = pytest.mark.parametrize("clean", [None, bytes.upper], ids=["copied", "cleaned"])
 
-def test_moves_an_object_and_leaves_nothing_behind(aws: Cloud) -> None:
+
+def filed(data: bytes, clean: Clean | None) -> bytes:
+    """What the filed object has of an object's bytes."""
+    return clean(data) if clean else data
+
+
+@either_way
+def test_moves_an_object_and_leaves_nothing_behind(aws: Cloud, clean: Clean | None) -> None:
     version, etag = aws.put(KEY, b"x")
-    image_bucket.move(BUCKET, KEY, version, etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
     assert aws.keys() == [FILED]
-    assert aws.get(FILED) == b"x"
+    assert aws.get(FILED) == filed(b"x", clean)
     assert versions(aws, KEY) == []
 
 
-def test_moves_an_object_that_a_kms_key_encrypts(aws: Cloud) -> None:
+@either_way
+def test_moves_an_object_that_a_kms_key_encrypts(aws: Cloud, clean: Clean | None) -> None:
     """S3 compares the ETag that it stored, whatever it is made of; the copy gets the bucket's own encryption."""
     version, etag = aws.put(KEY, b"x", ServerSideEncryption="aws:kms")
     stored = image_bucket.read(BUCKET, KEY, version)
     assert (stored.data, stored.etag) == (b"x", etag)
-    image_bucket.move(BUCKET, KEY, version, stored.etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, stored.etag, FILED, clean=clean)
     assert aws.keys() == [FILED]
-    assert aws.get(FILED) == b"x"
+    assert aws.get(FILED) == filed(b"x", clean)
 
 
-def test_moving_twice_finds_nothing_left_to_do(aws: Cloud) -> None:
+@either_way
+def test_moving_twice_finds_nothing_left_to_do(aws: Cloud, clean: Clean | None) -> None:
     version, etag = aws.put(KEY, b"x")
     for _ in range(3):
-        image_bucket.move(BUCKET, KEY, version, etag, FILED)
+        image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
     assert aws.keys() == [FILED]
     assert len(versions(aws, FILED)) == 1
 
 
-@pytest.mark.parametrize("operation", ["CopyObject", "HeadObject", "DeleteObject"])
+@pytest.mark.parametrize(
+    ("operation", "clean"),
+    [
+        *((operation, None) for operation in ("CopyObject", "HeadObject", "DeleteObject")),
+        *((operation, bytes.upper) for operation in ("GetObject", "PutObject", "HeadObject", "DeleteObject")),
+    ],
+)
 @pytest.mark.parametrize("done", [False, True])
-def test_a_crash_at_any_call_loses_nothing_and_the_next_run_finishes(aws: Cloud, operation: str, done: bool) -> None:
+def test_a_crash_at_any_call_loses_nothing_and_the_next_run_finishes(
+    aws: Cloud, operation: str, clean: Clean | None, done: bool
+) -> None:
     version, etag = aws.put(KEY, b"x")
     with breakdown(client("s3"), operation, TIMEOUT, done=done) as fault, pytest.raises(ServiceError):
-        image_bucket.move(BUCKET, KEY, version, etag, FILED)
+        image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
     assert fault.happened == 1
     assert aws.keys(), "lost"
-    image_bucket.move(BUCKET, KEY, version, etag, FILED)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
     assert aws.keys() == [FILED]
-    assert aws.get(FILED) == b"x"
+    assert aws.get(FILED) == filed(b"x", clean)
     assert versions(aws, KEY) == []
 
 
-def test_deletes_nothing_before_the_copy_is_verified(aws: Cloud) -> None:
+@either_way
+def test_deletes_nothing_before_the_copy_is_verified(aws: Cloud, clean: Clean | None) -> None:
     version, etag = aws.put(KEY, b"x")
     with refusal(client("s3"), "HeadObject", "404", 404), pytest.raises(ImageNotFoundError):
-        image_bucket.move(BUCKET, KEY, version, etag, FILED)
+        image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
     assert versions(aws, KEY) == [version]
 
 
-def test_a_newer_version_under_the_same_key_stays(aws: Cloud) -> None:
+@either_way
+def test_a_newer_version_under_the_same_key_stays(aws: Cloud, clean: Clean | None) -> None:
     version, etag = aws.put(KEY, b"analysed")
     newer, _ = aws.put(KEY, b"newer")
-    image_bucket.move(BUCKET, KEY, version, etag, FILED)
-    assert aws.get(FILED) == b"analysed"
+    image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
+    assert aws.get(FILED) == filed(b"analysed", clean)
     assert aws.get(KEY) == b"newer"
     assert versions(aws, KEY) == [newer]
 
 
 @pytest.mark.parametrize("code", ["PreconditionFailed", "412"])
-def test_an_object_with_another_etag_is_not_moved(aws: Cloud, code: str) -> None:
+@either_way
+def test_an_object_with_another_etag_is_not_moved(aws: Cloud, code: str, clean: Clean | None) -> None:
     version, _ = aws.put(KEY, b"x")
-    with refusal(client("s3"), "CopyObject", code, 412), pytest.raises(ImageChangedError) as found:
-        image_bucket.move(BUCKET, KEY, version, '"another"', FILED)
+    operation = "GetObject" if clean else "CopyObject"
+    with refusal(client("s3"), operation, code, 412), pytest.raises(ImageChangedError) as found:
+        image_bucket.move(BUCKET, KEY, version, '"another"', FILED, clean=clean)
     assert aws.keys() == [KEY]
     assert KEY not in str(found.value)  # Lambda writes the message of an error to its log
 
 
-def test_asks_for_just_the_version_and_the_etag_that_were_analysed(aws: Cloud) -> None:
+def test_an_object_that_changed_or_is_too_large_is_not_cleaned(aws: Cloud) -> None:
+    version, _ = aws.put(KEY, b"x")
+    with pytest.raises(ImageChangedError):
+        image_bucket.move(BUCKET, KEY, version, '"another"', FILED, clean=bytes)
+    version, etag = aws.put(KEY, bytes(MAX_BYTES + 1))
+    with pytest.raises(ImageChangedError):
+        image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=bytes)
+    assert aws.keys() == [KEY]
+
+
+def test_what_cannot_be_cleaned_stays_where_it_is(aws: Cloud) -> None:
+    def fail(data: bytes) -> bytes:
+        raise ValueError("neither JPEG nor PNG")
+
+    version, etag = aws.put(KEY, b"x")
+    with pytest.raises(ValueError, match="neither"):
+        image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=fail)
+    assert aws.keys() == [KEY]
+
+
+def test_a_cleaned_object_is_known_by_what_was_uploaded_wherever_it_is_moved(aws: Cloud) -> None:
+    """A redrive analyses the filed picture again: its record keeps the size and the hash of the upload."""
+    version, etag = aws.put(KEY, b"picture and its metadata")
+    uploaded = image_bucket.read(BUCKET, KEY, version)
+    image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=lambda _: b"picture")
+    for place, then in itertools.pairwise([FILED, f"dogs/{IMAGE_ID}.jpg", f"others/{IMAGE_ID}.jpg"]):
+        stored = image_bucket.read(BUCKET, place, None)
+        assert stored.data == b"picture"
+        assert (stored.size, stored.content_hash) == (uploaded.size, uploaded.content_hash)
+        image_bucket.move(BUCKET, place, stored.version_id, stored.etag, then, clean=bytes)
+    assert aws.keys() == [f"others/{IMAGE_ID}.jpg"]
+
+
+def test_an_uploader_cannot_pass_a_picture_off_as_another_one(aws: Cloud) -> None:
+    """Labels are stored by the hash: under input/ nobody but the bytes says what it is."""
+    aws.put(KEY, b"x", Metadata={"uploaded-bytes": "7", "uploaded-sha256": "0" * 64})
+    stored = image_bucket.read(BUCKET, KEY, None)
+    assert (stored.size, stored.content_hash) == (1, hashlib.sha256(b"x").hexdigest())
+
+
+def test_copies_just_the_version_and_the_etag_that_were_analysed(aws: Cloud) -> None:
     sent: list[dict[str, str]] = []
     version, etag = aws.put(KEY, b"x")
     aws.put(KEY, b"newer")
@@ -298,45 +373,50 @@ def test_asks_for_just_the_version_and_the_etag_that_were_analysed(aws: Cloud) -
     assert headers["x-amz-copy-source-if-match"] == etag
 
 
-def test_an_object_that_is_nowhere_is_not_found(aws: Cloud) -> None:
+@either_way
+def test_an_object_that_is_nowhere_is_not_found(aws: Cloud, clean: Clean | None) -> None:
     with pytest.raises(ImageNotFoundError):
-        image_bucket.move(BUCKET, KEY, "5c1d0d6c-0000-4000-8000-000000000000", '"e"', FILED)
+        image_bucket.move(BUCKET, KEY, "5c1d0d6c-0000-4000-8000-000000000000", '"e"', FILED, clean=clean)
 
 
-def test_a_copy_of_another_object_at_the_destination_does_not_pass_for_ours(aws: Cloud) -> None:
+@either_way
+def test_a_copy_of_another_object_at_the_destination_does_not_pass_for_ours(aws: Cloud, clean: Clean | None) -> None:
     version, etag = aws.put(KEY, b"ours")
     other, other_etag = aws.put("input/other.jpg", b"other")
-    image_bucket.move(BUCKET, "input/other.jpg", other, other_etag, FILED)
+    image_bucket.move(BUCKET, "input/other.jpg", other, other_etag, FILED, clean=clean)
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=version)
-    with pytest.raises(ImageNotFoundError, match="copy of another object"):
-        image_bucket.move(BUCKET, KEY, version, etag, FILED)
+    with pytest.raises(ImageNotFoundError, match="made of another object"):
+        image_bucket.move(BUCKET, KEY, version, etag, FILED, clean=clean)
 
 
-def test_an_object_that_is_filed_already_stays_where_it_is(aws: Cloud) -> None:
+@either_way
+def test_an_object_that_is_filed_already_stays_where_it_is(aws: Cloud, clean: Clean | None) -> None:
     version, etag = aws.put(FILED, b"x")
-    image_bucket.move(BUCKET, FILED, version, etag, FILED)
+    image_bucket.move(BUCKET, FILED, version, etag, FILED, clean=clean)
     assert versions(aws, FILED) == [version]
     aws.s3.delete_object(Bucket=BUCKET, Key=FILED)
     with pytest.raises(ImageNotFoundError):
-        image_bucket.move(BUCKET, FILED, version, etag, FILED)
+        image_bucket.move(BUCKET, FILED, version, etag, FILED, clean=clean)
 
 
 @pytest.mark.parametrize(
     ("extension", "content_type"), [("jpg", "image/jpeg"), ("png", "image/png"), ("bin", "application/octet-stream")]
 )
-def test_the_copy_has_our_content_type_and_nothing_of_the_uploaders(
-    aws: Cloud, extension: str, content_type: str
+@either_way
+def test_the_filed_object_has_our_content_type_and_nothing_of_the_uploaders(
+    aws: Cloud, extension: str, content_type: str, clean: Clean | None
 ) -> None:
     version, etag = aws.put(
         KEY, b"x", ContentType="text/html", Metadata={"evil": "yes"}, Tagging="evil=yes", CacheControl="public"
     )
-    filed = f"rejected/{IMAGE_ID}.{extension}"
-    image_bucket.move(BUCKET, KEY, version, etag, filed)
-    head = aws.s3.head_object(Bucket=BUCKET, Key=filed)
+    place = f"rejected/{IMAGE_ID}.{extension}"
+    image_bucket.move(BUCKET, KEY, version, etag, place, clean=clean)
+    head = aws.s3.head_object(Bucket=BUCKET, Key=place)
     assert head["ContentType"] == content_type
-    assert head["Metadata"] == {"source-etag": etag.strip('"'), "source-version": version}
+    uploaded = {"uploaded-bytes": "1", "uploaded-sha256": hashlib.sha256(b"x").hexdigest()} if clean else {}
+    assert head["Metadata"] == {"source-etag": etag.strip('"'), "source-version": version} | uploaded
     assert "CacheControl" not in head
-    assert aws.s3.get_object_tagging(Bucket=BUCKET, Key=filed)["TagSet"] == []
+    assert aws.s3.get_object_tagging(Bucket=BUCKET, Key=place)["TagSet"] == []
 
 
 @pytest.mark.parametrize("name", ["a b+c&d=e?.jpg", "../../etc/passwd", "ünï/\U0001f408.jpg", "%2e%2e.jpg", "\n.jpg"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import re
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,16 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pet_detector.rules import image_format
-from pet_detector.rules.image_format import MAX_BYTES, inspect, too_large
+from pet_detector.rules import image_format, picture_parts
+from pet_detector.rules.image_format import MAX_BYTES, MAX_PARTS, inspect, too_large
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, jpeg, png, scan, segment
 
 PHOTOS = sorted((REPOSITORY / "photos").glob("*.jpg"))
-
-# Smaller than the largest file, to be quick; what is counted grows with the size.
-FLOOD_BYTES = 2 * 1024 * 1024
 
 
 def code_of(data: bytes) -> ReasonCode | None:
@@ -180,7 +177,6 @@ def test_a_format_that_cannot_be_analysed_is_named_with_what_to_do(data: bytes, 
         JPEG_START + frame(640, 480) + b"\xff\xda\x00\x01" + JPEG_END,  # a segment shorter than its own length
         JPEG_START + b"\xff\xe0\xff\xff" + frame(640, 480) + scan() + JPEG_END,  # a segment longer than the file
         PNG_START,
-        PNG_START + chunk(b"IDAT", b"x" * 20) + chunk(b"IEND"),  # no header
         png()[: len(PNG_START) + 15],  # half a header
         PNG_START + png()[8:33] + chunk(b"IEND"),  # no pixels
         png()[:33] + b"\xff\xff\xff\xffIDAT" + bytes(40) + chunk(b"IEND"),  # a chunk longer than the file
@@ -198,7 +194,8 @@ def test_wrong_dimensions_are_the_reason_before_truncation() -> None:
 
 
 def test_every_reason_code_has_a_file_that_gets_it() -> None:
-    files = (b"", b"text", saved_as("GIF"), jpeg(1, 1), bytes(MAX_BYTES + 1), png(10_001, 80), jpeg()[:-1])
+    damaged = jpeg(before=frame(640, 480))
+    files = (b"", b"text", saved_as("GIF"), jpeg(1, 1), bytes(MAX_BYTES + 1), png(10_001, 80), jpeg()[:-1], damaged)
     assert {code_of(data) for data in files} == set(ReasonCode)
 
 
@@ -230,6 +227,70 @@ def test_any_bytes_are_judged_and_never_crash(start: bytes, rest: bytes) -> None
         assert 80 <= min(verdict.width, verdict.height) <= max(verdict.width, verdict.height) <= 10_000
 
 
+# --- Damaged, and how long it takes to find out -----------------------------------------------------------------------
+
+ANOTHER_SIZE = frame(60_000, 60_000)
+IHDR = png()[8:33]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg(before=frame(640, 480)),
+        jpeg(before=frame(640, 480, marker=0xC2)),
+        jpeg()[:-2] + ANOTHER_SIZE + JPEG_END,  # behind the pixels
+        jpeg()[:-2] + frame(640, 480) + scan() + JPEG_END,
+        JPEG_START + scan() + frame(640, 480) + scan() + JPEG_END,  # pixels before their frame
+        JPEG_START + segment(0xC0) + scan() + JPEG_END,
+        JPEG_START + segment(0xC0, b"\x08\x01\xe0\x02\x80") + scan() + JPEG_END,
+        JPEG_START + segment(0xC0, b"\x08\x01\xe0\x02\x80\x00") + scan() + JPEG_END,  # no components
+        JPEG_START + segment(0xC0, b"\x08\x01\xe0\x02\x80\x03" + bytes(8)) + scan() + JPEG_END,  # two and a half
+        png(between=IHDR),
+        png(between=chunk(b"IHDR", struct.pack(">IIBBBBB", 60_000, 60_000, 8, 2, 0, 0, 0))),
+        png()[:-12] + IHDR + png()[-12:],  # behind the pixels
+        PNG_START + chunk(b"tEXt") + png()[8:],
+        PNG_START + chunk(b"IHDR", struct.pack(">IIBBBBBB", 640, 480, 8, 2, 0, 0, 0, 0)) + png()[33:],
+        PNG_START + chunk(b"IHDR", struct.pack(">II", 640, 480)) + png()[33:],
+    ],
+)
+def test_a_file_that_decoders_would_read_in_different_ways_is_damaged(data: bytes) -> None:
+    assert code_of(data) is ReasonCode.DAMAGED
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        jpeg(60_000, 60_000)[:-2] + frame(100, 100) + JPEG_END,
+        jpeg(60_000, 60_000, before=b"")[:-2] + scan() + frame(100, 100) + JPEG_END,
+        png(60_000, 60_000, between=IHDR),
+    ],
+)
+def test_the_first_size_counts(data: bytes) -> None:
+    assert code_of(data) is ReasonCode.TOO_MANY_PIXELS
+
+
+def test_a_picture_that_is_sent_in_many_scans_is_taken() -> None:
+    """Progressive JPEG, tables and comments between the scans included."""
+    between = segment(0xC4, b"a table") + segment(0xFE, b"a comment")
+    assert code_of(jpeg()[:-2] + (between + scan()) * 20 + JPEG_END) is None
+
+
+def test_takes_10_000_parts_and_no_more() -> None:
+    assert MAX_PARTS == 10_000
+    empty, text = segment(0xE5), chunk(b"tEXt")
+    assert code_of(jpeg(before=empty * (MAX_PARTS - 4))) is None  # it has four of its own
+    assert code_of(jpeg(before=empty * (MAX_PARTS - 3))) is ReasonCode.DAMAGED
+    assert code_of(png(between=text * (MAX_PARTS - 3))) is None
+    assert code_of(png(between=text * (MAX_PARTS - 2))) is ReasonCode.DAMAGED
+
+
+def test_a_damaged_file_says_what_is_wrong_and_what_to_do() -> None:
+    verdict = inspect(jpeg(before=frame(640, 480)))
+    assert verdict == Rejection(
+        ReasonCode.DAMAGED, "The JPEG file has two frames; save the picture anew and upload that file."
+    )
+
+
 class CountedPattern:
     """A pattern that counts its searches and the bytes that they walk over."""
 
@@ -243,30 +304,53 @@ class CountedPattern:
         return found
 
 
+def full(start: bytes, unit: bytes, end: bytes = b"") -> bytes:
+    """The largest file that is taken, full of a unit."""
+    return start + unit * ((MAX_BYTES - len(start) - len(end)) // len(unit)) + end
+
+
+BEGUN = JPEG_START + segment(0xE0)
+
+
 @pytest.mark.parametrize(
-    ("unit", "searches"),
+    ("data", "searches"),
     [
-        (b"\xff\x00", 2),  # stuffed bytes
-        (b"\xff\xff", 2),  # fill bytes
-        (b"\xff\xd0", 2),  # restart markers
-        (b"\xff\xd8", 2),  # further starts
-        (b"\xff\x01", 2),
-        (b"\xaa\xaa", 2),
-        (b"\xff\xe0\x00\x02", FLOOD_BYTES // 4 + 2),  # empty segments
-        (frame(640, 480), FLOOD_BYTES // len(frame(640, 480)) + 2),
+        (full(BEGUN, b"\xff\x00"), 2),  # stuffed bytes
+        (full(BEGUN, b"\xff\xff"), 2),  # fill bytes
+        (full(BEGUN, b"\xff\xd0"), 2),  # restart markers
+        (full(BEGUN, b"\xff\xd8"), 2),  # further starts
+        (full(BEGUN, b"\xff\x01"), 2),
+        (full(BEGUN, b"\xaa\xaa"), 2),
+        (full(BEGUN, b"\xff\xc0\x00\x02"), 2),  # empty frames
+        (full(BEGUN, frame(640, 480)), 3),
+        (full(BEGUN, b"\xff\xe0\x00\x02"), MAX_PARTS + 1),  # empty segments
+        (full(BEGUN + frame(640, 480), b"\xff\xda\x00\x02"), MAX_PARTS + 1),  # scans
+        (full(BEGUN + frame(640, 480) + scan(), b"\xff\x00", JPEG_END), 5),
     ],
-    ids=["stuffed", "fill", "restart", "start", "tem", "pixels", "segments", "frames"],
+    ids=["stuffed", "fill", "restart", "start", "tem", "pixels", "empty", "frames", "segments", "scans", "whole"],
 )
-def test_a_flood_of_markers_is_walked_once(unit: bytes, searches: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    counted = CountedPattern(image_format._MARKER)
-    monkeypatch.setattr(image_format, "_MARKER", counted)
-    data = (JPEG_START + segment(0xE0) + unit * (FLOOD_BYTES // len(unit)))[:FLOOD_BYTES]
-    assert isinstance(inspect(data), Rejection)
-    assert counted.searches <= searches
+def test_a_flood_of_markers_is_walked_once_and_not_to_its_end(
+    data: bytes, searches: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    counted = CountedPattern(picture_parts._MARKER)
+    monkeypatch.setattr(picture_parts, "_MARKER", counted)
+    inspect(data)
+    assert 0 < counted.searches <= searches
     assert counted.walked <= len(data)
+    # Two bytes that never change: no class of bytes, no branch, no repetition that could go back.
+    assert re.fullmatch(rb"(\\?[\x00-\x02]){2}", counted.pattern.pattern)
 
 
-def test_a_flood_of_chunks_has_an_end() -> None:
-    flood = chunk(b"tEXt") * (FLOOD_BYTES // 12)
-    assert code_of(png(between=flood)) is None
-    assert code_of(png()[:33] + flood) is ReasonCode.TRUNCATED
+@pytest.mark.parametrize("unit", [chunk(b"tEXt"), chunk(b"IDAT"), bytes(12)], ids=["text", "pixels", "zeros"])
+def test_a_flood_of_chunks_is_not_walked_to_its_end(unit: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    steps = 0
+
+    def counted(data: bytes) -> Iterator[picture_parts.Chunk]:
+        nonlocal steps
+        for found in picture_parts.chunks(data):
+            steps += 1
+            yield found
+
+    monkeypatch.setattr(image_format, "chunks", counted)
+    assert code_of(full(png()[:33], unit, chunk(b"IEND"))) is ReasonCode.DAMAGED
+    assert steps == MAX_PARTS + 1

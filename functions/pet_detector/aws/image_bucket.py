@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
@@ -37,6 +37,11 @@ _UNREADABLE = frozenset(
         "KMS.KMSInvalidStateException",
     ]
 )
+
+# Metadata of a filed picture: which object it was made of (an ETag alone does not say, as it differs after multipart
+# uploads), and what that one was, size in bytes and SHA-256, when it is not the same byte for byte.
+_SOURCE_ETAG, _SOURCE_VERSION = "source-etag", "source-version"
+_UPLOADED_BYTES, _UPLOADED_HASH = "uploaded-bytes", "uploaded-sha256"
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
 _ETAG_OF_ONE_PART = re.compile(r'"[0-9a-f]{32}"')
@@ -86,12 +91,17 @@ def present_version(bucket: str, key: str, version_id: str | None = None) -> str
 
 @dataclass(frozen=True)
 class StoredImage:
-    """One version of an object; `size` in bytes. `data` is None when that is more than MAX_BYTES: it is not read."""
+    """One version of an object. `data` is None when it has more than MAX_BYTES: it is not read.
+
+    `size` (bytes) and `content_hash` (SHA-256 in hexadecimal, empty without data) are those of the file that was
+    uploaded. Those of `data` differ once the picture was filed without its metadata.
+    """
 
     size: int
     etag: str
     version_id: str
     data: bytes | None
+    content_hash: str
 
 
 class _Version(TypedDict):
@@ -104,19 +114,30 @@ def _version(bucket: str, key: str, version_id: str | None) -> _Version:
     return {"Bucket": bucket, "Key": key, "VersionId": version_id} if version_id else {"Bucket": bucket, "Key": key}
 
 
-def read(bucket: str, key: str, version_id: str | None) -> StoredImage:
-    """Read one version of an object, by default its newest.
+class _Condition(TypedDict):
+    IfMatch: NotRequired[str]
 
-    Raises ImageNotFoundError, ServiceError for bytes that were damaged in transit, and the errors of AWS.
+
+def read(bucket: str, key: str, version_id: str | None, etag: str | None = None) -> StoredImage:
+    """Read one version of an object, by default its newest; with an `etag`, only if it is the object with that one.
+
+    Raises ImageNotFoundError, ImageChangedError, ServiceError for bytes that were damaged in transit, and the errors
+    of AWS.
     """
+    condition: _Condition = {"IfMatch": etag} if etag else {}
     with translated("s3:GetObject"):
-        answer = client("s3").get_object(**_version(bucket, key, version_id))
+        answer = client("s3").get_object(**_version(bucket, key, version_id), **condition)
         with closing(answer["Body"]) as body:  # its own `with` hands out the raw stream, without checks and errors
             size = answer["ContentLength"]
             data = body.read() if size <= MAX_BYTES else None
     if data is not None and _is_damaged(data, answer["ETag"], answer.get("ServerSideEncryption", "AES256")):
         raise ServiceError("s3:GetObject: the bytes were damaged in transit")
-    return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data)
+    content_hash = "" if data is None else hashlib.sha256(data).hexdigest()
+    # Under input/ an uploader writes the metadata: who could name a hash could take another picture's analysis.
+    noted = {} if key.startswith(f"{INPUT_FOLDER}/") else answer.get("Metadata", {})
+    if noted.keys() >= {_UPLOADED_BYTES, _UPLOADED_HASH}:
+        size, content_hash = int(noted[_UPLOADED_BYTES]), noted[_UPLOADED_HASH]
+    return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data, content_hash)
 
 
 def _is_damaged(data: bytes, etag: str, encryption: str) -> bool:
@@ -131,48 +152,79 @@ def _is_damaged(data: bytes, etag: str, encryption: str) -> bool:
     return hashlib.md5(data, usedforsecurity=False).hexdigest() != etag.strip('"')
 
 
-def move(bucket: str, key: str, version_id: str, etag: str, destination: str) -> None:
-    """Move one version of an object to the key `destination`: copy if unchanged, verify, and only then delete.
+def move(
+    bucket: str,
+    key: str,
+    version_id: str,
+    etag: str,
+    destination: str,
+    *,
+    clean: Callable[[bytes], bytes] | None = None,
+) -> None:
+    """Move one version of an object to the key `destination`: write if unchanged, verify, and only then delete.
 
-    Safe to run again after any crash: when the source is gone and the destination holds a copy of it, nothing is left
-    to do. The copy gets a content type by its extension and none of the uploader's metadata. Raises
-    ImageChangedError when the source is not the object with that `etag`, ImageNotFoundError when it is nowhere.
+    What is written is what `clean` makes of its bytes; without `clean` S3 copies it, byte for byte. Safe to run again
+    after any crash: when the source is gone and the destination was made of it, nothing is left to do. The new object
+    gets a content type by its extension and none of the uploader's metadata. Raises ImageChangedError when the source
+    is not the object with that `etag`, ImageNotFoundError when it is nowhere, and what `clean` raises.
     """
     if key == destination:
         _verify(bucket, destination, None)
         return
-    with translated("s3:CopyObject"):
-        try:
-            client("s3").copy_object(
-                Bucket=bucket,
-                Key=destination,
-                CopySource={"Bucket": bucket, "Key": key, "VersionId": version_id},
-                CopySourceIfMatch=etag,
-                MetadataDirective="REPLACE",
-                ContentType=CONTENT_TYPES[destination.rpartition(".")[2]],
-                # Says which object this is a copy of; an ETag alone does not, as it differs after multipart uploads.
-                Metadata={"source-etag": etag.strip('"'), "source-version": version_id},
-                TaggingDirective="REPLACE",
-            )
-        except ClientError as error:
-            if code_of(error) in CHANGES:
-                # No key: Lambda logs the message, and a key may be a name that its uploader chose.
-                raise ImageChangedError("The object is no longer the one that was analysed.") from error
-            if code_of(error) not in ABSENCES:
-                raise
-            _verify(bucket, destination, version_id)  # an earlier run moved it, or it is lost
-            return
+    try:
+        if clean is None:
+            _copy(bucket, key, version_id, etag, destination)
+        else:
+            _write(bucket, key, version_id, etag, destination, clean)
+    except ImageNotFoundError:
+        _verify(bucket, destination, version_id)  # an earlier run moved it, or it is lost
+        return
     _verify(bucket, destination, version_id)
     with translated("s3:DeleteObject"):
         # The version, not the key: a newer upload under the same key stays where it is.
         client("s3").delete_object(Bucket=bucket, Key=key, VersionId=version_id)
 
 
+def _copy(bucket: str, key: str, version_id: str, etag: str, destination: str) -> None:
+    with translated("s3:CopyObject"):
+        client("s3").copy_object(
+            Bucket=bucket,
+            Key=destination,
+            CopySource={"Bucket": bucket, "Key": key, "VersionId": version_id},
+            CopySourceIfMatch=etag,
+            MetadataDirective="REPLACE",
+            ContentType=CONTENT_TYPES[destination.rpartition(".")[2]],
+            Metadata=_source(version_id, etag),
+            TaggingDirective="REPLACE",
+        )
+
+
+def _write(
+    bucket: str, key: str, version_id: str, etag: str, destination: str, clean: Callable[[bytes], bytes]
+) -> None:
+    stored = read(bucket, key, version_id, etag)
+    if stored.data is None:  # the gate lets nothing through that is so large
+        raise ImageChangedError("The object is too large to be the one that was analysed.")
+    uploaded = {_UPLOADED_BYTES: str(stored.size), _UPLOADED_HASH: stored.content_hash}
+    with translated("s3:PutObject"):
+        client("s3").put_object(
+            Bucket=bucket,
+            Key=destination,
+            Body=clean(stored.data),
+            ContentType=CONTENT_TYPES[destination.rpartition(".")[2]],
+            Metadata=_source(version_id, etag) | uploaded,
+        )
+
+
+def _source(version_id: str, etag: str) -> dict[str, str]:
+    return {_SOURCE_ETAG: etag.strip('"'), _SOURCE_VERSION: version_id}
+
+
 def _verify(bucket: str, key: str, source_version: str | None) -> None:
     with translated("s3:HeadObject"):
         metadata = client("s3").head_object(Bucket=bucket, Key=key)["Metadata"]
-    if source_version is not None and metadata.get("source-version") != source_version:
-        raise ImageNotFoundError(f"{key} is a copy of another object, and the source is gone.")
+    if source_version is not None and metadata.get(_SOURCE_VERSION) != source_version:
+        raise ImageNotFoundError(f"{key} is made of another object, and the source is gone.")
 
 
 class UploadForm(TypedDict):

@@ -6,9 +6,10 @@ first would cost hundreds of megabytes for a 20 KB file (a "decompression bomb")
 
 from __future__ import annotations
 
-import re
+from dataclasses import dataclass
 
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.picture_parts import EOI, FRAMES, JPEG_MAGIC, PNG_MAGIC, SOS, chunks, segments
 
 # Limits of Amazon Rekognition DetectLabels for objects in S3 (guidelines and quotas in its developer guide).
 MAX_BYTES = 15 * 1024 * 1024
@@ -17,8 +18,10 @@ MAX_SIDE_PX = 10_000
 # This application's own limit: above almost any camera, and it bounds what a decoder must hold (150 MB as RGB).
 MAX_PIXELS = 50_000_000
 
-_JPEG_MAGIC = b"\xff\xd8\xff"
-_PNG_MAGIC = b"\x89PNG\r\n\x1a\n"
+# Far above any camera or editor, which write dozens of segments, or 1,900 chunks of 8 KB in 15 MB. It bounds the walk.
+MAX_PARTS = 10_000
+
+_IHDR_BYTES = 13
 
 # Formats that users upload and Rekognition does not read: (offset, magic bytes, name).
 _OTHER_FORMATS = (
@@ -39,12 +42,14 @@ _OTHER_FORMATS = (
     (0, b"8BPS", "Photoshop"),
 )
 
-# JPEG markers, ITU-T T.81 table B.1.
-_EOI, _SOS = 0xD9, 0xDA
-# A marker that matters: no stuffed or fill byte, and not TEM, RST0 to RST7 or SOI, which have no length. A regular
-# expression, as a hostile file can hold millions of the others.
-_MARKER = re.compile(rb"\xff([^\x00\x01\xd0-\xd8\xff])")
-_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # SOF0 to SOF15 without DHT, JPG and DAC
+
+@dataclass
+class _Found:
+    """What a walk found: (width, height), whether the end came after picture data, and what is wrong."""
+
+    size: tuple[int, int] | None = None
+    complete: bool = False
+    damage: str = ""
 
 
 def inspect(data: bytes) -> ImageHeader | Rejection:
@@ -53,10 +58,10 @@ def inspect(data: bytes) -> ImageHeader | Rejection:
         return Rejection(ReasonCode.EMPTY, "The file is empty: nothing was uploaded.")
     if len(data) > MAX_BYTES:
         return too_large(len(data))
-    if data.startswith(_JPEG_MAGIC):
-        return _judge(ImageFormat.JPEG, *_walk_jpeg(data))
-    if data.startswith(_PNG_MAGIC):
-        return _judge(ImageFormat.PNG, *_walk_png(data))
+    if data.startswith(JPEG_MAGIC):
+        return _judge(ImageFormat.JPEG, _walk_jpeg(data))
+    if data.startswith(PNG_MAGIC):
+        return _judge(ImageFormat.PNG, _walk_png(data))
     for offset, magic, name in _OTHER_FORMATS:
         if data.startswith(magic, offset):
             return Rejection(ReasonCode.UNSUPPORTED_FORMAT, f"The file is {name}; send it as JPEG or PNG.")
@@ -70,13 +75,24 @@ def too_large(size: int) -> Rejection:
     )
 
 
-def _judge(format: ImageFormat, size: tuple[int, int] | None, complete: bool) -> ImageHeader | Rejection:
-    if size is None:
+def _judge(format: ImageFormat, found: _Found) -> ImageHeader | Rejection:
+    # Dimensions before all else: they tell the uploader more than "damaged" or "truncated" does.
+    if found.size is not None and (rejection := _judge_size(*found.size)):
+        return rejection
+    if found.damage:
+        return Rejection(
+            ReasonCode.DAMAGED, f"The {format.name} file {found.damage}; save the picture anew and upload that file."
+        )
+    if found.size is None:
         return Rejection(
             ReasonCode.TRUNCATED, f"The {format.name} file ends before its picture begins; upload it again."
         )
-    width, height = size
-    # Dimensions before completeness: they tell the uploader more than "truncated" does.
+    if not found.complete:
+        return Rejection(ReasonCode.TRUNCATED, f"The {format.name} file breaks off in the middle; upload it again.")
+    return ImageHeader(format, *found.size)
+
+
+def _judge_size(width: int, height: int) -> Rejection | None:
     if min(width, height) < MIN_SIDE_PX:
         return Rejection(
             ReasonCode.TOO_SMALL, f"The picture has {width} x {height} px; each side needs at least {MIN_SIDE_PX}."
@@ -87,43 +103,49 @@ def _judge(format: ImageFormat, size: tuple[int, int] | None, complete: bool) ->
             f"The picture has {width:,} x {height:,} px; at most {MAX_SIDE_PX:,} a side and "
             f"{MAX_PIXELS // 1_000_000} megapixels in all can be analysed.",
         )
-    if not complete:
-        return Rejection(ReasonCode.TRUNCATED, f"The {format.name} file breaks off in the middle; upload it again.")
-    return ImageHeader(format, width, height)
+    return None
 
 
-def _walk_png(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """-> (size or None, does it reach IEND with picture data before it). Chunks: length, type, data, CRC."""
-    if data[12:16] != b"IHDR" or len(data) < 24:
-        return None, False
-    size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
-    at, has_pixels = 8, False
-    while at + 12 <= len(data):
-        length, kind = int.from_bytes(data[at : at + 4], "big"), data[at + 4 : at + 8]
-        if kind == b"IEND":
-            return size, has_pixels
+def _walk_png(data: bytes) -> _Found:
+    """The size is that of the first chunk, IHDR. Decoders differ in what they make of a second one."""
+    found, has_pixels = _Found(), False
+    for count, (kind, start, end) in enumerate(chunks(data)):
+        if count == MAX_PARTS:
+            found.damage = f"has more than {MAX_PARTS:,} chunks"
+        elif (kind == b"IHDR") != (count == 0):
+            found.damage = "has two headers" if count else "does not begin with its header"
+        elif count == 0 and end - start != 12 + _IHDR_BYTES:
+            found.damage = "has a header of the wrong length"
+        if found.damage:
+            break
+        if count == 0:
+            found.size = int.from_bytes(data[16:20], "big"), int.from_bytes(data[20:24], "big")
         has_pixels = has_pixels or kind == b"IDAT"
-        at += 12 + length
-    return size, False
+        found.complete = has_pixels and kind == b"IEND"
+    return found
 
 
-def _walk_jpeg(data: bytes) -> tuple[tuple[int, int] | None, bool]:
-    """-> (size or None, does it reach the end-of-image marker after picture data).
+def _walk_jpeg(data: bytes) -> _Found:
+    """The size is that of the first frame. Decoders differ in what they make of a second one, wherever it stands.
 
-    Bytes behind the end are allowed: phones append depth maps and clips. A thumbnail's own markers lie inside an
-    APP1 segment, whose length steps over them.
+    Bytes behind the end are allowed: phones append depth maps and clips. They are not filed (metadata.py).
     """
-    size: tuple[int, int] | None = None
-    at, scanned = 2, False
-    while found := _MARKER.search(data, at):
-        at, marker = found.start(), data[found.start(1)]
-        if marker == _EOI:
-            return size, scanned and size is not None
-        length = int.from_bytes(data[at + 2 : at + 4], "big")
-        if at + 4 > len(data) or length < 2:
-            return size, False
-        if marker in _FRAMES and at + 9 <= len(data):
-            size = int.from_bytes(data[at + 7 : at + 9], "big"), int.from_bytes(data[at + 5 : at + 7], "big")
-        scanned = scanned or marker == _SOS
-        at += 2 + length
-    return size, False
+    found, scanned = _Found(), False
+    for count, (marker, start, end) in enumerate(segments(data)):
+        if count == MAX_PARTS:
+            found.damage = f"has more than {MAX_PARTS:,} segments"
+        elif marker in FRAMES:
+            # Length (2), precision (1), height (2), width (2), number of components (1), 3 bytes for each.
+            components = data[start + 9] if end - start >= 10 else 0
+            if end - start != 10 + 3 * components or not components:
+                found.damage = "has a frame header of the wrong length"
+            elif found.size is not None or scanned:
+                found.damage = "has two frames" if found.size else "has its frame behind its pixels"
+            else:
+                height, width = data[start + 5 : start + 7], data[start + 7 : start + 9]
+                found.size = int.from_bytes(width, "big"), int.from_bytes(height, "big")
+        if found.damage:
+            break
+        scanned = scanned or marker == SOS
+        found.complete = scanned and found.size is not None and marker == EOI
+    return found

@@ -11,7 +11,9 @@ IMAGE_ID = re.compile(r"[0-9a-f]{32}")
 INPUT_FOLDER = "input"
 # What lies here waits behind all other uploads (`lanes`).
 BACKFILL_FOLDER = f"{INPUT_FOLDER}/backfill"
-FOLDERS = ("cats", "dogs", "others", "rejected")
+# Files that are no pictures, and are shown to nobody.
+REJECTED_FOLDER = "rejected"
+FOLDERS = ("cats", "dogs", "others", REJECTED_FOLDER)
 # SourceVersion of a record whose execution was started by hand, without a version.
 NEWEST = "newest"
 

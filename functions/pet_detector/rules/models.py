@@ -46,6 +46,7 @@ class ReasonCode(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY_PIXELS = "TOO_MANY_PIXELS"
     TRUNCATED = "TRUNCATED"
+    DAMAGED = "DAMAGED"
     EMPTY = "EMPTY"
 
 

@@ -1,0 +1,157 @@
+"""A picture without what its pixels do not need: where, when, by whom and with what it was taken.
+
+What is kept is a list, and everything else goes: EXIF with GPS, XMP, IPTC, comments, text, times, thumbnails, the
+frames of an animation, and all bytes behind the end. Kept is what a decoder needs for the same pixels in the same
+colours and the right way up: of EXIF just the orientation. No pixel is decoded, and scans are copied byte for byte.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Literal
+
+from pet_detector.rules.picture_parts import (
+    EOI,
+    FRAMES,
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    SOS,
+    Segment,
+    chunks,
+    segments,
+)
+
+# JPEG: frame, tables and scans. APP0, APP1, APP2 and APP14 are looked at: what they are says their content.
+_DHT, _DAC, _DQT, _DRI = 0xC4, 0xCC, 0xDB, 0xDD
+_KEPT_SEGMENTS = FRAMES | {_DHT, _DAC, _DQT, _DRI, SOS, EOI}
+_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+_JFIF, _EXIF, _ICC, _ADOBE = b"JFIF\x00", b"Exif\x00\x00", b"ICC_PROFILE\x00", b"Adobe"
+# Without these two a decoder may take other colours. JFIF: version, unit, densities, and a thumbnail of 0 x 0.
+_JFIF_BYTES, _ADOBE_BYTES = 14, 12
+
+# PNG: each kind that is kept, and the most bytes that its content can have; None: as many as it likes.
+_KEPT_CHUNKS: dict[bytes, int | None] = {
+    b"IHDR": 13,
+    b"PLTE": 768,
+    b"IDAT": None,
+    b"IEND": 0,
+    b"tRNS": 256,
+    b"bKGD": 6,
+    b"pHYs": 9,
+    # colours
+    b"gAMA": 4,
+    b"cHRM": 32,
+    b"sRGB": 1,
+    b"sBIT": 4,
+    b"cICP": 4,
+    b"iCCP": None,
+}
+
+_ORIENTATION_TAG, _SHORT, _LONG = 0x0112, 3, 4
+_UPRIGHT = 1
+# What is read of EXIF: all that a JPEG's can have. A PNG's may have 15 MB.
+_TIFF_READ = 64 * 1024
+
+
+def strip(data: bytes) -> bytes:
+    """A JPEG or PNG without its metadata; one that has none comes out as it is.
+
+    Never raises for a file that passed the gate (image_format.py); ValueError for what is neither JPEG nor PNG.
+    """
+    if data.startswith(JPEG_MAGIC):
+        return _strip_jpeg(data)
+    if data.startswith(PNG_MAGIC):
+        return _strip_png(data)
+    raise ValueError("neither JPEG nor PNG")
+
+
+def _strip_jpeg(data: bytes) -> bytes:
+    view, kept = memoryview(data), [memoryview(JPEG_MAGIC[:2])]
+    seen_exif, scan = False, None  # where the entropy-coded data of a scan begins, while one is open
+    for segment in segments(data):
+        if scan is not None:
+            kept.append(view[scan : segment.start])
+            scan = None
+        if segment.marker in _KEPT_SEGMENTS:
+            kept.append(view[segment.start : segment.end])
+            scan = segment.end if segment.marker == SOS else None
+        elif segment.marker == _APP1 and not seen_exif and data.startswith(_EXIF, segment.start + 4):
+            # Of several, most viewers take the first.
+            seen_exif = True
+            tiff = view[segment.start + 4 + len(_EXIF) : segment.end]
+            kept.append(memoryview(_app1(orientation(tiff))))
+        else:
+            kept.append(memoryview(_application_segment(data, segment)))
+    return b"".join(kept)
+
+
+def _application_segment(data: bytes, segment: Segment) -> bytes:
+    """What is kept of an APP0, APP2 or APP14 segment; nothing of any other one."""
+    content = data[segment.start + 4 : segment.end]
+    if segment.marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
+        return _segment(_APP0, content[: _JFIF_BYTES - 2] + bytes(2))
+    if segment.marker == _APP14 and content.startswith(_ADOBE) and len(content) >= _ADOBE_BYTES:
+        return _segment(_APP14, content[:_ADOBE_BYTES])
+    if segment.marker == _APP2 and content.startswith(_ICC):
+        return data[segment.start : segment.end]
+    return b""
+
+
+def _strip_png(data: bytes) -> bytes:
+    view, kept = memoryview(data), [memoryview(PNG_MAGIC)]
+    seen_exif = pixels_began = pixels_ended = False
+    for kind, start, end in chunks(data):
+        is_pixels = kind == b"IDAT"
+        pixels_ended = pixels_ended or (pixels_began and not is_pixels)
+        pixels_began = pixels_began or is_pixels
+        if kind == b"eXIf" and not seen_exif:
+            seen_exif = True
+            kept.append(memoryview(_exif_chunk(orientation(view[start + 8 : end - 4]))))
+        elif kind in _KEPT_CHUNKS and not (is_pixels and pixels_ended):  # the pixels are one run of chunks
+            limit = _KEPT_CHUNKS[kind]
+            if limit is None or end - start - 12 <= limit:
+                kept.append(view[start:end])
+    return b"".join(kept)
+
+
+def orientation(tiff: bytes | memoryview) -> int:
+    """How EXIF (as TIFF, from its byte order on) says that the picture is to be turned, 1 to 8; 1 when it does not."""
+    data = bytes(tiff[:_TIFF_READ])
+    if not data.startswith((b"II*\x00", b"MM\x00*")):
+        return _UPRIGHT
+    order: Literal["little", "big"] = "little" if data.startswith(b"I") else "big"
+
+    def number(at: int, size: int) -> int:
+        return int.from_bytes(data[at : at + size], order)
+
+    first = number(4, 4) + 2
+    count = min(number(first - 2, 2), (len(data) - first) // 12)  # whole entries: tag, type, count, value
+    for at in range(first, first + 12 * count, 12):
+        if number(at, 2) == _ORIENTATION_TAG:
+            size = {_SHORT: 2, _LONG: 4}.get(number(at + 2, 2), 0)
+            turn = number(at + 8, size)
+            return turn if turn in range(1, 9) else _UPRIGHT
+    return _UPRIGHT
+
+
+def _tiff(turn: int) -> bytes:
+    """EXIF with one tag, the orientation."""
+    entry = b"".join(
+        number.to_bytes(size, "big") for number, size in ((_ORIENTATION_TAG, 2), (_SHORT, 2), (1, 4), (turn, 2), (0, 2))
+    )
+    return b"MM\x00*" + (8).to_bytes(4, "big") + (1).to_bytes(2, "big") + entry + bytes(4)
+
+
+def _app1(turn: int) -> bytes:
+    return b"" if turn == _UPRIGHT else _segment(_APP1, _EXIF + _tiff(turn))
+
+
+def _exif_chunk(turn: int) -> bytes:
+    if turn == _UPRIGHT:
+        return b""
+    content = b"eXIf" + _tiff(turn)
+    return len(content[4:]).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return bytes([0xFF, marker]) + (len(content) + 2).to_bytes(2, "big") + content
