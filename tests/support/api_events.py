@@ -35,7 +35,8 @@ def request(
         "pathParameters": None,
         "stageVariables": None,
         "requestContext": {
-            "requestId": REQUEST_ID,
+            "requestId": "an-id-that-the-client-may-have-chosen",
+            "extendedRequestId": REQUEST_ID,
             "stage": "dev",
             "path": f"/dev{path}",
             "httpMethod": method,

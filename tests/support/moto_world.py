@@ -166,6 +166,8 @@ class Cloud:
         shard = image_ids.shard_of(image_id)
         record = {"ImageID": image_id, "Shard": shard, "StatusShard": f"{attributes['ProcessingStatus']}#{shard}"}
         record |= attributes
+        if "UploadedBy" in record:
+            record["OwnerShard"] = f"{record['UploadedBy']}#{shard}"
         self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})
         return record
 
