@@ -126,7 +126,9 @@ def all_images() -> Response[str]:
         settings.required("DETECTION_LOGS_TABLE_NAME"), query, limit_of(parameters.get("limit")), token or None
     )
     filters = {"animal": query.animal, "status": query.status, "from": query.since, "to": query.until}
-    logger.info("Images listed", count=len(page.records), **{name: value for name, value in filters.items() if value})
+    logger.info(
+        "Images listed", count=len(page.records), filters={name: text for name, text in filters.items() if text}
+    )
     images = [visible(record, client) for record in page.records]
     return http_api.answer(200, {"images": images, "nextToken": page.next_token})
 

@@ -1,14 +1,15 @@
 """Amazon DynamoDB: whom an API key belongs to, and what it may see. One item a key in the table DetectionLogs.
 
-The item `ImageID = "key#<id of the API key>"` holds `Owner`, `Client` (its name), perhaps `SeesAll` and `RevokedAt`;
-`petdetect key` writes it. Without an item a key is its own owner and sees only what it uploaded. Records name the owner
-in `UploadedBy`, so that a key that replaces another one, with the same owner, sees what the old one uploaded.
+The item `ImageID = "key#<id of the API key>"` holds `Owner`, `Client` (its name), perhaps `SeesAll`, `RevokeBy` and
+`RevokedAt`; `petdetect key` writes it. Without an item a key is its own owner and sees only what it uploaded. Records
+name the owner in `UploadedBy`: a key that replaces another one, with the same owner, sees what the old one uploaded.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import translated
@@ -43,7 +44,57 @@ def of_key(table: str, key_id: str) -> ApiClient:
     still lets it through.
     """
     with translated("dynamodb:GetItem"):
-        item = client("dynamodb").get_item(TableName=table, Key=item_key(key_id)).get("Item", {})
+        answer = client("dynamodb").get_item(TableName=table, Key=item_key(key_id))
+    item: dict[str, Any] = answer.get("Item", {})
     if "RevokedAt" in item:
         raise RequestError(403, "INVALID_API_KEY", "Send a valid API key in the header x-api-key.")
+    return _client_in(item, key_id)
+
+
+def _client_in(item: dict[str, Any], key_id: str) -> ApiClient:
     return ApiClient(item.get("Owner", {}).get("S", key_id), item.get("SeesAll", {}).get("BOOL", False))
+
+
+# --- For operators ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class KnownKey:
+    """What the table says of an API key. `revoke_by` and `revoked_at` are times in the format of records."""
+
+    client: ApiClient
+    revoke_by: str | None = None
+    revoked_at: str | None = None
+
+
+def known(table: str, key_ids: Iterable[str]) -> dict[str, KnownKey]:
+    """What the table says of these keys, read consistently, by id; what `of_key` assumes of one without an item."""
+    return {key_id: _known(table, key_id) for key_id in key_ids}
+
+
+def _known(table: str, key_id: str) -> KnownKey:
+    with translated("dynamodb:GetItem"):
+        answer = client("dynamodb").get_item(TableName=table, Key=item_key(key_id), ConsistentRead=True)
+    item: dict[str, Any] = answer.get("Item", {})
+    by, at = (item.get(name, {}).get("S") for name in ("RevokeBy", "RevokedAt"))
+    return KnownKey(_client_in(item, key_id), by, at)
+
+
+def register(table: str, key_id: str, name: str, client_of_key: ApiClient) -> None:
+    """Write down whom a new key belongs to, before anybody can use it. Raises ServiceError for a revoked key."""
+    item = item_key(key_id) | {"Client": {"S": name}, "Owner": {"S": client_of_key.owner}}
+    if client_of_key.sees_all:
+        item["SeesAll"] = {"BOOL": True}
+    with translated("dynamodb:PutItem"):
+        client("dynamodb").put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(RevokedAt)")
+
+
+def mark(table: str, key_id: str, name: str, attribute: Literal["RevokeBy", "RevokedAt"], time: str) -> None:
+    """Note until when a key that was replaced is to be revoked, or that it is revoked. A first time stays."""
+    with translated("dynamodb:UpdateItem"):
+        client("dynamodb").update_item(
+            TableName=table,
+            Key=item_key(key_id),
+            UpdateExpression=f"SET {attribute} = if_not_exists({attribute}, :time), Client = :name",
+            ExpressionAttributeValues={":time": {"S": time}, ":name": {"S": name}},
+        )
