@@ -124,7 +124,8 @@ def rotate(deployment: Deployment, name: str, overlap_days: int) -> Made:
         raise OperatorError(f"There is no key {name}: petdetect key list shows them, petdetect key create makes one.")
     valid = [key for key in complete if key.state == "valid"]
     if len(valid) > 1:
-        raise OperatorError(f"{name} was rotated already: first petdetect key revoke {valid[-1].key_id}, the old key.")
+        replaced = next((key for key in valid if key.revoke_by), valid[-1])
+        raise OperatorError(f"{name} was rotated already: first petdetect key revoke {replaced.key_id}, the old key.")
     old = (valid or complete)[0]  # also of a revoked key: the client comes back to what it uploaded
     unfinished = [key for key in keys if key.state == "unfinished"]
     key_id = unfinished[0].key_id if unfinished else _new_key(deployment, name)
