@@ -17,7 +17,20 @@ from click.core import ParameterSource
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from ops import actual_cost, backfill_command, cost, cost_output, definitions, output, records, restart, status, story
+from ops import (
+    actual_cost,
+    backfill_command,
+    cost,
+    cost_output,
+    definitions,
+    key_command,
+    keys,
+    output,
+    records,
+    restart,
+    status,
+    story,
+)
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
@@ -63,7 +76,7 @@ class Number(click.ParamType):
         return float(digits)
 
 
-def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+def command(name: str, group: click.Group | None = None) -> Callable[[Callable[..., Any]], click.Command]:
     """Make a command of a function that takes the deployment first: with --env and --json, and errors in sentences."""
 
     def register(function: Callable[..., Any]) -> click.Command:
@@ -71,12 +84,14 @@ def command(name: str) -> Callable[[Callable[..., Any]], click.Command]:
         def run(environment: str | None, **arguments: Any) -> None:
             function(connect(environment or click.get_current_context().obj), **arguments)
 
-        return command_without_deployment(name)(run)
+        return command_without_deployment(name, group)(run)
 
     return register
 
 
-def command_without_deployment(name: str) -> Callable[[Callable[..., Any]], click.Command]:
+def command_without_deployment(
+    name: str, group: click.Group | None = None
+) -> Callable[[Callable[..., Any]], click.Command]:
     """The same for a function that takes the environment's name, or None for the one before the command."""
 
     def register(function: Callable[..., Any]) -> click.Command:
@@ -89,7 +104,7 @@ def command_without_deployment(name: str) -> Callable[[Callable[..., Any]], clic
 
         environment = click.option("--env", "environment", type=_ENVIRONMENT, help="The same as before the command.")
         json_output = click.option("--json", "as_json", is_flag=True, help="Print one JSON document instead.")
-        return main.command(name)(environment(json_output(run)))
+        return (group or main).command(name)(environment(json_output(run)))
 
     return register
 
@@ -366,6 +381,67 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
         output.show_state(deployment.environment, state)
     if state.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
+
+
+@main.group("key")
+def key_group() -> None:
+    """Make, list, rotate and revoke API keys.
+
+    A key sees what it uploaded; a key of an operator sees every image. docs/operations.md#a-leaked-api-key says what to
+    do about one that leaked.
+    """
+
+
+@command("create", key_group)
+@click.argument("name", metavar="NAME", type=key_command.Name())
+@click.option("--operator", is_flag=True, help="A key that sees and lists every image, whoever uploaded it.")
+@key_command.show_option
+def create_key(deployment: Deployment, name: str, operator: bool, show: bool, as_json: bool) -> None:
+    """Make an API key for a new client.
+
+    Its value is kept in AWS Secrets Manager. If the command is interrupted, run it again.
+    """
+    key_command.say_made(deployment, keys.create(deployment, name, operator=operator), show=show, as_json=as_json)
+
+
+@command("list", key_group)
+def list_keys(deployment: Deployment, as_json: bool) -> None:
+    """List the API keys: whose, how old, and which are to be rotated or revoked."""
+    key_command.say_keys(keys.all_keys(deployment), as_json=as_json)
+
+
+@command("rotate", key_group)
+@click.argument("name", metavar="NAME", type=key_command.Name())
+@click.option(
+    "--overlap-days",
+    type=click.IntRange(0, 365),
+    default=7,
+    show_default=True,
+    help="Days in which the client changes over. The old key works until somebody revokes it.",
+)
+@key_command.show_option
+def rotate_key(deployment: Deployment, name: str, overlap_days: int, show: bool, as_json: bool) -> None:
+    """Make another API key for the same client.
+
+    It sees what the old one uploaded. Both work until the old one is revoked. After a key was revoked, it gives the
+    client a new one.
+    """
+    key_command.say_made(deployment, keys.rotate(deployment, name, overlap_days), show=show, as_json=as_json)
+
+
+@command("revoke", key_group)
+@click.argument("name_or_id", metavar="NAME|KEY-ID")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def revoke_key(deployment: Deployment, name_or_id: str, yes: bool, as_json: bool) -> None:
+    """Revoke an API key, or all keys of a client, from the next request on."""
+    if as_json and not yes:
+        raise click.UsageError("--json cannot prompt; add --yes.")
+    found = keys.revocable(deployment, name_or_id)
+    if not yes:
+        named = ", ".join(f"{key.key_id} ({key.name})" for key in found)
+        click.confirm(f"Revoke {named} in {deployment.environment}?", abort=True, err=True)
+    keys.revoke(deployment, found)
+    key_command.say_revoked(found, as_json=as_json)
 
 
 @command_without_deployment("cost")

@@ -24,8 +24,8 @@ MILLISECONDS = {
     "FileManagerFunction": 250,
     "NotificationServiceFunction": 120,
     "FailureRecorderFunction": 200,
-    "UploadApiFunction": 60,
-    "ImagesApiFunction": 40,
+    "UploadApiFunction": 65,
+    "ImagesApiFunction": 45,
     "MetricsPublisherFunction": 100,
 }
 # Of an image that waits for its turn: the call that finds out is as short as the next one is longer, which begins up to
@@ -38,26 +38,27 @@ CHANGES_A_CALL, CHANGES = 20, 3
 
 # Write units of 1 KB. A write pays for the table and for each index that it changes, for StatusIndex twice: the record
 # leaves one partition and enters another. Records have under 1, 2 and 3 KB; Labels make the last one the largest.
-ANNOUNCE = 1 * 3  # the table, ListingIndex, StatusIndex
-CLAIM = 2 * 4  # the same, StatusIndex twice
-LOG = 3 * 5  # and AnimalIndex
+ANNOUNCE = 1 * 4  # the table, ListingIndex, OwnerIndex, StatusIndex
+CLAIM = 2 * 5  # the same, StatusIndex twice
+LOG = 3 * 6  # and AnimalIndex
 ANALYSIS = 4  # the lease, the turn, the newest model, the labels
 COUNT = 1  # of the day; only with a DailyAnalysisLimit
-# Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with two indexes.
-WAIT = 1 + 2 + 2 * 3
-NOTICE = 3 * 4 + 1  # remembered in the record, which all indexes hold; counted
+# Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with three indexes.
+WAIT = 1 + 2 + 2 * 4
+NOTICE = 3 * 5 + 1  # remembered in the record, which all indexes hold; counted
 # Read units of 4 KB.
 LOOKUP = 1
+OWNER = 0.5  # of an API request: whose key it is, eventually consistent
 REUSE = 0.5  # the newest model, eventually consistent; also when an image comes back from its wait
 COUNTED = 1  # of the day, only with a DailyAnalysisLimit: whether it is reached
 
-RECORD_KB = 3 * 4  # in the table and three indexes
+RECORD_KB = 3 * 5  # in the table and four indexes
 ANALYSIS_KB = 1
 ANALYSIS_MONTHS = analyses.KEPT_SECONDS / (30 * 24 * 3600)
 
 LOOKUPS = 2  # GET /images/{id} that a client makes for one image
-# 4 KB of the functions' lines and EMF documents (measured), Lambda's own lines of six calls, three of the access log.
-LOG_KB = 8.0
+# 5 KB of the functions' lines and EMF documents (measured), Lambda's own lines of six calls, three of the access log.
+LOG_KB = 9.0
 WAIT_LOG_KB = 1.0  # one call more
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
@@ -221,7 +222,7 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + has_limit * COUNT)
     writes += load.uncertain * NOTICE + load.waiting * WAIT
     clients = 1 - load.registered
-    reads = clients * LOOKUPS * LOOKUP + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
+    reads = clients * (LOOKUPS * LOOKUP + (1 + LOOKUPS) * OWNER) + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
     gets = 3 + clients + load.waiting
@@ -244,7 +245,7 @@ def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     yield Line("S3 storage", price, how)
     months = int(parameters["RecordRetentionDays"]) / 30
     price = RECORD_KB / _KB * months * unit["dynamodb_storage_gb_month"]
-    price += RECORD_KB / 4 / _KB * months * unit["dynamodb_pitr_gb_month"]  # the backup leaves the indexes out
+    price += RECORD_KB / 5 / _KB * months * unit["dynamodb_pitr_gb_month"]  # the backup leaves the indexes out
     price += ANALYSIS_KB / _KB * ANALYSIS_MONTHS * unit["dynamodb_storage_gb_month"]
     yield Line("DynamoDB storage", price, f"{RECORD_KB} KB and backup for {months:.1f} months (RecordRetentionDays)")
     months = int(parameters["LogRetentionDays"]) / 30

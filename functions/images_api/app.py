@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector.aws import detection_logs, health, image_bucket, listing
+from pet_detector.aws import api_clients, detection_logs, health, image_bucket, listing
+from pet_detector.aws.api_clients import ApiClient
 from pet_detector.aws.listing import Query
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
@@ -42,7 +43,6 @@ _FIELDS = {
     "ImageFormat": "imageFormat",
     "S3Location": "location",
     "PolicyVersion": "policyVersion",
-    "AnalysisReused": "analysisReused",
     "CorrelationId": "correlationId",
     "Timestamp": "timestamp",
     "CreatedAt": "createdAt",
@@ -75,14 +75,22 @@ def health_of_the_service() -> Response[str]:
 
 @app.get("/images/<image_id>")
 def one_image(image_id: str) -> Response[str]:
-    """The record of an image, with a link to view the picture for a few minutes if it was classified."""
+    """The record of an image, with a link to view the picture for a few minutes if it was classified.
+
+    Somebody else's image is not found, like one that does not exist. Every read leaves a line of log.
+    """
+    client = client_of_request()
     record = None
     if IMAGE_ID.fullmatch(image_id):
+        logger.append_keys(image_id=image_id)
         record = detection_logs.find(settings.required("DETECTION_LOGS_TABLE_NAME"), image_id)
-    if record is None:
+    if record is None or not client.may_see(record):
+        logger.info("Image not shown", denied=record is not None)
         raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
-    body = visible(record)
-    if record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW):
+    body = visible(record, client)
+    linked = record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW)
+    logger.info("Image shown", linked=linked)
+    if linked:
         bucket = settings.required("IMAGE_BUCKET_NAME")
         body["viewUrl"] = image_bucket.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/"))
         body["viewUrlExpiresInSeconds"] = image_bucket.VIEW_LINK_SECONDS
@@ -91,7 +99,11 @@ def one_image(image_id: str) -> Response[str]:
 
 @app.get("/images")
 def all_images() -> Response[str]:
-    """Records, newest first, filtered by animal, status, from and to; `nextToken` is null at the end."""
+    """Records, newest first, filtered by animal, status, from and to; `nextToken` is null at the end.
+
+    Only those that the client may see. Every list leaves a line of log.
+    """
+    client = client_of_request()
     parameters = app.current_event.query_string_parameters
     if unknown := sorted(parameters.keys() - FILTERS):
         raise RequestError(400, "INVALID_FILTER", f"There is no parameter {unknown[0]}: use {', '.join(FILTERS)}.")
@@ -103,6 +115,7 @@ def all_images() -> Response[str]:
         status=choice(Status, "status", parameters.get("status")),
         since=moment("from", parameters.get("from")),
         until=moment("to", parameters.get("to")),
+        owner=None if client.sees_all else client.owner,
     )
     if query.since and query.until and query.since > query.until:
         raise RequestError(400, "INVALID_FILTER", "from must not be later than to.")
@@ -112,13 +125,27 @@ def all_images() -> Response[str]:
     page = listing.list_images(
         settings.required("DETECTION_LOGS_TABLE_NAME"), query, limit_of(parameters.get("limit")), token or None
     )
-    return http_api.answer(200, {"images": [visible(r) for r in page.records], "nextToken": page.next_token})
+    filters = {"animal": query.animal, "status": query.status, "from": query.since, "to": query.until}
+    logger.info(
+        "Images listed", count=len(page.records), filters={name: text for name, text in filters.items() if text}
+    )
+    images = [visible(record, client) for record in page.records]
+    return http_api.answer(200, {"images": images, "nextToken": page.next_token})
 
 
-def visible(record: Record) -> dict[str, Any]:
-    """The part of a record that clients see, under the API's names."""
+def client_of_request() -> ApiClient:
+    """Who asks. From here on every line of log names the key and the request."""
+    key_id = http_api.caller_of(app)
+    logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
+    return api_clients.of_key(settings.required("DETECTION_LOGS_TABLE_NAME"), key_id)
+
+
+def visible(record: Record, client: ApiClient) -> dict[str, Any]:
+    """The part of a record that a client sees, under the API's names."""
     found: dict[str, Any] = {**record}
     shown = {field: found[name] for name, field in _FIELDS.items() if name in found}
+    if client.sees_all and "AnalysisReused" in found:  # it tells that somebody uploaded the same bytes before
+        shown["analysisReused"] = found["AnalysisReused"]
     if record["ProcessingStatus"] == Status.PROCESSING and "TurnAt" in record:
         shown["turnAt"] = record["TurnAt"]
     if "fileName" in shown:  # of an object that was put straight into S3 it may be anything

@@ -14,7 +14,7 @@ from typing import Any
 from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector.aws import detection_logs, image_bucket
+from pet_detector.aws import api_clients, detection_logs, image_bucket
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.models import ImageFormat, Status
@@ -57,20 +57,23 @@ def upload() -> Response[str]:
 
     409 when an Idempotency-Key is used again for another request.
     """
+    table, correlation_id = settings.required("DETECTION_LOGS_TABLE_NAME"), http_api.request_id_of(app)
+    key_id = http_api.caller_of(app)
+    logger.append_keys(api_key_id=key_id, correlation_id=correlation_id)
+    owner = api_clients.of_key(table, key_id).owner
     request = parse(app.current_event.body)
-    caller = http_api.caller_of(app)
-    image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), caller)
-    correlation_id = app.current_event.request_context.request_id
-    logger.append_keys(image_id=image_id, correlation_id=correlation_id)
+    image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), owner)
+    logger.append_keys(image_id=image_id)
     record = detection_logs.announce(
-        settings.required("DETECTION_LOGS_TABLE_NAME"),
+        table,
         image_id,
         file_name=request.file_name,
-        uploaded_by=caller,
+        uploaded_by=owner,
         fingerprint=request.fingerprint,
         correlation_id=correlation_id,
     )
-    if record.get("RequestFingerprint") != request.fingerprint:
+    # Another owner's record is never answered from, although no two owners can get the same id.
+    if record.get("UploadedBy") != owner or record.get("RequestFingerprint") != request.fingerprint:
         raise RequestError(
             409, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was sent with another request; choose a new key."
         )
@@ -88,10 +91,10 @@ def upload() -> Response[str]:
     return http_api.answer(202, body)
 
 
-def image_id_for(idempotency_key: str | None, caller: str) -> str:
-    """A new random ImageID; with an Idempotency-Key always the same one for the same caller.
+def image_id_for(idempotency_key: str | None, owner: str) -> str:
+    """A new random ImageID; with an Idempotency-Key always the same one for the same owner, whichever key it uses.
 
-    Raises RequestError for a key that is empty or too long.
+    Raises RequestError for a key that is empty, too long, or no text.
     """
     if idempotency_key is None:
         return uuid.uuid4().hex
@@ -99,7 +102,13 @@ def image_id_for(idempotency_key: str | None, caller: str) -> str:
         raise RequestError(
             400, "INVALID_IDEMPOTENCY_KEY", f"Idempotency-Key needs 1 to {IDEMPOTENCY_KEY_LENGTH} characters."
         )
-    return hashlib.sha256(f"{caller}\n{idempotency_key}".encode()).hexdigest()[:32]
+    try:
+        text = f"{owner}\n{idempotency_key}".encode()
+    except UnicodeEncodeError:  # half of a surrogate pair
+        raise RequestError(
+            400, "INVALID_IDEMPOTENCY_KEY", "Idempotency-Key must be text that is valid UTF-8."
+        ) from None
+    return hashlib.sha256(text).hexdigest()[:32]
 
 
 def parse(body: str | None) -> Upload:

@@ -83,7 +83,7 @@ def _imports_the_whole_document() -> None:
         finally:
             _current_import.reset(token)
         for kind, response in (spec.get("x-amazon-apigateway-gateway-responses") or {}).items():
-            apigateway_v1._put_gateway_response(api_id, kind, response)
+            apigateway_v1._put_gateway_response(api_id, kind, _known_variables(response))
         if "x-amazon-apigateway-binary-media-types" in spec:
             apigateway_v1._rest_apis[api_id]["binaryMediaTypes"] = spec["x-amazon-apigateway-binary-media-types"]
         return api_id
@@ -100,6 +100,13 @@ def _imports_the_whole_document() -> None:
 
     apigateway_v1._import_rest_api = import_with_gateway_responses
     apigateway_v1._import_operation = import_whole_operation
+
+
+def _known_variables(response: dict[str, Any]) -> dict[str, Any]:
+    """A gateway response without the variable that MiniStack does not know: it gives both ids the same value."""
+    templates = response.get("responseTemplates") or {}
+    known = {name: text.replace("$context.extendedRequestId", "$context.requestId") for name, text in templates.items()}
+    return {**response, "responseTemplates": known}
 
 
 def _set_request(method: dict[str, Any], operation: dict[str, Any], document: _Import) -> None:

@@ -23,7 +23,7 @@ def test_nobody_calls_the_api_for_a_registered_image() -> None:
     assert registered["API Gateway"] == 0
     assert registered["X-Ray"] == pytest.approx(0.1 * 5)  # the execution's
     assert registered["Lambda (API, metrics)"] == pytest.approx(0.15 * 0.53333, rel=0.001)
-    assert live["DynamoDB requests"] - registered["DynamoDB requests"] == pytest.approx(2 * 0.125)
+    assert live["DynamoDB requests"] - registered["DynamoDB requests"] == pytest.approx((2 + 3 * 0.5) * 0.125)
     assert live["S3 requests"] - registered["S3 requests"] == pytest.approx(0.4)  # nobody views it
     same = {"Rekognition", "Step Functions", "Lambda (workflow)", "EventBridge", "S3 storage", "CloudWatch Logs"}
     assert {name: registered[name] for name in same} == {name: live[name] for name in same}

@@ -37,19 +37,19 @@ def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
         ("Step Functions", (6 + 0.05 + 4 * 0.01) * 25),  # 152.25
         # 0.9 s of 512 MB; 0.25 s of 256 MB; for one of 20 images 0.12 s of 256 MB; 1 % of all that again
         ("Lambda (workflow)", 1.01 * (0.2 + 6.00003 + 0.2 + 0.83334 + 0.05 * (0.2 + 0.40000))),  # 7.34
-        # 0.06 s; twice 0.04 s; 3 of 20 shares of 0.1 s; each of 256 MB
-        ("Lambda (API, metrics)", 0.40000 + 2 * 0.33333 + 0.15 * 0.53333),  # 1.15
-        # 3 announce, 8 claim, 15 log, 3 remember the analysis, 1 takes a turn, 13 a notice of one in 20
-        ("DynamoDB requests", (3 + 8 + 15 + 3 + 1 + 0.65) * 0.625 + 2.5 * 0.125),  # 19.47
+        # 0.065 s; twice 0.045 s; 3 of 20 shares of 0.1 s; each of 256 MB
+        ("Lambda (API, metrics)", 0.41667 + 2 * 0.35 + 0.15 * 0.53333),  # 1.20
+        # 4 announce, 10 claim, 18 log, 3 remember the analysis, 1 takes a turn, 16 a notice of one in 20; 3 read keys
+        ("DynamoDB requests", (4 + 10 + 18 + 3 + 1 + 0.8) * 0.625 + (2.5 + 3 * 0.5) * 0.125),  # 23.5
         ("S3 requests", 2 * 5 + 4 * 0.4),
         ("API Gateway", 3 * 3.5),
         ("EventBridge", 3.0),
         ("SNS", 0.05 * 20.5),
         ("X-Ray", 2.0),
         ("S3 storage", 591.47),  # 1,953.125 GB for 12 1/6 months, and one as an old version, at 0.023
-        # 11.444 GB of records at 0.25, 2.861 GB of backup at 0.20, both 12 1/6 months; 0.954 GB for 3 months at 0.25
-        ("DynamoDB storage", 34.81 + 6.962 + 0.715),
-        ("CloudWatch Logs", 7.629 * (0.5 + 3 * 0.03)),  # GB, kept for 3 months
+        # 14.305 GB of records at 0.25, 2.861 GB of backup at 0.20, both 12 1/6 months; 0.954 GB for 3 months at 0.25
+        ("DynamoDB storage", 43.51 + 6.962 + 0.715),
+        ("CloudWatch Logs", 8.583 * (0.5 + 3 * 0.03)),  # GB, kept for 3 months
     ],
 )
 def test_a_line_is_what_it_is_by_hand(line: str, dollars: float) -> None:
@@ -116,7 +116,7 @@ def test_uncertain_images_cost_a_transition_a_notice_and_its_writes() -> None:
 
     assert all_of_them["Step Functions"] - none["Step Functions"] == pytest.approx(25)
     assert all_of_them["SNS"] - none["SNS"] == pytest.approx(20.5)
-    assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(13 * 0.625)
+    assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(16 * 0.625)
 
 
 def test_images_that_wait_cost_three_transitions_a_call_and_its_writes() -> None:
@@ -129,8 +129,8 @@ def test_images_that_wait_cost_three_transitions_a_call_and_its_writes() -> None
             "Step Functions": 3 * 25,
             "Lambda (workflow)": 1.01 * (0.2 + 6.00003),  # 0.9 s of 512 MB
             "Lambda (API, metrics)": 0.05 * 0.53333,  # one change more
-            # The turn's second attempt, the lease twice, 2 KB in the table and in two indexes; the newest model
-            "DynamoDB requests": (1 + 2 + 6) * 0.625 + 0.5 * 0.125,
+            # The turn's second attempt, the lease twice, 2 KB in the table and in three indexes; the newest model
+            "DynamoDB requests": (1 + 2 + 8) * 0.625 + 0.5 * 0.125,
             "S3 requests": 0.4,
             "CloudWatch Logs": 0.9537 * (0.5 + 3 * 0.03),
         },

@@ -115,7 +115,7 @@ def test_the_story_begins_with_the_request_at_the_api() -> None:
     (query,) = (query for query in QUERIES.values() if query["Name"].endswith("one image's story"))
     assert "ApiAccessLogGroupName" in query["LogGroupNames"]
     api = load(REPOSITORY / "template.yaml")["Resources"]["PetDetectorApi"]["Properties"]
-    assert json.loads(api["AccessLogSetting"]["Format"])["requestId"] == "$context.requestId"
+    assert json.loads(api["AccessLogSetting"]["Format"])["requestId"] == "$context.extendedRequestId"
     assert 'correlation_id = "IMAGE_ID" or requestId = "IMAGE_ID"' in query["QueryString"]
 
 

@@ -10,6 +10,7 @@ from tests.support.moto_world import CORRELATION, ORIGIN
 
 API_KEY = "the-value-of-the-api-key"
 API_KEY_ID = "key-id"
+OPERATOR_KEY_ID = "operator-key-id"  # for a test that makes it one
 REQUEST_ID = CORRELATION  # what the API is asked first names the image's story
 
 
@@ -35,7 +36,8 @@ def request(
         "pathParameters": None,
         "stageVariables": None,
         "requestContext": {
-            "requestId": REQUEST_ID,
+            "requestId": "an-id-that-the-client-may-have-chosen",
+            "extendedRequestId": REQUEST_ID,
             "stage": "dev",
             "path": f"/dev{path}",
             "httpMethod": method,

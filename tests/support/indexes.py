@@ -25,7 +25,12 @@ Item = dict[str, Any]
 
 MEGABYTE = 1024**2
 # Attributes of the partition keys, and of what the filters of the code under test look at.
-_PARTITIONS = {"ListingIndex": "Shard", "AnimalIndex": "AnimalShard", "StatusIndex": "StatusShard"}
+_PARTITIONS = {
+    "ListingIndex": "Shard",
+    "AnimalIndex": "AnimalShard",
+    "StatusIndex": "StatusShard",
+    "OwnerIndex": "OwnerShard",
+}
 _FILTERED = ("ProcessingStatus", "DetectedAnimal", "ExpiresAt")
 
 
@@ -104,6 +109,7 @@ def _filter(expression: str, values: str) -> Any:
 
 # --- A large table ----------------------------------------------------------------------------------------------------
 
+OWNERS = ("key-of-a", "key-of-b")  # a has twice as many records
 _LONG_AGO, _AGES_AHEAD = 1, 4_000_000_000
 _serialized = TypeSerializer().serialize
 
@@ -121,6 +127,7 @@ def record(
         "Shard": shard,
         "ProcessingStatus": status.value,
         "StatusShard": f"{status.value}#{shard}",
+        "OwnerShard": f"{OWNERS[number % 3 % 2]}#{shard}",
         "ExpiresAt": _LONG_AGO if forgotten else _AGES_AHEAD,
     }
     if animal:

@@ -167,8 +167,15 @@ class Cloud:
         shard = image_ids.shard_of(image_id)
         record = {"ImageID": image_id, "Shard": shard, "StatusShard": f"{attributes['ProcessingStatus']}#{shard}"}
         record |= attributes
+        if "UploadedBy" in record:
+            record["OwnerShard"] = f"{record['UploadedBy']}#{shard}"
         self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})
         return record
+
+    def know_key(self, key_id: str, **attributes: Any) -> None:
+        """Write the item about an API key, such as Owner and SeesAll."""
+        item = {"ImageID": f"key#{key_id}", **attributes}
+        self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in item.items()})
 
     def withhold(self, kind: str, number: int, in_this_minute: int = 0, **more: str) -> None:
         """Let so many notices of a kind wait for a digest, and so many have come in this minute.

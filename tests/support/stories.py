@@ -18,7 +18,7 @@ from pet_detector.aws.clients import client, counting_client
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
-from tests.support.api_events import API_KEY, request, upload
+from tests.support.api_events import API_KEY, API_KEY_ID, OPERATOR_KEY_ID, request, upload
 from tests.support.moto_world import (
     ANALYSES,
     BUCKET,
@@ -248,11 +248,13 @@ def look(aws: Cloud, run: Run) -> None:
     """Every end that ImagesApi has."""
     now = "2026-01-01T00:00:00.000Z"
     record = {"CreatedAt": now, "UpdatedAt": now, "ListedAt": f"{now}#{IMAGE_ID}", "OriginalFilename": NAME}
-    record |= {"UploadedBy": NAME, "DetectedAnimal": "cat"}
+    record |= {"UploadedBy": API_KEY_ID, "DetectedAnimal": "cat"}
+    aws.know_key(OPERATOR_KEY_ID, Owner=NAME, Client=NAME, SeesAll=True)
     for folder in image_ids.FOLDERS:
         record["ProcessingStatus"] = "rejected" if folder == "rejected" else "completed"
         aws.write(**record, S3Location=f"s3://{BUCKET}/{folder}/{IMAGE_ID}.jpg")
         run(request("GET", f"/images/{IMAGE_ID}"))
+    run(request("GET", f"/images/{IMAGE_ID}", api_key_id="another-key-id"))
     for path in (f"/images/{IMAGE_ID}", "/images", "/health", f"/images/{NAME}", f"/{NAME}"):
         run(request("GET", path))
     for query in (
@@ -264,6 +266,8 @@ def look(aws: Cloud, run: Run) -> None:
         {"nextToken": NAME},
     ):
         run(request("GET", "/images", query=query))
+        run(request("GET", "/images", query=query, api_key_id=OPERATOR_KEY_ID))
+    run(request("GET", "/images", api_key_id=OPERATOR_KEY_ID))
     for operation, path in (("GetItem", f"/images/{IMAGE_ID}"), ("Query", "/images")):
         with refusal(client("dynamodb"), operation, "AccessDeniedException"):
             run(request("GET", path))

@@ -66,6 +66,9 @@ def test_the_access_log_says_who_asked_for_what_and_how_it_went() -> None:
     logged = json.loads(stage["AccessLogSetting"]["Format"])
     assert {"requestId", "time", "method", "path", "status", "latency", "apiKeyId", "error"} == logged.keys()
     assert all(value.startswith("$context.") for value in logged.values())
+    # Not $context.requestId, which a client can choose; no address of a person ($context.identity.sourceIp).
+    assert logged["requestId"] == "$context.extendedRequestId"
+    assert logged["apiKeyId"] == "$context.identity.apiKeyId"
 
 
 # --- How long, and how often ------------------------------------------------------------------------------------------
@@ -269,7 +272,7 @@ def test_the_gateway_answers_like_the_functions() -> None:
         text = answer["responseTemplates"]["application/json"]
         body = json.loads(text.replace(":$context.error.messageString", ':"$context.error.messageString"'))
         assert body.keys() == {"code", "message", "requestId"}
-        assert body["requestId"] == "$context.requestId"
+        assert body["requestId"] == "$context.extendedRequestId"  # a client can choose its $context.requestId
         status = answer.get("statusCode")
         found[name] = (int(status) if status is not None else None, body["code"])
     assert found == GATEWAY_RESPONSES

@@ -231,11 +231,29 @@ def test_everything_but_health_and_preflights_needs_a_key(api: str) -> None:
     assert methods.keys() - guarded == {(path, "options") for path in body["paths"]} | {("/health", "get")}
 
 
+# Name (the end of it), throttle and daily quota of each plan.
+PLANS = {
+    "UsagePlan": (
+        "clients",
+        {"RateLimit": {"Ref": "ApiRateLimit"}, "BurstLimit": {"Ref": "ApiBurstLimit"}},
+        {"Ref": "ApiDailyQuota"},
+    ),
+    "OperatorUsagePlan": ("operators", {"RateLimit": 10, "BurstLimit": 20}, 50_000),
+}
+
+
+def test_key_of_the_template_is_a_clients_key() -> None:
+    (member,) = resources("AWS::ApiGateway::UsagePlanKey").values()
+    assert (references(member["KeyId"]), references(member["UsagePlanId"])) == ({"ApiKey"}, {"UsagePlan"})
+
+
 @pytest.mark.parametrize("plan", resources("AWS::ApiGateway::UsagePlan"))
-def test_api_key_has_the_limits_of_the_parameters(plan: str) -> None:
+def test_api_key_has_the_limits_of_its_plan(plan: str) -> None:
     properties = resources("AWS::ApiGateway::UsagePlan")[plan]
-    assert properties["Throttle"] == {"RateLimit": {"Ref": "ApiRateLimit"}, "BurstLimit": {"Ref": "ApiBurstLimit"}}
-    assert properties["Quota"] == {"Limit": {"Ref": "ApiDailyQuota"}, "Period": "DAY"}
+    name, throttle, quota = PLANS[plan]
+    assert properties["UsagePlanName"] == {"Fn::Sub": f"${{AWS::StackName}}-{name}"}  # ops/keys.py finds it by that
+    assert properties["Throttle"] == throttle
+    assert properties["Quota"] == {"Limit": quota, "Period": "DAY"}
     assert properties["ApiStages"] == [{"ApiId": {"Ref": "PetDetectorApi"}, "Stage": {"Ref": "Stage"}}]
     keys = resources("AWS::ApiGateway::UsagePlanKey").values()
     assert {name for key in keys for name in references(key["KeyId"])} == set(resources("AWS::ApiGateway::ApiKey"))

@@ -190,6 +190,7 @@ def finished(samples: Samples) -> None:
         CAT,
         ProcessingStatus="completed",
         DetectedAnimal="cat",
+        UploadedBy="k1e2y3i4d5",  # the key of the events
         S3Location=f"s3://{BUCKET}/cats/{CAT}.jpg",
         AnimalShard=f"cat#{shard}",
         ListedAt=f"{moment}#{CAT}",

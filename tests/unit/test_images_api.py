@@ -27,7 +27,7 @@ from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, O
 
 # A token that is right but for its length: spaces are nothing in JSON.
 PADDED_TOKEN = base64.urlsafe_b64encode(
-    json.dumps(["2026-11-21T09:30:00.000Z", [None] * 4]).ljust(1024).encode()
+    json.dumps(["2026-11-21T09:30:00.000Z", [None] * 5]).ljust(1024).encode()
 ).decode()
 
 INSIDE = {  # what no client needs to know
@@ -55,6 +55,7 @@ def put(aws: Cloud, number: int = 0, *, status: Status = Status.COMPLETED, anima
         "ProcessingStatus": status.value,
         "StatusShard": f"{status.value}#{shard}",
         "Shard": shard,
+        "OwnerShard": f"{INSIDE['UploadedBy']}#{shard}",
         "ListedAt": f"{created}#{image_id}",
         "CreatedAt": created,
         "UpdatedAt": created,
@@ -103,7 +104,6 @@ def test_shows_an_image_with_a_link_to_look_at_it(aws: Cloud, context: LambdaCon
         "fileName": "tom.jpg",
         "fileSize": 12_345,
         "correlationId": CORRELATION,
-        "analysisReused": True,
         "location": f"s3://{BUCKET}/cats/{image_id}.jpg",
         "createdAt": "2026-11-21T09:30:00.000Z",
         "updatedAt": "2026-11-21T09:30:00.000Z",
@@ -112,6 +112,7 @@ def test_shows_an_image_with_a_link_to_look_at_it(aws: Cloud, context: LambdaCon
     assert '"fileSize": 12345' in answer["body"]
     assert link.path.endswith(f"/cats/{image_id}.jpg")
     assert parse_qs(link.query)["response-content-type"] == ["image/jpeg"]
+    assert parse_qs(link.query)["response-cache-control"] == ["private, no-store"]
 
 
 @pytest.mark.parametrize(

@@ -69,12 +69,12 @@ def test_stores_a_picture_that_comes_with_the_request(
 
 
 @pytest.mark.parametrize("data", [None, b"picture"])
-def test_the_correlation_id_is_the_requests_id_at_the_api(
+def test_the_correlation_id_is_the_id_that_the_api_gave_the_request(
     aws: Cloud, context: LambdaContext, logs: io.StringIO, data: bytes | None
 ) -> None:
     """The access log has the same: one saved query finds the whole story."""
     event = upload(data)
-    event["requestContext"]["requestId"] = "the-id-of-this-request"
+    event["requestContext"] |= {"extendedRequestId": "the-id-of-this-request", "requestId": 'x\n"é'}
     body = body_of(lambda_handler(event, context))
     assert aws.item(body["imageId"])["CorrelationId"] == {"S": "the-id-of-this-request"}
     if data is None:

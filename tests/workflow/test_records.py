@@ -50,6 +50,7 @@ def claim_of(run: Run) -> dict[str, Any]:
         "SourceVersion": VERSION_ID,
         "OriginalFilename": f"{IMAGE_ID}.jpg",
         "UploadedBy": "s3",
+        "OwnerShard": f"s3#{SHARD}",
         "ListedAt": f"{values(run, 'Claim Upload')[':now']['S']}#{IMAGE_ID}",
         "ExpiresAt": int((now + timedelta(days=RETENTION_DAYS)).timestamp()),
     }
@@ -288,6 +289,7 @@ def test_claim_keeps_what_the_api_wrote_when_it_promised_a_place(runs: dict[str,
         "CreatedAt": "2026-11-21T09:30:00.000Z",
         "ListedAt": f"2026-11-21T09:30:00.000Z#{IMAGE_ID}",
         "UploadedBy": "api",
+        "OwnerShard": f"api#{SHARD}",
         "OriginalFilename": "Whiskers.jpg",
     }
     table.change(ProcessingStatus="uploading", **promised)

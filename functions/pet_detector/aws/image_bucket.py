@@ -304,6 +304,7 @@ def view_link(bucket: str, key: str) -> str:
             "Key": key,
             "ResponseContentType": CONTENT_TYPES[key.rpartition(".")[2]],
             "ResponseContentDisposition": "inline",
+            "ResponseCacheControl": "private, no-store",  # else a browser may keep the picture longer than the link
         },
         ExpiresIn=VIEW_LINK_SECONDS,
     )

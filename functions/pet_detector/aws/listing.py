@@ -25,12 +25,16 @@ LARGE_PAGE = 1000
 
 @dataclass(frozen=True)
 class Query:
-    """What to list. `since` and `until` are RFC 3339 UTC times, compared as text: since <= CreatedAt < until."""
+    """What to list. `since` and `until` are RFC 3339 UTC times, compared as text: since <= CreatedAt < until.
+
+    `owner`: only what it uploaded, by UploadedBy; None lists everything.
+    """
 
     animal: Animal | None = None
     status: Status | None = None
     since: str | None = None
     until: str | None = None
+    owner: str | None = None
 
     @property
     def is_empty(self) -> bool:
@@ -42,6 +46,8 @@ class Query:
 
     def spread(self) -> tuple[str, str, str]:
         """-> (index, its partition key attribute, prefix of the partition key's values)."""
+        if self.owner is not None:
+            return "OwnerIndex", "OwnerShard", f"{self.owner}#"
         # With both, the index that holds fewer records to skip: a cat that waits for a review is rare.
         if self.animal and self.status in (None, Status.COMPLETED):
             return "AnimalIndex", "AnimalShard", f"{self.animal.value}#"
@@ -95,10 +101,13 @@ def _question(query: Query, upper: str, lower: str) -> dict[str, Any]:
     """What is asked of every shard; the value of :shard is still missing."""
     index, attribute, _ = query.spread()
     conditions, values = [], {":upper": upper, ":lower": lower}
-    if query.animal and query.status:
-        by_animal = index == "AnimalIndex"
-        conditions.append(f"{'ProcessingStatus' if by_animal else 'DetectedAnimal'} = :other")
-        values[":other"] = query.status.value if by_animal else query.animal.value
+    # What the index itself does not select.
+    if query.animal and index != "AnimalIndex":
+        conditions.append("DetectedAnimal = :animal")
+        values[":animal"] = query.animal.value
+    if query.status and index != "StatusIndex":
+        conditions.append("ProcessingStatus = :status")
+        values[":status"] = query.status.value
     serialized_values = {name: serialized(value) for name, value in values.items()}
     if query.animal is None and query.status in (None, Status.UPLOADING):
         conditions.append(NOT_FORGOTTEN)
@@ -172,4 +181,4 @@ def _open_token(token: str, query: Query) -> str:
 
 
 def _identity(query: Query) -> list[str | None]:
-    return [query.animal, query.status, query.since, query.until]
+    return [query.animal, query.status, query.since, query.until, query.owner]

@@ -22,7 +22,7 @@ def resolver() -> APIGatewayRestResolver:
     def failed(status: int, code: str, message: str) -> Response[str]:
         if status >= 500:
             logger.exception("Request failed", code=code)
-        body = {"code": code, "message": message, "requestId": app.current_event.request_context.request_id}
+        body = {"code": code, "message": message, "requestId": request_id_of(app)}
         return answer(status, body)
 
     handled: dict[type[Exception], Callable[[Any], Response[str]]] = {
@@ -60,5 +60,16 @@ def _number(value: Decimal) -> int | float:
 
 
 def caller_of(app: APIGatewayRestResolver) -> str:
-    """The id (never the value) of the API key that made the request; it meters, it does not identify a person."""
+    """The id (never the value) of the API key that made the request.
+
+    `unknown` where no key is checked: API Gateway asks for one, `sam local start-api` does not.
+    """
     return app.current_event.request_context.identity.api_key_id or "unknown"
+
+
+def request_id_of(app: APIGatewayRestResolver) -> str:
+    """The id that API Gateway gave the request. Its `requestId` would not do: a client can choose that one.
+
+    Lambda's own id of the call where there is none (`sam local`).
+    """
+    return app.current_event.request_context.extended_request_id or str(app.lambda_context.aws_request_id)
