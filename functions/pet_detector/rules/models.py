@@ -9,6 +9,8 @@ from typing import TypedDict
 
 # The fact, in a record's Notices, that reviewers were notified of an uncertain image.
 REVIEW_FACT = "uncertain"
+# Why later uploads with the form of a finished image are rejected. In no record's ReasonCode: see Record.Superseded.
+SUPERSEDED = "SUPERSEDED"
 # UploadedBy of what a backfill registered.
 BACKFILL = "backfill"
 
@@ -181,6 +183,7 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
+    Superseded: Decimal | int  # later uploads with the same form that were rejected
     Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
     ClaimedAt: str
     TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one
