@@ -11,8 +11,9 @@ from typing import TypedDict
 REVIEW_FACT = "uncertain"
 # Why later uploads with the form of a finished image are rejected. In no record's ReasonCode: see Record.Superseded.
 SUPERSEDED = "SUPERSEDED"
-# UploadedBy of what a backfill registered.
+# UploadedBy of what a backfill registered, and of what came straight into the bucket (image_workflow.asl.yaml says it).
 BACKFILL = "backfill"
+STRAIGHT_INTO_S3 = "s3"
 
 
 class Animal(StrEnum):
@@ -171,7 +172,7 @@ class Record(TypedDict, total=False):
     ImageFormat: str  # jpg, png, or unknown for what was rejected unread
     S3Location: str  # s3://bucket/key
     OriginalFilename: str
-    UploadedBy: str  # id of an API key; BACKFILL; s3 for what came straight into the bucket
+    UploadedBy: str  # id of an API key; BACKFILL; STRAIGHT_INTO_S3
     RequestFingerprint: str
     CopyClaim: str  # the last attempt to copy it in, of a backfill
     CopyEnds: Decimal | int  # seconds since 1970, from when on another attempt may
