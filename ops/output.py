@@ -23,7 +23,7 @@ from ops.restart import Outcome, Plan, Restart, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
 from pet_detector.aws import detection_logs
-from pet_detector.rules.models import Status
+from pet_detector.rules.models import SUPERSEDED, Status
 from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.text import printable
 from pet_detector.use_cases.reconciler import Action, Report
@@ -50,6 +50,7 @@ _ACTIONS = {
     Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
     Action.REPORT: "check it: finished, but an object remains under input/",
     Action.CLOSE: "close its record as failed: its execution and its object are gone",
+    Action.SUPERSEDE: "remove: later uploads with the form of an image that is finished",
 }
 
 
@@ -141,6 +142,8 @@ def show_story(story: Story) -> None:
     ):
         if value:
             say(f"  {title:<12}{printable(str(value))}")
+    if number := record.get("Superseded"):
+        say(f"  {'rejected':<12}{number} later uploads with the same form ({SUPERSEDED}): a form is for one picture")
     say(f"  {'object':<12}{printable(_place(*story.place, story.replaces), 3000) if story.place else 'gone'}")
     say("\nWhat happened (UTC)")
     if not story.runs:
@@ -259,7 +262,8 @@ def show_report(report: Report, dry_run: bool) -> None:
         ("image", "object", "what would be done" if dry_run else "what is to be done"),
         ((found.image_id, found.key, _ACTIONS[found.action]) for found in report.findings),
     )
-    done = "Nothing was changed." if dry_run else f"{report.started} started, {report.closed} closed."
+    removed = f", {report.superseded} later uploads removed" if report.superseded else ""
+    done = "Nothing was changed." if dry_run else f"{report.started} started, {report.closed} closed{removed}."
     say(f"{report.gap} unfinished. {done}")
 
 

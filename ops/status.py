@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import partial
 
 import boto3
 
@@ -17,7 +16,7 @@ from pet_detector.aws.image_bucket import InputVersion
 from pet_detector.rules import notices
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
-from pet_detector.use_cases.reconciler import Action
+from pet_detector.use_cases.reconciler import Action, Finding, Upload
 
 # The age from which an object under input/ is stuck, unless its image failed, is held or at work: the schedule takes it
 # up, and an execution finishes it, in a fraction of that.
@@ -88,8 +87,12 @@ def _withheld(deployment: Deployment, kind: str) -> int:
 def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
     now = datetime.now(UTC)
     old = [version for version in versions if version.modified < now - _STUCK_AFTER]
-    judge = partial(reconciler.judge, deployment.table, now=now, older_than=_STUCK_AFTER)
-    batches = records.for_each(judge, reconciler.in_batches(old))
+
+    def judged(uploads: list[Upload]) -> list[Finding]:
+        found = reconciler.judge(deployment.table, uploads, now, _STUCK_AFTER)
+        return [finding for _, findings in found for finding in findings]
+
+    batches = records.for_each(judged, reconciler.in_batches(old))
     return sum(finding.action in (Action.START, Action.REPORT) for findings in batches for finding in findings)
 
 

@@ -19,7 +19,7 @@ from pet_detector.use_cases.analyser import Limits, Picture, Waiting, analyse_on
 class Event(TypedDict):
     """Without `versionId`, or with an empty one, the newest version is meant: an execution was started by hand.
 
-    `overLimit` lets an image that an operator released pass the daily limit.
+    `overLimit` lets an image that an operator released pass the daily limits. `uploadedBy` is the record's.
     """
 
     imageId: str
@@ -28,6 +28,7 @@ class Event(TypedDict):
     key: str
     versionId: NotRequired[str]
     overLimit: NotRequired[bool]
+    uploadedBy: NotRequired[str]
 
 
 @logger.inject_lambda_context(clear_state=True)
@@ -35,7 +36,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     """Returns what Log Detection writes and Move Image needs; `outcome` is classified, rejected, waiting or held.
 
     Waiting: the image has to be analysed again at the time in `until`, when its turn to ask Rekognition comes. Held:
-    today's limit of analyses is reached; the answer has nothing else then.
+    a limit of today's analyses is reached; the answer has nothing else then.
     Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
     ImageNotFoundError, PolicyInvalidError (the image fails).
     """
@@ -51,12 +52,16 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         return _rejected(facts, header)
     facts |= {"imageFormat": header.format.value, "extension": header.format.value}
     picture = Picture(bucket, event["key"], stored.version_id, facts["contentHash"])
+    is_released = bool(event.get("overLimit"))
     limits = Limits(
         calls_per_second=float(settings.required("REKOGNITION_CALLS_PER_SECOND")),
-        a_day=0 if event.get("overLimit") else int(settings.required("DAILY_ANALYSIS_LIMIT")),
+        a_day=0 if is_released else int(settings.required("DAILY_ANALYSIS_LIMIT")),
+        a_day_per_key=0 if is_released else int(settings.required("DAILY_ANALYSIS_LIMIT_PER_KEY")),
     )
     table = settings.required("ANALYSES_TABLE_NAME")
-    analysis = analyse_once(table, picture, owner=event["imageId"], limits=limits)
+    analysis = analyse_once(
+        table, picture, owner=event["imageId"], limits=limits, uploaded_by=event.get("uploadedBy", "")
+    )
     if analysis is None:
         return {"outcome": "held"}
     if isinstance(analysis, Waiting):

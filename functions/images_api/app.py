@@ -15,7 +15,7 @@ from pet_detector.aws.api_clients import ApiClient
 from pet_detector.aws.listing import Query
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
-from pet_detector.rules.models import Animal, Record, Status
+from pet_detector.rules.models import SUPERSEDED, Animal, Record, Status
 from pet_detector.rules.text import printable
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
@@ -148,6 +148,13 @@ def visible(record: Record, client: ApiClient) -> dict[str, Any]:
         shown["analysisReused"] = found["AnalysisReused"]
     if record["ProcessingStatus"] == Status.PROCESSING and "TurnAt" in record:
         shown["turnAt"] = record["TurnAt"]
+    if number := int(record.get("Superseded", 0)):
+        uploads = f"{number} later uploads" if number > 1 else "1 later upload"
+        shown["superseded"] = {
+            "reasonCode": SUPERSEDED,
+            "uploads": number,
+            "reason": f"{uploads} with the same form rejected: ask for a new form for each picture.",
+        }
     if "fileName" in shown:  # of an object that was put straight into S3 it may be anything
         shown["fileName"] = printable(shown["fileName"], MAX_NAME_LENGTH) or "image"
     return shown

@@ -10,9 +10,13 @@ from typing import Any, TypedDict
 
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
+from pet_detector.aws import reconciling
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import count, logger
 from pet_detector.use_cases import notifier, reconciler
+
+# Of the function's Timeout (300 s), the time to list and start: the rest is for what is closed then.
+RUN_SECONDS = 200.0
 
 
 class Answer(TypedDict):
@@ -42,9 +46,21 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
 
 
 def _reconcile(resources: reconciler.Resources) -> reconciler.Report:
-    report = reconciler.reconcile(resources, timedelta(minutes=int(settings.required("OVERDUE_MINUTES"))))
+    overdue = timedelta(minutes=int(settings.required("OVERDUE_MINUTES")))
+    position = reconciling.position(resources.table)
+    report = reconciler.reconcile(resources, overdue, begin_after=position, seconds=RUN_SECONDS)
+    if report.stopped_at != position:
+        reconciling.move_to(resources.table, report.stopped_at)
     count("ReconcileGap", report.gap)
-    logger.info("Reconciled", gap=report.gap, started=report.started, closed=report.closed, waiting=report.waiting)
+    logger.info(
+        "Reconciled",
+        gap=report.gap,
+        started=report.started,
+        closed=report.closed,
+        waiting=report.waiting,
+        superseded=report.superseded,
+        whole=not position and not report.stopped_at,
+    )
     if report.error:
         raise report.error
     return report

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
 import warnings
 from collections.abc import Iterator
@@ -175,3 +176,20 @@ def invoked_function(task: dict[str, Any]) -> str | None:
     name = arguments.get("FunctionName", "") if isinstance(arguments, dict) else ""
     found = re.fullmatch(r"\$\{(\w+)\}", name)
     return found[1] if found else None
+
+
+def passed_on(rule: str, happened: dict[str, Any]) -> dict[str, Any]:
+    """What the target of a rule of this stack gets for an event: its input transformer, as EventBridge fills it in.
+
+    A placeholder in the place of a value becomes that value's JSON, or an empty text when the event has none.
+    """
+    ((transformer,),) = [[target["InputTransformer"] for target in resources("AWS::Events::Rule")[rule]["Targets"]]]
+    values = {}
+    for name, path in transformer["InputPathsMap"].items():
+        value: Any = happened
+        for part in path.removeprefix("$.").split("."):
+            value = value.get(part, "") if isinstance(value, dict) else ""
+        values[name] = json.dumps(value)
+    filled = re.sub(r"<(\w+)>", lambda found: values[found[1]], transformer["InputTemplate"])
+    document: dict[str, Any] = json.loads(filled)
+    return document

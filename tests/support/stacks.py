@@ -109,6 +109,10 @@ class Stack:
                 return str(left) == str(right)
             case "Fn::Not":
                 return not self.resolve(argument)[0]
+            case "Fn::And":
+                return all(self.resolve(argument))
+            case "Condition":
+                return self.conditions[argument]
             case "Fn::If":
                 condition, then, otherwise = argument
                 return self.resolve(then if self.conditions[condition] else otherwise)

@@ -203,6 +203,16 @@ def reconcile(aws: Cloud, run: Run) -> None:
         run({})
     with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
         run({})
+    filed = {"ProcessingStatus": "completed", "SourceVersion": "filed", "SourceKey": KEY}
+    aws.write(IMAGE_ID, **filed)
+    aws.put(KEY, PICTURE)
+    with mock.patch.dict(os.environ, OVERDUE_MINUTES="0"):
+        for operation in ("DeleteObjects", "ListObjectVersions"):
+            with refusal(client("s3"), operation, "AccessDenied"):
+                run({})
+        run({})
+    with mock.patch("reconciler.app.RUN_SECONDS", -1.0), mock.patch.dict(os.environ, OVERDUE_MINUTES="0"):
+        run({})  # stops at once, and says where
     for storm_is_over in (False, True):
         aws.withhold("ImageUncertain", 7, 0 if storm_is_over else 21)
         with refusal(client("sns"), "Publish", "Throttled"):

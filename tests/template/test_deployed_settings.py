@@ -208,7 +208,7 @@ def test_an_address_is_an_address_or_empty(name: str, address: str, allowed: boo
 
 def test_one_key_can_use_up_its_own_limits_only() -> None:
     """What all keys together may do is more than one of them may by default."""
-    (setting,) = resources("AWS::ApiGateway::Stage")["PetDetectorApiStage"]["MethodSettings"]
+    setting = resources("AWS::ApiGateway::Stage")["PetDetectorApiStage"]["MethodSettings"][0]
     assert PARAMETERS["ApiRateLimit"]["Default"] < setting["ThrottlingRateLimit"]
     assert PARAMETERS["ApiBurstLimit"]["Default"] < setting["ThrottlingBurstLimit"]
     assert PARAMETERS["ApiRateLimit"]["Default"] <= PARAMETERS["ApiBurstLimit"]["Default"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.definitions import EVENTS, invoked_function, machines, references, resources, source
+from tests.support.definitions import EVENTS, invoked_function, machines, passed_on, references, resources, source
 
 WORKFLOW_EVENTS = ["console_execution", "s3_object_created"]
 
@@ -113,6 +113,20 @@ def test_s3_event_is_one_that_starts_the_workflow() -> None:
     happened = event("s3_object_created")
     assert receivers_of(happened) == {"ImageWorkflow"}
     assert happened["detail"]["object"]["version-id"]
+
+
+def test_the_workflow_gets_nothing_of_an_upload_but_what_it_reads() -> None:
+    """Its input stays in the history of executions for 90 days: no address and no requester, and no ETag (an MD5)."""
+    happened = event("s3_object_created")
+    assert "192.0.2.1" in json.dumps(happened)
+    version = happened["detail"]["object"]["version-id"]
+    assert passed_on("ImageUploadedRule", happened) == {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "id": happened["id"],
+        "time": happened["time"],
+        "detail": {"object": {"key": happened["detail"]["object"]["key"], "version-id": version}},
+    }
 
 
 def test_of_the_executions_that_succeed_only_duplicates_are_measured() -> None:

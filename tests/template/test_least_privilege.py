@@ -86,6 +86,10 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
             return {("s3:PutObject", folder)}
         case "DeleteObject":
             return {(f"s3:DeleteObject{version}", objects)}
+        case "DeleteObjects":
+            (folder,) = {found["Key"].partition("/")[0] for found in call.parameters["Delete"]["Objects"]}
+            versions = {"Version" if "VersionId" in found else "" for found in call.parameters["Delete"]["Objects"]}
+            return {(f"s3:DeleteObject{version}", f"{bucket}/{folder}/*") for version in versions}
         case "HeadBucket":
             return {("s3:ListBucket", bucket)}
         case "ListObjectVersions":

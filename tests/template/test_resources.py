@@ -262,9 +262,40 @@ def test_api_key_has_the_limits_of_its_plan(plan: str) -> None:
 @pytest.mark.parametrize("stage", resources("AWS::ApiGateway::Stage"))
 def test_all_keys_together_have_a_limit_and_requests_are_not_logged(stage: str) -> None:
     """Without one, this API may use up what the account has for all of its own: 10 000 a second, 5 000 at once."""
-    (setting,) = resources("AWS::ApiGateway::Stage")[stage]["MethodSettings"]
-    assert (setting.pop("ResourcePath"), setting.pop("HttpMethod")) == ("/*", "*")
-    assert setting == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    settings = resources("AWS::ApiGateway::Stage")[stage]["MethodSettings"]
+    limits = {(found.pop("HttpMethod"), found.pop("ResourcePath")): found for found in settings}
+    assert limits.pop(("*", "/*")) == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
+    assert {name: tuple(found.values()) for name, found in limits.items()} == {
+        ("GET", "/~1health"): (5, 10),
+        ("GET", "/~1images"): (50, 100),
+        **{("OPTIONS", path.replace("/", "/~1", 1)): (20, 40) for path in ("/health", "/upload", "/images")},
+        ("OPTIONS", "/~1images~1{id}"): (20, 40),
+    }
+
+
+def test_what_needs_no_api_key_has_a_lower_limit_of_its_own() -> None:
+    (stage,) = resources("AWS::ApiGateway::Stage").values()
+    limited = {(found["HttpMethod"], found["ResourcePath"]) for found in stage["MethodSettings"]}
+    (api,) = resources("AWS::ApiGateway::RestApi").values()
+    open_methods = [
+        (method.upper(), "/" + path.replace("/", "~1"))  # AWS::ApiGateway::Stage MethodSetting: ResourcePath
+        for path, methods in api["Body"]["paths"].items()
+        for method, operation in methods.items()
+        if {"api_key": []} not in operation.get("security", [])
+    ]
+    assert ("GET", "/~1health") in open_methods
+    assert set(open_methods) <= limited
+
+
+def test_the_functions_of_the_api_can_have_executions_of_their_own_and_no_more() -> None:
+    """Off by default: a new account may run ten at once, and AWS lets it reserve none of them."""
+    reserved = {"Fn::If": ["ReservesApi", {"Ref": "ApiReservedConcurrency"}, {"Ref": "AWS::NoValue"}]}
+    functions = resources("AWS::Lambda::Function")
+    found = {name for name, function in functions.items() if function.get("ReservedConcurrentExecutions") == reserved}
+    callers = {name.partition("Function")[0] for name in resources("AWS::Lambda::Permission") if "Permission" in name}
+    assert found == {"UploadApiFunction", "ImagesApiFunction"}
+    assert {name.removesuffix("Function") for name in found} <= callers
+    assert not [name for name in functions.keys() - found if "ReservedConcurrentExecutions" in functions[name]]
 
 
 # --- Parameters, outputs and environments -----------------------------------------------------------------------------
@@ -296,6 +327,7 @@ CONDITIONS = {
     "IsLocal": {"local"},
     "IsProtected": {"staging", "prod"},
     "HasObservability": {"staging", "prod"},
+    "ReservesApi": {"prod"},
     "HasBackfillBucket": set(),  # neither is a bucket's name
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},

@@ -57,11 +57,20 @@ class World:
         return answer
 
     def analyse(
-        self, picture: str, owner: str | None = None, *, folder: str = "input", a_day: int = 0, pace: float = PACE
+        self,
+        picture: str,
+        owner: str | None = None,
+        *,
+        folder: str = "input",
+        a_day: int = 0,
+        a_key: int = 0,
+        by: str = "",
+        pace: float = PACE,
     ) -> Outcome:
         """Analyse a picture that is named by its bytes; its execution has the same name unless it is given."""
         found = Picture(BUCKET, f"{folder}/{picture}.jpg", "v", picture)
-        return analyse_once(ANALYSES, found, owner=owner or picture, limits=Limits(pace, a_day))
+        limits = Limits(pace, a_day, a_key)
+        return analyse_once(ANALYSES, found, owner=owner or picture, limits=limits, uploaded_by=by)
 
     def wait(self, outcome: Outcome) -> None:
         """Let the time come that an image waits for."""
@@ -320,10 +329,54 @@ def test_the_limit_counts_on_the_day_of_the_call(world: World) -> None:
     assert world.asked == []
 
 
+def spent(*uploaders: str) -> list[int]:
+    return [daily_limit.spent(ANALYSES, of) for of in uploaders]
+
+
+def test_one_key_that_is_at_its_limit_leaves_the_rest_of_the_day_to_others(world: World) -> None:
+    assert isinstance(world.analyse("a", by="one", a_day=3, a_key=1), Analysis)
+    assert [world.analyse(name, by="one", a_day=3, a_key=1) for name in "bcdef"] == [None] * 5
+    assert spent("", "one", "two") == [1, 1, 0], "what is held counts nowhere"
+    assert isinstance(world.analyse("g", by="two", a_day=3, a_key=1), Analysis)
+    assert isinstance(world.analyse("a", by="one", a_day=3, a_key=1), Analysis), "what costs nothing is not limited"
+    assert spent("", "one", "two") == [2, 1, 1]
+    assert isinstance(world.analyse("b", by="one"), Analysis), "an operator released it"
+
+
+def test_the_limit_of_all_holds_for_a_key_below_its_own(world: World) -> None:
+    daily_limit.spend(ANALYSES, 5)
+    turns.take(ANALYSES, Lane.LIVE, PACE, earliest=START + 100)
+    waiting = world.analyse("a", by="one", a_day=2, a_key=2)
+    daily_limit.spend(ANALYSES, 5)  # another image is analysed meanwhile
+    world.wait(waiting)
+    assert world.analyse("a", by="one", a_day=2, a_key=2) is None
+    assert spent("", "one") == [2, 0], "the key has not used up anything"
+
+
+@pytest.mark.parametrize("uploader", ["s3", "backfill", ""])
+def test_what_has_no_key_counts_against_the_limit_of_all_only(world: World, uploader: str) -> None:
+    for name in "ab":
+        assert isinstance(world.analyse(name, by=uploader, a_day=2, a_key=1), Analysis)
+    assert world.analyse("c", by=uploader, a_day=2, a_key=1) is None
+
+
+def test_the_limit_of_keys_works_without_one_of_all_and_costs_a_call_only_when_it_is_on(world: World) -> None:
+    world.analyse("the first one has a schedule to make", by="one")
+    events: Any = client("dynamodb").meta.events
+    calls: list[str] = []
+    events.register("before-call.dynamodb", lambda model, **_: calls.append(model.name))
+    world.analyse("a", by="one")
+    without = calls.copy()
+    calls.clear()
+    world.analyse("b", by="one", a_key=1)
+    assert sorted(calls) == sorted([*without, "GetItem", "UpdateItem"])
+    assert world.analyse("c", by="one", a_key=1) is None
+
+
 def test_a_throttled_call_is_taken_back(world: World) -> None:
     world.answers = [ThrottledError("others use it")]
-    world.analyse("a", a_day=5)
-    assert daily_limit.spent(ANALYSES) == 0
+    world.analyse("a", a_day=5, a_key=5, by="one")
+    assert spent("", "one") == [0, 0]
 
 
 @pytest.mark.parametrize(

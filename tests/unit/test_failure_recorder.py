@@ -245,8 +245,8 @@ INPUTS: list[tuple[str | None, tuple[str, str, str] | None]] = [
     (started_with(version=None), (IMAGE_ID, KEY, "newest")),
     (json.dumps({"detail": {"object": {"key": KEY}}}), (IMAGE_ID, KEY, "newest")),
     (started_with("input/tom.jpg"), (HASHED, "input/tom.jpg", "v1")),
-    (started_with("cats/x.jpg", imageId="e" * 32), ("e" * 32, "cats/x.jpg", "v1")),
-    (started_with(imageId=None), (IMAGE_ID, KEY, "v1")),
+    (started_with(f"cats/{'e' * 32}.jpg", imageId="e" * 32), ("e" * 32, f"cats/{'e' * 32}.jpg", "v1")),
+    (started_with(imageId=None), None),
     (started_with("input/tom.jpg", version=None), None),
     # Of S3 itself: versioning is not yet effective in a new bucket, and the version is null.
     (started_with("input/tom.jpg", version=None, source="aws.s3"), (WITHOUT_VERSION, "input/tom.jpg", "null")),
@@ -287,6 +287,42 @@ def test_an_input_names_an_image_or_it_is_none_of_ours(
     assert lambda_handler(ended(sent=sent), context) == (ON_RECORD if subject else NOTHING)
     assert len(aws.records()) == (1 if subject else 0)
     assert ("names no image" in logs.getvalue()) is (subject is None)
+
+
+ANOTHER = "f" * 32
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        started_with(f"cats/{ANOTHER}.jpg", imageId=IMAGE_ID),
+        started_with(f"rejected/{ANOTHER}.bin", imageId=IMAGE_ID, restart=True),
+        started_with(f"others/{ANOTHER}.jpg", "v1", imageId=IMAGE_ID, source="aws.s3"),
+        started_with(version=1.5),
+        started_with(version=["v1"]),
+        started_with(version=False),
+        started_with(imageId=None),
+        started_with(imageId=""),
+        started_with(imageId=[IMAGE_ID]),
+        started_with(f"input/{ANOTHER}.jpg", imageId={IMAGE_ID: IMAGE_ID}),
+        started_with(time=7),
+        started_with(time=None),
+        json.dumps({"detail": {"object": {"key": KEY, "version-id": {}}}}),
+        json.dumps({"detail": {"object": [KEY]}, "imageId": IMAGE_ID}),
+        json.dumps([[KEY]]),
+        "[" * 100_000,
+    ],
+)
+def test_an_input_that_the_machine_does_not_claim_changes_nothing_of_anybody(
+    aws: Cloud, context: LambdaContext, sent: str
+) -> None:
+    """Who may start an execution names a filed picture, or nonsense, and the id of another's pending upload."""
+    detection_logs.announce(
+        TABLE, IMAGE_ID, file_name="tom.jpg", uploaded_by="k", fingerprint="f", correlation_id=CORRELATION
+    )
+    before = aws.item()
+    assert lambda_handler(ended("FAILED", sent=sent), context) == NOTHING
+    assert (aws.item(), aws.notices(), len(aws.records())) == (before, [], 1)
 
 
 # --- Too many at once -------------------------------------------------------------------------------------------------

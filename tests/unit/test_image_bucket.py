@@ -82,6 +82,23 @@ def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> 
     assert all(abs(datetime.now(UTC) - version.modified) < timedelta(minutes=1) for version in found)
 
 
+def test_deletes_versions_and_no_others(aws: Cloud) -> None:
+    first, second, third = (aws.put(KEY, data)[0] for data in (b"x", b"y", b"z"))
+    image_bucket.delete_versions(BUCKET, KEY, [first, third, "gone"])
+    assert [version.version_id for version in image_bucket.input_versions(BUCKET)] == [second]
+    assert versions(aws, KEY) == [second], "no delete marker hides it"
+
+
+@pytest.mark.parametrize(("code", "error"), [("AccessDenied", AccessDeniedError), ("InternalError", ServiceError)])
+def test_versions_that_s3_does_not_delete_are_an_error(
+    monkeypatch: pytest.MonkeyPatch, code: str, error: type[Exception]
+) -> None:
+    answer = {"Errors": [{"Key": KEY, "VersionId": "v1", "Code": code, "Message": "secret"}]}
+    monkeypatch.setattr(client("s3"), "delete_objects", lambda **_: answer)
+    with pytest.raises(error, match=f"s3:DeleteObjects: {code} for 1 of 2 versions"):
+        image_bucket.delete_versions(BUCKET, KEY, ["v1", "v2"])
+
+
 def test_locates_an_image_at_its_source_or_where_it_was_filed(aws: Cloud) -> None:
     version, etag = aws.put(KEY, b"x")
     newer, _ = aws.put(KEY, b"newer")

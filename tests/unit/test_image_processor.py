@@ -321,6 +321,19 @@ def test_the_image_after_the_daily_limit_is_not_analysed_unless_an_operator_rele
     assert (asked(capsys), counters(aws)) == (1, ["1"])
 
 
+def test_an_api_key_has_a_daily_limit_of_its_own(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DAILY_ANALYSIS_LIMIT_PER_KEY", "1")
+    first, _ = aws.put(KEY, jpeg())
+    sees(rekognition, first, Cat=99.0)
+    assert lambda_handler(event(first) | {"uploadedBy": "one"}, context)["outcome"] == "classified"
+    second, _ = aws.put(KEY, png())
+    assert lambda_handler(event(second) | {"uploadedBy": "one"}, context) == {"outcome": "held"}
+    sees(rekognition, second, Dog=99.0)
+    assert lambda_handler(event(second) | {"uploadedBy": "one", "overLimit": True}, context)["animal"] == "dog"
+
+
 def test_a_throttled_call_uses_up_nothing_of_the_limit_and_one_that_may_be_billed_does(
     aws: Cloud, rekognition: Stubber, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:

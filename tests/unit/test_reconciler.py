@@ -165,63 +165,183 @@ def test_what_happens_to_an_object_that_still_lies_under_input(
     assert (aws.keys(), aws.notices()) == ([KEY], [])
 
 
-@pytest.mark.parametrize("status", [status for status in Status if status is not Status.UPLOADING])
-def test_another_upload_under_a_key_that_was_used_before_is_an_image_of_its_own(aws: Cloud, status: Status) -> None:
-    version = stored(aws)
-    record(aws, status, version="an older one", ClaimedAt=ago(minutes=1))
-    hashed = image_ids.hashed_image_id(KEY, version.version_id)
-    report = reconcile(RESOURCES, OVERDUE)
-    assert report.findings == [Finding(Action.START, hashed, KEY, version.version_id, text(version.modified))]
-    assert aws.started() == {name_of(hashed): input_of(version, hashed)}
-    record(aws, "processing", version=version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
-    report = reconcile(RESOURCES, OVERDUE)
-    assert [(finding.action, finding.image_id) for finding in report.findings] == [(Action.WAIT, hashed)]
-    assert len(aws.started()) == 1
+# --- A form is for one picture: the second table ---------------------------------------------------------------------
 
-
-def test_each_of_two_uploads_under_one_key_is_judged_by_its_own_record(aws: Cloud) -> None:
-    first, second = stored(aws), stored(aws)
-    record(aws, "failed", version=first.version_id)
-    found = {finding.version_id: finding.action for finding in reconcile(RESOURCES, OVERDUE).findings}
-    assert found == {first.version_id: Action.LEAVE, second.version_id: Action.START}
-    assert list(aws.started()) == [name_of(image_ids.hashed_image_id(KEY, second.version_id))]
-
-
+FINAL = (Status.COMPLETED, Status.NEEDS_REVIEW, Status.REJECTED)
 # An image that failed because its version was gone; another one lies under its key.
-NOT_FOUND: dict[str, Any] = {"version": "a version that is gone", "Error": {"Error": "ImageNotFoundError", "Cause": ""}}
+NOT_FOUND: dict[str, Any] = {"Error": {"Error": "ImageNotFoundError", "Cause": ""}}
+
+
+def names(found: InputVersion) -> dict[str, str]:
+    return {"version": found.version_id}
+
+
+def left_in_input(aws: Cloud) -> list[str]:
+    return [found.version_id for found in image_bucket.input_versions(BUCKET)]
+
+
+def superseded(aws: Cloud, image_id: str = IMAGE_ID) -> int:
+    return int(aws.item(image_id).get("Superseded", {"N": "0"})["N"])
+
+
+@pytest.mark.parametrize("status", FINAL)
+def test_later_uploads_of_a_finished_image_are_counted_and_removed(aws: Cloud, status: Status) -> None:
+    first, second = stored(aws), stored(aws)
+    record(aws, status, version="the one that was filed")
+    report = reconcile(RESOURCES, OVERDUE)
+    both = (second.version_id, first.version_id)
+    expected = Finding(
+        Action.SUPERSEDE, IMAGE_ID, KEY, both[0], text(second.modified), "", both, "the one that was filed"
+    )
+    assert report == Report(findings=[expected], superseded=2)
+    assert (report.gap, aws.started(), aws.notices()) == (0, {}, [])
+    assert (left_in_input(aws), superseded(aws)) == ([], 2)
+    assert reconcile(RESOURCES, OVERDUE) == Report()
+    stored(aws)
+    reconcile(RESOURCES, OVERDUE)
+    assert superseded(aws) == 3
+
+
+@pytest.mark.parametrize("status", FINAL)
+def test_the_version_that_a_final_record_names_is_not_removed(aws: Cloud, status: Status) -> None:
+    older, own, newer = stored(aws), stored(aws), stored(aws)
+    record(aws, status, version=own.version_id)
+    report = reconcile(RESOURCES, OVERDUE)
+    assert {finding.action: finding.version_id for finding in report.findings} == {
+        Action.REPORT: own.version_id,
+        Action.SUPERSEDE: newer.version_id,
+    }
+    assert (left_in_input(aws), superseded(aws), older.version_id in left_in_input(aws)) == ([own.version_id], 2, False)
+
+
+@pytest.mark.parametrize("status", FINAL)
+def test_a_final_record_that_names_no_version_keeps_them_all(aws: Cloud, status: Status) -> None:
+    found = [stored(aws).version_id, stored(aws).version_id]
+    record(aws, status, version=image_ids.NEWEST)
+    assert [finding.action for finding in reconcile(RESOURCES, OVERDUE).findings] == [Action.REPORT]
+    assert left_in_input(aws) == found[::-1]
+
+
+def test_a_record_of_null_keeps_the_object_that_s3_calls_null(monkeypatch: pytest.MonkeyPatch, aws: Cloud) -> None:
+    record(aws, "completed", version="null")
+    listed = [
+        InputVersion(KEY, "later", NOON - timedelta(hours=1)),
+        InputVersion(KEY, "null", NOON - timedelta(hours=1)),
+    ]
+    monkeypatch.setattr(image_bucket, "input_versions", lambda *_: iter(listed))
+    found = {finding.action: finding for finding in reconcile(RESOURCES, OVERDUE, dry_run=True).findings}
+    assert found[Action.REPORT].version_id == "null"
+    assert found[Action.SUPERSEDE].superseded == ("later",)
+
+
+# Case: (status of the record, what differs; GONE: its version is not there), what is found about the key.
+GONE = "a version that is gone"
+STAYS: dict[str, tuple[tuple[str, dict[str, Any]] | None, list[Action]]] = {
+    "no record": (None, [Action.START]),
+    "uploading": (("uploading", {}), [Action.START]),
+    "started by hand, at work": (
+        ("processing", {"version": image_ids.NEWEST, "ClaimedAt": ago(minutes=1)}),
+        [Action.WAIT],
+    ),
+    "started by hand, its execution has ended": (("processing", {"version": image_ids.NEWEST}), [Action.START]),
+    "failed, started by hand": (("failed", {"version": image_ids.NEWEST}), [Action.LEAVE]),
+    "held, started by hand": (("held", {"version": image_ids.NEWEST}), [Action.LEAVE]),
+    "at work": (("processing", {"ClaimedAt": ago(minutes=1)}), [Action.WAIT]),
+    "waits for its turn": (("processing", {"TurnAt": ago(hours=-2)}), []),
+    "its execution has ended": (("processing", {}), [Action.START]),
+    "at work, its object gone": (("processing", {"version": GONE, "ClaimedAt": ago(minutes=1)}), []),
+    "its execution has ended, its object gone": (("processing", {"version": GONE}), [Action.CLOSE]),
+    "held": (("held", {}), [Action.LEAVE]),
+    "held since yesterday": (("held", {"UpdatedAt": ago(days=1)}), [Action.RELEASE]),
+    "held, its object gone": (("held", {"version": GONE}), []),
+    "failed": (("failed", {}), [Action.LEAVE]),
+    "failed, its object gone": (("failed", {"version": GONE} | NOT_FOUND), [Action.LEAVE]),
+    "failed otherwise, its object gone": (("failed", {"version": GONE}), [Action.LEAVE]),
+    "failed when filed": (("failed", {"version": GONE, "SourceKey": f"cats/{IMAGE_ID}.jpg"}), [Action.LEAVE]),
+    "dismissed": (("failed", {"version": GONE, "StatusShard": "dismissed#0"}), [Action.LEAVE]),
+}
+
+
+@pytest.mark.parametrize(("known", "actions"), STAYS.values(), ids=STAYS)
+def test_no_version_is_removed_before_the_image_is_final(
+    aws: Cloud, known: tuple[str, dict[str, Any]] | None, actions: list[Action]
+) -> None:
+    """Three uploads with one form; the second one is the image, unless its version is gone."""
+    versions = [stored(aws), stored(aws), stored(aws)]
+    if known:
+        status, more = known
+        record(aws, status, **names(versions[1]) | more)
+    report = reconcile(RESOURCES, OVERDUE)
+    assert [finding.action for finding in report.findings] == actions
+    assert (len(left_in_input(aws)), report.superseded, superseded(aws) if known else 0) == (3, 0, 0)
+    begun = any(action in (Action.START, Action.RELEASE) for action in actions)
+    assert list(aws.started()) == ([name_of()] if begun else []), "an image of a key has one execution"
+    if begun and known and known[1].get("version") != image_ids.NEWEST and known[0] != "uploading":
+        (started,) = aws.started().values()
+        assert started["detail"]["object"]["version-id"] == versions[1].version_id, "of the version that it claimed"
 
 
 def test_what_was_put_back_is_left_to_the_operator(aws: Cloud) -> None:
     version = stored(aws)
-    record(aws, "failed", **NOT_FOUND)
+    record(aws, "failed", version=GONE, **NOT_FOUND)
     report = reconcile(RESOURCES, OVERDUE)
     assert report.findings == [Finding(Action.LEAVE, IMAGE_ID, KEY, version.version_id, text(version.modified))]
     assert (report.gap, aws.started()) == (0, {})
 
 
-@pytest.mark.parametrize(
-    "difference",
-    [
-        {"Error": {"Error": "ThrottledError", "Cause": ""}},  # its version is there, or filed
-        {"SourceKey": f"cats/{IMAGE_ID}.jpg"},
-        {"StatusShard": "dismissed#0"},
-    ],
-    ids=["failed otherwise", "filed", "dismissed"],
-)
-def test_what_was_not_put_back_is_an_image_of_its_own(aws: Cloud, difference: dict[str, Any]) -> None:
-    version = stored(aws)
-    record(aws, "failed", **NOT_FOUND | difference)
-    reconcile(RESOURCES, OVERDUE)
-    assert list(aws.started()) == [name_of(image_ids.hashed_image_id(KEY, version.version_id))]
-
-
-def test_what_has_a_record_of_its_own_was_not_put_back(aws: Cloud) -> None:
-    version = stored(aws)
+@pytest.mark.parametrize("status", ["completed", "failed", "processing", "held"])
+def test_a_version_with_a_record_of_its_own_is_judged_by_that(aws: Cloud, status: str) -> None:
+    """A person may start it by hand under the hash of key and version, and so did earlier releases."""
+    version, other = stored(aws), stored(aws)
     hashed = image_ids.hashed_image_id(KEY, version.version_id)
-    record(aws, "failed", **NOT_FOUND)
-    record(aws, "processing", version.version_id, image_id=hashed, ClaimedAt=ago(minutes=1))
-    found = reconcile(RESOURCES, OVERDUE).findings
-    assert [(finding.action, finding.image_id) for finding in found] == [(Action.WAIT, hashed)]
+    record(aws, status, version=GONE, TurnAt=ago(hours=-1))
+    record(aws, "failed", version.version_id, image_id=hashed)
+    found = {(finding.action, finding.image_id) for finding in reconcile(RESOURCES, OVERDUE).findings}
+    assert (Action.LEAVE, hashed) in found
+    assert version.version_id in left_in_input(aws)
+    assert (other.version_id in left_in_input(aws)) == (status != "completed")
+
+
+def test_versions_of_a_key_without_an_id_are_images_of_their_own(aws: Cloud) -> None:
+    versions = [stored(aws, "input/latest.jpg") for _ in range(3)]
+    ids = [image_ids.hashed_image_id(found.key, found.version_id) for found in versions]
+    record(aws, "completed", versions[0].version_id, image_id=ids[0])
+    found = {finding.image_id: finding.action for finding in reconcile(RESOURCES, OVERDUE).findings}
+    assert found == {ids[0]: Action.REPORT, ids[1]: Action.START, ids[2]: Action.START}
+
+
+def test_later_uploads_of_a_backfills_key_are_removed_too(aws: Cloud) -> None:
+    stored(aws, f"input/backfill/{IMAGE_ID}.jpg")
+    record(aws, "completed", version="the copy")
+    assert reconcile(RESOURCES, OVERDUE).superseded == 1
+
+
+@pytest.mark.parametrize("now", [("processing", GONE), ("completed", "another one"), None])
+def test_what_the_record_no_longer_says_is_not_removed(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, now: tuple[str, str] | None
+) -> None:
+    """The record is erased, expires, or is written by a person between the reading and the removal."""
+    stored(aws)
+    record(aws, "completed", version=GONE)
+    read = detection_logs.find_many(TABLE, [IMAGE_ID])
+    aws.dynamodb.delete_item(TableName=TABLE, Key={"ImageID": {"S": IMAGE_ID}})
+    if now:
+        record(aws, *now)
+    monkeypatch.setattr(detection_logs, "find_many", lambda _, ids: read if IMAGE_ID in ids else {})
+    report = reconcile(RESOURCES, OVERDUE)
+    assert ([finding.action for finding in report.findings], report.superseded) == ([Action.SUPERSEDE], 0)
+    assert len(left_in_input(aws)) == 1
+
+
+@pytest.mark.parametrize("code", ["AccessDenied", "InternalError"])
+def test_versions_that_cannot_be_removed_fail_the_run_and_stop_nothing(aws: Cloud, code: str) -> None:
+    stored(aws)
+    record(aws, "completed", version="the one that was filed")
+    stored(aws, f"input/{'f' * 32}.jpg")
+    with refusal(client("s3"), "DeleteObjects", code):
+        report = reconcile(RESOURCES, OVERDUE)
+    assert (report.superseded, report.started, isinstance(report.error, PetDetectorError)) == (0, 1, True)
+    assert reconcile(RESOURCES, OVERDUE).superseded == 1
 
 
 def test_a_record_of_a_person_without_times_stops_no_run(aws: Cloud) -> None:
@@ -305,13 +425,12 @@ def test_an_execution_that_runs_on_keeps_its_image(aws: Cloud, has_object: bool)
 
 
 def test_an_expired_record_is_closed_though_a_newer_upload_has_its_key(aws: Cloud) -> None:
-    version = stored(aws)
+    stored(aws)
     record(aws, "processing", version="an older one")
     report = reconcile(RESOURCES, OVERDUE)
-    hashed = image_ids.hashed_image_id(KEY, version.version_id)
-    found = [(finding.action, finding.image_id) for finding in report.findings]
-    assert found == [(Action.START, hashed), (Action.CLOSE, IMAGE_ID)]
-    assert (report.started, report.closed) == (1, 1)
+    assert [(finding.action, finding.image_id) for finding in report.findings] == [(Action.CLOSE, IMAGE_ID)]
+    assert (report.started, report.closed) == (0, 1)
+    assert [finding.action for finding in reconcile(RESOURCES, OVERDUE).findings] == [Action.LEAVE]
 
 
 @pytest.mark.parametrize("code", ["Throttled", "InternalError"])
@@ -479,7 +598,7 @@ class Burst:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int, **record: Any) -> None:
         came = NOON - timedelta(hours=20)
         versions = [InputVersion(f"input/{number:032x}.jpg", "v1", came) for number in range(count)]
-        monkeypatch.setattr(image_bucket, "input_versions", lambda _: iter(versions))
+        monkeypatch.setattr(image_bucket, "input_versions", lambda *_: iter(versions))
         common = {"SourceVersion": "v1", "ClaimedAt": ago(hours=20), "UpdatedAt": ago(hours=20)} | record
         self.records = {f"{number:032x}": dict(common) for number in range(count)} if record else {}
         self.calls: Counter[str] = Counter()
@@ -527,7 +646,7 @@ def test_many_lost_events_are_all_counted_and_started_run_by_run(monkeypatch: py
 
 
 def test_many_held_images_are_released_run_by_run_and_wait_for_their_turns(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reconciler, "MAX_STARTS", 100)
+    monkeypatch.setattr(reconciler, "MAX_RELEASES", 100)
     burst = Burst(monkeypatch, 1_000, ProcessingStatus="held")
     for run in range(12):
         at(monkeypatch, NOON + run * timedelta(minutes=15))
@@ -535,6 +654,143 @@ def test_many_held_images_are_released_run_by_run_and_wait_for_their_turns(monke
         assert (report.started, report.waiting) == (100 if run < 10 else 0, min(run, 10) * 100)
         assert report.gap == 0
     assert burst.calls["StartExecution"] == 1_000
+
+
+# --- A form that is posted very often ---------------------------------------------------------------------------------
+
+
+class Flood:
+    """A bucket with very many versions of some keys, answered page by page as S3 does; `pages` counts them.
+
+    `inclusive`: like some that speak S3's language, it begins with the key of the marker and not behind it.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, versions: dict[str, int], *, inclusive: bool = False) -> None:
+        self.versions = {key: [f"v{number}" for number in range(count, 0, -1)] for key, count in versions.items()}
+        self.inclusive = inclusive
+        self.pages = 0
+        service = client("s3")
+        monkeypatch.setattr(service, "list_object_versions", self._page)
+        monkeypatch.setattr(service, "delete_objects", self._delete)
+
+    def _page(self, Bucket: str, Prefix: str, KeyMarker: str = "", VersionIdMarker: str = "") -> dict[str, Any]:
+        assert (Bucket, Prefix) == (BUCKET, "input/")
+        self.pages += 1
+        every = [(key, version) for key in sorted(self.versions) for version in self.versions[key]]
+        if VersionIdMarker:
+            rest = every[every.index((KeyMarker, VersionIdMarker)) + 1 :]
+        else:
+            rest = [found for found in every if found[0] > KeyMarker or (self.inclusive and found[0] == KeyMarker)]
+        page = rest[:1000]
+        more = {"NextKeyMarker": page[-1][0], "NextVersionIdMarker": page[-1][1]} if len(rest) > 1000 else {}
+        came = NOON - timedelta(hours=1)
+        listed = [{"Key": key, "VersionId": version, "LastModified": came} for key, version in page]
+        return {"Versions": listed, "IsTruncated": bool(more), **more}
+
+    def _delete(self, Bucket: str, Delete: dict[str, Any]) -> dict[str, Any]:
+        assert len(Delete["Objects"]) <= 1000, "S3 takes no more in one call"
+        for found in Delete["Objects"]:
+            self.versions[found["Key"]].remove(found["VersionId"])
+        return {}
+
+
+def key_of(number: int) -> str:
+    return f"input/{number:032x}.jpg"
+
+
+@pytest.mark.parametrize("inclusive", [False, True])
+def test_one_form_and_1200_posts_make_one_image_and_keep_nobody_waiting(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, inclusive: bool
+) -> None:
+    flood = Flood(monkeypatch, {key_of(1): 1_200, key_of(2): 1}, inclusive=inclusive)
+    flood.versions[key_of(1)].remove("v1")  # the first one was filed
+    record(aws, "completed", "v1", image_id=f"{1:032x}")
+    runs = [reconcile(RESOURCES, OVERDUE) for _ in range(3)]
+    assert [run.superseded for run in runs] == [1000, 199, 0]
+    assert runs[0].started == 1, "the honest upload behind it"
+    assert [len(aws.started()), superseded(aws, f"{1:032x}")] == [1, 1_199]
+    assert (flood.versions[key_of(1)], flood.pages) == ([], 2 + 1 + 1)
+
+
+@pytest.mark.parametrize(("number", "pages"), [(1_000, 2), (1_001, 2), (50_000, 2)])
+def test_a_key_with_very_many_versions_costs_a_page(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, number: int, pages: int
+) -> None:
+    flood = Flood(monkeypatch, {key_of(1): number, key_of(2): 1, "input/zz.jpg": 1})
+    record(aws, "failed", "v1", image_id=f"{1:032x}")
+    assert reconcile(RESOURCES, OVERDUE).started == 2
+    assert flood.pages == pages
+
+
+def test_all_versions_of_a_key_without_an_id_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    flood = Flood(monkeypatch, {"input/latest.jpg": 2_500, key_of(2): 1_000})
+    found = Counter(version.key for version in image_bucket.input_versions(BUCKET))
+    assert (found, flood.pages) == ({"input/latest.jpg": 2_500, key_of(2): 1_000}, 4)
+
+
+@pytest.mark.parametrize(
+    ("status", "more", "action"),
+    [
+        ("held", {"UpdatedAt": ago(days=1)}, Action.RELEASE),
+        ("processing", {}, Action.START),
+        ("processing", {"ClaimedAt": ago(minutes=1)}, None),
+        ("processing", {"TurnAt": ago(hours=-1)}, None),
+        ("held", {}, None),
+    ],
+)
+def test_an_image_behind_1000_later_uploads_is_taken_up_by_what_its_record_says(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, status: str, more: dict[str, Any], action: Action | None
+) -> None:
+    Flood(monkeypatch, {key_of(1): 1_200})
+    record(aws, status, "v1", image_id=f"{1:032x}", SourceKey=key_of(1), **more)
+    report = reconcile(RESOURCES, OVERDUE)
+    assert [finding.action for finding in report.findings] == ([action] if action else [])
+    versions = [started["detail"]["object"]["version-id"] for started in aws.started().values()]
+    assert versions == (["v1"] if action else [])
+
+
+def test_a_run_whose_time_is_over_says_where_it_stopped_and_the_next_begins_there(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flood = Flood(monkeypatch, {key_of(number): 1_100 for number in range(5)} | {key_of(9): 1})
+    for number in range(5):
+        record(aws, "completed", "filed", image_id=f"{number:032x}")
+    record(aws, "processing", image_id="7" * 32, SourceKey=f"input/{'7' * 32}.jpg")  # nothing lies there
+    clock = iter(range(1_000))
+    monkeypatch.setattr(reconciler, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    first = reconcile(RESOURCES, OVERDUE, seconds=2.5)
+    assert (first.stopped_at, first.superseded, first.started) == (key_of(2), 3_000, 0)
+    assert first.closed == 0, "where it did not look there may be an object"
+    second = reconcile(RESOURCES, OVERDUE, begin_after=first.stopped_at, seconds=60)
+    assert (second.stopped_at, second.superseded, second.started, second.closed) == ("", 2_000, 1, 1)
+    assert [len(flood.versions[key_of(number)]) for number in range(5)] == [100] * 5
+
+
+def test_the_function_begins_where_the_last_run_stopped(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[tuple[str, float]] = []
+    stops = iter([key_of(5), key_of(8), "", ""])
+
+    def run(*_: Any, begin_after: str, seconds: float) -> Report:
+        begun.append((begin_after, seconds))
+        return Report(stopped_at=next(stops))
+
+    monkeypatch.setattr(reconciler, "reconcile", run)
+    for _ in range(4):
+        lambda_handler({}, context)
+    assert begun == [("", 200.0), (key_of(5), 200.0), (key_of(8), 200.0), ("", 200.0)]
+
+
+def test_held_images_do_not_keep_back_what_was_lost(monkeypatch: pytest.MonkeyPatch, aws: Cloud) -> None:
+    monkeypatch.setattr(reconciler, "MAX_RELEASES", 1)
+    monkeypatch.setattr(reconciler, "MAX_STARTS", 1)
+    for digit in "123":
+        held = stored(aws, f"input/{digit * 32}.jpg")
+        record(aws, "held", held.version_id, image_id=digit * 32, UpdatedAt=ago(days=1))
+    stored(aws, f"input/{'f' * 32}.jpg")
+    assert reconcile(RESOURCES, OVERDUE).started == 2
+    assert set(aws.started()) == {name_of("1" * 32), name_of("f" * 32)}
 
 
 # --- The function -----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 from pet_detector.aws.rekognition import LABEL_NAME_LENGTH, LABELS_KEPT
 
-from .executions import CORRELATION_ID, IMAGE_ID, KEY, SHARD, VERSION_ID
+from .executions import CORRELATION_ID, IMAGE_ID, KEY, SHARD, UPLOADER, VERSION_ID
 
 # One attempt's answer, as a mock configuration writes it: {"Return": ...} or {"Throw": ...}.
 Answer = dict[str, Any]
@@ -64,6 +64,7 @@ def _claimed(version: str) -> Answer:
         "OriginalFilename": "Whiskers.jpg",
         "ProcessingStatus": "processing",
         "CorrelationId": CORRELATION_ID,
+        "UploadedBy": UPLOADER,
     }
     return returns({"Attributes": {name: {"S": text} for name, text in attributes.items()}})
 

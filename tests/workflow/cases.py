@@ -296,7 +296,7 @@ def _from_s3(**more: Any) -> dict[str, Any]:
     return {**s3_event(version_id=None, **more), "source": "aws.s3"}
 
 
-_GOOD_INPUTS = {
+GOOD_INPUTS = {
     "input from S3": _fixture("s3_object_created"),
     "input from the console": _fixture("console_execution"),
     "input of a foreign key": s3_event(key=FOREIGN_KEY),
@@ -325,7 +325,7 @@ _GOOD_INPUTS = {
     "input with the widest key": s3_event(key="input/" + "🐈" * 254, version_id="v" * 1024),
 }
 
-_BAD_INPUTS: dict[str, Any] = {
+BAD_INPUTS: dict[str, Any] = {
     "empty": {},
     "a list": [],
     "detail missing": {"imageId": IMAGE_ID},
@@ -363,9 +363,9 @@ CASES: dict[str, Case] = {
     **_MOCKED,
     "foreign key, claim fails": replace(_MOCKED["ClaimUnknownError"], input=s3_event(key=FOREIGN_KEY)),
     "named id, claim fails": replace(_MOCKED["ClaimUnknownError"], input={**s3_event(), "imageId": "f" * 32}),
-    **{name: Case(CLASSIFIED, input=document) for name, document in _GOOD_INPUTS.items()},
+    **{name: Case(CLASSIFIED, input=document) for name, document in GOOD_INPUTS.items()},
     **{
         f"bad input: {name}": Case(_failing_at(CLAIM), _UNEVALUATED, input=document, unevaluated=CLAIM)
-        for name, document in _BAD_INPUTS.items()
+        for name, document in BAD_INPUTS.items()
     },
 }

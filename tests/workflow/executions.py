@@ -30,6 +30,7 @@ IMAGE_ID = "7123456789abcdef0123456789abcdef"
 SHARD = "3"  # 7 modulo 4
 VERSION_ID = "3sL4kqtJlcpXroDTDmJ.rmSpXd3dIbrHY"
 CORRELATION_ID = "17793124-05d4-b198-2fde-7ededc63b103"  # in the mocked answers to Claim Upload
+UPLOADER = "a1b2c3d4e5"  # there too
 KEY = f"input/{IMAGE_ID}.jpg"
 RETENTION_DAYS = 400
 

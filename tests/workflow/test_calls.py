@@ -18,7 +18,7 @@ from pet_detector.rules.text import message_of
 
 from .answers import REJECTIONS
 from .cases import CASES, INCOMPLETE
-from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, VERSION_ID, Run, definition
+from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, UPLOADER, VERSION_ID, Run, definition
 
 STATES = definition()["States"]
 LAMBDA_TASKS = {n for n, s in STATES.items() if s.get("Resource", "").endswith(":lambda:invoke")}
@@ -73,6 +73,7 @@ def test_processor_is_asked_about_the_claimed_object(runs: dict[str, Run]) -> No
         "key": KEY,
         "versionId": VERSION_ID,
         "overLimit": False,
+        "uploadedBy": UPLOADER,
     }
 
 

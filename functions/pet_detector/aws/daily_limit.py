@@ -1,4 +1,6 @@
-"""Amazon DynamoDB: how many images were analysed today, to limit the costs. One item a day in the table Analyses."""
+"""Amazon DynamoDB: how many images were analysed today, to limit the costs. Items in the table Analyses: one a day for
+all images, and one a day for each uploader while there is a limit for that. `of` is the uploader, empty for all.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from pet_detector.rules.errors import PetDetectorError
 COUNTER_KEPT_SECONDS = 7 * 24 * 60 * 60
 
 
-def spend(table: str, limit: int) -> bool:
+def spend(table: str, limit: int, of: str = "") -> bool:
     """Count one image to be analysed today (UTC). False: `limit` were counted already, and this one was not.
 
     `limit` 0 means no limit, and costs no call. A retry counts again, as AWS may bill the call that failed; a
@@ -29,7 +31,7 @@ def spend(table: str, limit: int) -> bool:
         try:
             client("dynamodb").update_item(
                 TableName=table,
-                Key=_counter_of_today(),
+                Key=_counter_of_today(of),
                 UpdateExpression="ADD Images :one SET ExpiresAt = :expires",
                 ConditionExpression="attribute_not_exists(Images) OR Images < :limit",
                 ExpressionAttributeValues={
@@ -44,12 +46,12 @@ def spend(table: str, limit: int) -> bool:
     return True
 
 
-def is_reached(table: str, limit: int) -> bool:
+def is_reached(table: str, limit: int, of: str = "") -> bool:
     """Whether `spend` would refuse an image now: such an image need not wait for its turn. Counts nothing."""
-    return limit > 0 and spent(table) >= limit
+    return limit > 0 and spent(table, of) >= limit
 
 
-def take_back(table: str, limit: int) -> None:
+def take_back(table: str, limit: int, of: str = "") -> None:
     """Count one image less, because Rekognition throttled the call that was counted.
 
     Never raises: an image that cannot be taken back stays counted.
@@ -59,21 +61,21 @@ def take_back(table: str, limit: int) -> None:
     with contextlib.suppress(PetDetectorError), translated("dynamodb:UpdateItem Analyses"):
         client("dynamodb").update_item(
             TableName=table,
-            Key=_counter_of_today(),
+            Key=_counter_of_today(of),
             UpdateExpression="ADD Images :less",
             ConditionExpression="Images > :none",  # a day that began since has nothing to take back
             ExpressionAttributeValues={":less": {"N": "-1"}, ":none": {"N": "0"}},
         )
 
 
-def spent(table: str) -> int:
+def spent(table: str, of: str = "") -> int:
     """Images that `spend` counted today (UTC)."""
     with translated("dynamodb:GetItem Analyses"):
         item = (
-            client("dynamodb").get_item(TableName=table, Key=_counter_of_today(), ConsistentRead=True).get("Item", {})
+            client("dynamodb").get_item(TableName=table, Key=_counter_of_today(of), ConsistentRead=True).get("Item", {})
         )
     return int(item["Images"]["N"]) if item else 0
 
 
-def _counter_of_today() -> Any:
-    return {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}"}}
+def _counter_of_today(of: str) -> Any:
+    return {"ContentHash": {"S": f"analysed#{datetime.now(UTC):%Y-%m-%d}" + (f"#{of}" if of else "")}}

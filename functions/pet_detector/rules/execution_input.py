@@ -1,7 +1,7 @@
 """The input of an execution of the image workflow, written and read in one place.
 
-It is an "Object Created" event of Amazon S3, or the same shape written here. The header of image_workflow.asl.yaml says
-what each part does.
+It is what the rule ImageUploadedRule passes on of an "Object Created" event of Amazon S3, or the same shape written
+here. The header of image_workflow.asl.yaml says what each part does.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pet_detector.rules.image_ids import IMAGE_ID, NEWEST, image_id_of
+from pet_detector.rules.image_ids import FOLDERS, IMAGE_ID, NEWEST, image_id_of
 
 # Kinds of executions whose names begin with the kind.
 _BY_NAME = ("redrive", "release", "reconcile")
@@ -40,19 +40,27 @@ def text_for(subject: ImageRef, *, received: str | None = None, restart: bool = 
 
 
 def subject_of(text: str | None) -> ImageRef | None:
-    """The image that an input names, or None when it names none."""
+    """The image that an input names, or None when it names none: whatever Claim Upload refuses to claim.
+
+    Else who may start an execution could have another's image marked as failed, by an input that never claims it. (A
+    time that is a text, but no time, is the one exception: Claim Upload fails, and the image is named all the same.)
+    """
     try:
         document: dict[str, Any] = json.loads(text or "")
         found = document["detail"]["object"]
-        key = found["key"]
+        key, version = found["key"], found.get("version-id")
+        if not (isinstance(key, str) and key and isinstance(version, str | None)):
+            return None
         # While the versioning of a new bucket is not yet effective S3 names no version: the object's is null.
-        version = found.get("version-id") or ("null" if document.get("source") == "aws.s3" else None)
-        image_id = document.get("imageId") or image_id_of(key, version)
-    except (ValueError, KeyError, TypeError, AttributeError):
+        version = version or ("null" if document.get("source") == "aws.s3" else None)
+        image_id = document["imageId"] if "imageId" in document else image_id_of(key, version)
+        is_named = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id) is not None
+        if not is_named or not isinstance(document.get("time", ""), str):
+            return None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    usable = isinstance(key, str) and key and isinstance(version, str | None)
-    named = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id)
-    return ImageRef(image_id, key, version or NEWEST) if usable and named else None
+    is_filed = key.partition("/")[0] in FOLDERS and "/" in key
+    return None if is_filed and image_id not in key else ImageRef(image_id, key, version or NEWEST)
 
 
 def kind_of(name: str, text: str | None) -> str:

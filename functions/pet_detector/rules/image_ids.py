@@ -36,8 +36,13 @@ def image_id_of(key: str, version_id: str | None) -> str:
     return hashed_image_id(key, version_id)
 
 
+def contains_image_id(key: str) -> bool:
+    """Whether a key contains the ImageID of what lies there: the API made it, or a backfill."""
+    return _KEY_WITH_ID.fullmatch(key) is not None
+
+
 def hashed_image_id(key: str, version_id: str) -> str:
-    """The ImageID of an object version whose key contains none, or one that belongs to an earlier version."""
+    """The ImageID of an object version whose key contains none."""
     return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]
 
 

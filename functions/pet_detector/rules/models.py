@@ -9,8 +9,11 @@ from typing import TypedDict
 
 # The fact, in a record's Notices, that reviewers were notified of an uncertain image.
 REVIEW_FACT = "uncertain"
-# UploadedBy of what a backfill registered.
+# Why later uploads with the form of a finished image are rejected. In no record's ReasonCode: see Record.Superseded.
+SUPERSEDED = "SUPERSEDED"
+# UploadedBy of what a backfill registered, and of what came straight into the bucket (image_workflow.asl.yaml says it).
 BACKFILL = "backfill"
+STRAIGHT_INTO_S3 = "s3"
 
 
 class Animal(StrEnum):
@@ -170,7 +173,7 @@ class Record(TypedDict, total=False):
     ImageFormat: str  # jpg, png, or unknown for what was rejected unread
     S3Location: str  # s3://bucket/key
     OriginalFilename: str
-    UploadedBy: str  # its owner: the first key of an API client; BACKFILL; s3 for what came straight into the bucket
+    UploadedBy: str  # its owner: the first key of an API client; BACKFILL; STRAIGHT_INTO_S3
     RequestFingerprint: str
     CopyClaim: str  # the last attempt to copy it in, of a backfill
     CopyEnds: Decimal | int  # seconds since 1970, from when on another attempt may
@@ -182,6 +185,7 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
+    Superseded: Decimal | int  # later uploads with the same form that were rejected
     Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
     ClaimedAt: str
     TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one

@@ -1,4 +1,4 @@
-"""Asks Rekognition about the same bytes once, at the pace of its quota, and not above the daily limit of analyses."""
+"""Asks Rekognition about the same bytes once, at the pace of its quota, and not above the daily limits of analyses."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pet_detector.aws import analyses, daily_limit, rekognition, turns
 from pet_detector.aws.analyses import Lease
 from pet_detector.rules.errors import PetDetectorError, ServiceError, ThrottledError
 from pet_detector.rules.lanes import Lane, lane_of
-from pet_detector.rules.models import Recognition, Rejection
+from pet_detector.rules.models import BACKFILL, STRAIGHT_INTO_S3, Recognition, Rejection
 from pet_detector.runtime.observability import count, logger
 
 # A turn that comes within this time is waited for in the function, which costs less than three more state transitions.
@@ -75,18 +75,26 @@ class Picture:
 
 @dataclass(frozen=True)
 class Limits:
-    """`calls_per_second` of Rekognition, and images `a_day` (0: no limit)."""
+    """`calls_per_second` of Rekognition; images `a_day` of all, and `a_day_per_key` of the API (0: no limit)."""
 
     calls_per_second: float
     a_day: int
+    a_day_per_key: int = 0
+
+    def daily(self, uploaded_by: str) -> list[tuple[int, str]]:
+        """What counts for an image of this uploader, as `daily_limit` takes it: its own limit, then that of all."""
+        has_key = uploaded_by not in ("", STRAIGHT_INTO_S3, BACKFILL)
+        return [(self.a_day_per_key, uploaded_by)] * has_key + [(self.a_day, "")]
 
 
-def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) -> Analysis | Rejection | Waiting | None:
-    """What is on the picture, from the table Analyses or from Rekognition; None above the daily limit.
+def analyse_once(
+    table: str, picture: Picture, *, owner: str, limits: Limits, uploaded_by: str = ""
+) -> Analysis | Rejection | Waiting | None:
+    """What is on the picture, from the table Analyses or from Rekognition; None above a daily limit.
 
-    `owner` is the ImageID. Every call of Rekognition has a turn of its own; until that comes, or when Rekognition
-    throttles all the same, the image waits. Raises AnalysisInProgressError while another image with the same bytes is
-    being asked about, and what `rekognition.recognize` raises, except its ThrottledError.
+    `owner` is the ImageID, `uploaded_by` the record's. Every call of Rekognition has a turn of its own; until that
+    comes, or when Rekognition throttles all the same, the image waits. Raises AnalysisInProgressError while another
+    image with the same bytes is being asked about, and what `rekognition.recognize` raises, except its ThrottledError.
     """
     lane = lane_of(picture.key)
     begun = analyses.begin(table, picture.content_hash, owner, lane=lane)
@@ -95,7 +103,8 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
     if isinstance(begun, analyses.Taken):
         # Spread over some seconds, as there may be many with the same bytes.
         return Waiting(max(begun.until, time.time()) + ASKED_SECONDS + random.uniform(0, 10))  # noqa: S311 - no secret
-    if begun.turn is None and daily_limit.is_reached(table, limits.a_day):
+    daily = limits.daily(uploaded_by)
+    if begun.turn is None and any(daily_limit.is_reached(table, *limit) for limit in daily):
         _give_up_for_today(table, picture, owner)
         return None
     now = time.time()
@@ -105,12 +114,12 @@ def analyse_once(table: str, picture: Picture, *, owner: str, limits: Limits) ->
         analyses.wait(table, picture.content_hash, owner, until=until, turn=turn.at, setbacks=setbacks, lane=lane)
         return Waiting(turn.until)
     time.sleep(max(0.0, turn.at - time.time()))
-    if not daily_limit.spend(table, limits.a_day):
+    if not _spend(table, daily):
         _give_up_for_today(table, picture, owner)
         return None
     answer = _ask(table, picture, owner)
     if answer is None:
-        daily_limit.take_back(table, limits.a_day)
+        _take_back(table, daily)
         return _wait_after_throttle(table, picture, owner, begun.setbacks)
     return answer if isinstance(answer, Rejection) else Analysis(answer, reused=False)
 
@@ -140,9 +149,23 @@ def _take_turn(table: str, lane: Lane, lease: Lease, pace: float, now: float) ->
     return _Turn(turn, may_ask=False, until=until, setbacks=lease.setbacks + 1)
 
 
+def _spend(table: str, daily: list[tuple[int, str]]) -> bool:
+    """Count the image in all its limits, or in none if one of them is reached."""
+    for number, limit in enumerate(daily):
+        if not daily_limit.spend(table, *limit):
+            _take_back(table, daily[:number])
+            return False
+    return True
+
+
+def _take_back(table: str, daily: list[tuple[int, str]]) -> None:
+    for limit in daily:
+        daily_limit.take_back(table, *limit)
+
+
 def _give_up_for_today(table: str, picture: Picture, owner: str) -> None:
     analyses.give_up(table, picture.content_hash, owner)
-    logger.info("Image held: the daily limit of analyses is reached")
+    logger.info("Image held: a daily limit of analyses is reached")
 
 
 def _pause(setbacks: int) -> float:

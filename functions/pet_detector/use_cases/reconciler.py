@@ -9,40 +9,64 @@ operator's command `petdetect reconcile`.
     its execution has ended                            processing, claim expired           started; takes the claim over
     its execution runs on: Lambda throttles it         processing, claim expired           nothing, but counted
     waits for an operator                              failed                              nothing
-    uploaded again: the record's version is gone       failed, ImageNotFoundError          nothing
     waits for the next day                             held, since today                   nothing
     the next day has come                              held, since yesterday or longer     started
-    another upload under a key that was used before    final, of another version           started as another image
     filed, and the source is still there               final, of this version              nothing, but counted
+
+A key that contains an ImageID (the API made it, or a backfill) is one image, however often its form is posted. The
+first version that is claimed is the image; what happens to the others depends on the record of the key:
+
+    the record                                         another version under its key
+    -------------------------------------------------- ------------------------------------------------------------
+    none, or uploading                                 one of all is started; the record will say which it was
+    names no version (NEWEST): started by hand         stays: it may be the one that is worked on
+    processing                                         stays: what comes of the image is not known yet
+    held                                               stays until the image is final
+    failed (also dismissed)                            stays: if the image's own version is gone, `petdetect redrive`
+                                                       takes this one instead
+    final (completed, needs_review, rejected)          superseded: counted in the record, then removed
+    any, and the version has a record of its own       judged by that one: a person started it, or a release of before
+
+A final record never changes its version, and nothing claims its image again: so a version that is removed is never one
+that a record claims. "null" is a version like any other; a record of "null" keeps the object that S3 calls so. Versions
+under other keys came straight into S3, and each is an image of its own.
 
 A record with an expired claim and no object under input/ is closed as failed. A claim expires CLAIM_SECONDS after the
 image was claimed or, if that is later, after its turn: until then its execution waits, and an image is not late.
 
 A burst leaves 100,000 objects under input/ for hours, and a run has 300 s: records are read a hundred at a time, what
-waits for its turn is only counted, and one run starts and closes no more than it has time for.
+waits for its turn is only counted, and one run starts, releases and closes no more than it has time for. Of a key with
+very many versions it looks at the newest VERSIONS_A_KEY, and goes on to the next key. A run whose time is over says
+where it stopped (`Report.stopped_at`), and the next one begins there.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import islice
+from itertools import groupby, islice
 
-from pet_detector.aws import detection_logs, image_bucket, image_workflow
-from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.aws import detection_logs, image_bucket, image_workflow, reconciling
+from pet_detector.aws.image_bucket import VERSIONS_A_KEY, InputVersion
 from pet_detector.rules import image_ids
-from pet_detector.rules.errors import ImageNotFoundError, PetDetectorError
+from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.execution_input import ImageRef
 from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
 
-# Tried in one run, with one call and with five calls each; the next run finds the rest.
+# Tried in one run, with one call (start, release) and with five calls (close) each; the next run finds the rest.
+# Releases count apart from starts: held images of one uploader must not keep back what was lost of another.
 MAX_STARTS = 1000
+MAX_RELEASES = 1000
 MAX_CLOSES = 200
+
+_FINAL = (Status.COMPLETED, Status.NEEDS_REVIEW, Status.REJECTED)
 
 
 class Action(StrEnum):
@@ -55,6 +79,7 @@ class Action(StrEnum):
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
     REPORT = "report"  # final, but the object is still under input/: only a person may delete it
     CLOSE = "close"  # the claim has expired, and there is no object to start the workflow with
+    SUPERSEDE = "supersede"  # later uploads with the form of a finished image: counted and removed
 
 
 @dataclass(frozen=True)
@@ -74,6 +99,7 @@ class Finding:
     """One object version that is not finished. Without an object, `version_id` and `modified` are empty.
 
     `modified` is when the object was stored (RFC 3339). `claimed_by` is the execution whose claim has expired, if any.
+    `superseded` are the versions to remove, all under `key`; the record must name `final_version` then.
     """
 
     action: Action
@@ -82,6 +108,24 @@ class Finding:
     version_id: str
     modified: str
     claimed_by: str = ""
+    superseded: tuple[str, ...] = ()
+    final_version: str = ""
+
+
+@dataclass(frozen=True)
+class Upload:
+    """The versions under one key that contains an ImageID, newest first; or one version under another key.
+
+    `is_cut`: there may be older versions, which were not listed.
+    """
+
+    versions: tuple[InputVersion, ...]
+    is_cut: bool = False
+
+    @property
+    def key(self) -> str:
+        """The key of all of them."""
+        return self.versions[0].key
 
 
 @dataclass
@@ -92,25 +136,38 @@ class Report:
     waiting: int = 0  # for their turn
     started: int = 0
     closed: int = 0
-    error: PetDetectorError | None = None  # the last one, when something could not be started or closed
+    superseded: int = 0  # versions that were removed
+    stopped_at: str = ""  # the last key that was looked at, when the time was over before the end
+    error: PetDetectorError | None = None  # the last one, when something could not be started, closed or removed
 
     @property
     def gap(self) -> int:
-        """Uploads that should be finished: all findings except those that wait for an operator or for tomorrow."""
-        return sum(finding.action not in (Action.LEAVE, Action.RELEASE) for finding in self.findings)
+        """Uploads that should be finished: all findings except those that wait for an operator or for tomorrow, and
+        what is no image.
+        """
+        no_gap = (Action.LEAVE, Action.RELEASE, Action.SUPERSEDE)
+        return sum(finding.action not in no_gap for finding in self.findings)
 
 
-def reconcile(resources: Resources, older_than: timedelta, *, dry_run: bool = False) -> Report:
+def reconcile(
+    resources: Resources,
+    older_than: timedelta,
+    *,
+    dry_run: bool = False,
+    begin_after: str = "",
+    seconds: float = math.inf,
+) -> Report:
     """Find what should be finished and is not, and start or close it (not in a `dry_run`).
 
-    `older_than` is the age from which an upload should be finished. Two runs at the same time do no harm: an image's
-    executions have the same name for an hour, and the claim has one winner. An image that cannot be started or closed
-    does not stop the others: see `Report.error`. Raises the errors of AWS when it cannot list or read.
+    `older_than` is the age from which an upload should be finished. Looks at keys after `begin_after`, for about so
+    many `seconds`. Two runs at the same time do no harm: an image's executions have the same name for an hour, and the
+    claim has one winner. An image that cannot be started or closed does not stop the others: see `Report.error`.
+    Raises the errors of AWS when it cannot list or read.
     """
     now = datetime.now(UTC)
     report = Report()
-    starts = closes = 0
-    for finding in _findings(resources, now, older_than):
+    left = {Action.START: MAX_STARTS, Action.RELEASE: MAX_RELEASES, Action.CLOSE: MAX_CLOSES}
+    for finding in _findings(resources, now, older_than, report, begin_after, time.monotonic() + seconds):
         if finding.action is Action.TURN:
             report.waiting += 1
             continue
@@ -118,31 +175,44 @@ def reconcile(resources: Resources, older_than: timedelta, *, dry_run: bool = Fa
         if dry_run:
             continue
         try:
-            if finding.action in (Action.START, Action.RELEASE) and starts < MAX_STARTS:
-                starts += 1
-                report.started += _start(resources, finding, now)
-            elif finding.action is Action.CLOSE and closes < MAX_CLOSES:
-                closes += 1
-                report.closed += _close(resources, finding, now)
+            if finding.action is Action.SUPERSEDE:
+                report.superseded += _remove(resources, finding)
+            elif left.get(finding.action, 0) > 0:
+                left[finding.action] -= 1
+                if finding.action is Action.CLOSE:
+                    report.closed += _close(resources, finding, now)
+                else:
+                    report.started += _start(resources, finding, now)
         except PetDetectorError as error:
             logger.exception("Finding not taken up", image_id=finding.image_id, action=finding.action.value)
             report.error = error
     return report
 
 
-def _findings(resources: Resources, now: datetime, older_than: timedelta) -> Iterator[Finding]:
+def _findings(
+    resources: Resources, now: datetime, older_than: timedelta, report: Report, begin_after: str, ends: float
+) -> Iterator[Finding]:
+    """`ends` is when to stop, by the monotonic clock: at a key that `report` gets."""
     seen: set[str] = set()
-    for versions in in_batches(_old_versions(resources.bucket, now - older_than, seen)):
-        for finding in judge(resources.table, versions, now, older_than):
-            seen.add(finding.image_id)
-            yield finding
+    uploads = in_batches(_old_versions(resources.bucket, now - older_than, seen, begin_after))
+    for batch in uploads:
+        for upload, findings in judge(resources.table, batch, now, older_than):
+            seen |= {finding.image_id for finding in findings}
+            yield from findings
+            if time.monotonic() > ends:
+                report.stopped_at = upload.key
+                break
+        if report.stopped_at:
+            break
     for record in detection_logs.expired_claims(resources.table, _expired_before(now)):
-        if record["ImageID"] not in seen:
+        # Where this run did not look there may be an object.
+        is_listed = begin_after < record["SourceKey"] <= (report.stopped_at or record["SourceKey"])
+        if is_listed and record["ImageID"] not in seen:
             yield Finding(Action.CLOSE, record["ImageID"], record["SourceKey"], "", "")
 
 
-def _old_versions(bucket: str, before: datetime, seen: set[str]) -> Iterator[InputVersion]:
-    for version in image_bucket.input_versions(bucket):
+def _old_versions(bucket: str, before: datetime, seen: set[str], begin_after: str) -> Iterator[InputVersion]:
+    for version in image_bucket.input_versions(bucket, begin_after):
         if version.modified <= before:
             yield version
         else:  # not old enough, but its record must not be closed
@@ -150,58 +220,84 @@ def _old_versions(bucket: str, before: datetime, seen: set[str]) -> Iterator[Inp
             seen |= {image_id, image_ids.hashed_image_id(version.key, version.version_id)}
 
 
-def in_batches(versions: Iterable[InputVersion]) -> Iterator[list[InputVersion]]:
-    """As many at a time as `judge` takes."""
-    rest = iter(versions)
+def in_batches(versions: Iterable[InputVersion]) -> Iterator[list[Upload]]:
+    """As many uploads at a time as `judge` takes, of versions that are sorted by key."""
+    rest = _uploads(versions)
     return iter(lambda: list(islice(rest, detection_logs.BATCH)), [])
 
 
-def judge(table: str, versions: list[InputVersion], now: datetime, older_than: timedelta) -> list[Finding]:
-    """What to do about object versions (at most BATCH) that should be finished by now: one or two calls.
+def _uploads(versions: Iterable[InputVersion]) -> Iterator[Upload]:
+    for key, group in groupby(versions, key=lambda version: version.key):
+        if image_ids.contains_image_id(key):
+            of_key = tuple(group)
+            yield Upload(of_key, is_cut=len(of_key) >= VERSIONS_A_KEY)
+        else:
+            yield from (Upload((version,)) for version in group)
+
+
+def judge(
+    table: str, uploads: list[Upload], now: datetime, older_than: timedelta
+) -> Iterator[tuple[Upload, list[Finding]]]:
+    """What to do about uploads (at most BATCH) that should be finished by now: one call, and more for a key that was
+    used again.
 
     An image that had to wait should be finished `older_than` after its turn.
     """
-    ids = [image_ids.image_id_of(version.key, version.version_id) for version in versions]
+    ids = [image_ids.image_id_of(upload.key, upload.versions[0].version_id) for upload in uploads]
     records = detection_logs.find_many(table, ids)
-    hashed = {
-        version: image_ids.hashed_image_id(version.key, version.version_id)
-        for version, image_id in zip(versions, ids, strict=True)
-        if image_id in records and _is_of_another_version(records[image_id], version)
-    }
-    own_records = detection_logs.find_many(table, hashed.values())
-    findings = []
-    for version, image_id in zip(versions, ids, strict=True):
+    for upload, image_id in zip(uploads, ids, strict=True):
         record = records.get(image_id)
-        if record and version in hashed:
-            own = own_records.get(hashed[version])
-            if own or not _is_replaced(record, version):
-                image_id, record = hashed[version], own
-        modified = detection_logs.format_time(version.modified)
-        action = _action(record, now, older_than)
-        claimed_by = record.get("ExecutionArn", "") if record and _is_expired(record, now) else ""
-        findings.append(Finding(action, image_id, version.key, version.version_id, modified, claimed_by))
-    return findings
+        if record is None or not _names_a_version(record):
+            yield upload, [_finding(record, image_id, upload.versions[0], now, older_than)]
+        else:
+            yield upload, list(_of_claimed(table, upload, record, now, older_than))
 
 
-def _is_of_another_version(record: Record, version: InputVersion) -> bool:
-    """Whether the record is about an upload before this one, under the same key."""
-    known = record.get("SourceVersion", image_ids.NEWEST)
-    if record["ProcessingStatus"] == Status.UPLOADING or known == image_ids.NEWEST:
-        return False
-    return bool(known != version.version_id)
+def _names_a_version(record: Record) -> bool:
+    is_claimed = record["ProcessingStatus"] != Status.UPLOADING
+    return is_claimed and record.get("SourceVersion", image_ids.NEWEST) != image_ids.NEWEST
 
 
-def _is_replaced(record: Record, version: InputVersion) -> bool:
-    """Whether the record failed because its own version was gone, so that this version replaces it.
+def _of_claimed(table: str, upload: Upload, record: Record, now: datetime, older_than: timedelta) -> Iterator[Finding]:
+    """What to do about a key whose image is one of its versions: see the second table of this module."""
+    image_id, status, claimed = record["ImageID"], record["ProcessingStatus"], record["SourceVersion"]
+    others = [version for version in upload.versions if version.version_id != claimed]
+    is_there = len(others) < len(upload.versions)
+    own_records = _records_of_their_own(table, others)
+    for version in upload.versions:
+        if version.version_id == claimed:
+            yield _finding(record, image_id, version, now, older_than)
+        elif version in own_records:
+            own = own_records[version]
+            yield _finding(own, own["ImageID"], version, now, older_than)
+    rest = [version for version in others if version not in own_records]
+    if rest and status in _FINAL:
+        versions = tuple(version.version_id for version in rest)
+        modified = detection_logs.format_time(rest[0].modified)
+        yield Finding(Action.SUPERSEDE, image_id, upload.key, versions[0], modified, "", versions, claimed)
+    elif rest and status == Status.FAILED and not is_there:
+        yield _finding(record, image_id, rest[0], now, older_than)
+    elif upload.is_cut and not is_there:  # its version is not among the newest ones: the record says what to start
+        finding = _finding(record, image_id, upload.versions[0], now, older_than)
+        if finding.action in (Action.START, Action.RELEASE):
+            yield Finding(finding.action, image_id, upload.key, claimed, "", finding.claimed_by)
 
-    An operator redrives such an image.
-    """
-    return (
-        record["ProcessingStatus"] == Status.FAILED
-        and record.get("Error", {}).get("Error") == ImageNotFoundError.__name__
-        and record.get("SourceKey") == version.key
-        and not detection_logs.is_dismissed(record)
-    )
+
+def _records_of_their_own(table: str, versions: list[InputVersion]) -> dict[InputVersion, Record]:
+    ids = {version: image_ids.hashed_image_id(version.key, version.version_id) for version in versions}
+    found: dict[str, Record] = {}
+    rest = iter(ids.values())
+    while batch := list(islice(rest, detection_logs.BATCH)):
+        found |= detection_logs.find_many(table, batch)
+    return {version: found[image_id] for version, image_id in ids.items() if image_id in found}
+
+
+def _finding(
+    record: Record | None, image_id: str, version: InputVersion, now: datetime, older_than: timedelta
+) -> Finding:
+    modified = detection_logs.format_time(version.modified)
+    claimed_by = record.get("ExecutionArn", "") if record and _is_expired(record, now) else ""
+    return Finding(_action(record, now, older_than), image_id, version.key, version.version_id, modified, claimed_by)
 
 
 def _action(record: Record | None, now: datetime, older_than: timedelta) -> Action:
@@ -266,3 +362,13 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
     closed = failures.record(operators, failure).changed
     logger.warning("Record closed", image_id=finding.image_id, execution_id=failure.execution_arn, closed=closed)
     return closed
+
+
+def _remove(resources: Resources, finding: Finding) -> int:
+    """Count, then remove: what is removed without a word would be a lost upload."""
+    number = len(finding.superseded)
+    if not reconciling.count_superseded(resources.table, finding.image_id, finding.final_version, number):
+        return 0  # erased or expired since it was read
+    image_bucket.delete_versions(resources.bucket, finding.key, finding.superseded)
+    logger.warning("Later uploads with the same form removed", image_id=finding.image_id, superseded=number)
+    return number

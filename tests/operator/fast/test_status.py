@@ -22,7 +22,7 @@ def _lie_under_input(monkeypatch: pytest.MonkeyPatch, **hours: float) -> None:
     """Objects under input/, each so many hours old."""
     now = datetime.now(UTC)
     versions = [InputVersion(f"input/{name}.jpg", "v1", now - timedelta(hours=ago)) for name, ago in hours.items()]
-    monkeypatch.setattr(image_bucket, "input_versions", lambda _: iter(versions))
+    monkeypatch.setattr(image_bucket, "input_versions", lambda *_: iter(versions))
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,92 @@
+"""What CloudFormation refuses before it deploys anything: the template's Rules, evaluated for samconfig.toml.
+
+The evaluator knows what the rules use. The local AWS evaluates them too (tests/laptop).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.definitions import translated
+
+from .test_resources import values_of
+
+YOURS = {"AlarmEmail": "alarms@pets.example.org", "AllowedOrigin": "https://pets.example.org"}
+
+
+def value(expression: Any, parameters: dict[str, str]) -> Any:
+    """What an expression of a rule comes to."""
+    if not isinstance(expression, dict):
+        return expression
+    ((function, argument),) = expression.items()
+    if function == "Ref":
+        return parameters[argument]
+    if function == "Fn::Contains":
+        texts, text = argument
+        return value(text, parameters) in texts
+    arguments = [value(found, parameters) for found in argument]
+    match function:
+        case "Fn::Equals":
+            return arguments[0] == arguments[1]
+        case "Fn::Not":
+            return not arguments[0]
+        case "Fn::And":
+            return all(arguments)
+        case "Fn::Or":
+            return any(arguments)
+    raise AssertionError(f"the tests do not know {function}")
+
+
+def refusals(stage: str, **overrides: str) -> list[str]:
+    """The messages with which `sam deploy --config-env` ends, with these overrides besides."""
+    parameters = values_of(stage) | overrides
+    return [
+        assertion["AssertDescription"]
+        for rule in translated()["Rules"].values()
+        if value(rule["RuleCondition"], parameters)
+        for assertion in rule["Assertions"]
+        if not value(assertion["Assert"], parameters)
+    ]
+
+
+@pytest.mark.parametrize("stage", ["local", "dev"])
+def test_local_and_dev_may_be_deployed_as_they_are(stage: str) -> None:
+    assert refusals(stage) == []
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+def test_staging_and_prod_need_what_no_repository_can_know_and_nothing_else(stage: str) -> None:
+    assert [word for message in refusals(stage) for word in YOURS if f"set {word}" in message] == list(YOURS)
+    assert len(refusals(stage)) == 2
+    assert refusals(stage, **YOURS) == []
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+@pytest.mark.parametrize(
+    ("parameter", "bad"),
+    [
+        ("DailyAnalysisLimit", "0"),
+        ("DailyAnalysisLimitPerKey", "0"),
+        ("MonthlyBudgetUsd", "0"),
+        ("CostAnomalyUsd", "0"),
+        ("Observability", "false"),
+        ("AlarmEmail", ""),
+        ("AllowedOrigin", "*"),
+        ("AllowedOrigin", "http://localhost:3000"),
+        ("AllowedOrigin", "https://example.com"),
+    ],
+)
+def test_staging_and_prod_are_not_deployed_without_limits_and_somebody_who_hears(
+    stage: str, parameter: str, bad: str
+) -> None:
+    (message,) = refusals(stage, **YOURS | {parameter: bad})
+    assert parameter in message, "it says what to set"
+    assert refusals("dev", **{parameter: bad}) == []
+
+
+@pytest.mark.parametrize("stage", ["staging", "prod"])
+def test_one_key_cannot_use_up_the_day_of_all(stage: str) -> None:
+    found = values_of(stage)
+    assert 0 < int(found["DailyAnalysisLimitPerKey"]) <= int(found["DailyAnalysisLimit"]) / 2
