@@ -34,7 +34,6 @@ _KEPT_CHUNKS: dict[bytes, int | None] = {
     b"IHDR": 13,
     b"PLTE": 768,
     b"IDAT": None,
-    b"IEND": 0,
     b"tRNS": 256,
     b"bKGD": 6,
     b"pHYs": 9,
@@ -79,7 +78,8 @@ def _strip_jpeg(data: bytes) -> bytes:
             # Of several, most viewers take the first.
             seen_exif = True
             tiff = view[segment.start + 4 + len(_EXIF) : segment.end]
-            kept.append(memoryview(_app1(orientation(tiff))))
+            turn = orientation(tiff)
+            kept.append(memoryview(b"" if turn == _UPRIGHT else _segment(_APP1, _EXIF + _tiff(turn))))
         else:
             kept.append(memoryview(_application_segment(data, segment)))
     return b"".join(kept)
@@ -106,7 +106,10 @@ def _strip_png(data: bytes) -> bytes:
         pixels_began = pixels_began or is_pixels
         if kind == b"eXIf" and not seen_exif:
             seen_exif = True
-            kept.append(memoryview(_exif_chunk(orientation(view[start + 8 : end - 4]))))
+            turn = orientation(view[start + 8 : end - 4])
+            kept.append(memoryview(b"" if turn == _UPRIGHT else _chunk(b"eXIf", _tiff(turn))))
+        elif kind == b"IEND":
+            kept.append(memoryview(_chunk(kind, b"")))  # a decoder passes over what it contains
         elif kind in _KEPT_CHUNKS and not (is_pixels and pixels_ended):  # the pixels are one run of chunks
             limit = _KEPT_CHUNKS[kind]
             if limit is None or end - start - 12 <= limit:
@@ -142,15 +145,9 @@ def _tiff(turn: int) -> bytes:
     return b"MM\x00*" + (8).to_bytes(4, "big") + (1).to_bytes(2, "big") + entry + bytes(4)
 
 
-def _app1(turn: int) -> bytes:
-    return b"" if turn == _UPRIGHT else _segment(_APP1, _EXIF + _tiff(turn))
-
-
-def _exif_chunk(turn: int) -> bytes:
-    if turn == _UPRIGHT:
-        return b""
-    content = b"eXIf" + _tiff(turn)
-    return len(content[4:]).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return len(content).to_bytes(4, "big") + kind + content + checksum.to_bytes(4, "big")
 
 
 def _segment(marker: int, content: bytes) -> bytes:
