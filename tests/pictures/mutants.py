@@ -128,6 +128,23 @@ def second_header(r: Random, data: bytes) -> bytes:
     return b"".join([*parts[:at], header, *parts[at:]])
 
 
+def hidden_header(r: Random, data: bytes) -> bytes:
+    """A frame or IHDR inside a part that a reader may not step over as a whole."""
+    parts = _parts(data)
+    width, height = r.choice(NUMBERS), r.choice(NUMBERS)
+    if data.startswith(PNG_START):
+        part = chunk(r.choice((b"tEXt", b"prVt", b"PRVT", b"CgBI", b"JHDR")), png(width, height)[8:33])
+    else:
+        marker = r.choice((0x01, 0xC4, 0xC8, 0xCC, 0xDC, 0xDE, 0xDF, 0xE1, 0xF0, 0xF7, 0xFD, r.randrange(2, 256)))
+        content = frame(width, height) + scan() + JPEG_END
+        if r.random() < 0.5:
+            part = segment(marker, content)
+        else:  # its length looks like the marker of a frame
+            part = bytes([0xFF, marker, 0xFF, 0xC0]) + content[2:].ljust(0xFFC0 - 2, b"\x00")
+    at = r.randrange(len(parts) + 1)
+    return b"".join([*parts[:at], part, *parts[at:]])
+
+
 def parts_shuffled(r: Random, data: bytes) -> bytes:
     """Segments or chunks deleted, repeated or moved."""
     parts = _parts(data)
@@ -190,6 +207,7 @@ OPERATORS: tuple[Callable[[Random, bytes], bytes], ...] = (
     marker_stream,
     chunk_stream,
     second_header,
+    hidden_header,
     parts_shuffled,
     parts_of_others,
     lies,

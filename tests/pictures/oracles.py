@@ -127,7 +127,7 @@ def decoded(data: bytes) -> Decoded | None:
         return Decoded(image.mode, image.size, image.tobytes(), image.info.get("icc_profile"))
 
 
-def judge(data: bytes, *, pixels: bool = True) -> str:
+def judge(data: bytes) -> str:
     """Every oracle on one file -> the gate's verdict; AssertionError says which one does not hold."""
     verdict = image_format.inspect(data)
     if isinstance(verdict, Rejection):
@@ -143,7 +143,7 @@ def judge(data: bytes, *, pixels: bool = True) -> str:
     turn_of_clean(clean)
     assert image_format.inspect(clean) == verdict, "what was stripped is another picture"
     assert metadata.strip(clean) == clean, "stripping again changes it"
-    if pixels and image is not None and (before := decoded(data)):
+    if image is not None and (before := decoded(data)):
         after = decoded(clean)
         assert after is not None, "cannot be decoded any more"
         assert (after.mode, after.size) == (before.mode, before.size)
