@@ -95,6 +95,10 @@ def turn_of_clean(data: bytes) -> int:
     return turn_of_clean_jpeg(data) if data.startswith(b"\xff\xd8") else turn_of_clean_png(data)
 
 
+# As Pillow names them.
+_SHOWN = {"transparency", "gamma", "chromaticity", "srgb", "dpi", "adobe_transform", "jfif_density"}
+
+
 @dataclass(frozen=True)
 class Decoded:
     """What a decoder makes of a file."""
@@ -103,6 +107,7 @@ class Decoded:
     size: tuple[int, int]
     pixels: bytes
     profile: bytes | None
+    shown: dict[str, object]  # what else says how the pixels are to be shown
 
 
 def opened(data: bytes) -> Image.Image | None:
@@ -124,7 +129,8 @@ def decoded(data: bytes) -> Decoded | None:
             image.load()
         except Exception:
             return None
-        return Decoded(image.mode, image.size, image.tobytes(), image.info.get("icc_profile"))
+        shown = {name: image.info[name] for name in _SHOWN & image.info.keys()}
+        return Decoded(image.mode, image.size, image.tobytes(), image.info.get("icc_profile"), shown)
 
 
 def judge(data: bytes) -> str:

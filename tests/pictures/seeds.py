@@ -139,7 +139,7 @@ def png_secrets() -> bytes:
             chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + XMP),
             chunk(b"tIME", struct.pack(">HBBBBB", 2026, 11, 29, 12, 0, 0)),
             chunk(b"prVt", CANARY),
-            chunk(b"gAMA", CANARY),  # longer than such a chunk can be
+            chunk(b"sBIT", CANARY),  # longer than such a chunk can be
             chunk(b"eXIf", CANARY),
         ]
     )
