@@ -95,8 +95,8 @@ def turn_of_clean(data: bytes) -> int:
     return turn_of_clean_jpeg(data) if data.startswith(b"\xff\xd8") else turn_of_clean_png(data)
 
 
-# As Pillow names them.
-_SHOWN = {"transparency", "gamma", "chromaticity", "srgb", "dpi", "adobe_transform", "jfif_density"}
+# As Pillow names them; of a JPEG with EXIF it makes up "dpi".
+_SHOWN = {"transparency", "gamma", "chromaticity", "srgb", "adobe_transform", "jfif_density"}
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,8 @@ def decoded(data: bytes) -> Decoded | None:
             image.load()
         except Exception:
             return None
-        shown = {name: image.info[name] for name in _SHOWN & image.info.keys()}
+        names = _SHOWN | ({"dpi"} if image.format == "PNG" else set())
+        shown = {name: image.info[name] for name in names & image.info.keys()}
         return Decoded(image.mode, image.size, image.tobytes(), image.info.get("icc_profile"), shown)
 
 
