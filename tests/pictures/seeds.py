@@ -78,13 +78,14 @@ IPTC = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + CANARY
 def jpeg_secrets() -> bytes:
     """A segment of every kind that says more than the picture."""
     jfxx = segment(0xE0, b"JFXX\x00\x10" + thumbnail())
+    jfif = segment(0xE0, b"JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x02\x02" + CANARY.ljust(3 * 2 * 2))
     xmp = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\x00" + XMP)
     more_xmp = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\x00" + CANARY)
     others = [segment(marker, CANARY) for marker in (*range(0xE2, 0xED), 0xEF, 0xFE)]
     # Segments that begin like one that is kept.
     others += [segment(0xE2, b"MPF\x00" + CANARY), segment(0xED, IPTC), segment(0xEE, b"Ducky" + CANARY)]
     others += [segment(0xE2, b"ICC_PROFILE" + CANARY), segment(0xE1, b"Exif\x00\x00" + CANARY)]
-    return b"".join([jfxx, xmp, more_xmp, *others])
+    return b"".join([jfxx, jfif, xmp, more_xmp, *others])
 
 
 def with_secrets(jpeg: bytes) -> bytes:

@@ -13,6 +13,7 @@ from pet_detector.rules import image_format, metadata
 from pet_detector.rules.models import ImageHeader
 from tests.support.handler_runs import CONTEXT, moto, new_function
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY
+from tests.support.pictures import JPEG_END, jpeg
 
 from .oracles import decoded, judge, turn_of_clean
 from .seeds import CANARY, HEIGHT, WIDTH, Seed, exif, jpegs, picture, saved, seeds
@@ -106,6 +107,14 @@ def test_of_several_exifs_the_first_one_counts() -> None:
     plain = saved(picture("RGB"), "JPEG")
     for first, second, turn in ((upright, turned, 1), (turned, upright, 8)):
         assert turn_of_clean(metadata.strip(plain[:2] + app1(first) + app1(second) + plain[2:])) == turn
+
+
+def test_scans_are_copied_byte_for_byte_whatever_they_hold() -> None:
+    """Bytes that a decoder passes over, or waits for, in a scan: they begin no segment, though they look like one."""
+    for second in (*range(0xC0), *range(0xD0, 0xD9), 0xFF):
+        data = jpeg()[:-2] + bytes([0xFF, second, 0x00, 0x04, 0x12, 0x34]) * 3 + JPEG_END
+        assert metadata.strip(data) == data
+        assert isinstance(image_format.inspect(data), ImageHeader)
 
 
 def test_pixels_of_a_png_are_one_run_of_chunks() -> None:
