@@ -13,7 +13,7 @@ from pet_detector.rules import image_format, metadata
 from pet_detector.rules.models import ImageHeader
 from tests.support.handler_runs import CONTEXT, moto, new_function
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY
-from tests.support.pictures import JPEG_END, jpeg
+from tests.support.pictures import JPEG_END, jpeg, segment
 
 from .oracles import decoded, judge, turn_of_clean
 from .seeds import CANARY, HEIGHT, WIDTH, Seed, exif, jpegs, picture, saved, seeds
@@ -107,6 +107,18 @@ def test_of_several_exifs_the_first_one_counts() -> None:
     plain = saved(picture("RGB"), "JPEG")
     for first, second, turn in ((upright, turned, 1), (turned, upright, 8)):
         assert turn_of_clean(metadata.strip(plain[:2] + app1(first) + app1(second) + plain[2:])) == turn
+
+
+def test_a_segment_that_is_kept_has_room_for_nothing_else() -> None:
+    colours, density = b"Adobe\x00\x64\x00\x00\x00\x00\x01", b"JFIF\x00\x01\x02\x01\x00\x48\x00\x48"
+    for marker, content, kept in (
+        (0xEE, colours + CANARY, colours),
+        (0xEE, colours[:11], b""),
+        (0xE0, density + b"\x01\x01" + CANARY, density + bytes(2)),
+        (0xE0, density + b"\x01", b""),
+    ):
+        stays = segment(marker, kept) if kept else b""
+        assert metadata.strip(jpeg(before=segment(marker, content))) == jpeg(before=stays)
 
 
 def test_scans_are_copied_byte_for_byte_whatever_they_hold() -> None:
