@@ -16,7 +16,7 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test test-laptop lint faults load bench dashboards clean
+.PHONY: help install run up down test test-laptop lint fuzz faults load bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -121,6 +121,9 @@ lint: install ## Style, types and templates
 	@cp tests/workflow/reference/package.json tests/workflow/reference/package-lock.json .engine/node
 	@npm ci --prefix .engine/node --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
+
+fuzz: install ## Judge 50,000 damaged and hostile pictures, and strip those that are accepted; a minute
+	@PYTHONPATH=.:functions .venv/bin/python -m tests.pictures
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
 

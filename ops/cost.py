@@ -21,7 +21,7 @@ from pet_detector.rules.prices import prices
 # count because a waiting function is paid for. ImageProcessor waits for Rekognition, half a second and more.
 MILLISECONDS = {
     "ImageProcessorFunction": 900,
-    "FileManagerFunction": 250,
+    "FileManagerFunction": 350,  # a picture of 2 MB read and written
     "NotificationServiceFunction": 120,
     "FailureRecorderFunction": 200,
     "UploadApiFunction": 65,
@@ -225,8 +225,8 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     reads = clients * (LOOKUPS * LOOKUP + (1 + LOOKUPS) * OWNER) + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
-    gets = 3 + clients + load.waiting
-    how = f"1 upload or copy in, 1 copy; {gets - clients:.3g} reads, {clients:g} views"
+    gets = 4 + clients + load.waiting
+    how = f"1 upload or copy in, 1 filed; {gets - clients:.3g} reads, {clients:g} views"
     yield Line("S3 requests", 2 * unit["s3_put"] + gets * unit["s3_get"], how)
     requests = clients * (1 + LOOKUPS)
     yield Line("API Gateway", requests * unit["api_request"], f"{clients:g} upload, {clients * LOOKUPS:g} look-ups")

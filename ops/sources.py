@@ -22,6 +22,7 @@ from ops.errors import OperatorError
 from ops.records import WORKERS, R, T, for_each, moment
 from pet_detector.aws import clients, registrations
 from pet_detector.aws.errors import ABSENCES, code_of
+from pet_detector.aws.image_bucket import UPLOADED_BYTES
 from pet_detector.rules import backfill
 from pet_detector.rules.backfill import Skip, Source
 from pet_detector.rules.models import Record, Status
@@ -286,7 +287,7 @@ def survey(
 
 
 def move(deployment: Deployment, place: Place, finished: list[Finished]) -> int:
-    """Delete the sources of those images whose pictures are filed and of the same size -> how many it were."""
+    """Delete the sources of those images whose pictures are filed, made of as many bytes -> how many it were."""
 
     def remove(one: Finished) -> bool:
         candidate, location = one
@@ -297,8 +298,10 @@ def move(deployment: Deployment, place: Place, finished: list[Finished]) -> int:
 
 
 def _size(bucket: str, key: str) -> int | None:
+    """Bytes of what was uploaded: a filed picture has fewer without its metadata."""
     try:
-        return _s3().head_object(Bucket=bucket, Key=key)["ContentLength"]
+        head = _s3().head_object(Bucket=bucket, Key=key)
+        return int(head["Metadata"].get(UPLOADED_BYTES, head["ContentLength"]))
     except ClientError as error:
         if code_of(error) not in ABSENCES:
             raise

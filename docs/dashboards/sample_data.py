@@ -75,7 +75,14 @@ def _level(normal: float, spread: float, bad: float | None = None) -> Callable[[
 
 
 _ANIMALS = {"cat": 0.48, "dog": 0.37, "other": 0.11}
-_REASONS = {"NOT_AN_IMAGE": 0.012, "UNSUPPORTED_FORMAT": 0.014, "TOO_SMALL": 0.004, "TRUNCATED": 0.005, "EMPTY": 0.002}
+_REASONS = {
+    "NOT_AN_IMAGE": 0.012,
+    "UNSUPPORTED_FORMAT": 0.014,
+    "TOO_SMALL": 0.004,
+    "TRUNCATED": 0.005,
+    "DAMAGED": 0.001,
+    "EMPTY": 0.002,
+}
 _CAPACITY: dict[str, dict[str, float]] = {
     "ConsumedReadCapacityUnits": {"DetectionLogs": 9, "Analyses": 0.5},
     "ConsumedWriteCapacityUnits": {"DetectionLogs": 16, "Analyses": 3},

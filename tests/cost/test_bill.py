@@ -35,13 +35,13 @@ def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
     [
         ("Rekognition", 1000.0),
         ("Step Functions", (6 + 0.05 + 4 * 0.01) * 25),  # 152.25
-        # 0.9 s of 512 MB; 0.25 s of 256 MB; for one of 20 images 0.12 s of 256 MB; 1 % of all that again
-        ("Lambda (workflow)", 1.01 * (0.2 + 6.00003 + 0.2 + 0.83334 + 0.05 * (0.2 + 0.40000))),  # 7.34
+        # 0.9 s and 0.35 s of 512 MB; for one of 20 images 0.12 s of 256 MB; 1 % of all that again
+        ("Lambda (workflow)", 1.01 * (0.2 + 6.00003 + 0.2 + 2.33335 + 0.05 * (0.2 + 0.40000))),  # 8.85
         # 0.065 s; twice 0.045 s; 3 of 20 shares of 0.1 s; each of 256 MB
         ("Lambda (API, metrics)", 0.41667 + 2 * 0.35 + 0.15 * 0.53333),  # 1.20
         # 4 announce, 10 claim, 18 log, 3 remember the analysis, 1 takes a turn, 16 a notice of one in 20; 3 read keys
         ("DynamoDB requests", (4 + 10 + 18 + 3 + 1 + 0.8) * 0.625 + (2.5 + 3 * 0.5) * 0.125),  # 23.5
-        ("S3 requests", 2 * 5 + 4 * 0.4),
+        ("S3 requests", 2 * 5 + 5 * 0.4),
         ("API Gateway", 3 * 3.5),
         ("EventBridge", 3.0),
         ("SNS", 0.05 * 20.5),

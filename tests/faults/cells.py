@@ -25,8 +25,20 @@ _ENDS = (*FINAL, "held")
 SETTLE_SECONDS = 240.0
 NOTICE_SECONDS = 30.0
 
-PICTURES = {"cat": CERTAIN_CAT, "uncertain": UNCERTAIN_CAT}
-FOLDERS = {"cat": ("completed", "cats"), "uncertain": ("needs_review", "others")}
+PICTURES = {"cat": CERTAIN_CAT, "uncertain": UNCERTAIN_CAT, "broken off": CERTAIN_CAT}
+FOLDERS = {
+    "cat": ("completed", "cats"),
+    "uncertain": ("needs_review", "others"),
+    "broken off": ("rejected", "rejected"),
+}
+
+# Calls that the wire does not tell from others of the same operation, but by a header that only they have.
+READ_TO_FILE, FILE = "GetObject: read to file", "PutObject: file"
+_BY_HEADER = {
+    "CopyObject": ("PutObject", "x-amz-copy-source"),
+    READ_TO_FILE: ("GetObject", "if-match"),
+    FILE: ("PutObject", "x-amz-meta-uploaded-sha256"),
+}
 
 
 class Phase(IntEnum):
@@ -111,7 +123,8 @@ class Cell:
 
 def picture(kind: str, mark: str) -> bytes:
     """A photo whose bytes are new."""
-    return never_seen(PICTURES[kind], mark.encode())
+    data = never_seen(PICTURES[kind], mark.encode())
+    return data[: len(data) // 2] if kind == "broken off" else data
 
 
 class Case:
@@ -159,8 +172,9 @@ class Case:
         self._payloads.add(payload)
         proxy = self.rig.rekognition if service == "rekognition" else self.rig.aws
         call: dict[str, Any] = {"service": service, "operation": operation}
-        if operation == "CopyObject":  # on the wire a PutObject with a header
-            call |= {"operation": "PutObject", "headers": {"x-amz-copy-source": ""}}
+        if operation in _BY_HEADER:
+            call["operation"], header = _BY_HEADER[operation]
+            call["headers"] = {header: ""}
         return proxy.add({**call, "payload": payload, **fault})
 
     def inject_everywhere(self, service: str, operation: str, fault: dict[str, Any], payload: str = ".") -> int:

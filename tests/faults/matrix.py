@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from . import api_cells, notice_cells, register_cells, stories, turn_cells
-from .cells import Case, Cell, Expected, Phase, Upload, failed
+from .cells import FILE, READ_TO_FILE, Case, Cell, Expected, Phase, Upload, failed
 from .stories import REVIEW
 
 TWICE, ONCE = {"times": 2}, {"times": 1}
@@ -310,7 +310,16 @@ def cells() -> list[Cell]:
         *proxied("PutItem: finish analysis", "dynamodb", "PutItem", corrupted=CUT),
         *api_cells.policy(faults("ssm", CUT)),
         *invoke("FileManager", "Move Image"),
-        *proxied("CopyObject", "s3", "CopyObject", corrupted=CUT),
+        *proxied(READ_TO_FILE, "s3", READ_TO_FILE, corrupted={"corrupt_bytes": 64}),
+        *proxied(FILE, "s3", FILE, corrupted=UNTRUE),
+        *proxied(
+            "CopyObject",
+            "s3",
+            "CopyObject",
+            corrupted=CUT,
+            picture="broken off",
+            fine=Expected("rejected", "rejected"),
+        ),
         # Answers to HEAD have no body, so no code: S3's 503 for a throttle is a service error like any other.
         *proxied(
             "HeadObject",

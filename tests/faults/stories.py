@@ -16,7 +16,7 @@ from typing import Any
 from pet_detector.rules import image_ids
 from tests.support.waiting import wait_for
 
-from .cells import Case, Cell, Expected, Phase, Upload, failed, picture
+from .cells import FILE, READ_TO_FILE, Case, Cell, Expected, Phase, Upload, failed, picture
 
 REVIEW = Expected("needs_review", "others", reviews=1)
 DENIED = {"error": {"code": "AccessDenied", "status": 403}}
@@ -85,9 +85,9 @@ def overwritten(case: Case) -> None:
 
 
 def overwritten_in_place(case: Case) -> None:
-    """Versioning is suspended, so nothing but the copy's condition tells the new bytes from those analysed."""
+    """Versioning is suspended, so nothing but the condition of the read tells the new bytes from those analysed."""
     with case.rig.versioning_suspended():
-        rule = case.inject("s3", "CopyObject", HELD)
+        rule = case.inject("s3", READ_TO_FILE, HELD)
         upload = case.put()
         case.wait_for_fault(rule)
         upload.picture = "uncertain"
@@ -339,7 +339,7 @@ _CELLS = [
     ),
     Cell("event", "without a version, from S3 (a new bucket)", event_without_version, Expected()),
     Cell("image", "not yet visible (404) twice when it is read", not_yet_visible("GetObject"), Expected()),
-    Cell("image", "not yet visible (404) twice when it is moved", not_yet_visible("CopyObject"), Expected()),
+    Cell("image", "not yet visible (404) twice when it is moved", not_yet_visible(READ_TO_FILE), Expected()),
     Cell("image", "overwritten while processing", overwritten, Expected()),
     Cell(
         "image",
@@ -357,7 +357,7 @@ _CELLS = [
     Cell("image", "same bytes under two keys at once", lambda c: _twice(c, at_once=True), Expected()),
     Cell("image", "same bytes again later", lambda c: _twice(c, at_once=False), Expected()),
     Cell("image", "deleted before it is read", deleted("GetObject", marker=False), _GONE),
-    Cell("image", "deleted before it is moved", deleted("CopyObject", marker=False), _GONE),
+    Cell("image", "deleted before it is moved", deleted(READ_TO_FILE, marker=False), _GONE),
     Cell("image", "key deleted (marker) while processing", deleted("GetObject", marker=True), Expected()),
     Cell(
         "stop",
@@ -369,8 +369,8 @@ _CELLS = [
     ),
     Cell("stop", "after Claim Upload", stopped_in_call("s3", "GetObject"), _ABORTED),
     Cell("stop", "in Analyze Image", stopped_in_call("rekognition", "DetectLabels"), _ABORTED),
-    Cell("stop", "after Cat, Dog or Other?", stopped_in_call("s3", "CopyObject"), replace(_ABORTED, folder="input")),
-    Cell("stop", "in Move Image, copied", stopped_in_call("s3", "DeleteObject"), _ABORTED),
+    Cell("stop", "after Cat, Dog or Other?", stopped_in_call("s3", READ_TO_FILE), replace(_ABORTED, folder="input")),
+    Cell("stop", "in Move Image, filed", stopped_in_call("s3", "DeleteObject"), _ABORTED),
     Cell(
         "stop",
         "after Move Image",
@@ -459,8 +459,8 @@ _CELLS = [
     ),
     Cell(
         "kill",
-        "FileManager while it copies",
-        worker_killed("FileManagerFunction", "s3", "CopyObject"),
+        "FileManager while it files",
+        worker_killed("FileManagerFunction", "s3", FILE),
         Expected(),
     ),
     Cell(

@@ -14,7 +14,17 @@ from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UN
 from tests.support.pictures import black_png
 
 from .application import Answer, HttpApplication
-from .pictures import LARGEST, LARGEST_INLINE, TEXT, cat_as_png, cat_of, truncated_jpeg, webp
+from .pictures import (
+    LARGEST,
+    LARGEST_INLINE,
+    TEXT,
+    cat_as_png,
+    cat_of,
+    jpeg_of_two_sizes,
+    telling_jpeg,
+    truncated_jpeg,
+    webp,
+)
 
 SENDERS = 6
 
@@ -61,11 +71,13 @@ class Gallery:
         self._send("largest inline", self._inline, "largest-inline.jpg", "image/jpeg", cat_of(LARGEST_INLINE))
         for name, photo in PHOTOS.items():
             self._send(name, self._with_form, photo.name, photo.read_bytes())
+        self._send("telling", self._with_form, "telling.jpg", telling_jpeg())
         self._send("inline", self._inline, "inline.png", "image/png", cat_as_png())
         self._send("NOT_AN_IMAGE", self._with_form, "letter.jpg", TEXT)
         self._send("UNSUPPORTED_FORMAT", self._with_form, "picture.webp.jpg", webp())
         self._send("TOO_SMALL", self._inline, "8x8.png", "image/png", black_png(8, 8))
         self._send("TOO_MANY_PIXELS", self._with_form, "bomb.png", black_png(13_300, 13_300))
+        self._send("DAMAGED", self._with_form, "two-sizes.jpg", jpeg_of_two_sizes())
         self._send("TRUNCATED", self._with_form, "half.jpg", truncated_jpeg())
         self._send("EMPTY", self._into_s3, "input/empty.jpg", b"")
         for name, key in HOSTILE_KEYS.items():

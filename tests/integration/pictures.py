@@ -5,10 +5,11 @@ from __future__ import annotations
 import io
 import uuid
 
-from PIL import Image
+from PIL import ExifTags, Image
 
 from pet_detector.rules.image_format import MAX_BYTES
-from tests.support.deployment import CERTAIN_CAT
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG
+from tests.support.pictures import frame
 
 # The largest pictures, in bytes, that a form and that POST /upload itself take.
 LARGEST = MAX_BYTES
@@ -28,6 +29,28 @@ def truncated_jpeg() -> bytes:
     """The first half of a photo."""
     content = CERTAIN_CAT.read_bytes()
     return content[: len(content) // 2]
+
+
+def jpeg_of_two_sizes() -> bytes:
+    """A photo with a second frame, 60,000 pixels wide and high, behind its first segments."""
+    content = CERTAIN_CAT.read_bytes()
+    return content[:20] + frame(60_000, 60_000) + content[20:]
+
+
+# What must not be shown of TELLING, wherever it stands.
+SECRET = b"SECRET-47.37N-8.54E"
+
+
+def telling_jpeg() -> bytes:
+    """The photo of a dog, turned, with EXIF and its place, XMP, a comment, and something behind its end."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = 6
+    tags[ExifTags.Base.Artist] = SECRET.decode()
+    tags.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (47.0, 22.0, 0.0), 3: "E", 4: (8.0, 32.0, 0.0)})
+    file = io.BytesIO()
+    with Image.open(CERTAIN_DOG) as photo:
+        photo.save(file, "JPEG", quality=95, exif=tags, xmp=SECRET, comment=SECRET)
+    return file.getvalue() + SECRET
 
 
 def cat_of(size: int) -> bytes:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import urllib.parse
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from PIL import Image
+
+from pet_detector.rules import metadata
 
 from .application import HttpApplication
 from .gallery import Gallery
+from .pictures import SECRET
 
 Record = dict[str, Any]
 
@@ -23,10 +29,24 @@ def test_the_view_link_shows_the_picture_to_whoever_holds_it(
     answer = application.send("GET", image.record["viewUrl"])
 
     assert answer.status == 200
-    assert answer.body == image.content
+    assert answer.body == metadata.strip(image.content)
     assert answer.headers["Content-Type"] == content_type
     assert answer.headers["Content-Disposition"] == "inline"
     assert image.record["viewUrlExpiresInSeconds"] == 300
+
+
+def test_what_is_shown_tells_nothing_but_the_picture(application: HttpApplication, gallery: Gallery) -> None:
+    image = gallery["telling"]
+
+    shown = application.send("GET", image.record["viewUrl"]).body
+
+    assert SECRET in image.content
+    assert SECRET not in shown
+    with Image.open(io.BytesIO(shown)) as picture, Image.open(io.BytesIO(image.content)) as uploaded:
+        assert dict(picture.getexif()) == {0x0112: 6}
+        assert picture.tobytes() == uploaded.tobytes()
+    assert image.record["fileSize"] == len(image.content) > len(shown)
+    assert application.item(image.id)["ContentHash"]["S"] == hashlib.sha256(image.content).hexdigest()
 
 
 def test_a_view_link_that_was_changed_shows_nothing(application: HttpApplication, gallery: Gallery) -> None:

@@ -46,7 +46,7 @@ _UNREADABLE = frozenset(
 # Metadata of a filed picture: which object it was made of (an ETag alone does not say, as it differs after multipart
 # uploads), and what that one was, size in bytes and SHA-256, when it is not the same byte for byte.
 _SOURCE_ETAG, _SOURCE_VERSION = "source-etag", "source-version"
-_UPLOADED_BYTES, _UPLOADED_HASH = "uploaded-bytes", "uploaded-sha256"
+UPLOADED_BYTES, _UPLOADED_HASH = "uploaded-bytes", "uploaded-sha256"
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
 _ETAG_OF_ONE_PART = re.compile(r'"[0-9a-f]{32}"')
@@ -170,8 +170,8 @@ def read(bucket: str, key: str, version_id: str | None, etag: str | None = None)
     content_hash = "" if data is None else hashlib.sha256(data).hexdigest()
     # Under input/ an uploader writes the metadata: who could name a hash could take another picture's analysis.
     noted = {} if key.startswith(f"{INPUT_FOLDER}/") else answer.get("Metadata", {})
-    if noted.keys() >= {_UPLOADED_BYTES, _UPLOADED_HASH}:
-        size, content_hash = int(noted[_UPLOADED_BYTES]), noted[_UPLOADED_HASH]
+    if noted.keys() >= {UPLOADED_BYTES, _UPLOADED_HASH}:
+        size, content_hash = int(noted[UPLOADED_BYTES]), noted[_UPLOADED_HASH]
     return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data, content_hash)
 
 
@@ -240,7 +240,7 @@ def _write(
     stored = read(bucket, key, version_id, etag)
     if stored.data is None:  # the gate lets nothing through that is so large
         raise ImageChangedError("The object is too large to be the one that was analysed.")
-    uploaded = {_UPLOADED_BYTES: str(stored.size), _UPLOADED_HASH: stored.content_hash}
+    uploaded = {UPLOADED_BYTES: str(stored.size), _UPLOADED_HASH: stored.content_hash}
     with translated("s3:PutObject"):
         client("s3").put_object(
             Bucket=bucket,

@@ -9,7 +9,23 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
-from pet_detector.rules.picture_parts import EOI, FRAMES, JPEG_MAGIC, PNG_MAGIC, SOS, chunks, segments
+from pet_detector.rules.picture_parts import (
+    APP0,
+    APP15,
+    COM,
+    DAC,
+    DHT,
+    DNL,
+    DQT,
+    DRI,
+    EOI,
+    FRAMES,
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    SOS,
+    chunks,
+    segments,
+)
 
 # Limits of Amazon Rekognition DetectLabels for objects in S3 (guidelines and quotas in its developer guide).
 MAX_BYTES = 15 * 1024 * 1024
@@ -22,6 +38,10 @@ MAX_PIXELS = 50_000_000
 MAX_PARTS = 10_000
 
 _IHDR_BYTES = 13
+# Others (JPG, DHP, EXP, JPG0 to JPG13) are reserved. Decoders differ in how far they step over one, or over an overlong
+# DAC, and so in which frame they find next.
+_KNOWN = FRAMES | {DHT, DAC, DQT, DNL, DRI, SOS, EOI, COM, *range(APP0, APP15 + 1)}
+_DAC_BYTES = 2 + 2 + 2 * 32
 
 # Formats that users upload and Rekognition does not read: (offset, magic bytes, name).
 _OTHER_FORMATS = (
@@ -134,6 +154,8 @@ def _walk_jpeg(data: bytes) -> _Found:
     for count, (marker, start, end) in enumerate(segments(data)):
         if count == MAX_PARTS:
             found.damage = f"has more than {MAX_PARTS:,} segments"
+        elif marker not in _KNOWN or (marker == DAC and end - start > _DAC_BYTES):
+            found.damage = "has a segment that no viewer knows"
         elif marker in FRAMES:
             # Length (2), precision (1), height (2), width (2), number of components (1), 3 bytes for each.
             components = data[start + 9] if end - start >= 10 else 0

@@ -11,6 +11,14 @@ import zlib
 from typing import Literal
 
 from pet_detector.rules.picture_parts import (
+    APP0,
+    APP1,
+    APP2,
+    APP14,
+    DAC,
+    DHT,
+    DQT,
+    DRI,
     EOI,
     FRAMES,
     JPEG_MAGIC,
@@ -22,9 +30,7 @@ from pet_detector.rules.picture_parts import (
 )
 
 # JPEG: frame, tables and scans. APP0, APP1, APP2 and APP14 are looked at: what they are says their content.
-_DHT, _DAC, _DQT, _DRI = 0xC4, 0xCC, 0xDB, 0xDD
-_KEPT_SEGMENTS = FRAMES | {_DHT, _DAC, _DQT, _DRI, SOS, EOI}
-_APP0, _APP1, _APP2, _APP14 = 0xE0, 0xE1, 0xE2, 0xEE
+_KEPT_SEGMENTS = FRAMES | {DHT, DAC, DQT, DRI, SOS, EOI}
 _JFIF, _EXIF, _ICC, _ADOBE = b"JFIF\x00", b"Exif\x00\x00", b"ICC_PROFILE\x00", b"Adobe"
 # Without these two a decoder may take other colours. JFIF: version, unit, densities, and a thumbnail of 0 x 0.
 _JFIF_BYTES, _ADOBE_BYTES = 14, 12
@@ -34,7 +40,6 @@ _KEPT_CHUNKS: dict[bytes, int | None] = {
     b"IHDR": 13,
     b"PLTE": 768,
     b"IDAT": None,
-    b"IEND": 0,
     b"tRNS": 256,
     b"bKGD": 6,
     b"pHYs": 9,
@@ -75,11 +80,12 @@ def _strip_jpeg(data: bytes) -> bytes:
         if segment.marker in _KEPT_SEGMENTS:
             kept.append(view[segment.start : segment.end])
             scan = segment.end if segment.marker == SOS else None
-        elif segment.marker == _APP1 and not seen_exif and data.startswith(_EXIF, segment.start + 4):
+        elif segment.marker == APP1 and not seen_exif and data.startswith(_EXIF, segment.start + 4):
             # Of several, most viewers take the first.
             seen_exif = True
             tiff = view[segment.start + 4 + len(_EXIF) : segment.end]
-            kept.append(memoryview(_app1(orientation(tiff))))
+            turn = orientation(tiff)
+            kept.append(memoryview(b"" if turn == _UPRIGHT else _segment(APP1, _EXIF + _tiff(turn))))
         else:
             kept.append(memoryview(_application_segment(data, segment)))
     return b"".join(kept)
@@ -88,11 +94,11 @@ def _strip_jpeg(data: bytes) -> bytes:
 def _application_segment(data: bytes, segment: Segment) -> bytes:
     """What is kept of an APP0, APP2 or APP14 segment; nothing of any other one."""
     content = data[segment.start + 4 : segment.end]
-    if segment.marker == _APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
-        return _segment(_APP0, content[: _JFIF_BYTES - 2] + bytes(2))
-    if segment.marker == _APP14 and content.startswith(_ADOBE) and len(content) >= _ADOBE_BYTES:
-        return _segment(_APP14, content[:_ADOBE_BYTES])
-    if segment.marker == _APP2 and content.startswith(_ICC):
+    if segment.marker == APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
+        return _segment(APP0, content[: _JFIF_BYTES - 2] + bytes(2))
+    if segment.marker == APP14 and content.startswith(_ADOBE) and len(content) >= _ADOBE_BYTES:
+        return _segment(APP14, content[:_ADOBE_BYTES])
+    if segment.marker == APP2 and content.startswith(_ICC):
         return data[segment.start : segment.end]
     return b""
 
@@ -106,8 +112,11 @@ def _strip_png(data: bytes) -> bytes:
         pixels_began = pixels_began or is_pixels
         if kind == b"eXIf" and not seen_exif:
             seen_exif = True
-            kept.append(memoryview(_exif_chunk(orientation(view[start + 8 : end - 4]))))
-        elif kind in _KEPT_CHUNKS and not (is_pixels and pixels_ended):  # the pixels are one run of chunks
+            turn = orientation(view[start + 8 : end - 4])
+            kept.append(memoryview(b"" if turn == _UPRIGHT else _chunk(b"eXIf", _tiff(turn))))
+        elif kind == b"IEND":
+            kept.append(memoryview(_chunk(kind, b"")))  # a decoder passes over what it contains
+        elif kind in _KEPT_CHUNKS and not pixels_ended:  # the pixels are one run of chunks, and the rest stands before
             limit = _KEPT_CHUNKS[kind]
             if limit is None or end - start - 12 <= limit:
                 kept.append(view[start:end])
@@ -142,15 +151,9 @@ def _tiff(turn: int) -> bytes:
     return b"MM\x00*" + (8).to_bytes(4, "big") + (1).to_bytes(2, "big") + entry + bytes(4)
 
 
-def _app1(turn: int) -> bytes:
-    return b"" if turn == _UPRIGHT else _segment(_APP1, _EXIF + _tiff(turn))
-
-
-def _exif_chunk(turn: int) -> bytes:
-    if turn == _UPRIGHT:
-        return b""
-    content = b"eXIf" + _tiff(turn)
-    return len(content[4:]).to_bytes(4, "big") + content + zlib.crc32(content).to_bytes(4, "big")
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    checksum = zlib.crc32(kind + content)
+    return len(content).to_bytes(4, "big") + kind + content + checksum.to_bytes(4, "big")
 
 
 def _segment(marker: int, content: bytes) -> bytes:

@@ -465,14 +465,18 @@ def test_sources_are_deleted_only_when_asked_and_when_their_image_is_finished(aw
 
 
 def test_a_source_stays_unless_its_picture_is_filed(aws: Cloud, petdetect: Petdetect) -> None:
-    gone, cut, nowhere, filed = put(aws, "a.jpg", "b.jpg", "c.jpg", "d.jpg")
+    gone, cut, nowhere, filed, cleaned, other = put(aws, "a.jpg", "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg")
     for source in (gone, cut, filed):
         finish(aws, source.image_id, b"x" * source.size)
     aws.s3.delete_object(Bucket=BUCKET, Key=f"cats/{gone.image_id}.jpg")
     aws.put(f"cats/{cut.image_id}.jpg", b"x")
     aws.write(nowhere.image_id, ProcessingStatus="completed")
-    assert document(petdetect("backfill", URL, "--yes", "--move", "--json"))["moved"] == 1
-    assert left(aws) == [f"2024/{name}" for name in ("a.jpg", "b.jpg", "c.jpg")]
+    # Filed without metadata: the object says how many bytes it was made of.
+    for source, size in ((cleaned, cleaned.size), (other, other.size + 1)):
+        finish(aws, source.image_id, b"")
+        aws.put(f"cats/{source.image_id}.jpg", b"x", Metadata={"uploaded-bytes": str(size)})
+    assert document(petdetect("backfill", URL, "--yes", "--move", "--json"))["moved"] == 2
+    assert left(aws) == [f"2024/{name}" for name in ("a.jpg", "b.jpg", "c.jpg", "f.jpg")]
 
 
 def test_moving_asks_even_if_nothing_is_left_to_register(aws: Cloud, petdetect: Petdetect) -> None:

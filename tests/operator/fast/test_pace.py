@@ -63,9 +63,9 @@ def test_the_default_fits_the_default_quota(quotas: dict[str, Any], petdetect: C
             "45",
             50.0,
             10,
-            "which needs 160 concurrent executions of Lambda, and this account may have 10: set it to 2.2",
+            "which needs 165 concurrent executions of Lambda, and this account may have 10: set it to 2.1",
         ),
-        ("2.2", 4.0, 10, ""),
+        ("2.1", 4.0, 10, ""),
         ("50", 50.0, 1000, ""),
     ],
 )

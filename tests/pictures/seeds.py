@@ -1,0 +1,192 @@
+"""Pictures of every kind, each with all the metadata that its format can hold, and the photos of the repository.
+
+Everything in them that is not needed for the same picture contains CANARY.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from typing import Any
+
+from PIL import ExifTags, Image, ImageCms
+
+from tests.support.paths import REPOSITORY
+from tests.support.pictures import PNG_START, chunk, segment
+
+CANARY = b"CANARY-4711"
+WIDTH, HEIGHT = 104, 88
+PHOTOS = sorted((REPOSITORY / "photos").glob("*.jpg"))
+
+
+@dataclass(frozen=True)
+class Seed:
+    """A picture. `orientation` is 1 to 8."""
+
+    name: str
+    data: bytes
+    orientation: int = 1
+
+
+@cache
+def icc_profile(size: int = 0) -> bytes:
+    """The profile of sRGB, followed by bytes up to `size`."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    return profile.ljust(size, b"i")
+
+
+def picture(mode: str) -> Image.Image:
+    """A picture whose sides and corners all differ."""
+    ramp = Image.linear_gradient("L").resize((WIDTH, HEIGHT))
+    noise = Image.effect_noise((WIDTH, HEIGHT), 60)
+    image = Image.merge("RGB", (ramp, noise, ramp.rotate(180)))
+    if mode == "I;16":
+        return Image.frombytes("I;16", (WIDTH, HEIGHT), bytes(range(256)) * (2 * WIDTH * HEIGHT // 256 + 1))
+    return image.convert(mode) if mode != "RGBA" else Image.merge("RGBA", (*image.split(), ramp))
+
+
+def exif(orientation: int) -> bytes:
+    """EXIF with place, device, author and a thumbnail, as an APP1 segment holds it."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = orientation
+    tags[ExifTags.Base.Make] = tags[ExifTags.Base.Artist] = CANARY.decode()
+    tags.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (47.0, 22.0, 0.0), 3: "E", 4: (8.0, 32.0, 0.0)})
+    tags.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.UserComment] = CANARY
+    return tags.tobytes() + thumbnail()
+
+
+def thumbnail() -> bytes:
+    """A small JPEG with a comment."""
+    return saved(picture("RGB").resize((16, 12)), "JPEG", comment=CANARY)
+
+
+def saved(image: Image.Image, format: str, **options: Any) -> bytes:
+    """An image's file."""
+    file = io.BytesIO()
+    image.save(file, format, **options)
+    return file.getvalue()
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/">' + CANARY + b"</x:xmpmeta>"
+IPTC = b"Photoshop 3.0\x008BIM\x04\x04\x00\x00" + CANARY
+
+
+def jpeg_secrets() -> bytes:
+    """A segment of every kind that says more than the picture."""
+    jfxx = segment(0xE0, b"JFXX\x00\x10" + thumbnail())
+    jfif = segment(0xE0, b"JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x02\x02" + CANARY.ljust(3 * 2 * 2))
+    xmp = segment(0xE1, b"http://ns.adobe.com/xap/1.0/\x00" + XMP)
+    more_xmp = segment(0xE1, b"http://ns.adobe.com/xmp/extension/\x00" + CANARY)
+    others = [segment(marker, CANARY) for marker in (*range(0xE2, 0xED), 0xEF, 0xFE)]
+    # Segments that begin like one that is kept.
+    others += [segment(0xE2, b"MPF\x00" + CANARY), segment(0xED, IPTC), segment(0xEE, b"Ducky" + CANARY)]
+    others += [segment(0xE2, b"ICC_PROFILE" + CANARY), segment(0xE1, b"Exif\x00\x00" + CANARY)]
+    return b"".join([jfxx, jfif, xmp, more_xmp, *others])
+
+
+def with_secrets(jpeg: bytes) -> bytes:
+    """A JPEG with secrets behind its own first segments, between its scans, and behind its end."""
+    at = 2
+    while jpeg[at + 1] in (0xE0, 0xE1, 0xEE):
+        at += 2 + int.from_bytes(jpeg[at + 2 : at + 4], "big")
+    table = jpeg.find(b"\xff\xc4", jpeg.index(b"\xff\xda", at))  # of a progressive JPEG: before a later scan
+    data = jpeg[:-2] + segment(0xFE, CANARY) + jpeg[-2:] + CANARY + thumbnail()
+    if table > 0:
+        data = data[:table] + segment(0xE1, b"Exif\x00\x00" + CANARY) + CANARY + data[table:]
+    return data[:at] + jpeg_secrets() + CANARY + data[at:]
+
+
+def jpegs() -> Iterator[Seed]:
+    """Every kind of JPEG, and every orientation."""
+    profile, large = icc_profile(), icc_profile(150_000)
+    kinds: dict[str, tuple[str, dict[str, Any]]] = {
+        "grey": ("L", {}),
+        "colour": ("RGB", {"icc_profile": profile}),
+        "cmyk": ("CMYK", {}),
+        "progressive": ("RGB", {"progressive": True}),
+        "progressive grey": ("L", {"progressive": True, "icc_profile": profile}),
+        "progressive cmyk": ("CMYK", {"progressive": True}),
+        "restarts": ("RGB", {"restart_marker_blocks": 1}),
+        "progressive restarts": ("RGB", {"restart_marker_rows": 1, "progressive": True}),
+        "without subsampling": ("RGB", {"subsampling": "4:4:4", "quality": 98}),
+        "rgb": ("RGB", {"keep_rgb": True}),
+        "dense": ("RGB", {"dpi": (300, 300), "optimize": True}),
+        "large profile": ("RGB", {"icc_profile": large}),
+    }
+    for name, (mode, options) in kinds.items():
+        yield Seed(f"jpeg {name}, bare", saved(picture(mode), "JPEG", **options))
+        data = saved(picture(mode), "JPEG", exif=exif(6), comment=CANARY, **options)
+        yield Seed(f"jpeg {name}", with_secrets(data), 6)
+    for orientation in range(1, 9):
+        data = saved(picture("RGB"), "JPEG", exif=exif(orientation), icc_profile=profile)
+        yield Seed(f"jpeg turned {orientation}", with_secrets(data), orientation)
+    several = saved(picture("RGB"), "MPO", save_all=True, append_images=[picture("RGB")])
+    yield Seed("jpeg with a second picture", several + CANARY)
+
+
+def png_secrets() -> bytes:
+    """A chunk of every kind that says more than the picture."""
+    text = b"Comment\x00"
+    packed = zlib.compress(CANARY)
+    return b"".join(
+        [
+            chunk(b"tEXt", text + CANARY),
+            chunk(b"zTXt", text + b"\x00" + packed + CANARY),
+            chunk(b"iTXt", text + b"\x00\x00\x00\x00" + CANARY),
+            chunk(b"iTXt", b"XML:com.adobe.xmp\x00\x00\x00\x00\x00" + XMP),
+            chunk(b"tIME", struct.pack(">HBBBBB", 2026, 11, 29, 12, 0, 0)),
+            chunk(b"prVt", CANARY),
+            chunk(b"sBIT", CANARY),  # longer than such a chunk can be
+            chunk(b"eXIf", CANARY),
+        ]
+    )
+
+
+def pngs() -> Iterator[Seed]:
+    """Every kind of PNG, and every orientation."""
+    profile = icc_profile()
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16"):
+        options: dict[str, Any] = {"transparency": 3} if mode == "P" else {}
+        yield Seed(f"png {mode}, bare", saved(picture(mode), "PNG", **options))
+        made = saved(picture(mode), "PNG", exif=exif(3)[6:], icc_profile=profile, dpi=(72, 72), **options)
+        yield Seed(f"png {mode}", _between(made), 3)
+    for orientation in range(1, 9):
+        made = saved(picture("RGB"), "PNG", exif=exif(orientation))
+        yield Seed(f"png turned {orientation}", _between(made), orientation)
+    colours = chunk(b"gAMA", struct.pack(">I", 45455)) + chunk(b"cHRM", struct.pack(">8I", *range(30000, 30008)))
+    colours += chunk(b"sBIT", b"\x08\x08\x08") + chunk(b"cICP", b"\x01\x0d\x00\x01") + chunk(b"bKGD", bytes(6))
+    plain = saved(picture("RGB"), "PNG")
+    yield Seed("png with colours", plain[:33] + colours + plain[33:])
+    frames = [picture("RGB").rotate(angle) for angle in (90, 180)]
+    yield Seed("png with an animation", saved(picture("RGB"), "PNG", save_all=True, append_images=frames))
+    pixels = [data for kind, data in _chunks(plain) if kind == b"IDAT"]
+    small = [part for data in pixels for part in _cut(data, 50)]
+    yield Seed("png in small parts", plain[:33] + b"".join(chunk(b"IDAT", part) for part in small) + chunk(b"IEND"))
+
+
+def _between(png: bytes) -> bytes:
+    """With secrets behind the header, behind the pixels, and behind the end."""
+    return png[:33] + png_secrets()[: -len(chunk(b"eXIf", CANARY))] + png[33:-12] + png_secrets() + png[-12:] + CANARY
+
+
+def _chunks(png: bytes) -> Iterator[tuple[bytes, bytes]]:
+    at = len(PNG_START)
+    while at < len(png):
+        length = int.from_bytes(png[at : at + 4], "big")
+        yield png[at + 4 : at + 8], png[at + 8 : at + 8 + length]
+        at += 12 + length
+
+
+def _cut(data: bytes, size: int) -> list[bytes]:
+    return [data[at : at + size] for at in range(0, len(data), size)]
+
+
+@cache
+def seeds() -> tuple[Seed, ...]:
+    """All of them."""
+    photos = [Seed(f"photo {photo.stem}", photo.read_bytes()) for photo in PHOTOS]
+    return (*jpegs(), *pngs(), *photos)
