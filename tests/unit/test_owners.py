@@ -272,12 +272,12 @@ def test_every_read_leaves_one_line_with_image_key_and_whether_a_link_was_made(
     assert {line["api_key_id"] for line in found} == {key}
     assert {line["correlation_id"] for line in found} == {REQUEST_ID}
     asked: list[str | None] = [*images, "e" * 32, None]
-    for line, image_id in zip(found, asked, strict=True):
-        assert line.get("image_id") == image_id
-        if image_id in images and images[image_id] in SEES[key]:
-            assert (line["message"], line["linked"]) == ("Image shown", linked[image_id])
+    for line, wanted in zip(found, asked, strict=True):
+        assert line.get("image_id") == wanted
+        if wanted in images and images[wanted] in SEES[key]:
+            assert (line["message"], line["linked"]) == ("Image shown", linked[wanted])
         else:
-            assert (line["message"], line["denied"]) == ("Image not shown", image_id in images)
+            assert (line["message"], line["denied"]) == ("Image not shown", wanted in images)
 
 
 @pytest.mark.parametrize("key", KEYS)
