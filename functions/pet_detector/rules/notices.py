@@ -114,7 +114,7 @@ def digest(*, reviews: int, failures: int, since: str, stage: str) -> Notice:
     )
     if reviews:
         message += (
-            "To review: GET /images?status=needs_review with an operator's key lists them, newest upload first. Look at "
+            "To review: GET /images?status=needs_review with an operator's key lists them, newest first. Look at "
             "each (GET /images/ID gives a link) and decide whether it shows a cat, a dog, or neither.\n"
         )
     if failures:
