@@ -429,6 +429,19 @@ def rotate_key(deployment: Deployment, name: str, overlap_days: int, show: bool,
     key_command.say_made(deployment, keys.rotate(deployment, name, overlap_days), show=show, as_json=as_json)
 
 
+@command("index-old", key_group)
+def index_old(deployment: Deployment, as_json: bool) -> None:
+    """Put images from before keys had owners into the lists of their clients.
+
+    Reads the whole table, once. It can be run again.
+    """
+    changed = keys.index_old(deployment)
+    if as_json:
+        output.say_json({"changed": changed})
+    else:
+        output.say(f"{changed} records were changed.")
+
+
 @command("revoke", key_group)
 @click.argument("name_or_id", metavar="NAME|KEY-ID")
 @click.option("--yes", is_flag=True, help="Do not ask.")

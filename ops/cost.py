@@ -222,7 +222,11 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + has_limit * COUNT)
     writes += load.uncertain * NOTICE + load.waiting * WAIT
     clients = 1 - load.registered
-    reads = clients * (LOOKUPS * LOOKUP + (1 + LOOKUPS) * OWNER) + load.analysed * (REUSE + has_limit * COUNTED) + load.waiting * REUSE
+    reads = (
+        clients * (LOOKUPS * LOOKUP + (1 + LOOKUPS) * OWNER)
+        + load.analysed * (REUSE + has_limit * COUNTED)
+        + load.waiting * REUSE
+    )
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
     gets = 4 + clients + load.waiting

@@ -38,7 +38,7 @@ def say_made(deployment: Deployment, made: Made, *, show: bool, as_json: bool) -
         output.say_json({"key": key_document(made.key), "secret": made.secret, "replaces": replaces} | value)
         return
     sees = "every image" if made.key.client.sees_all else "what its client uploads"
-    output.say(f"API key {made.key.key_id} of {made.key.name} works within a minute. It sees {sees}.")
+    output.say(f"API key {made.key.key_id} of {made.key.name} works within minutes. It sees {sees}.")
     output.say(f"Its value: {made.value}" if shown else f"Its value: {fetch}")
     if made.replaces:
         output.say(

@@ -22,8 +22,10 @@ from ops.environment import CLIENT_CONFIG, Deployment
 from ops.errors import OperatorError
 from pet_detector.aws import api_clients
 from pet_detector.aws.api_clients import ApiClient
+from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import format_time
-from pet_detector.aws.errors import code_of
+from pet_detector.aws.errors import code_of, refused_item
+from pet_detector.rules.image_ids import shard_of
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -159,13 +161,41 @@ def revoke(deployment: Deployment, keys: Sequence[Key]) -> None:
             _forget_value(_secret(deployment, name))
 
 
-def _finish(deployment: Deployment, key_id: str, name: str, client: ApiClient) -> Made:
+def index_old(deployment: Deployment) -> int:
+    """Give every record the OwnerShard that belongs to its UploadedBy -> how many had another one, or none."""
+    dynamodb, changed = client("dynamodb"), 0
+    pages = dynamodb.get_paginator("scan").paginate(
+        TableName=deployment.table,
+        FilterExpression="attribute_exists(UploadedBy)",
+        ProjectionExpression="ImageID, UploadedBy, OwnerShard",
+    )
+    for item in (item for page in pages for item in page["Items"]):
+        uploader = item["UploadedBy"]
+        wanted = {"S": f"{uploader['S']}#{shard_of(item['ImageID']['S'])}"}
+        if item.get("OwnerShard") == wanted:
+            continue
+        try:
+            dynamodb.update_item(
+                TableName=deployment.table,
+                Key={"ImageID": item["ImageID"]},
+                UpdateExpression="SET OwnerShard = :wanted",
+                ConditionExpression="UploadedBy = :uploader",  # it may have expired since
+                ExpressionAttributeValues={":wanted": wanted, ":uploader": uploader},
+            )
+        except ClientError as error:
+            refused_item(error)
+        else:
+            changed += 1
+    return changed
+
+
+def _finish(deployment: Deployment, key_id: str, name: str, whose: ApiClient) -> Made:
     """Give a key that opens nothing yet its owner, keep its value, and let it in."""
-    api_clients.register(deployment.table, key_id, name, client)
+    api_clients.register(deployment.table, key_id, name, whose)
     secret = _secret(deployment, name)
     value = _gateway().get_api_key(apiKey=key_id, includeValue=True)["value"]
     _keep_value(secret, value, f"API key of {deployment.stack}, made by petdetect key")
-    plan = OPERATORS if client.sees_all else CLIENTS
+    plan = OPERATORS if whose.sees_all else CLIENTS
     _gateway().create_usage_plan_key(usagePlanId=_plans(deployment)[plan], keyId=key_id, keyType="API_KEY")
     key = next(key for key in _named(deployment, name) if key.key_id == key_id)
     return Made(key, value, secret)

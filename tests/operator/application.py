@@ -158,6 +158,8 @@ class Application(Deployment):
     def forget_all(self) -> None:
         """No record, no object, no dead letter, as after the first deployment."""
         for item in self.items():
+            if item["ImageID"]["S"].startswith("key#"):
+                continue
             self.dynamodb.delete_item(TableName=self.table, Key={"ImageID": item["ImageID"]})
         self.forget_objects()
         for name, url in self.outputs.items():

@@ -175,6 +175,10 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
     (tmp_path / "cat.jpg").write_bytes(never_seen(CAT))
 
     words = command.replace("IMAGE_ID", "".join(images[:1])).replace("SOURCE", str(tmp_path))
+    if " key " in command:
+        name = f"client-{uuid.uuid4().hex[:8]}"
+        made = None if " create " in command else deployed.petdetect("key", "create", name, "--json").json["key"]
+        words = words.replace("NAME", name).replace("KEY_ID", made["keyId"] if made else "")
     output = deployed.petdetect(*shlex.split(words)[1:])
 
     failed_images_are_left = " status" in command and output.code == 3

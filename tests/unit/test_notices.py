@@ -24,7 +24,7 @@ from pet_detector.rules import notices
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
 from pet_detector.rules.models import REVIEW_FACT, Scores
 from pet_detector.rules.notices import Notice
-from pet_detector.rules.text import message_of, printable
+from pet_detector.rules.text import message_of, printable, quoted
 from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, TOPIC, Cloud, breakdown, refusal
 from tests.support.petdetect import petdetect
 
@@ -242,3 +242,31 @@ def test_operators_read_the_sentence_and_not_the_stack_trace(cause: str, message
 def test_a_hostile_cause_is_read_once() -> None:
     cause = '"errorMessage":"' + "\\\\" * 50_000
     assert message_of(cause) == cause
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("tom.jpg", '"tom.jpg"'),
+        ("Tom.PNG", '"Tom.PNG"'),
+        (KEY, f'"{KEY}"'),
+        ("https://evil.com/login?next=1", '"https[:]//evil[.]com/login?next=1"'),
+        ("www.evil.com", '"www[.]evil[.]com"'),
+        ("tom.jpg.evil.com", '"tom[.]jpg[.]evil[.]com"'),
+        ("anna@evil.com", '"anna@evil[.]com"'),
+        ("evil。com", '"evil[。]com"'),
+        ("mailto:anna.jpg", '"mailto[:]anna.jpg"'),
+        ("tom.jpg\n", '"tom[.]jpg\N{REPLACEMENT CHARACTER}"'),
+        ("x" * 81, '"' + "x" * 79 + '…"'),
+    ],
+)
+def test_a_file_name_in_a_mail_is_quoted_short_and_no_link(name: str, shown: str) -> None:
+    assert f"File name:  {shown}\n" in uncertain(file_name=name).message
+    assert f"Object:    {shown}\n" in failed(key=name).message
+
+
+@given(st.text(max_size=200))
+def test_no_file_name_makes_a_link(name: str) -> None:
+    text = quoted(name)
+    assert not re.search(r"[a-z]://|www\.|\w\.(?!(?:jpe?g|png)\"$)\w", text, re.IGNORECASE)
+    assert len(printable(name, 80)) <= 80

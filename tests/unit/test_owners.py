@@ -198,6 +198,13 @@ def test_the_same_idempotency_key_is_another_image_for_another_owner_and_the_sam
         assert (record["UploadedBy"], record["OwnerShard"]) == (owner, f"{owner}#{record['Shard']}")
 
 
+@pytest.mark.usefixtures("images")
+def test_what_a_rotated_key_uploads_is_its_owners(context: LambdaContext) -> None:
+    image_id = body_of(post(upload(api_key_id="new-key-of-b"), context))["imageId"]
+    for key in KEYS:
+        assert get(f"/images/{image_id}", context, key)["statusCode"] == (404 if key == "key-of-a" else 200)
+
+
 def test_an_id_that_is_somebody_elses_answers_nothing_about_it(
     aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -264,12 +271,13 @@ def test_every_read_leaves_one_line_with_image_key_and_whether_a_link_was_made(
     assert len(found) == len(images) + 2
     assert {line["api_key_id"] for line in found} == {key}
     assert {line["correlation_id"] for line in found} == {REQUEST_ID}
-    for line, image_id in zip(found, [*images, "e" * 32, None], strict=True):
-        assert line.get("image_id") == image_id
-        if image_id in images and images[image_id] in SEES[key]:
-            assert (line["message"], line["linked"]) == ("Image shown", linked[image_id])
+    asked: list[str | None] = [*images, "e" * 32, None]
+    for line, wanted in zip(found, asked, strict=True):
+        assert line.get("image_id") == wanted
+        if wanted in images and images[wanted] in SEES[key]:
+            assert (line["message"], line["linked"]) == ("Image shown", linked[wanted])
         else:
-            assert (line["message"], line["denied"]) == ("Image not shown", image_id in images)
+            assert (line["message"], line["denied"]) == ("Image not shown", wanted in images)
 
 
 @pytest.mark.parametrize("key", KEYS)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from pet_detector.rules.models import REVIEW_FACT, Scores
-from pet_detector.rules.text import printable
+from pet_detector.rules.text import printable, quoted
 
 # The kinds of notices, as their attribute Kind names them for the subscribers' filter policies. A digest has DIGEST,
 # and the kinds of what it counts: who wants those gets it without another policy.
@@ -45,12 +45,12 @@ def uncertain_image(
         message=(
             f"The pet detector was not sure about an image, and filed it under others/.\n\n"
             f"Image:      {image_id}\n"
-            f"File name:  {printable(file_name)}\n"
+            f"File name:  {quoted(file_name)}\n"
             f"Location:   {location}\n"
             f"Why:        {reason}\n"
             f"Confidence: cat {scores.cat:.1f} %, dog {scores.dog:.1f} %; that it is neither: {confidence:.1f} %\n\n"
-            f"What to do: look at the image (GET /images/{image_id} gives a link) and decide whether it shows a cat, "
-            f"a dog, or neither. The more likely animal is {lean}.\n"
+            f"What to do: look at the image (GET /images/{image_id} with an operator's key gives a link) and "
+            f"decide whether it shows a cat, a dog, or neither. The more likely animal is {lean}.\n"
         ),
         attributes={
             "Kind": REVIEW,
@@ -73,7 +73,7 @@ def failed_image(
         message=(
             f"The pet detector could not process an image. Nothing is lost: the image is still stored.\n\n"
             f"Image:     {image_id}\n"
-            f"Object:    {printable(key)}\n"
+            f"Object:    {quoted(key)}\n"
             f"Why:       {error}: {printable(cause)}\n"
             f"Execution: {execution_arn}\n\n"
             f"What to do: petdetect explain {image_id} shows every step. Fix the cause (docs/operations.md "
@@ -114,8 +114,8 @@ def digest(*, reviews: int, failures: int, since: str, stage: str) -> Notice:
     )
     if reviews:
         message += (
-            "To review: GET /images?status=needs_review lists them, newest upload first. Look at each (GET /images/ID "
-            "gives a link) and decide whether it shows a cat, a dog, or neither.\n"
+            "To review: GET /images?status=needs_review with an operator's key lists them, newest first. Look at "
+            "each (GET /images/ID gives a link) and decide whether it shows a cat, a dog, or neither.\n"
         )
     if failures:
         message += (

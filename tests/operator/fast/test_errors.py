@@ -15,6 +15,7 @@ import boto3
 import pytest
 from click.testing import Result
 
+from ops.cli import key_group
 from pet_detector.aws import clients
 from tests.operator.application import environment
 from tests.support.moto_world import Cloud
@@ -40,13 +41,14 @@ def commands() -> list[str]:
 
 
 def test_help_names_exit_codes_and_every_command_has_json(commands: list[str]) -> None:
-    expected = "backfill cost dismiss explain failed reconcile redrive release status"
+    expected = "backfill cost dismiss explain failed key reconcile redrive release status"
     assert set(commands) == set(expected.split())
     text = petdetect("--help").stdout
     assert all(f"\n    {code}  " in text for code in (0, 1, 2, 3))
     assert "PETDETECT_ENV" in text
-    for command in commands:
-        help_text = petdetect(command, "-h").stdout
+    names = [(command,) for command in commands if command != "key"]
+    for arguments in [*names, *(("key", command) for command in key_group.commands)]:
+        help_text = petdetect(*arguments, "-h").stdout
         assert "--json" in help_text
         assert "--env" in help_text
 

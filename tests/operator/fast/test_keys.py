@@ -16,11 +16,11 @@ from click.testing import Result
 from ops import key_command, keys
 from ops.environment import Deployment
 from ops.keys import Key
-from pet_detector.aws import api_clients
+from pet_detector.aws import api_clients, listing
 from pet_detector.aws.api_clients import ApiClient
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import RequestError
-from tests.support.moto_world import TABLE, refusal
+from tests.support.moto_world import TABLE, Cloud, refusal
 
 STACK = "serverlessapp-pet-detector-dev"
 OF_TEMPLATE = "client"  # the name of the key that template.yaml makes
@@ -263,3 +263,20 @@ def test_what_a_person_disabled_elsewhere_is_not_taken_for_half_made(
     gateway.update_api_key(apiKey=key.key_id, patchOperations=[{"op": "replace", "path": "/enabled", "value": "false"}])
     assert one(deployment, OF_TEMPLATE, "disabled").key_id == key.key_id
     assert petdetect("key", "create", OF_TEMPLATE).exit_code == 1
+
+
+def test_images_from_before_keys_had_owners_come_into_the_lists_of_their_clients(
+    aws: Cloud, petdetect: Petdetect
+) -> None:
+    for digit, owner_shard in (("1", None), ("2", "s3#2"), ("3", "key-of-a#3")):
+        time = f"2026-11-21T09:30:00.00{digit}Z"
+        aws.write(digit * 32, ProcessingStatus="completed", UploadedBy="key-of-a", ListedAt=f"{time}#{digit * 32}")
+        change = "SET OwnerShard = :o" if owner_shard else "REMOVE OwnerShard"
+        values: Any = {"ExpressionAttributeValues": {":o": {"S": owner_shard}}} if owner_shard else {}
+        aws.dynamodb.update_item(TableName=TABLE, Key={"ImageID": {"S": digit * 32}}, UpdateExpression=change, **values)
+    aws.withhold("ImageUncertain", 1)
+
+    assert petdetect("key", "index-old").stdout == "2 records were changed.\n"
+    found = listing.list_images(TABLE, listing.Query(owner="key-of-a"), 10).records
+    assert [record["ImageID"][0] for record in found] == ["3", "2", "1"]
+    assert json.loads(petdetect("key", "index-old", "--json").stdout) == {"changed": 0}
