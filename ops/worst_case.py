@@ -10,11 +10,15 @@ from dataclasses import dataclass
 
 from ops import definitions
 from ops.cost import ANNOUNCE, CLAIM, LOOKUP, STORAGE, Load, bill, call_price
+from pet_detector.aws.image_bucket import UPLOAD_LINK_SECONDS
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.prices import prices
 
 # What a client pays for: counted as requests here, and so left out of an image.
 _OF_REQUESTS = ("API Gateway", "Lambda (API, metrics)")
+
+# What S3 takes under one prefix, at least ("Performance guidelines" of its user guide).
+_S3_POSTS_A_SECOND = 3_500
 
 
 @dataclass(frozen=True)
@@ -69,3 +73,8 @@ def further_post(parameters: Mapping[str, str]) -> float:
         + LOOKUP * unit["dynamodb_read_unit"]  # the Reconciler looks for a record of its own
         + call_price("MetricsPublisherFunction", parameters)
     )
+
+
+def flooded_form(parameters: Mapping[str, str]) -> float:
+    """US dollars for one form that is posted as fast as S3 takes it, until it ends."""
+    return further_post(parameters) * _S3_POSTS_A_SECOND * UPLOAD_LINK_SECONDS

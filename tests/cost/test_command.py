@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ops import definitions
-from ops.worst_case import further_post, worst_day
+from ops.worst_case import flooded_form, further_post, worst_day
 from pet_detector.rules.prices import prices_document
 from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect
@@ -52,6 +52,8 @@ def test_the_readme_says_what_one_api_key_can_cost_at_most() -> None:
         f"{day.announced - day.images:,} held ones, from {day.announced:,} requests), and ${day.kept:.2f} more to keep"
     ) in readme
     assert f"1,000 such posts cost ${further_post(parameters) * 1000:.2f} " in readme
+    document = " ".join((REPOSITORY / "docs" / "cost.md").read_text().split())
+    assert f"(3,500 a second), one form costs ${flooded_form(parameters):.0f} until it ends" in document
 
 
 def test_the_worst_day_of_a_key_by_hand(pinned_prices: None) -> None:
