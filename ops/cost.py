@@ -42,7 +42,7 @@ ANNOUNCE = 1 * 4  # the table, ListingIndex, OwnerIndex, StatusIndex
 CLAIM = 2 * 5  # the same, StatusIndex twice
 LOG = 3 * 6  # and AnimalIndex
 ANALYSIS = 4  # the lease, the turn, the newest model, the labels
-COUNT = 1  # of the day; only with a DailyAnalysisLimit
+COUNT = 1  # of the day, for each of DailyAnalysisLimit and DailyAnalysisLimitPerKey that is on
 # Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with three indexes.
 WAIT = 1 + 2 + 2 * 4
 NOTICE = 3 * 5 + 1  # remembered in the record, which all indexes hold; counted
@@ -50,7 +50,7 @@ NOTICE = 3 * 5 + 1  # remembered in the record, which all indexes hold; counted
 LOOKUP = 1
 OWNER = 0.5  # of an API request: whose key it is, eventually consistent
 REUSE = 0.5  # the newest model, eventually consistent; also when an image comes back from its wait
-COUNTED = 1  # of the day, only with a DailyAnalysisLimit: whether it is reached
+COUNTED = 1  # of the day, for each of the limits: whether it is reached
 
 RECORD_KB = 3 * 5  # in the table and four indexes
 ANALYSIS_KB = 1
@@ -186,13 +186,13 @@ def _registration(load: Load, parameters: Mapping[str, str]) -> Line:
     count: float = 1 + len(definitions.states_on(definitions.REGISTERED, child))
     count += load.waiting * len(definitions.states_of_a_wait(child, definitions.WAIT_OF_A_BATCH))
     price = count * unit["states_standard_transition"]
-    price += _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS * size)
-    price += load.waiting * _call("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS)
+    price += call_price("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS * size)
+    price += load.waiting * call_price("RegisterImagesFunction", parameters, REGISTER_MILLISECONDS)
     how = f"{count:.2f} transitions and a call for {size} images"
     return Line(REGISTRATION, load.mapped * price / size, how)
 
 
-def _call(function: str, parameters: Mapping[str, str], milliseconds: float | None = None) -> float:
+def call_price(function: str, parameters: Mapping[str, str], milliseconds: float | None = None) -> float:
     """US dollars for one call of a function."""
     seconds = (milliseconds or MILLISECONDS[function]) / 1000
     gigabyte_seconds = seconds * definitions.memory_megabytes(function) / _MB
@@ -202,31 +202,30 @@ def _call(function: str, parameters: Mapping[str, str], milliseconds: float | No
 
 def _functions(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     always, when_uncertain = definitions.functions(CERTAIN), definitions.functions(UNCERTAIN)
-    workflow = sum(_call(name, parameters) for name in always)
-    workflow += load.uncertain * sum(_call(name, parameters) for name in when_uncertain if name not in always)
-    workflow += load.waiting * _call(WAITING_FUNCTION, parameters)
+    workflow = sum(call_price(name, parameters) for name in always)
+    workflow += load.uncertain * sum(call_price(name, parameters) for name in when_uncertain if name not in always)
+    workflow += load.waiting * call_price(WAITING_FUNCTION, parameters)
     names = ", ".join(name.removesuffix("Function") for name in when_uncertain)
     how = f"{names}; {parameters['Architecture']}, {load.retried:.0%} retried"
     yield Line(WORKFLOW_FUNCTIONS, workflow * (1 + load.retried), how)
     clients = 1 - load.registered
-    api = clients * (_call("UploadApiFunction", parameters) + LOOKUPS * _call("ImagesApiFunction", parameters))
+    api = clients * (
+        call_price("UploadApiFunction", parameters) + LOOKUPS * call_price("ImagesApiFunction", parameters)
+    )
     changes = CHANGES + load.waiting
-    metrics = changes / CHANGES_A_CALL * _call("MetricsPublisherFunction", parameters)
+    metrics = changes / CHANGES_A_CALL * call_price("MetricsPublisherFunction", parameters)
     how = f"{clients:g} upload, {clients * LOOKUPS:g} look-ups, {changes:g} changes at {CHANGES_A_CALL} a call"
     yield Line("Lambda (API, metrics)", api + metrics, how)
 
 
 def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
-    has_limit = int(parameters["DailyAnalysisLimit"]) > 0
-    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + has_limit * COUNT)
-    writes += load.uncertain * NOTICE + load.waiting * WAIT
     clients = 1 - load.registered
-    reads = (
-        clients * (LOOKUPS * LOOKUP + (1 + LOOKUPS) * OWNER)
-        + load.analysed * (REUSE + has_limit * COUNTED)
-        + load.waiting * REUSE
-    )
+    limits = (int(parameters["DailyAnalysisLimit"]) > 0) + (int(parameters["DailyAnalysisLimitPerKey"]) > 0) * clients
+    writes = ANNOUNCE + CLAIM + LOG + load.analysed * (ANALYSIS + limits * COUNT)
+    writes += load.uncertain * NOTICE + load.waiting * WAIT
+    reads = clients * (LOOKUPS * LOOKUP + (1 + LOOKUPS) * OWNER)
+    reads += load.analysed * (REUSE + limits * COUNTED) + load.waiting * REUSE
     dynamodb = writes * unit["dynamodb_write_unit"] + reads * unit["dynamodb_read_unit"]
     yield Line("DynamoDB requests", dynamodb, f"{writes:.1f} write units, {reads:.1f} read units, indexes included")
     gets = 4 + clients + load.waiting

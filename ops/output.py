@@ -50,7 +50,7 @@ _ACTIONS = {
     Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
     Action.REPORT: "check it: finished, but an object remains under input/",
     Action.CLOSE: "close its record as failed: its execution and its object are gone",
-    Action.SUPERSEDE: "remove: later uploads with the form of an image that is finished",
+    Action.SUPERSEDE: "remove {} later uploads with the form of a finished image",
 }
 
 
@@ -260,7 +260,10 @@ def show_report(report: Report, dry_run: bool) -> None:
         return
     print_table(
         ("image", "object", "what would be done" if dry_run else "what is to be done"),
-        ((found.image_id, found.key, _ACTIONS[found.action]) for found in report.findings),
+        (
+            (found.image_id, found.key, _ACTIONS[found.action].format(len(found.superseded)))
+            for found in report.findings
+        ),
     )
     removed = f", {report.superseded} later uploads removed" if report.superseded else ""
     done = "Nothing was changed." if dry_run else f"{report.started} started, {report.closed} closed{removed}."

@@ -36,6 +36,7 @@ class Waiting:
 class State:
     """Counts; `images` by status, `dead_letters` by queue. The oldest are None when there is nothing.
 
+    `objects_in_input` counts at most VERSIONS_A_KEY versions of a key.
     `stuck_objects` lie under input/ for over an hour, and are neither failed, held nor at work.
     `withheld_reviews` and `withheld_failures` are notices that wait for the next digest.
     `analysed_today` is what counts against `daily_analysis_limit`, and is only counted when there is one (not 0).

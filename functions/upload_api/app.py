@@ -78,7 +78,7 @@ def upload() -> Response[str]:
             409, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was sent with another request; choose a new key."
         )
     body = {"imageId": image_id, "status": record["ProcessingStatus"]}
-    if record["ProcessingStatus"] != Status.UPLOADING:  # a repeated request: another object would be another image
+    if record["ProcessingStatus"] != Status.UPLOADING:  # a repeated request: another object would be rejected
         return http_api.answer(200, body)
     bucket = settings.required("IMAGE_BUCKET_NAME")
     key = f"{image_ids.INPUT_FOLDER}/{image_id}.{EXTENSIONS[request.content_type]}"

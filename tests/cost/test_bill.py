@@ -16,6 +16,7 @@ pytestmark = pytest.mark.usefixtures("pinned_prices")
 PARAMETERS = {
     "Architecture": "arm64",
     "DailyAnalysisLimit": "0",
+    "DailyAnalysisLimitPerKey": "0",
     "ImageRetentionDays": "365",
     "RecordRetentionDays": "365",
     "LogRetentionDays": "90",

@@ -6,6 +6,8 @@ import json
 
 import pytest
 
+from ops import definitions
+from ops.worst_case import flooded_form, further_post, worst_day
 from pet_detector.rules.prices import prices_document
 from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect
@@ -37,6 +39,37 @@ def test_the_readme_gives_the_same_price() -> None:
     )
 
     assert sentence in " ".join((REPOSITORY / "README.md").read_text().split())
+
+
+def test_the_readme_says_what_one_api_key_can_cost_at_most() -> None:
+    """With the limits of prod; what it says of further posts of a form besides."""
+    parameters = definitions.parameters("prod")
+    day = worst_day(parameters)
+    readme = " ".join((REPOSITORY / "README.md").read_text().split())
+
+    assert (
+        f"with the limits of prod: ${day.dollars:.2f} a day ({day.images:,} analysed images and "
+        f"{day.announced - day.images:,} held ones, from {day.announced:,} requests), and ${day.kept:.2f} more to keep"
+    ) in readme
+    assert f"1,000 such posts cost ${further_post(parameters) * 1000:.2f} " in readme
+    document = " ".join((REPOSITORY / "docs" / "cost.md").read_text().split())
+    assert f"(3,500 a second), one form costs ${flooded_form(parameters):.0f} until it ends" in document
+
+
+def test_the_worst_day_of_a_key_by_hand(pinned_prices: None) -> None:
+    parameters = definitions.parameters("prod") | {"DailyAnalysisLimitPerKey": "2000", "ApiDailyQuota": "3000"}
+    day = worst_day(parameters)
+
+    assert (day.images, day.announced) == (2_000, 3_000)
+    assert 2_000 * (0.001 + 10 * 0.000025) < day.analysed < 2_000 * 0.0015  # Rekognition and 10 transitions are most
+    assert 1_000 * 5 * 0.000025 < day.held < 1_000 * 0.00016
+    assert day.kept == pytest.approx(3_000 * 15 / 1024 * 0.023 * (365 + 30) / 30, rel=0.03)
+    assert further_post(parameters) == pytest.approx(0.000058, abs=0.000001)
+
+
+def test_without_a_limit_of_its_own_a_key_has_only_its_quota() -> None:
+    parameters = definitions.parameters("prod") | {"DailyAnalysisLimitPerKey": "0"}
+    assert worst_day(parameters).images == int(parameters["ApiDailyQuota"])
 
 
 def test_prints_the_bill_line_by_line_without_a_deployment() -> None:

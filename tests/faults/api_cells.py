@@ -9,10 +9,11 @@ import requests
 
 from upload_api.app import image_id_for
 
-from .cells import Case, Cell, Expected, Phase, failed
+from .cells import Case, Cell, Expected, Phase, failed, picture
+from .stories import wait_for_the_end
 
 # Calls that name no image, or that need the events of all images lost: nothing else may run beside them.
-ALONE = {"GetParameter: policy", "GetItem: newest model", "StartExecution: Reconciler"}
+ALONE = {"GetParameter: policy", "GetItem: newest model", "StartExecution: Reconciler", "DeleteObjects: Reconciler"}
 _FINE = {"throttled twice, then fine", "server error twice, then fine"}
 _COMMITTED = {"answer lost after the commit", "answer corrupted once"}
 
@@ -131,5 +132,26 @@ def reconciler(rules: dict[str, dict[str, Any]]) -> list[Cell]:
         }
         end = Expected("no record", "input", refused=f"the run fails ({bad[fault]})") if fault in bad else Expected()
         return Cell("StartExecution: Reconciler", fault, act, end, phase=Phase.ALONE)
+
+    return [cell(fault, rule) for fault, rule in rules.items()]
+
+
+def superseding(rules: dict[str, dict[str, Any]]) -> list[Cell]:
+    """A form was posted twice. A run that cannot remove the later upload is mended by the next one."""
+
+    def cell(fault: str, rule: dict[str, Any]) -> Cell:
+        def act(case: Case) -> None:
+            image = case.put()
+            wait_for_the_end(case, image)
+            later = case.put(data=picture("cat", case.cell.name))
+            number = case.inject("s3", "DeleteObjects", rule)
+            answer = case.rig.reconcile()
+            case.wait_for_fault(number)
+            if "errorType" in answer:
+                case.lift()
+                case.rig.reconcile()
+            case.superseded(later, image)
+
+        return Cell("DeleteObjects: Reconciler", fault, act, Expected(), phase=Phase.ALONE)
 
     return [cell(fault, rule) for fault, rule in rules.items()]

@@ -213,6 +213,13 @@ class Case:
         self.uploads.append(upload)
         return upload
 
+    def superseded(self, later: Upload, image: Upload) -> None:
+        """Answer no more for a later upload under the key of a finished image: it was counted there, and removed."""
+        self.require((later.key, later.version) not in self.rig.objects(later.key), "the later upload is still there")
+        self.require(not self.rig.status(image_ids.hashed_image_id(later.key, later.version)), "it became an image")
+        self.require("Superseded" in self.rig.record(image.image_id), "nobody is told of the later upload")
+        self.uploads.remove(later)
+
     def refuse(self, what: str, again: Callable[[], object]) -> None:
         """Note that the call was refused, and how it is made again once the fault is gone."""
         self.refused, self.again = what, again

@@ -355,6 +355,7 @@ def cells() -> list[Cell]:
         *invoke_failure_recorder(),
         *failure_recorder(),
         *api_cells.reconciler(faults("stepfunctions", CUT)),
+        *api_cells.superseding(faults("s3", CUT)),
         *turn_cells.STORIES,
         *notice_cells.digest(faults("sns", CUT), faults("dynamodb", CUT)),
         *register_cells.calls(faults("dynamodb", CUT), faults("s3", CUT), faults("s3", None)),

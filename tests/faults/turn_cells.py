@@ -194,12 +194,12 @@ def _deleted(case: Case) -> None:
 def _overwritten(case: Case) -> None:
     first, _ = _put_and_wait(case)
     second = case.put(data=picture("cat", uuid.uuid4().hex))
-    second.image_id = image_ids.hashed_image_id(second.key, second.version)
     stories.wait_for_the_end(case, first)
     version = case.rig.record(first.image_id)["SourceVersion"]["S"]
     case.require(version == first.version, "the record is about the other version")
     case.rig.end_queue()
     case.rig.reconcile()
+    case.superseded(second, first)
 
 
 def _same_bytes(case: Case) -> tuple[Upload, str, Upload, int]:

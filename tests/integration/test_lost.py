@@ -72,7 +72,7 @@ def test_uploads_whose_events_were_lost_are_found(application: HttpApplication, 
     assert application.reconciled() == NOTHING
 
 
-def test_a_second_upload_under_a_used_key_is_an_image_of_its_own(
+def test_a_second_upload_with_a_used_form_is_rejected_and_told(
     application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     image = quiet_gallery["cat"]
@@ -85,18 +85,19 @@ def test_a_second_upload_under_a_used_key_is_an_image_of_its_own(
     assert application.ended(late) == "Already Claimed"
     assert (image.key, version) in application.objects(image.key)
 
-    assert application.reconciled() == {"gap": 1, "started": 1, "closed": 0}
+    assert application.reconciled() == NOTHING
 
-    own = image_ids.hashed_image_id(image.key, version)
-    assert own != image.id
-    assert application.finished_image(own)["animal"] == "dog"
-    assert application.stored(application.client.image(own)["location"]) == CERTAIN_DOG.read_bytes()
-    assert application.item(image.id) == before
+    assert application.objects(image.key, delete_markers=True) == []
+    assert application.item(image.id) == before | {"Superseded": {"N": "1"}}
+    assert "Superseded" not in before
+    told = application.client.image(image.id)["superseded"]
+    assert (told["reasonCode"], told["uploads"]) == ("SUPERSEDED", 1)
+    assert not application.item(image_ids.hashed_image_id(image.key, version)), "no image of its own"
     assert application.stored(image.record["location"]) == metadata.strip(image.content)
     assert application.reconciled() == NOTHING
 
 
-def test_a_form_that_is_used_twice_at_once_gives_two_images(
+def test_a_form_that_is_used_twice_at_once_gives_one_image(
     application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     assert quiet_gallery
@@ -113,14 +114,27 @@ def test_a_form_that_is_used_twice_at_once_gives_two_images(
         "Already Claimed",
         "Log Detection",
     ]
-    ((_, other),) = [found for found in application.versions(ticket["imageId"]) if found[0] == key]
+    assert [found[0] for found in application.versions(ticket["imageId"])] == [key]
 
-    assert application.reconciled() == {"gap": 1, "started": 1, "closed": 0}
-
-    second = application.finished_image(image_ids.hashed_image_id(key, other))
-    assert {first["animal"], second["animal"]} == {"cat", "dog"}
-    assert sorted(application.stored(record["location"]) for record in (first, second)) == sorted(pictures)
     assert application.reconciled() == NOTHING
+
+    assert application.objects("input/") == []
+    assert application.stored(first["location"]) in pictures
+    assert application.client.image(ticket["imageId"])["superseded"]["uploads"] == 1
+
+
+def test_the_workflow_is_given_four_values_of_an_upload(application: HttpApplication, quiet_gallery: Gallery) -> None:
+    """No address and no requester: what an execution was given stays in its history for 90 days."""
+    (execution,) = application.executions_of_key(quiet_gallery["dog"].id)
+    given = application.input_of(execution)
+    assert {name: set(part) if isinstance(part, dict) else part for name, part in given.items()} == {
+        "source": "aws.s3",
+        "detail-type": "Object Created",
+        "id": given["id"],
+        "time": given["time"],
+        "detail": {"object"},
+    }
+    assert set(given["detail"]["object"]) == {"key", "version-id"}
 
 
 def test_a_record_that_nobody_works_on_is_closed_and_told(application: HttpApplication, quiet_gallery: Gallery) -> None:

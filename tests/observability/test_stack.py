@@ -361,7 +361,11 @@ def test_every_dead_letter_queue_is_on_the_dashboard() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["AlarmEmail", "RunbookUrl", "ConcurrentExecutions", "MonthlyBudgetUsd", "BudgetTag", "CostAnomalyUsd"]
+    "name",
+    [
+        *("AlarmEmail", "RunbookUrl", "ConcurrentExecutions"),
+        *("MonthlyBudgetUsd", "BudgetTag", "CostAnomalyUsd", "CostAnomalyMonitorArn"),
+    ],
 )
 def test_root_passes_its_own_parameter_on(name: str) -> None:
     assert handed_in()[name] == {"Ref": name}
@@ -456,6 +460,16 @@ def test_budget_and_anomaly_monitor_are_off_until_they_are_wanted() -> None:
     assert not off.of_type("AWS::SNS::Subscription")
     notices = STACK.of_type("AWS::Budgets::Budget")["MonthlyBudget"]["NotificationsWithSubscribers"]
     assert [notice["Notification"]["Threshold"] for notice in notices] == [80, 90, 100]
+
+
+def test_a_second_environment_subscribes_to_the_accounts_only_monitor() -> None:
+    """AWS allows one monitor of services per account."""
+    monitor = "arn:aws:ce::111122223333:anomalymonitor/0a1b2c3d-0000-4000-8000-000000000000"
+    second = observability(CostAnomalyMonitorArn=monitor)
+    assert not second.of_type("AWS::CE::AnomalyMonitor")
+    assert second.of_type("AWS::CE::AnomalySubscription")["CostAnomalySubscription"]["MonitorArnList"] == [monitor]
+    assert list(STACK.of_type("AWS::CE::AnomalyMonitor")) == ["CostAnomalyMonitor"]
+    assert not observability(CostAnomalyMonitorArn=monitor, CostAnomalyUsd=0).of_type("AWS::CE::AnomalySubscription")
 
 
 def test_no_request_is_traced_but_one_of_ten_and_nothing_is_billed_besides() -> None:

@@ -17,7 +17,6 @@ from pet_detector.rules.execution_input import kind_of, subject_of
 from pet_detector.use_cases import analyser
 from tests.support.definitions import EVENTS, machines, passed_on, resources, source
 from tests.support.local_aws import local_aws_python
-from tests.workflow.cases import BAD_INPUTS, GOOD_INPUTS
 
 from .test_state_machines import longest, waits
 
@@ -165,23 +164,6 @@ def test_what_the_rule_passes_on_is_claimed_as_the_whole_event_would_be(
     assert claims[0]["ExpressionAttributeValues"][":version"] == {"S": version or "null"}
     assert subject_of(json.dumps(passed)) == subject_of(json.dumps(happened))
     assert kind_of("any", json.dumps(passed)) == "event"
-
-
-@pytest.mark.parametrize("name", [*GOOD_INPUTS, *BAD_INPUTS])
-def test_failure_recorder_takes_just_the_inputs_that_machine_claims(jsonata: Jsonata, name: str) -> None:
-    """An input that claims nothing must not mark another's image as failed."""
-    document = (GOOD_INPUTS | BAD_INPUTS)[name]
-    subject = subject_of(json.dumps(document))
-
-    claim = jsonata.value(STATES["Claim Upload"]["Arguments"], document)
-
-    assert (claim is None) is (name in BAD_INPUTS)
-    if name != "time no time":
-        assert (subject is None) is (claim is None)
-    if claim and subject:
-        values = claim["ExpressionAttributeValues"]
-        found = (claim["Key"]["ImageID"]["S"], values[":key"]["S"], values[":version"]["S"])
-        assert found == (subject.image_id, subject.key, subject.version_id)
 
 
 def test_machine_and_reconciler_give_an_object_without_a_version_the_same_id(jsonata: Jsonata) -> None:

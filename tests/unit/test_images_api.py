@@ -145,6 +145,24 @@ def test_an_image_that_waits_says_when_its_turn_comes(aws: Cloud, context: Lambd
     assert body.get("turnAt") == (turn if status is Status.PROCESSING else None)
 
 
+@pytest.mark.parametrize(("number", "words"), [(1, "1 later upload "), (1199, "1199 later uploads ")])
+def test_an_image_says_how_many_later_uploads_of_its_form_were_rejected(
+    aws: Cloud, context: LambdaContext, number: int, words: str
+) -> None:
+    image_id = put(aws, status=Status.COMPLETED)
+    assert "superseded" not in body_of(get(f"/images/{image_id}", context))
+    aws.dynamodb.update_item(
+        TableName=TABLE,
+        Key={"ImageID": {"S": image_id}},
+        UpdateExpression="ADD Superseded :number",
+        ExpressionAttributeValues={":number": {"N": str(number)}},
+    )
+    told = body_of(get(f"/images/{image_id}", context))["superseded"]
+    assert (told["reasonCode"], told["uploads"]) == ("SUPERSEDED", number)
+    assert told["reason"].startswith(words)
+    assert "a new form" in told["reason"]
+
+
 @pytest.mark.parametrize("status", list(Status))
 def test_only_what_was_filed_under_an_animal_has_a_link(aws: Cloud, context: LambdaContext, status: Status) -> None:
     body = body_of(get(f"/images/{put(aws, status=status)}", context))

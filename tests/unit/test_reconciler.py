@@ -722,6 +722,13 @@ def test_a_key_with_very_many_versions_costs_a_page(
     assert flood.pages == pages
 
 
+def test_a_key_whose_versions_begin_in_the_middle_of_a_page_is_cut_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """S3 deletes no more than 1,000 with one call."""
+    Flood(monkeypatch, {key_of(0): 300, key_of(1): 1_200, key_of(2): 5})
+    found = Counter(version.key for version in image_bucket.input_versions(BUCKET))
+    assert found == {key_of(0): 300, key_of(1): 1_000, key_of(2): 5}
+
+
 def test_all_versions_of_a_key_without_an_id_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     flood = Flood(monkeypatch, {"input/latest.jpg": 2_500, key_of(2): 1_000})
     found = Counter(version.key for version in image_bucket.input_versions(BUCKET))

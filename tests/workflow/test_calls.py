@@ -17,7 +17,7 @@ from pet_detector.rules.models import ReasonCode
 from pet_detector.rules.text import message_of
 
 from .answers import REJECTIONS
-from .cases import CASES, INCOMPLETE
+from .cases import BAD_INPUTS, CASES, GOOD_INPUTS, INCOMPLETE
 from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, UPLOADER, VERSION_ID, Run, definition
 
 STATES = definition()["States"]
@@ -75,6 +75,23 @@ def test_processor_is_asked_about_the_claimed_object(runs: dict[str, Run]) -> No
         "overLimit": False,
         "uploadedBy": UPLOADER,
     }
+
+
+@pytest.mark.parametrize("name", GOOD_INPUTS)
+def test_failure_recorder_names_the_image_that_is_claimed(runs: dict[str, Run], name: str) -> None:
+    claim, subject = runs[name].arguments["Claim Upload"], subject_of(json.dumps(GOOD_INPUTS[name]))
+
+    values = claim["ExpressionAttributeValues"]
+    assert subject is not None
+    found = (claim["Key"]["ImageID"]["S"], values[":key"]["S"], values[":version"]["S"])
+    assert found == (subject.image_id, subject.key, subject.version_id)
+
+
+@pytest.mark.parametrize("name", sorted(BAD_INPUTS.keys() - {"time no time"}))
+def test_failure_recorder_names_no_image_where_none_is_claimed(runs: dict[str, Run], name: str) -> None:
+    """Else an input that claims nothing could mark another's image as failed."""
+    assert "Claim Upload" not in runs[f"bad input: {name}"].arguments
+    assert subject_of(json.dumps(BAD_INPUTS[name])) is None
 
 
 def test_processor_is_asked_the_same_again_when_the_images_turn_has_come(runs: dict[str, Run]) -> None:

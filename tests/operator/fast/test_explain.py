@@ -37,6 +37,14 @@ def test_an_image_whose_object_is_gone_says_so(aws: Cloud, petdetect: Petdetect)
     assert "redrive needs it back" in story
 
 
+def test_an_image_whose_form_was_posted_again_says_so(aws: Cloud, petdetect: Petdetect) -> None:
+    image = images.present(aws, status="completed")
+    assert "SUPERSEDED" not in petdetect("explain", image).stdout
+    images.present(aws, status="completed", Superseded=1199)
+
+    assert "1199 later uploads with the same form (SUPERSEDED)" in petdetect("explain", image).stdout
+
+
 def test_lists_what_failed_with_reason_age_and_place(aws: Cloud, petdetect: Petdetect) -> None:
     gone, there = images.gone(aws), images.present(aws, OTHER_ID)
 

@@ -50,6 +50,23 @@ def test_what_waits_for_its_turn_is_counted_and_left_alone(aws: Cloud, petdetect
     assert images.snapshot(aws) == before
 
 
+def test_later_uploads_with_a_form_are_removed_and_counted(aws: Cloud, petdetect: Petdetect) -> None:
+    images.gone(aws, status="completed")
+    aws.put(KEY, b"again")
+    aws.put(KEY, b"and again")
+    before = images.snapshot(aws)
+
+    dry = petdetect("reconcile", "--older-than", "0", "--dry-run").stdout
+
+    assert "remove 2 later uploads" in dry
+    assert "0 unfinished. Nothing was changed." in dry
+    assert images.snapshot(aws) == before
+    said = petdetect("reconcile", "--older-than", "0").stdout
+    assert "0 unfinished. 0 started, 0 closed, 2 later uploads removed." in said
+    assert aws.keys() == []
+    assert aws.item()["Superseded"] == {"N": "2"}
+
+
 def test_what_could_not_be_started_is_named(aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch) -> None:
     aws.put(KEY, b"picture")
 
