@@ -96,7 +96,7 @@ def decided(value: Any, condition: str, holds: bool) -> Any:
         return item
 
     def left_out(item: Any) -> bool:
-        return item != NO_VALUE and chosen(item) == NO_VALUE
+        return bool(item != NO_VALUE and chosen(item) == NO_VALUE)
 
     value = chosen(value)
     if isinstance(value, list):
