@@ -61,6 +61,11 @@ LOOKUPS = 2  # GET /images/{id} that a client makes for one image
 LOG_KB = 9.0
 WAIT_LOG_KB = 1.0  # one call more
 S3_EVENTS = 3  # created under input/, created in its folder, deleted under input/: the bucket tells EventBridge of all
+# Calls of the data's key (DataKey=customer) that S3 makes for an image: upload, two reads (ours, Rekognition's), the
+# copy from and to, its check, a view. At most: a bucket key answers most of them. DynamoDB, SNS and SQS keep what they
+# got for five minutes: of so many roles, that many calls a month however many images come.
+KMS_CALLS = 7
+KMS_ROLES, KMS_MINUTES = 11, 5
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
@@ -237,6 +242,9 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     notice = unit["sns_publish"] + unit["sns_email"]
     yield Line("SNS", load.uncertain * notice, f"a notice by e-mail for {load.uncertain:.0%}")
     traces = 1 + clients * (1 + LOOKUPS)  # the execution; the upload
+    if parameters["DataKey"] == "customer":
+        how = f"at most {KMS_CALLS} calls, before the bucket key saves most of them"
+        yield Line("KMS requests", KMS_CALLS * unit["kms_request"], how)
     yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces:g} traces")
 
 
@@ -276,6 +284,8 @@ def fixed(environment: str) -> list[Fixed]:
     """
     parameters = definitions.parameters(environment)
     lines = [_business_metrics(), _reconciler(parameters["Architecture"])]
+    if parameters["DataKey"] == "customer":
+        lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
     return lines
@@ -298,6 +308,13 @@ def _reconciler(architecture: str) -> Fixed:
     price += RECONCILER_SECONDS * gigabytes * unit[f"lambda_gb_second_{architecture}"]
     price += LISTINGS * unit["s3_put"] + READ_UNITS * unit["dynamodb_read_unit"]
     return Fixed("Reconciler", runs * price, f"{runs} runs of {RECONCILER_SECONDS:g} s that find nothing")
+
+
+def _data_key() -> Fixed:
+    calls = KMS_ROLES * MONTH_DAYS * 24 * 60 // KMS_MINUTES
+    unit = prices()
+    how = f"the key, and at most {calls:,} calls: of {KMS_ROLES} roles, each {KMS_MINUTES} minutes"
+    return Fixed("Data key", unit["kms_key_month"] + calls * unit["kms_request"], how)
 
 
 def observability() -> list[Fixed]:

@@ -25,6 +25,7 @@ A_MILLION = {
     "eventbridge_s3_event": 1,
     "scheduler_invocation": 1,
     "xray_trace": 5,
+    "kms_request": 3,
 }
 # ... and dollars each.
 EACH = {

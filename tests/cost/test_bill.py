@@ -15,6 +15,7 @@ pytestmark = pytest.mark.usefixtures("pinned_prices")
 
 PARAMETERS = {
     "Architecture": "arm64",
+    "DataKey": "aws",
     "DailyAnalysisLimit": "0",
     "DailyAnalysisLimitPerKey": "0",
     "ImageRetentionDays": "365",
@@ -26,6 +27,14 @@ PARAMETERS = {
 def _dollars(load: Load | None = None, **changed: str) -> dict[str, float]:
     """Each line in dollars a million images."""
     return {line.name: line.per_image * MILLION for line in bill(load or Load(), PARAMETERS | changed)}
+
+
+def test_a_key_of_the_account_adds_its_requests_and_nothing_else() -> None:
+    without, with_key = _dollars(), _dollars(DataKey="customer")
+    assert {name: with_key[name] - without.get(name, 0) for name in with_key if name not in without} == {
+        "KMS requests": pytest.approx(7 * 3)
+    }
+    assert all(with_key[name] == price for name, price in without.items())
 
 
 # --- The arithmetic, by hand ------------------------------------------------------------------------------------------

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ops import cost, definitions
+from tests.support.definitions import resources
 from tests.support.handler_runs import observe
 from tests.support.stories import STORIES
 
@@ -81,6 +82,23 @@ def test_the_lines_of_the_deployed_environments_by_hand() -> None:
     assert dollars["Business metrics"] == pytest.approx(0.3 * (14 + 3 + 8))
     # 2,880 runs, each a schedule, a request, 0.25 GB-s, a listing and four read units, in dollars a million
     assert dollars["Reconciler"] == pytest.approx(2880 * (1 + 0.2 + 0.25 * 13.3334 + 5 + 0.5) / 1e6, rel=0.0005)
+
+
+def test_a_key_of_the_account_is_paid_by_the_month(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(definitions, "environments", lambda: {"dev": {"DataKey": "customer"}})
+
+    # 11 roles, each 12 times an hour
+    assert _dollars("dev")["Data key"] == pytest.approx(1 + 11 * 12 * 24 * 30 * 3 / 1e6)
+
+
+def test_every_role_that_may_use_the_key_is_counted() -> None:
+    users = [
+        role
+        for role, properties in resources("AWS::IAM::Role", data_key="customer").items()
+        if "kms:" in json.dumps(properties)
+    ]
+
+    assert len(users) == cost.KMS_ROLES
 
 
 def test_traces_are_sampled_as_the_bill_says() -> None:

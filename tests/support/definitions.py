@@ -37,6 +37,8 @@ MANAGED_POLICIES = {
     for name, path in {"AWSLambdaBasicExecutionRole": "service-role/", "AWSXrayWriteOnlyAccess": ""}.items()
 }
 
+NO_VALUE = {"Ref": "AWS::NoValue"}
+
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 
@@ -76,10 +78,33 @@ def translated() -> dict[str, Any]:
     return copy.deepcopy(_translated())
 
 
-def resources(*types: str) -> dict[str, dict[str, Any]]:
-    """Properties by logical id of the translated resources of these types."""
+def resources(*types: str, data_key: str = "aws") -> dict[str, dict[str, Any]]:
+    """Properties by logical id of the translated resources of these types, with this value of the parameter DataKey."""
     found = translated()["Resources"].items()
-    return {name: resource.get("Properties", {}) for name, resource in found if resource["Type"] in types}
+    return {
+        name: decided(resource.get("Properties", {}), "HasDataKey", data_key == "customer")
+        for name, resource in found
+        if resource["Type"] in types
+    }
+
+
+def decided(value: Any, condition: str, holds: bool) -> Any:
+    """A value of the template as it is when a condition holds or does not; what is `AWS::NoValue` then is left out."""
+
+    def chosen(item: Any) -> Any:
+        if isinstance(item, dict) and item.get("Fn::If", [None])[0] == condition:
+            return chosen(item["Fn::If"][1 if holds else 2])
+        return item
+
+    def left_out(item: Any) -> bool:
+        return bool(item != NO_VALUE and chosen(item) == NO_VALUE)
+
+    value = chosen(value)
+    if isinstance(value, list):
+        return [decided(item, condition, holds) for item in value if not left_out(item)]
+    if isinstance(value, dict):
+        return {key: decided(item, condition, holds) for key, item in value.items() if not left_out(item)}
+    return value
 
 
 def references(value: Any) -> set[str]:

