@@ -90,7 +90,9 @@ def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
     old = [version for version in versions if version.modified < now - _STUCK_AFTER]
     judge = partial(reconciler.judge, deployment.table, now=now, older_than=_STUCK_AFTER)
     batches = records.for_each(judge, reconciler.in_batches(old))
-    return sum(finding.action in (Action.START, Action.REPORT) for findings in batches for finding in findings)
+    return sum(
+        finding.action in (Action.START, Action.REPORT, Action.ERASED) for findings in batches for finding in findings
+    )
 
 
 def _oldest_unfinished(table: str) -> Waiting | None:

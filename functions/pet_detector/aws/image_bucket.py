@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
-from typing import NotRequired, TypedDict
+from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
@@ -16,8 +16,11 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import ABSENCES, CHANGES, code_of, translated
 from pet_detector.rules.errors import AccessDeniedError, ImageChangedError, ImageNotFoundError, ServiceError
 from pet_detector.rules.image_format import MAX_BYTES
-from pet_detector.rules.image_ids import FOLDERS, INPUT_FOLDER, NEWEST
+from pet_detector.rules.image_ids import BACKFILL_FOLDER, FOLDERS, INPUT_FOLDER, NEWEST
 from pet_detector.rules.models import ImageFormat
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3.type_defs import ListObjectVersionsOutputTypeDef, ObjectIdentifierTypeDef
 
 CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
@@ -38,6 +41,10 @@ _UNREADABLE = frozenset(
     ]
 )
 
+# The most that DeleteObjects takes.
+_DELETED_AT_ONCE = 1000
+_CHUNK_BYTES = 1024 * 1024
+
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
 _ETAG_OF_ONE_PART = re.compile(r'"[0-9a-f]{32}"')
 
@@ -53,11 +60,79 @@ class InputVersion:
 
 def input_versions(bucket: str) -> Iterator[InputVersion]:
     """Every object version under input/, without delete markers."""
-    pages = client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=f"{INPUT_FOLDER}/")
+    for page in _version_pages(bucket, f"{INPUT_FOLDER}/"):
+        for version in page.get("Versions", []):
+            yield InputVersion(version["Key"], version["VersionId"], version["LastModified"])
+
+
+@dataclass(frozen=True)
+class StoredVersion:
+    """A version of an object of an image; a delete marker has no bytes."""
+
+    key: str
+    version_id: str
+    is_marker: bool = False
+
+
+def versions_of(bucket: str, image_id: str, key: str | None, version_id: str | None) -> list[StoredVersion]:
+    """Every version, copy and delete marker of an image's objects.
+
+    They are all whose key the ImageID makes, in any folder, and the image's own version (`version_id`) at `key`, where
+    its uploader may have put it: other versions there are other images.
+    """
+    found = {
+        StoredVersion(entry["Key"], entry["VersionId"], is_marker)
+        for folder in (INPUT_FOLDER, BACKFILL_FOLDER, *FOLDERS)
+        for page in _version_pages(bucket, f"{folder}/{image_id}.")
+        for is_marker, entries in ((False, page.get("Versions", [])), (True, page.get("DeleteMarkers", [])))
+        for entry in entries
+    }
+    if key and version_id and version_id != NEWEST and present_version(bucket, key, version_id):
+        found.add(StoredVersion(key, version_id))
+    return sorted(found, key=lambda version: (version.key, version.version_id))
+
+
+def _version_pages(bucket: str, prefix: str) -> Iterator[ListObjectVersionsOutputTypeDef]:
     with translated("s3:ListObjectVersions"):
-        for page in pages:
-            for version in page.get("Versions", []):
-                yield InputVersion(version["Key"], version["VersionId"], version["LastModified"])
+        yield from client("s3").get_paginator("list_object_versions").paginate(Bucket=bucket, Prefix=prefix)
+
+
+def all_versions(bucket: str) -> Iterator[StoredVersion]:
+    """Every object version of the bucket, without delete markers."""
+    for page in _version_pages(bucket, ""):
+        yield from (StoredVersion(entry["Key"], entry["VersionId"]) for entry in page.get("Versions", []))
+
+
+def delete_versions(bucket: str, versions: Sequence[StoredVersion]) -> None:
+    """Delete them for good, a thousand at a time. Those that are gone already do no harm.
+
+    Raises the error of the first that S3 does not delete.
+    """
+    for first in range(0, len(versions), _DELETED_AT_ONCE):
+        objects: list[ObjectIdentifierTypeDef] = [
+            {"Key": version.key, "VersionId": version.version_id}
+            for version in versions[first : first + _DELETED_AT_ONCE]
+        ]
+        with translated("s3:DeleteObjects"):
+            answer = client("s3").delete_objects(Bucket=bucket, Delete={"Objects": objects, "Quiet": True})
+            for refused in answer.get("Errors", []):
+                raise ClientError({"Error": {"Code": refused.get("Code", "")}}, "DeleteObjects")
+
+
+def content_hash(bucket: str, version: StoredVersion) -> str | None:
+    """The SHA-256 of an object version's bytes, in hexadecimal; None when it is gone."""
+    digest = hashlib.sha256()
+    with translated("s3:GetObject"):
+        try:
+            answer = client("s3").get_object(Bucket=bucket, Key=version.key, VersionId=version.version_id)
+        except ClientError as error:
+            if code_of(error) not in ABSENCES:
+                raise
+            return None
+        with closing(answer["Body"]) as body:
+            for chunk in body.iter_chunks(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def locate(bucket: str, image_id: str, key: str, version_id: str) -> tuple[str, str] | None:

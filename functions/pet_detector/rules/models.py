@@ -13,6 +13,11 @@ REVIEW_FACT = "uncertain"
 BACKFILL = "backfill"
 
 
+# ProcessingStatus of what is left of an erased image: a mark that no event, restart or backfill gets past. It is no
+# Status, because readers find no image there.
+ERASED = "erased"
+
+
 class Animal(StrEnum):
     """What a picture shows, and so which folder it is filed in."""
 
@@ -181,6 +186,7 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
+    ErasedAt: str  # of an erased image: when
     Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
     ClaimedAt: str
     TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one

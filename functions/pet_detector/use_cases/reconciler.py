@@ -14,6 +14,7 @@ operator's command `petdetect reconcile`.
     the next day has come                              held, since yesterday or longer     started
     another upload under a key that was used before    final, of another version           started as another image
     filed, and the source is still there               final, of this version              nothing, but counted
+    brought back, or sent with an old form             erased                              nothing, but counted
 
 A record with an expired claim and no object under input/ is closed as failed. A claim expires CLAIM_SECONDS after the
 image was claimed or, if that is later, after its turn: until then its execution waits, and an image is not late.
@@ -35,7 +36,7 @@ from pet_detector.aws.image_bucket import InputVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import ImageNotFoundError, PetDetectorError
 from pet_detector.rules.execution_input import ImageRef
-from pet_detector.rules.models import Record, Status
+from pet_detector.rules.models import ERASED, Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
@@ -53,6 +54,7 @@ class Action(StrEnum):
     WAIT = "wait"  # an execution works on it
     RELEASE = "release"  # held since yesterday or longer
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
+    ERASED = "erased"  # the image was erased, and this came later: an operator erases it again
     REPORT = "report"  # final, but the object is still under input/: only a person may delete it
     CLOSE = "close"  # the claim has expired, and there is no object to start the workflow with
 
@@ -67,6 +69,7 @@ class Resources:
     topic_arn: str
     stage: str
     notice_burst: int
+    image_retention_days: int
 
 
 @dataclass(frozen=True)
@@ -186,7 +189,7 @@ def judge(table: str, versions: list[InputVersion], now: datetime, older_than: t
 def _is_of_another_version(record: Record, version: InputVersion) -> bool:
     """Whether the record is about an upload before this one, under the same key."""
     known = record.get("SourceVersion", image_ids.NEWEST)
-    if record["ProcessingStatus"] == Status.UPLOADING or known == image_ids.NEWEST:
+    if record["ProcessingStatus"] in (Status.UPLOADING, ERASED) or known == image_ids.NEWEST:
         return False
     return bool(known != version.version_id)
 
@@ -216,6 +219,8 @@ def _action(record: Record | None, now: datetime, older_than: timedelta) -> Acti
         return (
             Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.format_time(now)[:10] else Action.LEAVE
         )
+    if record["ProcessingStatus"] == ERASED:
+        return Action.ERASED
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
@@ -260,7 +265,13 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
         "ExecutionLost",
         "The execution ended without an event, and the object is no longer under input/.",
     )
-    operators = Operators(resources.table, resources.topic_arn, resources.stage, resources.notice_burst)
+    operators = Operators(
+        resources.table,
+        resources.topic_arn,
+        resources.stage,
+        resources.notice_burst,
+        resources.image_retention_days,
+    )
     # The notice comes first: if this run crashes in between, the next run finds the record again.
     failures.notify(operators, failure, correlation_id=record["CorrelationId"])
     closed = failures.record(operators, failure).changed
