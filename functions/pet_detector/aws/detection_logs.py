@@ -80,7 +80,10 @@ def announce(
 
 
 def put_announced(table: str, image_id: str, attributes: Record) -> Record:
-    """Write a record of status uploading with these attributes, unless the image has one -> the record as it stands."""
+    """Write a record of status uploading, unless the image has one -> the record as it stands.
+
+    Of the `attributes`, UploadedBy must be there.
+    """
     created = now()
     record: Record = {
         "ImageID": image_id,
@@ -91,6 +94,7 @@ def put_announced(table: str, image_id: str, attributes: Record) -> Record:
         "ListedAt": f"{created}#{image_id}",
         "Shard": shard_of(image_id),
         "StatusShard": f"{Status.UPLOADING.value}#{shard_of(image_id)}",
+        "OwnerShard": f"{attributes['UploadedBy']}#{shard_of(image_id)}",
         "ExpiresAt": int(time.time()) + UPLOADING_KEPT_SECONDS,
     }
     with translated("dynamodb:PutItem"):

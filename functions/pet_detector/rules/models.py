@@ -174,7 +174,7 @@ class Record(TypedDict, total=False):
     ImageFormat: str  # jpg, png, or unknown for what was rejected unread
     S3Location: str  # s3://bucket/key
     OriginalFilename: str
-    UploadedBy: str  # id of an API key; BACKFILL; s3 for what came straight into the bucket
+    UploadedBy: str  # its owner: the first key of an API client; BACKFILL; s3 for what came straight into the bucket
     RequestFingerprint: str
     CopyClaim: str  # the last attempt to copy it in, of a backfill
     CopyEnds: Decimal | int  # seconds since 1970, from when on another attempt may
@@ -197,4 +197,5 @@ class Record(TypedDict, total=False):
     Shard: str
     StatusShard: str
     AnimalShard: str
+    OwnerShard: str
     ExpiresAt: Decimal | int  # seconds since 1970
