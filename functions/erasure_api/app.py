@@ -31,8 +31,10 @@ def erase_image(image_id: str) -> Response[str]:
     404 for an unknown id, another's image, and one that was erased; 409 while it is being processed or may arrive.
     """
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
+    key_id = http_api.caller_of(app)
+    logger.append_keys(api_key_id=key_id)
+    caller = api_clients.of_key(table, key_id)
     record = detection_logs.all_known(table, image_id) if IMAGE_ID.fullmatch(image_id) else None
-    caller = api_clients.of_key(table, http_api.caller_of(app))
     if record is None or erased_records.is_mark(record) or not caller.may_see(record):
         raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
     resources = erasure.Resources(

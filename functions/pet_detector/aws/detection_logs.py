@@ -226,8 +226,8 @@ def record_failure(
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    `key` and `version_id` are those of the execution's object, and the record expires after it, at `expires_at` (seconds
-    since 1970). `cause` is cut to CAUSE_LENGTH characters.
+    `key` and `version_id` are those of the execution's object, and the record expires after it, at `expires_at`
+    (seconds since 1970). `cause` is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
