@@ -221,7 +221,8 @@ def erasure_api_one(samples: Samples) -> None:
     samples.aws.write(image_id, ProcessingStatus="completed", UploadedBy=key_id)
     answer = samples.run("erasure_api", happened)
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"imageId": image_id, "status": "erased"})
-    assert f"cats/{image_id}.jpg" not in samples.aws.keys()
+    stored = samples.aws.keys()
+    assert not [key for key in stored if image_id in key]
 
 
 def images_api_health(samples: Samples) -> None:

@@ -36,7 +36,7 @@ from tests.support.moto_world import (
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 
-RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20)
+RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20, 365)
 OVERDUE = timedelta(minutes=15)
 # What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
 NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
@@ -139,6 +139,8 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
         for status in ("completed", "needs_review", "rejected")
         for version in (THIS, image_ids.NEWEST)
     },
+    "its image was erased": (("erased", {}), Action.ERASED),
+    "another version, of an erased image": (("erased", {"version": "gone"}), Action.ERASED),
 }
 
 

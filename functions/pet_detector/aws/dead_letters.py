@@ -12,6 +12,8 @@ from pet_detector.aws.errors import translated
 MOST_MESSAGES = 1000
 # While a pass looks at the others, no message comes twice. Whoever reads the queue meanwhile does not see them.
 _HIDDEN_SECONDS = 60
+# Without waiting, SQS asks only some of its servers, and may say that nothing is there.
+_WAIT_SECONDS = 1
 _A_CALL = 10  # the most that ReceiveMessage and the batches take
 
 
@@ -37,14 +39,13 @@ def forget(queue_urls: Collection[str], names: Mapping[str, Collection[str]]) ->
         is_whole = is_whole and not _is_in_other_hands(url)
         with translated("sqs:ReceiveMessage"):
             while seen < MOST_MESSAGES:
-                # It waits a second: without waiting, SQS asks only some of its servers, and may say that none is there.
                 messages = (
                     client("sqs")
                     .receive_message(
                         QueueUrl=url,
                         MaxNumberOfMessages=_A_CALL,
                         VisibilityTimeout=_HIDDEN_SECONDS,
-                        WaitTimeSeconds=1,
+                        WaitTimeSeconds=_WAIT_SECONDS,
                     )
                     .get("Messages", [])
                 )
