@@ -18,6 +18,8 @@ from pet_detector.aws.erasures import Source
 from pet_detector.rules import image_ids
 from pet_detector.rules.business_metrics import measurements
 from pet_detector.rules.errors import PetDetectorError
+from pet_detector.rules.execution_input import ImageRef
+from pet_detector.rules.models import Status
 from pet_detector.use_cases import erasure, failures
 from pet_detector.use_cases.erasure import Outcome, Resources
 from tests.support.api_events import API_KEY_ID, body_of, refused, request
@@ -57,7 +59,12 @@ def ago(**parts: float) -> str:
 
 def image(aws: Cloud, status: str = "completed", image_id: str = IMAGE_ID, **more: Any) -> dict[str, Any]:
     """A record as the workflow leaves it, long ago."""
-    known = {"UploadedBy": API_KEY_ID, "OriginalFilename": NAME, "CreatedAt": LONG_AGO, "UpdatedAt": LONG_AGO}
+    known: dict[str, Any] = {
+        "UploadedBy": API_KEY_ID,
+        "OriginalFilename": NAME,
+        "CreatedAt": LONG_AGO,
+        "UpdatedAt": LONG_AGO,
+    }
     known |= {"ListedAt": f"{LONG_AGO}#{image_id}", "SourceKey": f"input/{image_id}.jpg", "SourceVersion": "v" * 32}
     known |= {"Executions": {EXECUTION}, "ExecutionArn": EXECUTION, "AnimalShard": "cat#1", "OwnerShard": "key-id#1"}
     return aws.write(image_id, ProcessingStatus=status, **(known | more))
@@ -143,7 +150,7 @@ def test_the_record_leaves_a_mark_without_anything_of_the_image(aws: Cloud) -> N
     ends = int(aws.item()["ExpiresAt"]["N"])
     assert abs(ends - datetime.now(UTC).timestamp() - 365 * 86_400) < 60
     assert detection_logs.find(TABLE, IMAGE_ID) is None
-    assert detection_logs.count(TABLE, failures.Status.COMPLETED) == 0
+    assert detection_logs.count(TABLE, Status.COMPLETED) == 0
 
 
 def test_the_analysis_goes_unless_another_image_asks_for_it(aws: Cloud) -> None:
@@ -164,6 +171,14 @@ def test_of_an_image_that_was_not_finished_the_bytes_tell_the_hash(aws: Cloud, s
     content_hash = hashlib.sha256(b"bytes" * 1_000_000).hexdigest()
     analysed(aws, content_hash)
     image(aws, status, SourceVersion=version)
+    erase()
+    assert hashes(aws) == set()
+
+
+def test_of_what_was_filed_without_its_metadata_the_object_tells_the_hash(aws: Cloud) -> None:
+    aws.put(f"cats/{IMAGE_ID}.jpg", b"other bytes", Metadata={"uploaded-sha256": HASH})
+    analysed(aws, HASH)
+    image(aws, "failed")
     erase()
     assert hashes(aws) == set()
 
@@ -380,7 +395,7 @@ def test_anothers_an_unknown_and_an_erased_image_get_the_same_answer(aws: Cloud,
 
 def test_whoever_sees_all_may_erase_all(aws: Cloud, context: LambdaContext) -> None:
     image(aws, UploadedBy="another")
-    item = {"ImageID": {"S": f"key#{API_KEY_ID}"}, "SeesAll": {"BOOL": True}}
+    item: Any = {"ImageID": {"S": f"key#{API_KEY_ID}"}, "SeesAll": {"BOOL": True}}
     aws.dynamodb.put_item(TableName=TABLE, Item=item)
     assert lambda_handler(request("DELETE", f"/images/{IMAGE_ID}"), context)["statusCode"] == 200
 
@@ -399,7 +414,7 @@ OPERATORS = failures.Operators(TABLE, TOPIC, "dev", 20, 365)
 
 
 def fails(aws: Cloud) -> object:
-    subject = failures.ImageRef(IMAGE_ID, KEY, "v" * 32)
+    subject = ImageRef(IMAGE_ID, KEY, "v" * 32)
     return failures.record(OPERATORS, failures.Failure(subject, EXECUTION, "E", "cause")).notice
 
 
@@ -434,7 +449,7 @@ def test_no_metric_tells_of_an_erasure(aws: Cloud) -> None:
     for was in (old, {**old, "ProcessingStatus": "uploading"}):
         hidden = {**was, "ProcessingStatus": "erased"}
         for change in ((was, hidden), (hidden, {"ProcessingStatus": "erased"}), (hidden, None), (None, hidden)):
-            assert list(measurements(*change)) == []  # type: ignore[arg-type]
+            assert list(measurements(*change)) == []
 
 
 # --- A restore --------------------------------------------------------------------------------------------------------

@@ -43,6 +43,7 @@ _UNREADABLE = frozenset(
 
 # The most that DeleteObjects takes.
 _DELETED_AT_ONCE = 1000
+_UPLOADED_HASH = "uploaded-sha256"
 _CHUNK_BYTES = 1024 * 1024
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
@@ -120,7 +121,7 @@ def delete_versions(bucket: str, versions: Sequence[StoredVersion]) -> None:
 
 
 def content_hash(bucket: str, version: StoredVersion) -> str | None:
-    """The SHA-256 of an object version's bytes, in hexadecimal; None when it is gone."""
+    """The SHA-256 of the bytes as they were uploaded, in hexadecimal; None when the version is gone."""
     digest = hashlib.sha256()
     with translated("s3:GetObject"):
         try:
@@ -130,6 +131,8 @@ def content_hash(bucket: str, version: StoredVersion) -> str | None:
                 raise
             return None
         with closing(answer["Body"]) as body:
+            if _UPLOADED_HASH in answer["Metadata"]:  # what was filed may be without what the upload had besides pixels
+                return answer["Metadata"][_UPLOADED_HASH]
             for chunk in body.iter_chunks(_CHUNK_BYTES):
                 digest.update(chunk)
     return digest.hexdigest()
