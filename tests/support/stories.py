@@ -279,11 +279,16 @@ def erase(aws: Cloud, run: Run) -> None:
     for status in ("processing", "uploading"):
         aws.write(**record | {"ProcessingStatus": status, "CreatedAt": detection_logs.now()})
         run(delete)
-    for service, operation in (("dynamodb", "UpdateItem"), ("s3", "ListObjectVersions"), ("s3", "GetObject")):
+    calls: tuple[tuple[Any, str], ...] = (
+        (client("dynamodb"), "UpdateItem"),
+        (client("s3"), "ListObjectVersions"),
+        (client("s3"), "GetObject"),
+    )
+    for service, operation in calls:
         for code in ("AccessDenied", "InternalError", "Throttled"):
             version, _ = aws.put(HOSTILE_KEY, PICTURE)
             aws.write(**record, ProcessingStatus="failed", SourceKey=HOSTILE_KEY, SourceVersion=version)
-            with refusal(client(service), operation, code):
+            with refusal(service, operation, code):
                 run(delete)
     for url in (EVENTS_QUEUE, REPORTS_QUEUE):
         aws.sqs.send_message(QueueUrl=url, MessageBody=f"{IMAGE_ID} {NAME}")
