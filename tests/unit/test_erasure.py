@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -17,7 +18,7 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.erasures import Source
 from pet_detector.rules import image_ids
 from pet_detector.rules.business_metrics import measurements
-from pet_detector.rules.errors import PetDetectorError
+from pet_detector.rules.errors import PetDetectorError, ServiceError
 from pet_detector.rules.execution_input import ImageRef
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import erasure, failures
@@ -274,7 +275,8 @@ def test_after_a_crash_at_any_call_the_same_again_does_the_rest(
     with breakdown(client(service), operation, LOST, done=done, times=9) as fault, pytest.raises(PetDetectorError):
         erase()
     assert fault.happened
-    assert detection_logs.find(TABLE, IMAGE_ID) is None  # nobody sees it any more
+    assert detection_logs.find(TABLE, IMAGE_ID) is None  # nobody sees it any more, and no index lists it
+    assert not aws.item().keys() & {"Shard", "StatusShard", "AnimalShard", "OwnerShard"}
     assert [row.stage for row in erasures.every(ERASURES)] == ["begun"]
     assert list(erasure.came_back(RESOURCES)) == [IMAGE_ID]
 
@@ -294,6 +296,22 @@ def test_before_the_ledger_says_so_nothing_is_touched(aws: Cloud) -> None:
         erase()
     assert aws.item() == {name: detection_logs.serialized(value) for name, value in before.items()}
     assert aws.keys() == [KEY]
+
+
+def test_what_s3_does_not_delete_although_it_answers_is_an_error(aws: Cloud) -> None:
+    image(aws)
+    aws.put(KEY, b"bytes")
+    answer = {"Errors": [{"Key": KEY, "Code": "InternalError"}], "ResponseMetadata": {"RetryAttempts": 0}}
+
+    def refuse(**_: object) -> tuple[SimpleNamespace, Any]:
+        return SimpleNamespace(status_code=200), answer
+
+    events = client("s3").meta.events
+    events.register("before-call.s3.DeleteObjects", refuse)
+    with pytest.raises(ServiceError):
+        erase()
+    events.unregister("before-call.s3.DeleteObjects", refuse)
+    assert [row.stage for row in erasures.every(ERASURES)] == ["begun"]
 
 
 def test_a_lost_answer_to_hiding_is_no_refusal(aws: Cloud) -> None:
