@@ -306,7 +306,7 @@ def test_what_s3_does_not_delete_although_it_answers_is_an_error(aws: Cloud) -> 
     def refuse(**_: object) -> tuple[SimpleNamespace, Any]:
         return SimpleNamespace(status_code=200), answer
 
-    events = client("s3").meta.events
+    events: Any = client("s3").meta.events
     events.register("before-call.s3.DeleteObjects", refuse)
     with pytest.raises(ServiceError):
         erase()
