@@ -120,7 +120,7 @@ def test_a_dead_letter_that_somebody_is_reading_still_counts(
     status = petdetect("status", "--json")
 
     assert status.exit_code == 3
-    assert json.loads(status.stdout)["deadLetters"] == {"ImageEventsDeadLetterQueue": 2}
+    assert json.loads(status.stdout)["deadLetters"] == {"ImageEventsDeadLetterQueue": 2, "ReportsDeadLetterQueue": 0}
 
 
 def test_a_failed_image_needs_attention(aws: Cloud, petdetect: Callable[..., Result]) -> None:
