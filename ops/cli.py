@@ -10,6 +10,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import click
@@ -23,6 +24,8 @@ from ops import (
     cost,
     cost_output,
     definitions,
+    erase_command,
+    export,
     key_command,
     keys,
     output,
@@ -117,8 +120,8 @@ Exit codes:
   1  an error; a sentence on standard error says what to do
   2  a wrong option or argument
   3  something needs attention: `status` found failed images, dead letters or
-     stuck objects, an image that was started again did not finish, or a
-     backfill goes on without the command or left something out
+     stuck objects, an image that was started again did not finish, one could
+     not be erased (or its dead letters not looked at), or a backfill goes on without the command or left something out
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
@@ -322,6 +325,34 @@ def dismiss(deployment: Deployment, image_id: str, yes: bool, as_json: bool) -> 
         output.say_json({"imageId": image_id, "reason": reason, "expiresAt": expires})
     else:
         output.say(f"{image_id} is dismissed: its record expires on {expires:%Y-%m-%d}.")
+
+
+@command("erase")
+@click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())
+@erase_command.options
+def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) -> None:
+    """Erase images: their objects, record, analysis and dead letters.
+
+    Shows first what would be erased, and asks. The table Erasures keeps the ID and when it was; nothing else is left
+    but what AWS keeps for a while (docs/erasure.md). If it is killed, run the same command again.
+    """
+    erase_command.run(deployment, image_ids, **options)
+
+
+@command("export")
+@click.argument("image_id", metavar="ID", type=ImageId())
+@click.option(
+    "--folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Save the picture there too.",
+)
+def export_image(deployment: Deployment, image_id: str, folder: Path | None, as_json: bool) -> None:
+    """Print what is held about an image, for the person who asks for it.
+
+    Always one JSON document: the record, what each execution did, where objects are, and whether it was erased.
+    """
+    del as_json  # it is nothing else
+    export.run(deployment, image_id, folder)
 
 
 @command("reconcile")

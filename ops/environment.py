@@ -94,6 +94,7 @@ class Deployment:
             self.output("NoticesTopicArn"),
             self.environment,
             int(self.parameter("NoticeBurst")),
+            int(self.parameter("ImageRetentionDays")),
         )
 
     def execution_arn(self, name: str) -> str:

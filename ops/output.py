@@ -48,6 +48,7 @@ _ACTIONS = {
     Action.WAIT: "wait: an execution works on it",
     Action.RELEASE: "start it: it was held, and another day has come",
     Action.LEAVE: "leave it: it failed or is held, see petdetect explain",
+    Action.ERASED: "erase it again: its image was erased, see petdetect erase",
     Action.REPORT: "check it: finished, but an object remains under input/",
     Action.CLOSE: "close its record as failed: its execution and its object are gone",
     Action.SUPERSEDE: "remove {} later uploads with the form of a finished image",

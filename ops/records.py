@@ -19,7 +19,7 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import code_of
 from pet_detector.aws.listing import Query
 from pet_detector.rules import image_ids
-from pet_detector.rules.models import Record, Status
+from pet_detector.rules.models import ERASED, Record, Status
 from pet_detector.rules.text import message_of
 
 if TYPE_CHECKING:
@@ -75,6 +75,8 @@ def read(deployment: Deployment, image_id: str) -> Record:
             "with --env. (An object under input/ that `petdetect reconcile --dry-run` lists may have no "
             "record yet: it gets one when it is started.)"
         )
+    if record.get("ProcessingStatus") == ERASED:
+        raise OperatorError(f"The image {image_id} was erased; petdetect export {image_id} shows when.")
     return record
 
 

@@ -10,9 +10,9 @@ import boto3
 from ops import pace, records
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.pace import Pace
-from pet_detector.aws import daily_limit, detection_logs, image_bucket, notice_burst
+from pet_detector.aws import daily_limit, detection_logs, image_versions, notice_burst
 from pet_detector.aws.clients import client
-from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.aws.image_versions import InputVersion
 from pet_detector.rules import notices
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import reconciler
@@ -63,7 +63,7 @@ class State:
 
 def state_of(deployment: Deployment) -> State:
     """Look at everything. The counts come from an index, which lags behind the table by moments."""
-    versions = list(image_bucket.input_versions(deployment.bucket))
+    versions = list(image_versions.input_versions(deployment.bucket))
     oldest = min(versions, key=lambda version: version.modified, default=None)
     return State(
         images={status.value: detection_logs.count(deployment.table, status) for status in Status},
@@ -94,7 +94,9 @@ def _stuck(deployment: Deployment, versions: list[InputVersion]) -> int:
         return [finding for _, findings in found for finding in findings]
 
     batches = records.for_each(judged, reconciler.in_batches(old))
-    return sum(finding.action in (Action.START, Action.REPORT) for findings in batches for finding in findings)
+    return sum(
+        finding.action in (Action.START, Action.REPORT, Action.ERASED) for findings in batches for finding in findings
+    )
 
 
 def _oldest_unfinished(table: str) -> Waiting | None:

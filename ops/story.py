@@ -73,11 +73,16 @@ class Story:
 def tell(deployment: Deployment, image_id: str) -> Story:
     """Collect the story of an image. Raises OperatorError when there is no trace of it."""
     record = records.read(deployment, image_id)
-    runs = [_run(arn) for arn in records.executions_of(record)]
-    runs.sort(key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
+    runs = runs_of(record)
     place = records.place_of(deployment, record)
     is_running = any(run.status == "RUNNING" for run in runs)
     return Story(record, runs, place, _notified(record), *next_steps.of(record, place, is_running=is_running))
+
+
+def runs_of(record: Record) -> list[Run]:
+    """The executions of an image, in order."""
+    runs = [_run(arn) for arn in records.executions_of(record)]
+    return sorted(runs, key=lambda run: run.started or datetime.min.replace(tzinfo=UTC))
 
 
 def _notified(record: Record) -> list[str]:

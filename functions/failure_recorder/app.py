@@ -62,6 +62,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         settings.required("NOTICES_TOPIC_ARN"),
         settings.required("STAGE"),
         int(settings.required("NOTICE_BURST")),
+        int(settings.required("IMAGE_RETENTION_DAYS")),
     )
     done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
     return {"recorded": done.changed, "notice": done.notice}

@@ -37,6 +37,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
         topic_arn=settings.required("NOTICES_TOPIC_ARN"),
         stage=settings.required("STAGE"),
         notice_burst=int(settings.required("NOTICE_BURST")),
+        image_retention_days=int(settings.required("IMAGE_RETENTION_DAYS")),
     )
     try:
         notifier.send_digest(resources.table, resources.topic_arn, resources.stage, burst=resources.notice_burst)

@@ -143,7 +143,7 @@ SAME_METRIC = {"OnTimeAlarm": {"late": "finished"}, "LatencyAlarm": {"slow": "re
 
 # Functions that the workflow retries, and those that only Lambda or a client does.
 _WORKFLOW_FUNCTIONS = ("ImageProcessor", "FileManager", "NotificationService", "FailureRecorder")
-_OTHER_FUNCTIONS = ("MetricsPublisher", "UploadApi", "ImagesApi")
+_OTHER_FUNCTIONS = ("MetricsPublisher", "UploadApi", "ImagesApi", "ErasureApi")
 
 
 def kind_of(alarm: str) -> str:

@@ -171,6 +171,8 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
     images = [_waiting(deployed, status, reason, history) for _ in range(wanted)]
     if " dismiss " in command:
         deployed.deleted(images[0])
+    if " erase " in command and images:  # it failed more than a minute ago
+        deployed.change_record(images[0], UpdatedAt="2026-01-01T00:00:00.000Z")
 
     (tmp_path / "cat.jpg").write_bytes(never_seen(CAT))
 
@@ -179,6 +181,7 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
         name = f"client-{uuid.uuid4().hex[:8]}"
         made = None if " create " in command else deployed.petdetect("key", "create", name, "--json").json["key"]
         words = words.replace("NAME", name).replace("KEY_ID", made["keyId"] if made else "")
+    words = words.replace("FOLDER", str(tmp_path / "folder"))
     output = deployed.petdetect(*shlex.split(words)[1:])
 
     failed_images_are_left = " status" in command and output.code == 3

@@ -56,6 +56,7 @@ def new_function() -> Iterator[pytest.MonkeyPatch]:
         for name, value in moto_world.ENVIRONMENT.items():
             patch.setenv(name, value)
         patch.setattr(boto3, "DEFAULT_SESSION", _SESSION)
+        patch.setattr("pet_detector.aws.dead_letters._WAIT_SECONDS", 0)  # moto has all messages at once
         patch.setattr("botocore.retries.standard.ExponentialBackoff.delay_amount", lambda *_: 0)
         clients.forget()
         yield patch

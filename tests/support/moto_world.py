@@ -33,8 +33,11 @@ BUCKET = "pictures-of-pets"
 SOURCE = "photos-of-years"  # a bucket that is not the application's
 TABLE = "detection-logs"
 ANALYSES = "analyses"
+ERASURES = "erasures"
 POLICY_PARAMETER = "detection-policy"
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:notices"
+EVENTS_QUEUE = f"https://sqs.{REGION}.amazonaws.com/123456789012/image-events-dead-letters"
+REPORTS_QUEUE = f"https://sqs.{REGION}.amazonaws.com/123456789012/reports-dead-letters"
 ORIGIN = "https://pets.example.com"
 
 IMAGE_ID = "0123456789abcdef0123456789abcdef"
@@ -48,6 +51,11 @@ ENVIRONMENT = {
     "IMAGE_BUCKET_NAME": BUCKET,
     "DETECTION_LOGS_TABLE_NAME": TABLE,
     "ANALYSES_TABLE_NAME": ANALYSES,
+    "ERASURES_TABLE_NAME": ERASURES,
+    "IMAGE_EVENTS_DEAD_LETTER_QUEUE_URL": EVENTS_QUEUE,
+    "REPORTS_DEAD_LETTER_QUEUE_URL": REPORTS_QUEUE,
+    "IMAGE_RETENTION_DAYS": "365",
+    "RECORD_RETENTION_DAYS": "365",
     "DAILY_ANALYSIS_LIMIT": "0",
     "DAILY_ANALYSIS_LIMIT_PER_KEY": "0",
     "REKOGNITION_CALLS_PER_SECOND": "45",
@@ -112,6 +120,7 @@ class Cloud:
         self.s3.put_bucket_versioning(Bucket=BUCKET, VersioningConfiguration={"Status": "Enabled"})
         create_table(self.dynamodb, TABLE)
         create_table(self.dynamodb, ANALYSES, like="AnalysesTable")
+        create_table(self.dynamodb, ERASURES, like="ErasuresTable")
 
     def subscribe(self) -> None:
         """Make the topic, and let a person subscribe to it."""
@@ -120,6 +129,11 @@ class Cloud:
         arn = self.sqs.get_queue_attributes(QueueUrl=queue, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
         self.sns.subscribe(TopicArn=TOPIC, Protocol="sqs", Endpoint=arn)
         self._queue = queue
+
+    def make_queues(self) -> None:
+        """Make the queues of dead letters."""
+        for url in (EVENTS_QUEUE, REPORTS_QUEUE):
+            assert self.sqs.create_queue(QueueName=url.rpartition("/")[2])["QueueUrl"] == url
 
     def deploy_workflow(self) -> None:
         """Make the state machines. Their executions start, and stay as they are."""

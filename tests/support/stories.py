@@ -14,6 +14,7 @@ from unittest import mock
 
 from botocore.exceptions import ReadTimeoutError
 
+from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client, counting_client
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Source
@@ -23,10 +24,12 @@ from tests.support.moto_world import (
     ANALYSES,
     BUCKET,
     CORRELATION,
+    EVENTS_QUEUE,
     EXECUTION,
     IMAGE_ID,
     KEY,
     POLICY_PARAMETER,
+    REPORTS_QUEUE,
     SOURCE,
     TABLE,
     Cloud,
@@ -285,6 +288,40 @@ def look(aws: Cloud, run: Run) -> None:
             run(request("GET", path))
 
 
+def erase(aws: Cloud, run: Run) -> None:
+    """Every end that ErasureApi has."""
+    aws.make_queues()
+    long_ago = "2026-01-01T00:00:00.000Z"
+    record = {"UploadedBy": API_KEY_ID, "OriginalFilename": NAME, "UpdatedAt": long_ago, "CreatedAt": long_ago}
+    delete = request("DELETE", f"/images/{IMAGE_ID}")
+    for path in (f"/images/{IMAGE_ID}", f"/images/{NAME}", f"/{NAME}"):
+        run(request("DELETE", path))
+    aws.write(**record | {"UploadedBy": NAME, "ProcessingStatus": "completed"})
+    run(delete)  # another's
+    for status in ("processing", "uploading"):
+        aws.write(**record | {"ProcessingStatus": status, "CreatedAt": detection_logs.now()})
+        run(delete)
+    calls: tuple[tuple[Any, str], ...] = (
+        (client("dynamodb"), "UpdateItem"),
+        (client("s3"), "ListObjectVersions"),
+        (client("s3"), "GetObject"),
+    )
+    for service, operation in calls:
+        for code in ("AccessDenied", "InternalError", "Throttled"):
+            version, _ = aws.put(HOSTILE_KEY, PICTURE)
+            aws.write(**record, ProcessingStatus="failed", SourceKey=HOSTILE_KEY, SourceVersion=version)
+            with refusal(service, operation, code):
+                run(delete)
+    for url in (EVENTS_QUEUE, REPORTS_QUEUE):
+        aws.sqs.send_message(QueueUrl=url, MessageBody=f"{IMAGE_ID} {NAME}")
+        aws.sqs.send_message(QueueUrl=url, MessageBody=f"another image, {NAME}")
+    run(delete)
+    run(delete)
+    aws.write(**record, ProcessingStatus="completed", ContentHash="0" * 64)
+    aws.sqs.receive_message(QueueUrl=EVENTS_QUEUE)  # somebody looks at it
+    run(delete)
+
+
 def register(aws: Cloud, run: Run) -> None:
     """Every end that RegisterImages has."""
     name = f"2024/{NAME}\u202e.jpg"
@@ -319,4 +356,5 @@ STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "metrics_publisher.app.lambda_handler": measure,
     "upload_api.app.lambda_handler": post,
     "images_api.app.lambda_handler": look,
+    "erasure_api.app.lambda_handler": erase,
 }

@@ -103,7 +103,10 @@ def test_the_digest_comes_as_soon_as_the_notices_say() -> None:
 
 
 def test_functions_of_the_api_answer_before_the_gateway_gives_up() -> None:
-    assert max(FUNCTIONS[name]["Timeout"] for name in ("UploadApiFunction", "ImagesApiFunction")) < 29
+    assert (
+        max(FUNCTIONS[name]["Timeout"] for name in ("UploadApiFunction", "ImagesApiFunction", "ErasureApiFunction"))
+        < 29
+    )
 
 
 def test_events_that_start_or_record_an_execution_are_delivered_for_a_day() -> None:

@@ -33,6 +33,9 @@ ROLES = resources("AWS::IAM::Role")
 NAMED = {
     moto_world.TABLE: "${DetectionLogsTable.Arn}",
     moto_world.ANALYSES: "${AnalysesTable.Arn}",
+    moto_world.ERASURES: "${ErasuresTable.Arn}",
+    moto_world.EVENTS_QUEUE: "${ImageEventsDeadLetterQueue.Arn}",
+    moto_world.REPORTS_QUEUE: "${ReportsDeadLetterQueue.Arn}",
     moto_world.BUCKET: "${ImageBucket.Arn}",
     moto_world.SOURCE: "arn:${AWS::Partition}:s3:::${BackfillBucket}",
     moto_world.WORKFLOW: "${ImageWorkflow}",
@@ -44,6 +47,7 @@ NAMED = {
 EXECUTIONS = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:execution:${ImageWorkflow.Name}:*"
 # The parameter that names the resource of a call, by service.
 NAMING = {"dynamodb": "TableName", "s3": "Bucket", "ssm": "Name", "states": "stateMachineArn", "sns": "TopicArn"}
+NAMING |= {"sqs": "QueueUrl"}
 INDEXES = {
     index["IndexName"] for index in resources("AWS::DynamoDB::Table")["DetectionLogsTable"]["GlobalSecondaryIndexes"]
 }
@@ -61,6 +65,8 @@ def rights_for(call: Call) -> set[Grant]:
     if call.service == "s3":
         return rights_on_s3(call, resource)
     index = call.parameters.get("IndexName")
+    if call.service == "sqs":  # a batch has the right of its operation
+        return {(f"sqs:{call.operation.removesuffix('Batch')}", resource)}
     return {(f"{call.service}:{call.operation}", f"{resource}/index/{index}" if index else resource)}
 
 
@@ -84,6 +90,9 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
             return {(f"s3:GetObject{version}", f"{read}/*"), listed, ("s3:PutObject", folder)}
         case "PutObject":
             return {("s3:PutObject", folder)}
+        case "DeleteObjects":
+            assert all("VersionId" in found for found in call.parameters["Delete"]["Objects"])
+            return {("s3:DeleteObjectVersion", objects)}
         case "DeleteObject":
             return {(f"s3:DeleteObject{version}", objects)}
         case "DeleteObjects":
@@ -93,6 +102,8 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
         case "HeadBucket":
             return {("s3:ListBucket", bucket)}
         case "ListObjectVersions":
+            if call.parameters["Prefix"] != "input/":  # objects of one image: no condition can name them
+                return {("s3:ListBucketVersions", bucket)}
             condition = json.dumps({"StringLike": {"s3:prefix": f"{call.parameters['Prefix']}*"}})
             return {("s3:ListBucketVersions", f"{bucket} if {condition}")}
     raise AssertionError(f"say here what {call} needs")

@@ -22,6 +22,8 @@ ARNS_IN_TEXT = re.compile(r"arn:aws:")
 STATEFUL = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 # Answers that can be asked for again: they go with any stack, and nobody pays for their backup.
 REPEATABLE = {"AnalysesTable"}
+# What must outlive every backup of the others: it forgets nothing, and holds no personal data.
+LEDGERS = {"ErasuresTable"}
 
 
 def values_of(stage: str) -> dict[str, str]:
@@ -104,7 +106,8 @@ def test_table_is_encrypted_recoverable_paid_by_use_and_forgets(table: str) -> N
     properties = resources("AWS::DynamoDB::Table")[table]
     assert properties["BillingMode"] == "PAY_PER_REQUEST"
     assert properties["SSESpecification"] == {"SSEEnabled": True}
-    assert properties["TimeToLiveSpecification"] == {"AttributeName": "ExpiresAt", "Enabled": True}
+    forgets = properties.get("TimeToLiveSpecification") == {"AttributeName": "ExpiresAt", "Enabled": True}
+    assert forgets is (table not in LEDGERS)
     recoverable = properties.get("PointInTimeRecoverySpecification") == {"PointInTimeRecoveryEnabled": True}
     assert recoverable is (table not in REPEATABLE)
 

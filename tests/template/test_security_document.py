@@ -35,7 +35,9 @@ def test_every_threat_has_a_test_that_exists_or_a_risk_that_somebody_accepted(th
     for path, name in tests:
         assert (REPOSITORY / path).is_file(), path
         functions = {
-            node.name for node in ast.walk(ast.parse((REPOSITORY / path).read_text())) if isinstance(node, ast.FunctionDef)
+            node.name
+            for node in ast.walk(ast.parse((REPOSITORY / path).read_text()))
+            if isinstance(node, ast.FunctionDef)
         }
         assert not name or name in functions, f"{path}::{name}"
     for day in accepted:

@@ -179,7 +179,14 @@ PROCESSING = {"ProcessingStatus": "processing", "ExecutionArn": EXECUTION, "Clai
 
 def failing(execution: str = EXECUTION, cause: str = "It took too long.") -> bool:
     return record_failure(
-        TABLE, IMAGE_ID, execution_arn=execution, key=KEY, version_id="v1", error="States.Timeout", cause=cause
+        TABLE,
+        IMAGE_ID,
+        execution_arn=execution,
+        key=KEY,
+        version_id="v1",
+        error="States.Timeout",
+        cause=cause,
+        expires_at=4_000_000_000,
     )
 
 
@@ -198,7 +205,7 @@ def test_a_failure_leaves_what_the_upload_wrote(aws: Cloud) -> None:
     assert failing() is True
     record = find(TABLE, IMAGE_ID)
     assert record is not None
-    assert "ExpiresAt" not in record  # a failure stays until an operator redrives it
+    assert record["ExpiresAt"] == 4_000_000_000
     changed = {"ProcessingStatus", "StatusShard", "UpdatedAt", "ExpiresAt"}
     assert {name: value for name, value in announcement.items() if name not in changed}.items() <= record.items()
     assert (record["ProcessingStatus"], record["StatusShard"]) == ("failed", f"failed#{record['Shard']}")

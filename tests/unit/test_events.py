@@ -212,6 +212,20 @@ def images_api_list(samples: Samples) -> None:
     assert ([image["imageId"] for image in body["images"]], body["nextToken"]) == ([CAT], None)
 
 
+def erasure_api_one(samples: Samples) -> None:
+    happened = event("erasure_api_one")
+    assert samples.run("erasure_api", happened)["statusCode"] == 404
+    samples.aws.make_queues()
+    (image_id,) = happened["pathParameters"].values()
+    key_id = happened["requestContext"]["identity"]["apiKeyId"]
+    samples.aws.put(f"cats/{image_id}.jpg", b"a cat")
+    samples.aws.write(image_id, ProcessingStatus="completed", UploadedBy=key_id)
+    answer = samples.run("erasure_api", happened)
+    assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"imageId": image_id, "status": "erased"})
+    stored = samples.aws.keys()
+    assert not [key for key in stored if image_id in key]
+
+
 def images_api_health(samples: Samples) -> None:
     answer = samples.run("images_api", event("images_api_health"))
     parts = dict.fromkeys(["storage", "records", "workflow", "policy"], "ok")
@@ -237,6 +251,7 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     images_api_one,
     images_api_list,
     images_api_health,
+    erasure_api_one,
 ]
 WORKFLOW_EVENTS = ["console_execution", "s3_object_created"]
 

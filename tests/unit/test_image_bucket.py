@@ -16,8 +16,9 @@ from botocore.exceptions import ReadTimeoutError
 from botocore.response import StreamingBody
 from botocore.stub import Stubber
 
-from pet_detector.aws import image_bucket
+from pet_detector.aws import image_bucket, image_versions
 from pet_detector.aws.clients import client
+from pet_detector.aws.image_versions import StoredVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import (
     AccessDeniedError,
@@ -76,7 +77,7 @@ def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> 
     aws.put("inputs/x.jpg", b"x")
     aws.put(FILED, b"x")
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
-    found = list(image_bucket.input_versions(BUCKET))
+    found = list(image_versions.input_versions(BUCKET))
     assert {(version.key, version.version_id) for version in found} == expected
     assert len(found) == len(expected)
     assert all(abs(datetime.now(UTC) - version.modified) < timedelta(minutes=1) for version in found)
@@ -84,8 +85,8 @@ def test_lists_every_version_under_input_and_no_mark_of_deletion(aws: Cloud) -> 
 
 def test_deletes_versions_and_no_others(aws: Cloud) -> None:
     first, second, third = (aws.put(KEY, data)[0] for data in (b"x", b"y", b"z"))
-    image_bucket.delete_versions(BUCKET, KEY, [first, third, "gone"])
-    assert [version.version_id for version in image_bucket.input_versions(BUCKET)] == [second]
+    image_versions.delete_versions(BUCKET, [StoredVersion(KEY, version) for version in (first, third, "gone")])
+    assert [version.version_id for version in image_versions.input_versions(BUCKET)] == [second]
     assert versions(aws, KEY) == [second], "no delete marker hides it"
 
 
@@ -96,7 +97,7 @@ def test_versions_that_s3_does_not_delete_are_an_error(
     answer = {"Errors": [{"Key": KEY, "VersionId": "v1", "Code": code, "Message": "secret"}]}
     monkeypatch.setattr(client("s3"), "delete_objects", lambda **_: answer)
     with pytest.raises(error, match=f"s3:DeleteObjects: {code} for 1 of 2 versions"):
-        image_bucket.delete_versions(BUCKET, KEY, ["v1", "v2"])
+        image_versions.delete_versions(BUCKET, [StoredVersion(KEY, "v1"), StoredVersion(KEY, "v2")])
 
 
 def test_locates_an_image_at_its_source_or_where_it_was_filed(aws: Cloud) -> None:
@@ -224,7 +225,7 @@ def test_a_body_that_breaks_off_is_a_failure_of_the_service() -> None:
         ("HeadObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
         ("DeleteObject", lambda version, etag: image_bucket.move(BUCKET, KEY, version, etag, FILED)),
         ("PutObject", lambda *_: image_bucket.store(BUCKET, "input/new.jpg", b"x", "image/jpeg", CORRELATION)),
-        ("ListObjectVersions", lambda *_: list(image_bucket.input_versions(BUCKET))),
+        ("ListObjectVersions", lambda *_: list(image_versions.input_versions(BUCKET))),
         ("HeadObject", lambda version, _: image_bucket.locate(BUCKET, IMAGE_ID, KEY, version)),
     ],
     ids=["read", "copy", "read to clean", "file", "verify", "delete", "store", "list", "locate"],

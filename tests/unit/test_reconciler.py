@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from pet_detector.aws import detection_logs, image_bucket
+from pet_detector.aws import detection_logs, image_versions
 from pet_detector.aws.clients import client
-from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.aws.image_versions import InputVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ThrottledError
 from pet_detector.rules.models import Status
@@ -36,7 +36,7 @@ from tests.support.moto_world import (
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 
-RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20)
+RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20, 365)
 OVERDUE = timedelta(minutes=15)
 # What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
 NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)
@@ -73,7 +73,7 @@ def stored(aws: Cloud, key: str = KEY) -> InputVersion:
     """Store an object under input/ -> its newest version."""
     version, _ = aws.put(key, b"x")
     (found,) = [
-        found for found in image_bucket.input_versions(BUCKET) if (found.key, found.version_id) == (key, version)
+        found for found in image_versions.input_versions(BUCKET) if (found.key, found.version_id) == (key, version)
     ]
     return found
 
@@ -139,6 +139,8 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
         for status in ("completed", "needs_review", "rejected")
         for version in (THIS, image_ids.NEWEST)
     },
+    "its image was erased": (("erased", {}), Action.ERASED),
+    "another version, of an erased image": (("erased", {"version": "gone"}), Action.ERASED),
 }
 
 
@@ -177,7 +179,7 @@ def names(found: InputVersion) -> dict[str, str]:
 
 
 def left_in_input(aws: Cloud) -> list[str]:
-    return [found.version_id for found in image_bucket.input_versions(BUCKET)]
+    return [found.version_id for found in image_versions.input_versions(BUCKET)]
 
 
 def superseded(aws: Cloud, image_id: str = IMAGE_ID) -> int:
@@ -228,7 +230,7 @@ def test_a_record_of_null_keeps_the_object_that_s3_calls_null(monkeypatch: pytes
         InputVersion(KEY, "later", NOON - timedelta(hours=1)),
         InputVersion(KEY, "null", NOON - timedelta(hours=1)),
     ]
-    monkeypatch.setattr(image_bucket, "input_versions", lambda *_: iter(listed))
+    monkeypatch.setattr(image_versions, "input_versions", lambda *_: iter(listed))
     found = {finding.action: finding for finding in reconcile(RESOURCES, OVERDUE, dry_run=True).findings}
     assert found[Action.REPORT].version_id == "null"
     assert found[Action.SUPERSEDE].superseded == ("later",)
@@ -598,7 +600,7 @@ class Burst:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, count: int, **record: Any) -> None:
         came = NOON - timedelta(hours=20)
         versions = [InputVersion(f"input/{number:032x}.jpg", "v1", came) for number in range(count)]
-        monkeypatch.setattr(image_bucket, "input_versions", lambda *_: iter(versions))
+        monkeypatch.setattr(image_versions, "input_versions", lambda *_: iter(versions))
         common = {"SourceVersion": "v1", "ClaimedAt": ago(hours=20), "UpdatedAt": ago(hours=20)} | record
         self.records = {f"{number:032x}": dict(common) for number in range(count)} if record else {}
         self.calls: Counter[str] = Counter()
@@ -725,13 +727,13 @@ def test_a_key_with_very_many_versions_costs_a_page(
 def test_a_key_whose_versions_begin_in_the_middle_of_a_page_is_cut_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """S3 deletes no more than 1,000 with one call."""
     Flood(monkeypatch, {key_of(0): 300, key_of(1): 1_200, key_of(2): 5})
-    found = Counter(version.key for version in image_bucket.input_versions(BUCKET))
+    found = Counter(version.key for version in image_versions.input_versions(BUCKET))
     assert found == {key_of(0): 300, key_of(1): 1_000, key_of(2): 5}
 
 
 def test_all_versions_of_a_key_without_an_id_are_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     flood = Flood(monkeypatch, {"input/latest.jpg": 2_500, key_of(2): 1_000})
-    found = Counter(version.key for version in image_bucket.input_versions(BUCKET))
+    found = Counter(version.key for version in image_versions.input_versions(BUCKET))
     assert (found, flood.pages) == ({"input/latest.jpg": 2_500, key_of(2): 1_000}, 4)
 
 

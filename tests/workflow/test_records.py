@@ -158,7 +158,7 @@ def test_record_of_an_uncertain_image_is_not_final_when_its_reviewers_cannot_be_
     with new_function():
         failed = detection_logs.record_failure(
             TABLE, IMAGE_ID, execution_arn=sent["executionArn"], key=KEY, version_id=VERSION_ID, error=sent["error"],
-            cause=sent["cause"],
+            cause=sent["cause"], expires_at=4_000_000_000,
         )  # fmt: skip
 
     assert before["ProcessingStatus"] == "processing"

@@ -202,3 +202,22 @@ def _change_own_lease(table: str, content_hash: str, update: str, values: dict[s
             )
         except ClientError as error:
             refused_item(error)
+
+
+def forget(table: str, content_hash: str, owner: str) -> bool:
+    """Delete what is known of some bytes; False while another owner than `owner` asks about them, or waits to.
+
+    That one has a record with the same hash; the item is its analysis then.
+    """
+    with translated("dynamodb:DeleteItem Analyses"):
+        try:
+            client("dynamodb").delete_item(
+                TableName=table,
+                Key={"ContentHash": {"S": content_hash}},
+                ConditionExpression="attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner",
+                ExpressionAttributeValues={":now": {"N": str(int(time.time()))}, ":owner": {"S": owner}},
+            )
+        except ClientError as error:
+            refused_item(error)
+            return False
+    return True

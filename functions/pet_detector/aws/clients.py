@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mypy_boto3_rekognition import RekognitionClient
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_sns import SNSClient
+    from mypy_boto3_sqs import SQSClient
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_stepfunctions import SFNClient
 
@@ -35,6 +36,7 @@ _TIMEOUTS = {
     "rekognition": _Timeouts(2, 12, attempts=1),
     "s3": _Timeouts(2, 8, attempts=1),
     "sns": _Timeouts(2, 8, attempts=1),
+    "sqs": _Timeouts(1, 3, attempts=2),
     "ssm": _Timeouts(2, 5, attempts=1),
     "stepfunctions": _Timeouts(2, 8, attempts=3),
 }
@@ -54,6 +56,8 @@ if TYPE_CHECKING:
     def client(service: Literal["s3"], *, quick: bool = False) -> S3Client: ...
     @overload
     def client(service: Literal["sns"], *, quick: bool = False) -> SNSClient: ...
+    @overload
+    def client(service: Literal["sqs"], *, quick: bool = False) -> SQSClient: ...
     @overload
     def client(service: Literal["ssm"], *, quick: bool = False) -> SSMClient: ...
     @overload

@@ -19,7 +19,7 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import ThrottledError
 from pet_detector.rules.image_ids import SHARDS, shard_of
-from pet_detector.rules.models import ImageFormat, Record, Status
+from pet_detector.rules.models import ERASED, ImageFormat, Record, Status
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb.type_defs import KeysAndAttributesTypeDef, QueryOutputTypeDef
@@ -111,13 +111,17 @@ def put_announced(table: str, image_id: str, attributes: Record) -> Record:
 
 
 def find(table: str, image_id: str) -> Record | None:
-    """The record of an image, read consistently, or None. An item that only remembers a notice is not a record."""
+    """The record of an image, read consistently, or None. An item that only remembers a notice is not a record, nor is
+    what is left of an erased image.
+    """
     item = _item(table, image_id)
-    return deserialized(item) if "ProcessingStatus" in item and not is_forgotten(item) else None
+    if "ProcessingStatus" not in item or is_forgotten(item) or item["ProcessingStatus"]["S"] == ERASED:
+        return None
+    return deserialized(item)
 
 
 def find_many(table: str, image_ids: Collection[str]) -> dict[str, Record]:
-    """The records of at most BATCH images, read consistently, by ImageID: those that `find` finds.
+    """The records of at most BATCH images, read consistently, by ImageID: those that `find` finds, and erased ones.
 
     Of each, only the attributes that say what to do about an image that is not finished.
     """
@@ -159,7 +163,7 @@ def read_batch(
 
 
 def all_known(table: str, image_id: str) -> Record | None:
-    """The same, also of an upload that never came and of what only remembers a notice."""
+    """The same, also of an upload that never came, of what only remembers a notice, and of an erased image."""
     item = _item(table, image_id)
     return deserialized(item) if item else None
 
@@ -218,10 +222,12 @@ def record_failure(
     version_id: str,
     error: str,
     cause: str,
+    expires_at: int,
 ) -> bool:
     """Mark a record failed if this execution left it unfinished, or if it never got as far; False otherwise.
 
-    `key` and `version_id` are those of the execution's object. `cause` is cut to CAUSE_LENGTH characters.
+    `key` and `version_id` are those of the execution's object, and the record expires after it, at `expires_at`
+    (seconds since 1970). `cause` is cut to CAUSE_LENGTH characters.
     """
     time_text = now()
     values = {
@@ -237,6 +243,7 @@ def record_failure(
         ":key": key,
         ":version": version_id,
         ":correlation": execution_arn.rpartition(":")[2],
+        ":expires": expires_at,
     }
     with translated("dynamodb:UpdateItem"):
         try:
@@ -248,7 +255,7 @@ def record_failure(
                     " UpdatedAt = :now, ExecutionArn = :execution, SourceKey = :key,"
                     " SourceVersion = if_not_exists(SourceVersion, :version),"
                     " CreatedAt = if_not_exists(CreatedAt, :now), ListedAt = if_not_exists(ListedAt, :listedAt),"
-                    " CorrelationId = if_not_exists(CorrelationId, :correlation) REMOVE ExpiresAt"
+                    " CorrelationId = if_not_exists(CorrelationId, :correlation), ExpiresAt = :expires"
                 ),
                 ConditionExpression=(
                     "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
@@ -356,7 +363,9 @@ def _pages(
 
 
 def reserve_notice(table: str, image_id: str, fact: str) -> bool:
-    """Reserve the sending of the notice of one fact about an image; False when it was reserved before."""
+    """Reserve the sending of the notice of one fact about an image; False when it was reserved before, or the image
+    was erased.
+    """
     claim = uuid.uuid4().hex
     with translated("dynamodb:UpdateItem"):
         try:
@@ -364,8 +373,13 @@ def reserve_notice(table: str, image_id: str, fact: str) -> bool:
                 TableName=table,
                 Key={"ImageID": {"S": image_id}},
                 UpdateExpression="ADD Notices :facts SET NoticeClaim = :claim",
-                ConditionExpression="NOT contains(Notices, :fact)",
-                ExpressionAttributeValues={":facts": {"SS": [fact]}, ":fact": {"S": fact}, ":claim": {"S": claim}},
+                ConditionExpression="NOT contains(Notices, :fact) AND NOT ProcessingStatus = :erased",
+                ExpressionAttributeValues={
+                    ":facts": {"SS": [fact]},
+                    ":fact": {"S": fact},
+                    ":claim": {"S": claim},
+                    ":erased": {"S": ERASED},
+                },
                 ReturnValuesOnConditionCheckFailure="ALL_OLD",
             )
         except ClientError as error:

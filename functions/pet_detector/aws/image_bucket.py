@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from datetime import datetime
-from typing import TYPE_CHECKING, NotRequired, TypedDict
+from typing import NotRequired, TypedDict
 
 from botocore.exceptions import ClientError
 
@@ -16,17 +15,12 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import ABSENCES, CHANGES, code_of, translated
 from pet_detector.rules.errors import AccessDeniedError, ImageChangedError, ImageNotFoundError, ServiceError
 from pet_detector.rules.image_format import MAX_BYTES
-from pet_detector.rules.image_ids import FOLDERS, INPUT_FOLDER, NEWEST, contains_image_id
+from pet_detector.rules.image_ids import FOLDERS, INPUT_FOLDER, NEWEST
 from pet_detector.rules.models import ImageFormat
-
-if TYPE_CHECKING:
-    from mypy_boto3_s3.type_defs import DeleteTypeDef, ListObjectVersionsRequestTypeDef
 
 CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
-# Of one key that contains an ImageID, as many versions are listed, and deleted with one call.
-VERSIONS_A_KEY = 1000
 
 # By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser should try to show.
 CONTENT_TYPES = {kind.value: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
@@ -47,57 +41,28 @@ _UNREADABLE = frozenset(
 # uploads), and what that one was, size in bytes and SHA-256, when it is not the same byte for byte.
 _SOURCE_ETAG, _SOURCE_VERSION = "source-etag", "source-version"
 UPLOADED_BYTES, _UPLOADED_HASH = "uploaded-bytes", "uploaded-sha256"
+_CHUNK_BYTES = 1024 * 1024
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
 _ETAG_OF_ONE_PART = re.compile(r'"[0-9a-f]{32}"')
 
 
-@dataclass(frozen=True)
-class InputVersion:
-    """A version of an object under input/, and when it was written."""
-
-    key: str
-    version_id: str
-    modified: datetime
-
-
-def input_versions(bucket: str, after: str = "") -> Iterator[InputVersion]:
-    """Object versions under input/ whose key comes after `after`, without delete markers; by key, newest first.
-
-    Of a key that contains an ImageID only the newest VERSIONS_A_KEY: an upload form works any number of times, and
-    must not keep anyone from what lies behind its key.
-    """
-    asked: ListObjectVersionsRequestTypeDef = {"Bucket": bucket, "Prefix": f"{INPUT_FOLDER}/"}
-    if after:
-        asked["KeyMarker"] = after
-    key, number = "", 0
-    while True:
-        with translated("s3:ListObjectVersions"):
-            page = client("s3").list_object_versions(**asked)
-        for version in page.get("Versions", []):
-            number = number + 1 if version["Key"] == key else 1
-            key = version["Key"]
-            if number <= VERSIONS_A_KEY or not contains_image_id(key):
-                yield InputVersion(key, version["VersionId"], version["LastModified"])
-        if not page["IsTruncated"]:
-            return
-        if number >= VERSIONS_A_KEY and page["NextKeyMarker"] == key and contains_image_id(key):
-            # To the next key. The blank: not everything that speaks like S3 leaves out the key of the marker itself.
-            asked["KeyMarker"] = f"{key} "
-            asked.pop("VersionIdMarker", None)
-        else:
-            asked["KeyMarker"], asked["VersionIdMarker"] = page["NextKeyMarker"], page["NextVersionIdMarker"]
-
-
-def delete_versions(bucket: str, key: str, version_ids: Collection[str]) -> None:
-    """Delete these versions of an object (at most 1,000), for good. Those that are gone are no error."""
-    delete: DeleteTypeDef = {"Objects": [{"Key": key, "VersionId": found} for found in version_ids], "Quiet": True}
-    with translated("s3:DeleteObjects"):
-        errors = client("s3").delete_objects(Bucket=bucket, Delete=delete).get("Errors", [])
-    if errors:
-        code = errors[0].get("Code", "unknown")
-        refused = AccessDeniedError if code == "AccessDenied" else ServiceError
-        raise refused(f"s3:DeleteObjects: {code} for {len(errors)} of {len(version_ids)} versions")
+def content_hash(bucket: str, key: str, version_id: str) -> str | None:
+    """The SHA-256 of the bytes as they were uploaded, in hexadecimal; None when the version is gone."""
+    digest = hashlib.sha256()
+    with translated("s3:GetObject"):
+        try:
+            answer = client("s3").get_object(Bucket=bucket, Key=key, VersionId=version_id)
+        except ClientError as error:
+            if code_of(error) not in ABSENCES:
+                raise
+            return None
+        with closing(answer["Body"]) as body:
+            if _UPLOADED_HASH in answer["Metadata"]:  # what was filed may be without what the upload had besides pixels
+                return answer["Metadata"][_UPLOADED_HASH]
+            for chunk in body.iter_chunks(_CHUNK_BYTES):
+                digest.update(chunk)
+    return digest.hexdigest()
 
 
 def locate(bucket: str, image_id: str, key: str, version_id: str) -> tuple[str, str] | None:

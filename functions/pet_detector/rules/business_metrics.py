@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pet_detector.rules import prices
-from pet_detector.rules.models import BACKFILL, Measurement, Record, Status
+from pet_detector.rules.models import BACKFILL, ERASED, Measurement, Record, Status
 
 _NOT_RECEIVED = (None, Status.UPLOADING)
 
 
 def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
-    """The metrics of a change from `old` to `new`; none when the status is the same, or when the record expired."""
+    """The metrics of a change from `old` to `new`; none when the status is the same, or when the record expired or was
+    erased.
+    """
     was, status = _status(old), _status(new)
     if new is None or status is None or status == was:
         return
@@ -58,4 +60,4 @@ def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
 
 def _status(record: Record | None) -> Status | None:
     text = record.get("ProcessingStatus") if record else None  # a record that only remembers a notice has none
-    return Status(text) if text else None
+    return Status(text) if text and text != ERASED else None

@@ -16,6 +16,11 @@ BACKFILL = "backfill"
 STRAIGHT_INTO_S3 = "s3"
 
 
+# ProcessingStatus of what is left of an erased image: a mark that no event, restart or backfill gets past. It is no
+# Status, because readers find no image there.
+ERASED = "erased"
+
+
 class Animal(StrEnum):
     """What a picture shows, and so which folder it is filed in."""
 
@@ -186,6 +191,7 @@ class Record(TypedDict, total=False):
     NoticeClaim: str
     Error: LoggedError
     Superseded: Decimal | int  # later uploads with the same form that were rejected
+    ErasedAt: str  # of an erased image: when
     Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
     ClaimedAt: str
     TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one

@@ -28,7 +28,9 @@ def resolver() -> APIGatewayRestResolver:
     handled: dict[type[Exception], Callable[[Any], Response[str]]] = {
         RequestError: lambda error: failed(error.status, error.code, str(error)),
         NotFoundError: lambda _: failed(
-            404, "NOT_FOUND", "There is nothing here. Use POST /upload, GET /images, GET /images/{id} or GET /health."
+            404,
+            "NOT_FOUND",
+            "There is nothing here. Use POST /upload, GET /images, GET or DELETE /images/{id}, GET /health.",
         ),
         ThrottledError: lambda _: failed(503, "BUSY", "The service is busy; try again in a few seconds."),
         ServiceError: lambda _: failed(503, "UNAVAILABLE", "A part of the service does not answer; try again shortly."),

@@ -6,6 +6,7 @@ second of the two finds the work done, or does what the first could not.
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,18 +18,30 @@ from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import notifier
 
+# An object under input/ expires after ImageRetentionDays, and its noncurrent version after as many days again (the rule
+# ExpireUnfinished of template.yaml). S3 deletes at midnights, and may be days late: a record that expired before its
+# object would let the Reconciler start it as a new upload.
+_LATE_DAYS = 7
+
 
 @dataclass(frozen=True)
 class Operators:
     """Who is notified, and where the records are: names of deployed resources.
 
-    `notice_burst` is how many notices of a kind they get within 5 minutes, before a digest.
+    `notice_burst` is how many notices of a kind they get within 5 minutes, before a digest. `image_retention_days` is
+    the parameter ImageRetentionDays.
     """
 
     table: str
     topic_arn: str
     stage: str
     notice_burst: int
+    image_retention_days: int
+
+    @property
+    def record_expires_at(self) -> int:
+        """When a record that fails now expires (seconds since 1970): after its object, never before."""
+        return int(time.time()) + (2 * self.image_retention_days + _LATE_DAYS) * 24 * 60 * 60
 
 
 @dataclass(frozen=True)
@@ -66,6 +79,7 @@ def record(operators: Operators, failure: Failure) -> Recorded:
             version_id=subject.version_id,
             error=failure.error,
             cause=failure.cause,
+            expires_at=operators.record_expires_at,
         )
     except PetDetectorError:
         found = detection_logs.find(operators.table, subject.image_id)

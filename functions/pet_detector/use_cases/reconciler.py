@@ -12,6 +12,7 @@ operator's command `petdetect reconcile`.
     waits for the next day                             held, since today                   nothing
     the next day has come                              held, since yesterday or longer     started
     filed, and the source is still there               final, of this version              nothing, but counted
+    brought back, or sent with an old form             erased                              nothing, but counted
 
 A key that contains an ImageID (the API made it, or a backfill) is one image, however often its form is posted. The
 first version that is claimed is the image; what happens to the others depends on the record of the key:
@@ -50,12 +51,12 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby, islice
 
-from pet_detector.aws import detection_logs, image_bucket, image_workflow, reconciling
-from pet_detector.aws.image_bucket import VERSIONS_A_KEY, InputVersion
+from pet_detector.aws import detection_logs, image_versions, image_workflow, reconciling
+from pet_detector.aws.image_versions import VERSIONS_A_KEY, InputVersion, StoredVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.execution_input import ImageRef
-from pet_detector.rules.models import Record, Status
+from pet_detector.rules.models import ERASED, Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
@@ -77,6 +78,7 @@ class Action(StrEnum):
     WAIT = "wait"  # an execution works on it
     RELEASE = "release"  # held since yesterday or longer
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
+    ERASED = "erased"  # the image was erased, and this came later: an operator erases it again
     REPORT = "report"  # final, but the object is still under input/: only a person may delete it
     CLOSE = "close"  # the claim has expired, and there is no object to start the workflow with
     SUPERSEDE = "supersede"  # later uploads with the form of a finished image: counted and removed
@@ -92,6 +94,7 @@ class Resources:
     topic_arn: str
     stage: str
     notice_burst: int
+    image_retention_days: int
 
 
 @dataclass(frozen=True)
@@ -212,7 +215,7 @@ def _findings(
 
 
 def _old_versions(bucket: str, before: datetime, seen: set[str], begin_after: str) -> Iterator[InputVersion]:
-    for version in image_bucket.input_versions(bucket, begin_after):
+    for version in image_versions.input_versions(bucket, begin_after):
         if version.modified <= before:
             yield version
         else:  # not old enough, but its record must not be closed
@@ -254,7 +257,7 @@ def judge(
 
 
 def _names_a_version(record: Record) -> bool:
-    is_claimed = record["ProcessingStatus"] != Status.UPLOADING
+    is_claimed = record["ProcessingStatus"] not in (Status.UPLOADING, ERASED)
     return is_claimed and record.get("SourceVersion", image_ids.NEWEST) != image_ids.NEWEST
 
 
@@ -312,6 +315,8 @@ def _action(record: Record | None, now: datetime, older_than: timedelta) -> Acti
         return (
             Action.RELEASE if record.get("UpdatedAt", "")[:10] < detection_logs.format_time(now)[:10] else Action.LEAVE
         )
+    if record["ProcessingStatus"] == ERASED:
+        return Action.ERASED
     return Action.LEAVE if record["ProcessingStatus"] == Status.FAILED else Action.REPORT
 
 
@@ -356,7 +361,13 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
         "ExecutionLost",
         "The execution ended without an event, and the object is no longer under input/.",
     )
-    operators = Operators(resources.table, resources.topic_arn, resources.stage, resources.notice_burst)
+    operators = Operators(
+        resources.table,
+        resources.topic_arn,
+        resources.stage,
+        resources.notice_burst,
+        resources.image_retention_days,
+    )
     # The notice comes first: if this run crashes in between, the next run finds the record again.
     failures.notify(operators, failure, correlation_id=record["CorrelationId"])
     closed = failures.record(operators, failure).changed
@@ -369,6 +380,7 @@ def _remove(resources: Resources, finding: Finding) -> int:
     number = len(finding.superseded)
     if not reconciling.count_superseded(resources.table, finding.image_id, finding.final_version, number):
         return 0  # erased or expired since it was read
-    image_bucket.delete_versions(resources.bucket, finding.key, finding.superseded)
+    versions = [StoredVersion(finding.key, version_id) for version_id in finding.superseded]
+    image_versions.delete_versions(resources.bucket, versions)
     logger.warning("Later uploads with the same form removed", image_id=finding.image_id, superseded=number)
     return number

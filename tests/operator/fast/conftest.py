@@ -32,6 +32,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
     monkeypatch.setenv("AWS_CONFIG_FILE", os.devnull)
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", SESSION)
+    monkeypatch.setattr("pet_detector.aws.dead_letters._WAIT_SECONDS", 0)  # moto has all messages at once
     clients.forget()
     with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
         found = cloud.Cloud()
@@ -43,7 +44,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
 @pytest.fixture
 def deployment(aws: cloud.Cloud) -> Deployment:
     """The application on moto; its stack sets no parameter."""
-    queue = aws.sqs.create_queue(QueueName="image-events-dead-letters")["QueueUrl"]
+    aws.make_queues()
     outputs = {
         "ImageBucketName": cloud.BUCKET,
         "DetectionLogsTableName": cloud.TABLE,
@@ -51,7 +52,9 @@ def deployment(aws: cloud.Cloud) -> Deployment:
         "ImageWorkflowArn": cloud.WORKFLOW,
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
-        "ImageEventsDeadLetterQueueUrl": queue,
+        "ErasuresTableName": cloud.ERASURES,
+        "ImageEventsDeadLetterQueueUrl": cloud.EVENTS_QUEUE,
+        "ReportsDeadLetterQueueUrl": cloud.REPORTS_QUEUE,
     }
     return Deployment("dev", "serverlessapp-pet-detector-dev", outputs, {})
 

@@ -11,8 +11,8 @@ import pytest
 from click.testing import Result
 
 from ops.environment import Deployment
-from pet_detector.aws import detection_logs, image_bucket
-from pet_detector.aws.image_bucket import InputVersion
+from pet_detector.aws import detection_logs, image_versions
+from pet_detector.aws.image_versions import InputVersion
 from tests.operator.fast import images
 from tests.operator.fast.images import OTHER_ID
 from tests.support.moto_world import IMAGE_ID, KEY, Cloud
@@ -22,7 +22,7 @@ def _lie_under_input(monkeypatch: pytest.MonkeyPatch, **hours: float) -> None:
     """Objects under input/, each so many hours old."""
     now = datetime.now(UTC)
     versions = [InputVersion(f"input/{name}.jpg", "v1", now - timedelta(hours=ago)) for name, ago in hours.items()]
-    monkeypatch.setattr(image_bucket, "input_versions", lambda *_: iter(versions))
+    monkeypatch.setattr(image_versions, "input_versions", lambda *_: iter(versions))
 
 
 @pytest.mark.parametrize(
@@ -120,7 +120,7 @@ def test_a_dead_letter_that_somebody_is_reading_still_counts(
     status = petdetect("status", "--json")
 
     assert status.exit_code == 3
-    assert json.loads(status.stdout)["deadLetters"] == {"ImageEventsDeadLetterQueue": 2}
+    assert json.loads(status.stdout)["deadLetters"] == {"ImageEventsDeadLetterQueue": 2, "ReportsDeadLetterQueue": 0}
 
 
 def test_a_failed_image_needs_attention(aws: Cloud, petdetect: Callable[..., Result]) -> None:

@@ -1,0 +1,55 @@
+"""ErasureApi: DELETE /images/{id}. Erases an image of the caller's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from aws_lambda_powertools.event_handler import Response
+from aws_lambda_powertools.utilities.typing import LambdaContext
+
+from pet_detector.aws import api_clients, detection_logs, erased_records
+from pet_detector.aws.erasures import Source
+from pet_detector.rules.errors import RequestError
+from pet_detector.rules.image_ids import IMAGE_ID
+from pet_detector.runtime import http_api, settings
+from pet_detector.runtime.observability import logger
+from pet_detector.use_cases import erasure
+
+app = http_api.resolver()
+
+
+@logger.inject_lambda_context(clear_state=True)
+def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, Any]:
+    """Answers an API Gateway REST proxy event."""
+    return app.resolve(event, context)
+
+
+@app.delete("/images/<image_id>")
+def erase_image(image_id: str) -> Response[str]:
+    """200 when all that is held of the image is gone; 202 when dead letters are left that an operator has to look at.
+
+    404 for an unknown id, another's image, and one that was erased; 409 while it is being processed or may arrive.
+    """
+    table = settings.required("DETECTION_LOGS_TABLE_NAME")
+    key_id = http_api.caller_of(app)
+    logger.append_keys(api_key_id=key_id)
+    caller = api_clients.of_key(table, key_id)
+    record = detection_logs.all_known(table, image_id) if IMAGE_ID.fullmatch(image_id) else None
+    if record is None or erased_records.is_mark(record) or not caller.may_see(record):
+        raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
+    resources = erasure.Resources(
+        bucket=settings.required("IMAGE_BUCKET_NAME"),
+        table=table,
+        analyses=settings.required("ANALYSES_TABLE_NAME"),
+        ledger=settings.required("ERASURES_TABLE_NAME"),
+        dead_letter_queues=(
+            settings.required("IMAGE_EVENTS_DEAD_LETTER_QUEUE_URL"),
+            settings.required("REPORTS_DEAD_LETTER_QUEUE_URL"),
+        ),
+        retention_days=int(settings.required("RECORD_RETENTION_DAYS")),
+    )
+    (outcome,) = erasure.erase(resources, [image_id], Source.API)
+    if outcome.refusal:
+        raise RequestError(409, "IMAGE_NOT_FINISHED", outcome.refusal)
+    status, word = (200, "erased") if outcome.is_done else (202, "erasing")
+    return http_api.answer(status, {"imageId": image_id, "status": word})
