@@ -13,7 +13,7 @@ from pet_detector.rules import image_format, metadata
 from pet_detector.rules.models import ImageHeader
 from tests.support.handler_runs import CONTEXT, moto, new_function
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY
-from tests.support.pictures import JPEG_END, jpeg, segment
+from tests.support.pictures import JPEG_END, chunk, jpeg, segment
 
 from .oracles import decoded, judge, turn_of_clean
 from .seeds import CANARY, HEIGHT, WIDTH, Seed, exif, jpegs, picture, saved, seeds
@@ -135,6 +135,7 @@ def test_pixels_of_a_png_are_one_run_of_chunks() -> None:
     hidden = len(CANARY).to_bytes(4, "big") + b"IDAT" + CANARY + bytes(4)
     note = (0).to_bytes(4, "big") + b"tEXt" + bytes(4)
     assert metadata.strip(plain[:-12] + note + hidden + plain[-12:]) == plain
+    assert metadata.strip(plain[:-12] + chunk(b"IEND", CANARY)) == plain
 
 
 def test_what_is_neither_jpeg_nor_png_is_refused() -> None:

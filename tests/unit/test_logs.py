@@ -15,6 +15,7 @@ from pet_detector.runtime.observability import METRICS_NAMESPACE, count, publish
 from tests.support.api_events import request, upload
 from tests.support.handler_runs import observe
 from tests.support.moto_world import CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, handlers, refusal
+from tests.support.pictures import jpeg
 from tests.support.stories import SECRETS
 
 
@@ -47,7 +48,7 @@ def test_no_log_and_no_metric_holds_a_name_a_key_a_link_or_a_byte_of_a_picture(h
 def test_a_log_line_tells_whose_image_and_which_execution(
     aws: Cloud, context: LambdaContext, logs: io.StringIO
 ) -> None:
-    version, etag = aws.put(KEY, b"x")
+    version, etag = aws.put(KEY, jpeg())
     event = {
         "imageId": IMAGE_ID,
         "executionArn": EXECUTION,
