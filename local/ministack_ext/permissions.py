@@ -8,6 +8,7 @@ bucket CORS. What a service does with somebody's role, or by somebody's policy, 
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -29,6 +30,7 @@ _noted: dict[str, float] = {}
 def install() -> None:
     """Apply this module's patches."""
     _loopback_counts_as_tls()
+    _a_star_stands_for_every_character()
     _denials_are_logged()
 
 
@@ -42,6 +44,20 @@ def _loopback_counts_as_tls() -> None:
 
     pin = app.pin_request_origin
     app.pin_request_origin = lambda address, _secure: pin(address, True)
+
+
+def _a_star_stands_for_every_character() -> None:
+    """A `*` of a policy also stands for the line break in a key.
+
+    AWS: so. MiniStack: denies what is done to an object whose key has one.
+    """
+    compile_pattern = iam_evaluator._fnmatch_compile
+
+    def compile_for_every_character(pattern: str, ignore_case: bool) -> re.Pattern[str]:
+        line = compile_pattern(pattern, ignore_case)
+        return re.compile(line.pattern, line.flags | re.DOTALL)
+
+    iam_evaluator._fnmatch_compile = compile_for_every_character
 
 
 def _denials_are_logged() -> None:

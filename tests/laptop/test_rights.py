@@ -1,0 +1,281 @@
+"""Least privilege from its third side: without any one right, what needs it is denied on the local AWS.
+
+That no right is missing and none too many is an equality over the code (tests/template/test_least_privilege.py). Here
+every right of every role of the deployed stack is taken away in turn, and what uses it is done: for a function all that
+its handler calls in its story, with its role's credentials; for a service the real thing.
+"""
+
+from __future__ import annotations
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any
+
+import boto3
+import pytest
+import requests
+from botocore import xform_name
+from botocore.config import Config
+from botocore.exceptions import ClientError
+
+from local.denials import Denials
+from local.deploy import stack_resources
+from pet_detector.aws.errors import DENIALS
+from tests.support import moto_world, starter
+from tests.support.definitions import resources, words
+from tests.support.deployment import Deployment, never_seen
+from tests.support.handler_runs import Call, observe
+from tests.support.local_aws import ACCOUNT, REGION
+from tests.support.paths import REPOSITORY
+from tests.support.waiting import wait_for
+from tests.template.test_hops import FUNCTIONS, role_of
+from tests.template.test_least_privilege import rights_for
+from tests.template.test_permissions import POLICIES_OF_SAM, role_statements
+
+PICTURE = REPOSITORY / "photos" / "cat_gcompris_kitten.jpg"
+SECONDS = 20.0  # a schedule is looked for every 10 s; all else takes a second
+
+# What the local AWS lets pass without the right, by the statement's Sid, and why.
+NOT_ENFORCED = {
+    "DeliverLogs": "executions write no logs here",
+    "GetNotFoundInsteadOfForbidden": "the local S3 answers 404 also to who may not list",
+}
+
+
+@dataclass(frozen=True)
+class Right:
+    """One action of one statement of a role."""
+
+    role: str
+    sid: str
+    action: str
+
+    def __str__(self) -> str:
+        return f"{self.role}-{self.sid}-{self.action}"
+
+
+RIGHTS = [
+    Right(role, statement["Sid"], action)
+    for role, statement in role_statements()
+    for action in words(statement["Action"])
+]
+OF_FUNCTIONS = {role_of(function): function for function in FUNCTIONS}
+# Two of a role's conditions, which ask for nothing here: AWS has account settings, the local AWS has none.
+ROLES = [name for name, role in resources("AWS::IAM::Role").items() if "Policies" in role]
+
+
+@cache
+def calls_of(function: str) -> list[Call]:
+    """What the function's handler calls in its story: of calls that need the same rights, one."""
+    calls = observe(FUNCTIONS[function]["Handler"]).calls
+    return list({(frozenset(rights_for(call)), call.operation, call.signed): call for call in calls}.values())
+
+
+class World:
+    """The deployed stack, and its roles."""
+
+    def __init__(self, deployment: Deployment) -> None:
+        self.deployment, self.engine = deployment, deployment.engine
+        self._iam = self.engine.client("iam")
+        self._roles = stack_resources(self.engine, "AWS::IAM::Role")
+        self._names = {
+            moto_world.EXECUTION: deployment.workflow.replace(":stateMachine:", ":execution:") + ":one",
+            moto_world.WORKFLOW: deployment.workflow,
+            moto_world.TOPIC: deployment.outputs["NoticesTopicArn"],
+            moto_world.TABLE: deployment.table,
+            moto_world.ANALYSES: deployment.analyses,
+            moto_world.BUCKET: deployment.bucket,
+            moto_world.SOURCE: deployment.bucket,  # no other bucket is named in BackfillBucket
+            moto_world.POLICY_PARAMETER: deployment.outputs["PolicyParameterName"],
+        }
+        deployment.s3.put_object(Bucket=deployment.bucket, Key="samples/1.jpg", Body=never_seen(PICTURE))
+        for function in FUNCTIONS:  # a failed event goes away at once
+            name = deployment.functions[function]
+            with_destination = deployment.functions_client.get_function_event_invoke_config
+            try:
+                destination = with_destination(FunctionName=name)["DestinationConfig"]
+            except deployment.functions_client.exceptions.ResourceNotFoundException:
+                continue
+            deployment.functions_client.put_function_event_invoke_config(
+                FunctionName=name, MaximumRetryAttempts=0, DestinationConfig=destination
+            )
+
+    @contextmanager
+    def without(self, right: Right) -> Iterator[None]:
+        """Take the right from its role until the block ends."""
+        name = self._roles[right.role]
+        policy, document = next(self._policies_with(name, right))
+        changed = [_without_action(statement, right) for statement in document["Statement"]]
+        left = [statement for statement in changed if statement["Action"]]
+        if left:
+            self._put(name, policy, {**document, "Statement": left})
+        else:
+            self._iam.delete_role_policy(RoleName=name, PolicyName=policy)
+        try:
+            yield
+        finally:
+            self._put(name, policy, document)
+
+    def _policies_with(self, role: str, right: Right) -> Iterator[tuple[str, dict[str, Any]]]:
+        for policy in self._iam.list_role_policies(RoleName=role)["PolicyNames"]:
+            document = self._iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
+            of_sam = POLICIES_OF_SAM in policy
+            if of_sam == (right.sid == "OfSam") and any(_is_of(s, right) for s in document["Statement"]):
+                yield policy, document
+
+    def _put(self, role: str, policy: str, document: dict[str, Any]) -> None:
+        self._iam.put_role_policy(RoleName=role, PolicyName=policy, PolicyDocument=json.dumps(document))
+
+    def denied(self, denials: Denials, role: str, action: str = "") -> list[str]:
+        """What the role was denied, of this action if one is named."""
+        by = f":assumed-role/{self._roles[role]}/"
+        return [text for text in denials.read() if by in text and f"perform: {action}" in text]
+
+    # --- What is done with the rights ---------------------------------------------------------------------------------
+
+    def replay(self, function: str) -> set[str]:
+        """Make the function's calls with its role; returns the codes of the refusals."""
+        role = f"arn:aws:iam::{ACCOUNT}:role/{self._roles[role_of(function)]}"
+        given = self.engine.client("sts").assume_role(RoleArn=role, RoleSessionName="replay")["Credentials"]
+        session = boto3.session.Session(
+            given["AccessKeyId"], given["SecretAccessKey"], given["SessionToken"], region_name=REGION
+        )
+        codes = {self._make(session, call) for call in calls_of(function)}
+        return codes & DENIALS
+
+    def _make(self, session: Any, call: Call) -> str:
+        service = {"states": "stepfunctions"}.get(call.service, call.service)
+        url = self.engine.rekognition_url if service == "rekognition" else self.engine.url
+        once = Config(proxies={}, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+        client = session.client(service, endpoint_url=url, config=once)
+        parameters = self._named(call.parameters)
+        if call.signed and call.operation == "GetObject":
+            link = client.generate_presigned_url("get_object", Params=parameters)
+            return str(requests.get(link, timeout=10).status_code)
+        if call.signed:
+            form = client.generate_presigned_post(**parameters)
+            answer = requests.post(form["url"], data=form["fields"], files={"file": b"1"}, timeout=10)
+            return str(answer.status_code)
+        try:
+            getattr(client, xform_name(call.operation))(**parameters)
+        except ClientError as error:
+            return str(error.response["Error"]["Code"])
+        return "OK"
+
+    def _named(self, value: Any) -> Any:
+        """Parameters with the names of the deployed resources."""
+        if isinstance(value, dict):
+            return {self._named(key): self._named(inner) for key, inner in value.items()}
+        if isinstance(value, list):
+            return [self._named(inner) for inner in value]
+        if isinstance(value, str):
+            for known, deployed in self._names.items():
+                value = deployed if value == known else value.replace(f"{known}/", f"{deployed}/")
+            return value.replace(moto_world.WORKFLOW.replace("stateMachine", "execution"), self._executions())
+        return value
+
+    def _executions(self) -> str:
+        return self.deployment.workflow.replace(":stateMachine:", ":execution:")
+
+    def upload(self) -> None:
+        """An object arrives: the rule starts the workflow, and the workflow all else."""
+        key = f"input/{uuid.uuid4().hex}.jpg"
+        self.deployment.s3.put_object(Bucket=self.deployment.bucket, Key=key, Body=never_seen(PICTURE))
+
+    def backfill(self) -> None:
+        """A backfill of one object."""
+        document = {"bucket": self.deployment.bucket, "prefix": "samples/", "concurrency": 1}
+        machine = self.deployment.outputs["BackfillWorkflowArn"]
+        self.deployment.sfn.start_execution(stateMachineArn=machine, input=json.dumps(document))
+
+    def schedule(self, target: str = "ReconcilerFunction") -> None:
+        """The schedule's target, in a moment; another one may not be reached, and is a missed run."""
+        client = self.engine.client("scheduler")
+        (schedule,) = client.list_schedules(NamePrefix="serverlessapp")["Schedules"]
+        copy = client.get_schedule(Name=schedule["Name"])["Target"]
+        copy["Arn"] = copy["Arn"].rpartition(":")[0] + ":" + self.deployment.functions[target]
+        client.create_schedule(
+            Name=f"now-{uuid.uuid4().hex[:8]}",
+            ScheduleExpression=f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})",
+            FlexibleTimeWindow={"Mode": "OFF"},
+            Target=copy,
+        )
+
+    def fail(self, function: str) -> None:
+        """An event that the function cannot read."""
+        name = self.deployment.functions[function]
+        self.deployment.functions_client.invoke(FunctionName=name, InvocationType="Event", Payload="[]")
+
+    def change(self) -> None:
+        """A record changes, and the stream tells."""
+        key = {"ContentHash": {"S": uuid.uuid4().hex}}
+        self.deployment.dynamodb.put_item(TableName=self.deployment.table, Item={"ImageID": key["ContentHash"]})
+
+
+def use(world: World, right: Right) -> None:
+    """Do what needs the right."""
+    actions: dict[str, Callable[[], Any]] = {
+        "ImageWorkflowRole": world.upload,
+        "ImageUploadedRuleRole": world.upload,
+        "BackfillWorkflowRole": world.backfill,
+        "ReconcileScheduleRole": world.schedule,
+    }
+    if right.sid == "KeepMissedRuns":
+        world.schedule("UploadApiFunction")
+    elif right.sid == "OfSam":
+        world.fail(OF_FUNCTIONS[right.role])
+    elif right.sid in ("ReadChanges", "FindStream"):
+        world.change()
+    elif right.role in OF_FUNCTIONS:
+        refused = world.replay(OF_FUNCTIONS[right.role])
+        assert refused or right.sid in NOT_ENFORCED, "no call was refused"
+    else:
+        actions[right.role]()
+
+
+def _is_of(statement: dict[str, Any], right: Right) -> bool:
+    return statement.get("Sid", "OfSam") == right.sid and right.action in words(statement["Action"])
+
+
+def _without_action(statement: dict[str, Any], right: Right) -> dict[str, Any]:
+    if not _is_of(statement, right):
+        return statement
+    return {**statement, "Action": [action for action in words(statement["Action"]) if action != right.action]}
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    home = tmp_path_factory.mktemp("rights") / "engine"
+    with starter.running(home, SFN_WAIT_SCALE="0") as engine:
+        yield World(Deployment(engine))
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_with_all_rights_nothing_is_denied(world: World, role: str) -> None:
+    denials = Denials(world.engine)
+
+    if role in OF_FUNCTIONS:
+        assert world.replay(OF_FUNCTIONS[role]) == set()
+    else:
+        use(world, Right(role, "", ""))
+
+    assert world.denied(denials, role) == []
+
+
+@pytest.mark.parametrize("right", RIGHTS, ids=str)
+def test_without_a_right_what_needs_it_is_denied(world: World, right: Right) -> None:
+    denials = Denials(world.engine)
+    with world.without(right):
+        use(world, right)
+        patience = 0 if right.sid in NOT_ENFORCED else SECONDS
+        found = wait_for(lambda: world.denied(denials, right.role, f"{right.action} on"), patience)
+
+    if right.sid in NOT_ENFORCED:
+        assert not found, f"the local AWS enforces it now: take {right.sid} out of NOT_ENFORCED"
+    else:
+        assert found, f"say in NOT_ENFORCED why nobody asks for {right}, or in `use` what does"
