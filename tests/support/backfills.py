@@ -23,7 +23,7 @@ from .deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, FINAL, Deployme
 from .paths import REPOSITORY
 from .waiting import eventually
 
-SOURCE = "photos-of-years"
+SOURCE = "my-photos"  # BackfillBucket of the local stack (samconfig.toml)
 PREFIX = "2024/"
 URL = f"s3://{SOURCE}/{PREFIX}"
 _PICTURES = (CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER)
