@@ -8,6 +8,9 @@ its handler calls in its story, with its role's credentials; for a service the r
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -279,3 +282,24 @@ def test_without_a_right_what_needs_it_is_denied(world: World, right: Right) -> 
         assert not found, f"the local AWS enforces it now: take {right.sid} out of NOT_ENFORCED"
     else:
         assert found, f"say in NOT_ENFORCED why nobody asks for {right}, or in `use` what does"
+
+
+def test_make_run_fails_and_names_the_right_that_is_missing(world: World) -> None:
+    aws, rekognition = (str(process.port) for process in world.engine.processes)
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+    environment = {**kept, "ENGINE_HOME": str(world.engine.home), "PORT": aws, "REKOGNITION_PORT": rekognition}
+
+    def sort() -> tuple[int, str]:
+        command = [sys.executable, "-m", "local", "demo", "--photos", str(PICTURE)]
+        result = subprocess.run(command, cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False)
+        return result.returncode, result.stdout + result.stderr
+
+    code, said = sort()
+    assert code == 0, said
+    with world.without(Right("NotificationServiceFunctionRole", "NotifyPeople", "sns:Publish")):
+        code, said = sort()
+    assert code == 1
+    assert "A right is missing in template.yaml:" in said
+    assert (
+        "is not authorized to perform: sns:Publish on resource: " + world.deployment.outputs["NoticesTopicArn"] in said
+    )
