@@ -1,4 +1,4 @@
-"""CloudFormation: what our template says about its table, bucket and state machine takes effect."""
+"""CloudFormation: what our template says about its table, bucket, topic and state machine takes effect."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import botocore.session
 import yaml
 from botocore.serialize import create_serializer
-from ministack.services import dynamodb, s3
+from ministack.services import dynamodb, s3, sns
 from ministack.services.cloudformation import provisioners
 
 
@@ -16,6 +16,7 @@ def install() -> None:
     """Apply this module's patches."""
     _tables_get_ttl_and_recovery()
     _buckets_get_their_lifecycle()
+    _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
 
 
@@ -98,6 +99,27 @@ def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
             {"Days": int(t["TransitionInDays"]), "StorageClass": t["StorageClass"]} for t in rule["Transitions"]
         ]
     return translated
+
+
+def _topics_are_for_their_owner() -> None:
+    """A topic in a stack that has no policy of its own lets nobody in but its account's services.
+
+    AWS: its default policy has a condition, `AWS:SourceOwner`; who signs with a role needs sns:Publish.
+    MiniStack: leaves the condition out (CreateTopic has it), so that everybody may publish.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::SNS::Topic"]
+    create = handler["create"]
+
+    def create_for_owner(logical_id: str, properties: dict[str, Any], stack: str) -> Any:
+        created = create(logical_id, properties, stack)
+        attributes = sns._topics[created[0]]["attributes"]
+        policy = json.loads(attributes["Policy"])
+        for statement in policy["Statement"]:
+            statement.setdefault("Condition", {"StringEquals": {"AWS:SourceOwner": attributes["Owner"]}})
+        attributes["Policy"] = json.dumps(policy)
+        return created
+
+    handler["create"] = create_for_owner
 
 
 def _state_machines_are_written_in_yaml() -> None:

@@ -31,11 +31,11 @@ from local.deploy import stack_resources
 from pet_detector.aws.errors import DENIALS
 from tests.support import moto_world, starter
 from tests.support.definitions import resources, words
-from tests.support.deployment import Deployment, never_seen
+from tests.support.deployment import FINISHED, Deployment, never_seen
 from tests.support.handler_runs import Call, observe
 from tests.support.local_aws import ACCOUNT, REGION
 from tests.support.paths import REPOSITORY
-from tests.support.waiting import wait_for
+from tests.support.waiting import eventually, wait_for
 from tests.template.test_hops import FUNCTIONS, role_of
 from tests.template.test_least_privilege import rights_for
 from tests.template.test_permissions import POLICIES_OF_SAM, role_statements
@@ -185,19 +185,26 @@ class World:
     def _executions(self) -> str:
         return self.deployment.workflow.replace(":stateMachine:", ":execution:")
 
-    def upload(self) -> None:
-        """An object arrives: the rule starts the workflow, and the workflow all else."""
-        key = f"input/{uuid.uuid4().hex}.jpg"
+    def upload(self) -> Callable[[], bool]:
+        """An object arrives: the rule starts the workflow, and it all else. Returns whether it is finished."""
+        image = uuid.uuid4().hex
+        key = f"input/{image}.jpg"
         self.deployment.s3.put_object(Bucket=self.deployment.bucket, Key=key, Body=never_seen(PICTURE))
+        return lambda: self.deployment.item(image).get("ProcessingStatus", {}).get("S") in FINISHED
 
-    def backfill(self) -> None:
-        """A backfill of one object."""
+    def backfill(self) -> Callable[[], bool]:
+        """A backfill of one object. Returns whether it has succeeded."""
         document = {"bucket": self.deployment.bucket, "prefix": "samples/", "concurrency": 1}
-        machine = self.deployment.outputs["BackfillWorkflowArn"]
-        self.deployment.sfn.start_execution(stateMachineArn=machine, input=json.dumps(document))
+        sfn, machine = self.deployment.sfn, self.deployment.outputs["BackfillWorkflowArn"]
+        execution = sfn.start_execution(stateMachineArn=machine, input=json.dumps(document))["executionArn"]
+        return lambda: bool(sfn.describe_execution(executionArn=execution)["status"] == "SUCCEEDED")
 
-    def schedule(self, target: str = "ReconcilerFunction") -> None:
-        """The schedule's target, in a moment; another one may not be reached, and is a missed run."""
+    def schedule(self, target: str = "ReconcilerFunction") -> Callable[[], bool]:
+        """The schedule's target, in a moment; another one may not be reached, and is a missed run.
+
+        Returns whether the Reconciler has run since.
+        """
+        before = self._runs_of_reconciler()
         client = self.engine.client("scheduler")
         (schedule,) = client.list_schedules(NamePrefix="serverlessapp")["Schedules"]
         copy = client.get_schedule(Name=schedule["Name"])["Target"]
@@ -208,9 +215,17 @@ class World:
             FlexibleTimeWindow={"Mode": "OFF"},
             Target=copy,
         )
+        return lambda: self._runs_of_reconciler() > before
+
+    def _runs_of_reconciler(self) -> int:
+        group = stack_resources(self.engine, "AWS::Logs::LogGroup")["FunctionsLogGroup"]
+        pages = self.engine.client("logs").get_paginator("filter_log_events").paginate(logGroupName=group)
+        return sum('"Reconciled"' in event["message"] for page in pages for event in page["events"])
 
     def fail(self, function: str) -> None:
-        """An event that the function cannot read."""
+        """An event that the function cannot read; the Reconciler reads none, and cannot read its settings."""
+        if function == "ReconcilerFunction":
+            self.deployment.configure(function, OVERDUE_MINUTES="none")
         name = self.deployment.functions[function]
         self.deployment.functions_client.invoke(FunctionName=name, InvocationType="Event", Payload="[]")
 
@@ -220,14 +235,17 @@ class World:
         self.deployment.dynamodb.put_item(TableName=self.deployment.table, Item={"ImageID": key["ContentHash"]})
 
 
+# What a service does with its role.
+OF_SERVICES: dict[str, Callable[[World], Callable[[], bool]]] = {
+    "ImageWorkflowRole": World.upload,
+    "ImageUploadedRuleRole": World.upload,
+    "BackfillWorkflowRole": World.backfill,
+    "ReconcileScheduleRole": World.schedule,
+}
+
+
 def use(world: World, right: Right) -> None:
     """Do what needs the right."""
-    actions: dict[str, Callable[[], Any]] = {
-        "ImageWorkflowRole": world.upload,
-        "ImageUploadedRuleRole": world.upload,
-        "BackfillWorkflowRole": world.backfill,
-        "ReconcileScheduleRole": world.schedule,
-    }
     if right.sid == "KeepMissedRuns":
         world.schedule("UploadApiFunction")
     elif right.sid == "OfSam":
@@ -238,7 +256,7 @@ def use(world: World, right: Right) -> None:
         refused = world.replay(OF_FUNCTIONS[right.role])
         assert refused or right.sid in NOT_ENFORCED, "no call was refused"
     else:
-        actions[right.role]()
+        OF_SERVICES[right.role](world)
 
 
 def _is_of(statement: dict[str, Any], right: Right) -> bool:
@@ -265,7 +283,7 @@ def test_with_all_rights_nothing_is_denied(world: World, role: str) -> None:
     if role in OF_FUNCTIONS:
         assert world.replay(OF_FUNCTIONS[role]) == set()
     else:
-        use(world, Right(role, "", ""))
+        eventually(OF_SERVICES[role](world), "it is done")
 
     assert world.denied(denials, role) == []
 

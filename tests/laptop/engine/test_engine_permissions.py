@@ -83,6 +83,22 @@ def test_a_star_of_a_policy_stands_for_a_line_break_too(gap_engine: Any) -> None
     assert "FunctionError" not in gap_engine.client("lambda").invoke(FunctionName=function)
 
 
+def test_a_topic_of_a_stack_is_closed_to_who_has_no_right(gap_engine: Any) -> None:
+    topic = {"Type": "AWS::SNS::Topic", "Properties": {}}
+    outputs = gap_engine.create_stack({"Resources": {"Topic": topic}, "Outputs": {"Arn": {"Value": {"Ref": "Topic"}}}})
+    publish = f"boto3.client('sns').publish(TopicArn='{outputs['Arn']}', Message='1')"
+    name = unique("role")
+    function = gap_engine.create_function(
+        f"import boto3\ndef handler(event, context):\n    {publish}",
+        gap_engine.create_role(name, allow("sns:Subscribe")),
+    )
+    invoke = gap_engine.client("lambda").invoke
+
+    assert "FunctionError" in invoke(FunctionName=function)
+    gap_engine.set_policy(name, allow("sns:Publish"))
+    assert "FunctionError" not in invoke(FunctionName=function)
+
+
 def test_a_state_machine_calls_dynamodb_with_its_role(gap_engine: Any) -> None:
     name, table = unique("role"), create_table(gap_engine)
     role = gap_engine.create_role(name, allow("dynamodb:GetItem"))
