@@ -1,10 +1,10 @@
 """microburst in front of one endpoint, on 127.0.0.1: `python proxy.py UPSTREAM PORT` (runs in its own environment).
 
-Three things are added to microburst. A rule's `payload` is searched in everything that names an image: path, query,
+Four things are added to microburst. A rule's `payload` is searched in everything that names an image: path, query,
 copy source and body; so a fault hits the calls about one image and no others. `response: {abort_bytes: 0}` loses the
 whole answer, status line included, after the real service has given it; microburst alone would still send its head.
 And the Content-Length of an answer is handed on, without which a client cannot tell a body that was cut from a whole
-one, and boto3 has no size of an object.
+one, and boto3 has no size of an object. And so is the request's Host, which its signature covers.
 """
 
 from __future__ import annotations
@@ -24,8 +24,9 @@ HOST = "127.0.0.1"
 
 
 def install() -> None:
-    """Apply the three additions."""
+    """Apply the four additions."""
     detect = pipeline.detect
+    outbound_headers = forward.Upstream._outbound_headers
     stream = forward._stream_to_client
 
     def detect_with_payload(
@@ -48,6 +49,10 @@ def install() -> None:
             request.transport.abort()
         return web.Response()  # never written: the connection is gone
 
+    def outbound_headers_as_signed(upstream: Any, request: web.Request) -> dict[str, str]:
+        return {**outbound_headers(upstream, request), "host": request.headers["Host"]}
+
+    forward.Upstream._outbound_headers = outbound_headers_as_signed
     pipeline.detect = detect_with_payload
     forward._stream_to_client = stream_or_lose
 
