@@ -30,15 +30,12 @@ from local.denials import Denials
 from local.deploy import stack_resources
 from pet_detector.aws.errors import DENIALS
 from tests.support import moto_world, starter
-from tests.support.definitions import resources, words
+from tests.support.definitions import references, resources, words
 from tests.support.deployment import FINISHED, Deployment, never_seen
 from tests.support.handler_runs import Call, observe
 from tests.support.local_aws import ACCOUNT, REGION
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually, wait_for
-from tests.template.test_hops import FUNCTIONS, role_of
-from tests.template.test_least_privilege import rights_for
-from tests.template.test_permissions import POLICIES_OF_SAM, role_statements
 
 PICTURE = REPOSITORY / "photos" / "cat_gcompris_kitten.jpg"
 SECONDS = 20.0  # a schedule is looked for every 10 s; all else takes a second
@@ -62,21 +59,40 @@ class Right:
         return f"{self.role}-{self.sid}-{self.action}"
 
 
+# Policies that SAM writes of a function's EventInvokeConfig; their statement has no Sid.
+OF_SAM, POLICIES_OF_SAM = "OfSam", "EventInvokeConfigOnFailure"
+
+FUNCTIONS = resources("AWS::Lambda::Function")
+# The role of API Gateway's logs has none: the local AWS does not deploy it.
+ROLES = {name: role["Policies"] for name, role in resources("AWS::IAM::Role").items() if "Policies" in role}
 RIGHTS = [
-    Right(role, statement["Sid"], action)
-    for role, statement in role_statements()
+    Right(role, statement.get("Sid", OF_SAM), action)
+    for role, policies in ROLES.items()
+    for policy in policies
+    for statement in policy["PolicyDocument"]["Statement"]
     for action in words(statement["Action"])
 ]
+
+
+def role_of(function: str) -> str:
+    """The logical id of a function's role."""
+    (role,) = references(FUNCTIONS[function]["Role"])
+    return role
+
+
 OF_FUNCTIONS = {role_of(function): function for function in FUNCTIONS}
-# Two of a role's conditions, which ask for nothing here: AWS has account settings, the local AWS has none.
-ROLES = [name for name, role in resources("AWS::IAM::Role").items() if "Policies" in role]
 
 
 @cache
 def calls_of(function: str) -> list[Call]:
-    """What the function's handler calls in its story: of calls that need the same rights, one."""
-    calls = observe(FUNCTIONS[function]["Handler"]).calls
-    return list({(frozenset(rights_for(call)), call.operation, call.signed): call for call in calls}.values())
+    """What the function's handler calls in its story: of calls that differ in their values alone, one."""
+
+    def kind(call: Call) -> Any:
+        given = call.parameters
+        named = (given.get("TableName"), given.get("IndexName"), given.get("Key") and str(given["Key"]).split("/")[0])
+        return call.service, call.operation, call.signed, tuple(sorted(given)), named
+
+    return list({kind(call): call for call in observe(FUNCTIONS[function]["Handler"]).calls}.values())
 
 
 class World:
@@ -128,7 +144,7 @@ class World:
         for policy in self._iam.list_role_policies(RoleName=role)["PolicyNames"]:
             document = self._iam.get_role_policy(RoleName=role, PolicyName=policy)["PolicyDocument"]
             of_sam = POLICIES_OF_SAM in policy
-            if of_sam == (right.sid == "OfSam") and any(_is_of(s, right) for s in document["Statement"]):
+            if of_sam == (right.sid == OF_SAM) and any(_is_of(s, right) for s in document["Statement"]):
                 yield policy, document
 
     def _put(self, role: str, policy: str, document: dict[str, Any]) -> None:
@@ -248,7 +264,7 @@ def use(world: World, right: Right) -> None:
     """Do what needs the right."""
     if right.sid == "KeepMissedRuns":
         world.schedule("UploadApiFunction")
-    elif right.sid == "OfSam":
+    elif right.sid == OF_SAM:
         world.fail(OF_FUNCTIONS[right.role])
     elif right.sid in ("ReadChanges", "FindStream"):
         world.change()
@@ -260,7 +276,7 @@ def use(world: World, right: Right) -> None:
 
 
 def _is_of(statement: dict[str, Any], right: Right) -> bool:
-    return statement.get("Sid", "OfSam") == right.sid and right.action in words(statement["Action"])
+    return statement.get("Sid", OF_SAM) == right.sid and right.action in words(statement["Action"])
 
 
 def _without_action(statement: dict[str, Any], right: Right) -> dict[str, Any]:

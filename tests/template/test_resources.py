@@ -278,7 +278,7 @@ CONDITIONS = {
     "IsLocal": {"local"},
     "IsProtected": {"staging", "prod"},
     "HasObservability": {"staging", "prod"},
-    "HasBackfillBucket": set(),  # neither is a bucket's name
+    "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},
 }
