@@ -173,7 +173,7 @@ class LocalAws(Stage):
         plans = [f"{plan['rateLimit']:g} requests a second, {plan['burstLimit']} at once" for plan in throttles]
         return [
             f"This is no measure of AWS. All of it shares this machine's {os.cpu_count()} processors, the clients too.",
-            "The local AWS is one Python process with everything in memory, and asks for no permission or signature.",
+            "The local AWS is one Python process with everything in memory.",
             f"Lambda runs at most {at_once} functions at once, each in a process of its own with a cold start.",
             f"The usage plan of the API key allows {'; '.join(plans) or 'any number of requests'}.",
             "The local Rekognition looks at one picture at a time.",

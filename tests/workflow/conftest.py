@@ -6,6 +6,7 @@ between retries. With STEP_FUNCTIONS_ENDPOINT it is whatever runs there with tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
+from botocore.exceptions import ClientError
 
 from tests.support.local_aws import START_SECONDS, answers, client, running
 from tests.support.waiting import eventually
@@ -43,6 +45,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, evaluations_file: Path) -> 
         address = urlsplit(endpoint)
         host, port = address.hostname or "", address.port or 80
         eventually(lambda: answers(port, host), f"{endpoint} answers", START_SECONDS)
+        _make_role(endpoint)
         yield Engine(_client(endpoint), PATIENCE_WITH_WAITING_SECONDS, waits=True)
         return
     scratch = tmp_path_factory.mktemp("engine")
@@ -50,8 +53,7 @@ def engine(tmp_path_factory: pytest.TempPathFactory, evaluations_file: Path) -> 
     mocks.write_text(json.dumps(mock_configuration()))
     settings = {"SFN_MOCK_CONFIG": str(mocks), "EVALUATIONS_FILE": str(evaluations_file), "SFN_WAIT_SCALE": "0"}
     with running(scratch, "tests.workflow.observed_engine", **settings) as url:
-        # A mocked task needs no right, but a state machine needs a role.
-        client(url, "iam").create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
+        _make_role(url)
         yield Engine(_client(url), PATIENCE_SECONDS, waits=False)
 
 
@@ -68,6 +70,12 @@ def evaluations(runs: dict[str, Run], evaluations_file: Path) -> list[Evaluation
     if not evaluations_file.exists():
         pytest.skip("An engine behind STEP_FUNCTIONS_ENDPOINT does not write what it evaluates.")
     return read(evaluations_file)
+
+
+def _make_role(url: str) -> None:
+    """A mocked task needs no right, but in the local AWS a state machine needs a role."""
+    with contextlib.suppress(ClientError):  # it is there since an earlier run, or the engine knows no roles
+        client(url, "iam").create_role(RoleName=ROLE.rpartition("/")[2], AssumeRolePolicyDocument="{}")
 
 
 def _client(url: str) -> Any:
