@@ -278,6 +278,8 @@ CONDITIONS = {
     "IsLocal": {"local"},
     "IsProtected": {"staging", "prod"},
     "HasObservability": {"staging", "prod"},
+    "HasGovernance": {"prod"},
+    "HasBoundary": set(),  # a policy of somebody's account
     "HasBackfillBucket": set(),  # neither is a bucket's name
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},
