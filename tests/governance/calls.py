@@ -39,7 +39,7 @@ class Module:
             elif isinstance(node, ast.Call) and node.args and _called(node) in ("client", "resource"):
                 assert isinstance(node.args[0], ast.Constant | ast.Name), ast.unparse(node)
                 if isinstance(node.args[0], ast.Constant):
-                    self.services.add(node.args[0].value)
+                    self.services.add(str(node.args[0].value))
 
     def definitions(self) -> Iterator[tuple[str, ast.stmt]]:
         """Full name and code of what stands at the top of the module."""
@@ -102,7 +102,9 @@ def calls(*starts: str) -> dict[str, set[str]]:
         waiting += module.used(node)
         words = {part.attr for part in ast.walk(node) if isinstance(part, ast.Attribute)}
         # A paginator, or a loop over paginators, names its operation in a text.
-        words |= {part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)}
+        words |= {
+            part.value for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+        }
         for service in module.services:
             prefix, operations = _operations(service)
             for word in words & operations.keys():

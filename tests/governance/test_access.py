@@ -98,7 +98,11 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         if statement["Sid"] not in everywhere and not any(name in resource for name in names)
     ]
     # By id alone: the API's parts, mappings of a stream to a function, and keys, which a tag tells apart.
-    by_id = ("Api: ", "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping", "KeepKeys: ")
+    by_id = (
+        "Api: ",
+        "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
+        "KeepKeys: ",
+    )
     assert [line for line in unnamed if not line.startswith(by_id)] == []
 
 
@@ -118,7 +122,7 @@ def test_parameters_are_named_like_outputs_of_the_application() -> None:
 
 # --- Operators and readers: what petdetect calls ----------------------------------------------------------------------
 
-# User guide of Amazon S3, "Required permissions for Amazon S3 API operations": actions that are not named like the call.
+# User guide of Amazon S3, "Required permissions for Amazon S3 API operations": actions not named like the call.
 ON_S3 = {
     "s3:HeadObject": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3:GetObject": {"s3:GetObject", "s3:GetObjectVersion"},
@@ -192,8 +196,11 @@ def test_reader_sees_status_and_cost_and_the_console_and_changes_nothing() -> No
 
 def test_reader_sees_no_picture_and_reviewer_only_those_that_need_review() -> None:
     assert not any(action.startswith("s3:GetObject") for action in allowed("ReaderPolicy"))
-    assert {(action, statement["Resource"].partition(":123456789012:")[2] or statement["Resource"])
-            for statement in statements("ReviewerPolicy") for action in words(statement["Action"])} == {
+    assert {
+        (action, statement["Resource"].partition(":123456789012:")[2] or statement["Resource"])
+        for statement in statements("ReviewerPolicy")
+        for action in words(statement["Action"])
+    } == {
         ("dynamodb:GetItem", "table/records"),
         ("dynamodb:Query", "table/records/index/StatusIndex"),
         ("s3:GetObject", "arn:aws:s3:::pictures/others/*"),  # where the workflow files what it is not sure of
@@ -371,10 +378,14 @@ def test_deployer_makes_no_role_without_the_boundary_and_no_policy_at_all() -> N
     # Service Authorization Reference: these, and PutRolePermissionsBoundary, can give a role more than it had.
     for action in ("CreateRole", "PutRolePolicy", "AttachRolePolicy", "PutRolePermissionsBoundary"):
         assert by_action[f"iam:{action}"]["Condition"]["StringEquals"] == BOUND["StringEquals"], action
-    assert {name.rpartition("/")[2] for name in by_action["iam:AttachRolePolicy"]["Condition"]["ArnEquals"]["iam:PolicyARN"]} == {
-        policy for role in resources("AWS::IAM::Role").values() for policy in policies_of_aws(role)
+    assert {
+        name.rpartition("/")[2] for name in by_action["iam:AttachRolePolicy"]["Condition"]["ArnEquals"]["iam:PolicyARN"]
+    } == {policy for role in resources("AWS::IAM::Role").values() for policy in policies_of_aws(role)}
+    assert not {
+        action
+        for action in by_action
+        if re.search(r"User|Group|:CreatePolicy|:SetDefault|DeleteRolePermissions", action)
     }
-    assert not {action for action in by_action if re.search(r"User|Group|:CreatePolicy|:SetDefault|DeleteRolePermissions", action)}
     for statement in granting:
         assert statement["Resource"] == f"arn:aws:iam::123456789012:role/{STACK.values['NamePrefix']}*"
 
@@ -401,7 +412,9 @@ def test_deployer_leaves_the_trail_and_its_own_rights_alone() -> None:
         f"arn:aws:logs:us-east-1:123456789012:log-group:{APPLICATION}-trail-*",
     ]
     assert {"TrailBucket", "TrailRole"} <= governance().resources.keys()
-    assert governance().of_type("AWS::Logs::LogGroup")["TrailLogGroup"]["LogGroupName"].startswith(f"{APPLICATION}-trail-")
+    assert (
+        governance().of_type("AWS::Logs::LogGroup")["TrailLogGroup"]["LogGroupName"].startswith(f"{APPLICATION}-trail-")
+    )
 
 
 def test_names_of_the_application_begin_as_the_policies_say() -> None:

@@ -49,8 +49,8 @@ def denied(name: str, code: str = "AccessDenied", **more: Any) -> Line:
 
 
 def signed_in(mfa: str, kind: str = "IAMUser", result: str = "Success") -> Line:
-    answers = {"responseElements": {"ConsoleLogin": result}, "additionalEventData": {"MFAUsed": mfa}}
-    return event("signin", "ConsoleLogin", who={"type": kind}, **answers)
+    line = event("signin", "ConsoleLogin", who={"type": kind})
+    return line | {"responseElements": {"ConsoleLogin": result}, "additionalEventData": {"MFAUsed": mfa}}
 
 
 def on(name: str, bucket: str, **more: Any) -> Line:

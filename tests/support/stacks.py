@@ -64,7 +64,9 @@ class Stack:
         for name, resource in kept.items():
             if resource["Type"] == "AWS::CloudFormation::Stack":
                 properties = self.resolve(resource["Properties"])
-                self.nested[name] = Stack(self.file.parent / properties["TemplateURL"], properties.get("Parameters", {}))
+                self.nested[name] = Stack(
+                    self.file.parent / properties["TemplateURL"], properties.get("Parameters", {})
+                )
         for name, resource in kept.items():
             self.resources[name] = {**resource, "Properties": self.resolve(resource.get("Properties", {}))}
         for name, stack in self.nested.items():
