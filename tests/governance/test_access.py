@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import pytest
 
 with warnings.catch_warnings():  # of the linter itself
@@ -122,24 +123,36 @@ def test_parameters_are_named_like_outputs_of_the_application() -> None:
 
 # --- Operators and readers: what petdetect calls ----------------------------------------------------------------------
 
-# User guide of Amazon S3, "Required permissions for Amazon S3 API operations": actions not named like the call.
-ON_S3 = {
+# Actions that are not named like the call: "Required permissions for Amazon S3 API operations" of its user guide, and
+# the Service Authorization Reference.
+NAMED_OTHERWISE = {
     "s3:HeadObject": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3:GetObject": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3:HeadBucket": {"s3:ListBucket"},
     "s3:ListObjectsV2": {"s3:ListBucket"},
     "s3:ListObjectVersions": {"s3:ListBucketVersions"},
+    "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
+    "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
 }
 # botocore signs CloudWatch's metrics for `monitoring`; policies say `cloudwatch`.
 PREFIXES = {"monitoring": "cloudwatch"}
+
+
+def actions_of(call: str) -> set[str]:
+    """What must be allowed for a call; API Gateway's actions are the methods of HTTP."""
+    service, operation = call.split(":")
+    if service == "apigateway":
+        model = botocore.session.Session().get_service_model(service).operation_model(operation)
+        return {f"apigateway:{model.http['method']}"}
+    return NAMED_OTHERWISE.get(call, {f"{PREFIXES.get(service, service)}:{operation}"})
 
 
 def needed(found: dict[str, set[str]]) -> dict[str, set[str]]:
     """Action -> the functions that need it."""
     actions: dict[str, set[str]] = {}
     for call, callers in found.items():
-        service, operation = call.split(":")
-        for action in ON_S3.get(call, {f"{PREFIXES.get(service, service)}:{operation}"}):
+        for action in actions_of(call):
             actions.setdefault(action, set()).update(callers)
     return actions
 
