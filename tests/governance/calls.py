@@ -17,6 +17,8 @@ from botocore import xform_name
 from tests.support.paths import REPOSITORY
 
 ROOTS = {"ops": REPOSITORY / "ops", "pet_detector": REPOSITORY / "functions" / "pet_detector"}
+# Makes clients by a name that its caller gives.
+CLIENTS = "pet_detector.aws.clients"
 # Makes a client of a service without naming it.
 COUNTING = {"counting_client": "dynamodb"}
 
@@ -36,10 +38,9 @@ class Module:
                 self.imports |= {alias.asname or alias.name: f"{node.module}.{alias.name}" for alias in node.names}
             elif isinstance(node, ast.Name) and node.id in COUNTING:
                 self.services.add(COUNTING[node.id])
-            elif isinstance(node, ast.Call) and node.args and _called(node) in ("client", "resource"):
-                if self.name != "pet_detector.aws.clients":  # makes them by a name that its caller gives
-                    assert isinstance(node.args[0], ast.Constant), f"{self.name} hides its service: {ast.unparse(node)}"
-                    self.services.add(str(node.args[0].value))
+            elif isinstance(node, ast.Call) and node.args and _called(node) == "client" and self.name != CLIENTS:
+                assert isinstance(node.args[0], ast.Constant), f"{self.name} hides its service: {ast.unparse(node)}"
+                self.services.add(str(node.args[0].value))
 
     def definitions(self) -> Iterator[tuple[str, ast.stmt]]:
         """Full name and code of what stands at the top of the module."""
