@@ -102,6 +102,8 @@ def test_governance_is_paid_by_its_toggles(toggles: dict[str, str], dollars: dic
     text = (definitions.REPOSITORY / "docs" / "cost.md").read_text()
     for value in toggles.values():
         assert f"={value}`" in text or value == "the-accounts"
+    if "AuditTrail" in toggles:
+        assert f"| {sum(dollars.values()):.2f} |" in text
 
 
 def test_data_events_of_the_trail_are_paid_by_the_image() -> None:
@@ -114,6 +116,8 @@ def test_data_events_of_the_trail_are_paid_by_the_image() -> None:
     event = 1e-6 + 1.5 / 1024**2 * (0.50 + 3 * 0.03)
     assert cost.line(cost.bill(load, own), "CloudTrail") == pytest.approx(12 * event)
     assert cost.line(cost.bill(load, detector), "CloudTrail") == pytest.approx(12 * event + 7 * 0.8e-6)
+    usual = 100_000 * cost.line(cost.bill(cost.Load(), own), "CloudTrail")
+    assert f"| {usual:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
 
 
 def test_the_lines_of_the_deployed_environments_by_hand() -> None:
