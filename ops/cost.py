@@ -69,6 +69,7 @@ KMS_ROLES, KMS_MINUTES = 11, 5
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
+GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
 
 MONTH_DAYS = 30
 # The metrics of the namespace PetDetector that have no dimension but the service ...
@@ -95,6 +96,12 @@ METRICS_OF_A_FREE_DASHBOARD = 50
 # A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards, and two reads
 # of withheld notices.
 RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 4
+
+# The trail. A line has about 1.5 KB; the trail's files in S3 are compressed, and cost a twentieth of it.
+EVENT_KB = 1.5
+RECORD_EVENTS = 3  # announced, claimed, logged
+# Of an account without images: people, deployments, services. And how often a bucket or a table of it changes.
+MANAGEMENT_EVENTS, CONFIG_CHANGES = 100_000, 10
 
 _KB, _MB = 1024**2, 1024  # in a GB
 
@@ -147,6 +154,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
     ]
     if load.mapped:
         lines.append(_registration(load, parameters))
+    if parameters.get("AuditTrail", "none") == "own":
+        lines.append(_trail(load, parameters))
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -248,6 +257,26 @@ def _requests(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     yield Line("X-Ray", traces * TRACED * unit["xray_trace"], f"{TRACED:.0%} of {traces:g} traces")
 
 
+def _trail(load: Load, parameters: Mapping[str, str]) -> Line:
+    """Data events of the picture and of the record: billed as events, and as lines in CloudWatch Logs."""
+    unit, clients = prices(), 1 - load.registered
+    pictures = 3 + 3 + clients + load.waiting  # stored, copied, deleted; reads and views
+    events = pictures + RECORD_EVENTS + clients * LOOKUPS + load.waiting + 2 * load.uncertain
+    price = events * (unit["cloudtrail_data_event"] + _trail_line())
+    if parameters.get("GuardDuty") == "detector":
+        price += pictures * unit["guardduty_s3_event"]
+    return Line(
+        "CloudTrail", price, f"{events:.3g} data events of {EVENT_KB:g} KB, {pictures:g} of them of the picture"
+    )
+
+
+def _trail_line() -> float:
+    """US dollars for a line of the trail in CloudWatch Logs, as long as the stack keeps it."""
+    days = definitions.document(GOVERNANCE)["Parameters"]["TrailLogRetentionDays"]["Default"]
+    unit = prices()
+    return EVENT_KB / _KB * (unit["logs_gb"] + int(days) / 30 * unit["logs_storage_gb_month"])
+
+
 def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
     months = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
@@ -288,7 +317,7 @@ def fixed(environment: str) -> list[Fixed]:
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
-    return lines
+    return lines + list(governance(parameters))
 
 
 def _business_metrics() -> Fixed:
@@ -320,6 +349,34 @@ def _data_key() -> Fixed:
 def observability() -> list[Fixed]:
     """Of stacks/observability.yaml and what it nests, with every option on."""
     return [line for line in _observability() if line.how]
+
+
+def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
+    """Of stacks/governance.yaml and what it nests, by its three toggles (`none` in all of them: nothing)."""
+    trail, detector, rules = (parameters.get(name, "none") for name in ("AuditTrail", "GuardDuty", "ConfigRules"))
+    if {trail, detector, rules} == {"none"}:
+        return
+    unit = prices()
+    found = [
+        resource for resource in definitions.resources(GOVERNANCE) if trail != "none" or "Condition" not in resource
+    ]
+    alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in found)
+    price = unit["cloudwatch_alarm_month"] + unit["cloudwatch_metric_month"]
+    yield Fixed(
+        "Security alarms", alarms * price, f"{alarms} at ${price:g}, metric included in hours that have a value"
+    )
+    keys = 1 + (trail == "own")
+    yield Fixed("Security keys", keys * unit["kms_key_month"], f"{keys} at ${unit['kms_key_month']:g}: alerts, trail")
+    if trail == "own":
+        how = f"{MANAGEMENT_EVENTS:,} management events: the first copy of an account is free, their lines are not"
+        yield Fixed("Trail", MANAGEMENT_EVENTS * _trail_line(), how)
+    if detector == "detector":
+        how = f"{MANAGEMENT_EVENTS:,} management events, after 30 free days"
+        yield Fixed("GuardDuty", MANAGEMENT_EVENTS * unit["guardduty_management_event"], how)
+    if rules != "none":
+        judged = sum(resource["Type"] == "AWS::Config::ConfigRule" for resource in found)
+        price = CONFIG_CHANGES * (2 * (rules == "recorder") * unit["config_item"] + judged * unit["config_evaluation"])
+        yield Fixed("AWS Config", price, f"{CONFIG_CHANGES} changes of bucket and table, {judged} rules")
 
 
 def _observability() -> Iterator[Fixed]:

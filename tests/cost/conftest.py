@@ -26,6 +26,9 @@ A_MILLION = {
     "scheduler_invocation": 1,
     "xray_trace": 5,
     "kms_request": 3,
+    "cloudtrail_data_event": 1,
+    "guardduty_s3_event": 0.8,
+    "guardduty_management_event": 4,
 }
 # ... and dollars each.
 EACH = {
@@ -40,6 +43,8 @@ EACH = {
     "cloudwatch_dashboard_month": 3.00,
     "cloudwatch_dashboards_free": 3,
     "kms_key_month": 1.00,
+    "config_item": 0.003,
+    "config_evaluation": 0.001,
 }
 
 

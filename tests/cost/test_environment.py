@@ -74,6 +74,53 @@ def test_dashboards_are_free_up_to_three_and_fifty_metrics(stack: Path, sizes: l
     assert _dollars("prod").get("Dashboards") == paid
 
 
+NONE = {"AuditTrail": "none", "GuardDuty": "none", "ConfigRules": "none"}
+
+
+@pytest.mark.parametrize(
+    ("toggles", "dollars"),
+    [
+        ({}, {}),
+        (
+            {"AuditTrail": "own"},
+            # nine alarms with a metric each; keys of the alerts and of the trail; 100,000 lines of 1.5 KB, kept 90 days
+            {"Security alarms": 3.6, "Security keys": 2.0, "Trail": 100_000 * 1.5 / 1024**2 * (0.50 + 3 * 0.03)},
+        ),
+        ({"AuditTrail": "the-accounts"}, {"Security alarms": 3.6, "Security keys": 1.0}),
+        ({"GuardDuty": "alert"}, {"Security alarms": 0.4, "Security keys": 1.0}),
+        ({"GuardDuty": "detector"}, {"Security alarms": 0.4, "Security keys": 1.0, "GuardDuty": 0.4}),
+        ({"ConfigRules": "rules"}, {"Security alarms": 0.4, "Security keys": 1.0, "AWS Config": 10 * 5 * 0.001}),
+        (
+            {"ConfigRules": "recorder"},
+            {"Security alarms": 0.4, "Security keys": 1.0, "AWS Config": 10 * (2 * 0.003 + 5 * 0.001)},
+        ),
+    ],
+)
+def test_governance_is_paid_by_its_toggles(toggles: dict[str, str], dollars: dict[str, float]) -> None:
+    found = {line.name: line.per_month for line in cost.governance(NONE | toggles)}
+
+    assert found == pytest.approx(dollars)
+    text = (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+    for value in toggles.values():
+        assert f"={value}`" in text or value == "the-accounts"
+    if "AuditTrail" in toggles:
+        assert f"| {sum(dollars.values()):.2f} |" in text
+
+
+def test_data_events_of_the_trail_are_paid_by_the_image() -> None:
+    parameters = definitions.parameters("prod") | NONE
+    load = cost.Load(uncertain=0.0, retried=0.0)
+    own, detector = ({**parameters, "AuditTrail": "own", "GuardDuty": name} for name in ("none", "detector"))
+
+    assert "CloudTrail" not in {line.name for line in cost.bill(load, parameters)}
+    # of the picture: stored, copied, deleted, read three times, looked at; of the record: three writes, two look-ups
+    event = 1e-6 + 1.5 / 1024**2 * (0.50 + 3 * 0.03)
+    assert cost.line(cost.bill(load, own), "CloudTrail") == pytest.approx(12 * event)
+    assert cost.line(cost.bill(load, detector), "CloudTrail") == pytest.approx(12 * event + 7 * 0.8e-6)
+    usual = 100_000 * cost.line(cost.bill(cost.Load(), own), "CloudTrail")
+    assert f"| {usual:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+
+
 def test_the_lines_of_the_deployed_environments_by_hand() -> None:
     assert list(definitions.environments()) == ["dev", "staging", "prod"]
     dollars = _dollars("dev")

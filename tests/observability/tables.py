@@ -12,11 +12,12 @@ from pathlib import Path
 from ops import cost
 from tests.observability.evaluator import expression_of, metrics_of
 from tests.support.paths import REPOSITORY
-from tests.support.stacks import observability
+from tests.support.stacks import governance, observability
 
 DOCUMENT = REPOSITORY / "docs" / "observability.md"
 
 STACK = observability(ApplicationName="<stack>", RunbookUrl="operations.md", MonthlyBudgetUsd=0, CostAnomalyUsd=0)
+SECURITY = governance(ApplicationName="<stack>", RunbookUrl="operations.md")
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
 COMPOSITES = STACK.of_type("AWS::CloudWatch::CompositeAlarm")
 _SIGNS = {
@@ -29,7 +30,13 @@ _SIGNS = {
 
 def tables() -> dict[str, str]:
     """Each table by the name of its marker."""
-    return {"alarms": _alarms(), "composites": _composites(), "queries": _queries(), "cost": _cost()}
+    return {
+        "alarms": _alarms(),
+        "composites": _composites(),
+        "queries": _queries(),
+        "cost": _cost(),
+        "security": _security(),
+    }
 
 
 def with_tables(text: str) -> str:
@@ -112,6 +119,17 @@ def _composites() -> str:
         rule = " ".join(rule.split()).replace(" OR ", " or ").replace(" AND ", " and ")
         rows += _row([f"`{alarm['AlarmName'].removeprefix('<stack>-')}`", rule, f"{sentence} [Runbook]({link})"])
     return _head("Alarm", "Rule", "Meaning") + rows
+
+
+def _security() -> str:
+    """The alarms of stacks/governance.yaml."""
+    rows = ""
+    for alarm in SECURITY.of_type("AWS::CloudWatch::Alarm").values():
+        sentence, _, link = alarm["AlarmDescription"].partition(" Runbook: ")
+        fires = f"{alarm['MetricName']} {alarm['Statistic']} {_SIGNS[alarm['ComparisonOperator']]} {alarm['Threshold']}"
+        name = alarm["AlarmName"].removeprefix("<stack>-")
+        rows += _row([f"`{name}`", f"{fires} in {_time(int(alarm['Period']))}", f"{sentence} [Runbook]({link})"])
+    return _head("Alarm", "Fires when", "Meaning") + rows
 
 
 def _queries() -> str:

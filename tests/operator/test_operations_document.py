@@ -205,7 +205,9 @@ def test_aws_commands_exist_with_these_options(aws: botocore.session.Session, co
     if operation == "wait":
         operation = _waited_for(aws, service, rest.pop(0))
     model = _operation(aws, service, operation)
-    assert model.input_shape is not None
+    if model.input_shape is None:
+        assert rest == [], "it takes no options"
+        return
     members = _members(model)
     options = _options(rest)
 
@@ -236,7 +238,7 @@ def test_the_check_of_aws_commands_can_fail(aws: botocore.session.Session) -> No
 def _words(command: str) -> list[str]:
     """`aws`, the service as boto3 calls it, the operation, the rest."""
     words = shlex.split(command)
-    return [words[0], {"s3api": "s3"}.get(words[1], words[1]), *words[2:]]
+    return [words[0], {"s3api": "s3", "configservice": "config"}.get(words[1], words[1]), *words[2:]]
 
 
 def _members(model: OperationModel) -> dict[str, Shape]:

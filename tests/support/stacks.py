@@ -1,4 +1,4 @@
-"""stacks/observability.yaml as CloudFormation would deploy it: parameters filled in, nested stacks opened."""
+"""The templates of stacks/ as CloudFormation would deploy it: parameters filled in, nested stacks opened."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Stack:
 
     def __post_init__(self) -> None:
         self.template = load(self.file)
-        declared = self.template["Parameters"]
+        declared = self.template.get("Parameters", {})
         unknown = set(self.parameters) - set(declared)
         assert not unknown, f"{self.file.name} has no parameters {sorted(unknown)}"
         # A name that nobody gave is the parameter's own: FunctionsLogGroupName is called FunctionsLogGroupName.
@@ -64,7 +64,9 @@ class Stack:
         for name, resource in kept.items():
             if resource["Type"] == "AWS::CloudFormation::Stack":
                 properties = self.resolve(resource["Properties"])
-                self.nested[name] = Stack(self.file.parent / properties["TemplateURL"], properties["Parameters"])
+                self.nested[name] = Stack(
+                    self.file.parent / properties["TemplateURL"], properties.get("Parameters", {})
+                )
         for name, resource in kept.items():
             self.resources[name] = {**resource, "Properties": self.resolve(resource.get("Properties", {}))}
         for name, stack in self.nested.items():
@@ -142,6 +144,13 @@ class Stack:
             stack = self.nested[resource]
             return stack.resolve(stack.template["Outputs"][attribute.removeprefix("Outputs.")]["Value"])
         return resource if attribute == "QueueName" else f"arn:aws:any:us-east-1:123456789012:{resource}"
+
+
+def governance(**parameters: Any) -> Stack:
+    """The governance stack with all that it can make, unless a parameter says otherwise."""
+    names = {name: NAMES[name] for name in ("ApplicationName", "RunbookUrl", "AlarmEmail")}
+    toggles = {"AuditTrail": "own", "GuardDuty": "detector", "ConfigRules": "recorder"}
+    return Stack(REPOSITORY / "stacks" / "governance.yaml", names | toggles | parameters)
 
 
 def observability(**parameters: Any) -> Stack:

@@ -316,6 +316,8 @@ CONDITIONS = {
     "HasDataKey": set(),  # it costs, and whoever loses the key loses the data: a decision of the account's owner
     "HasObservability": {"staging", "prod"},
     "ReservesApi": {"prod"},
+    "HasGovernance": {"prod"},
+    "HasBoundary": set(),  # a policy of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},

@@ -1,0 +1,437 @@
+"""stacks/access.yaml: each policy is what its people or its pipeline need, no more and no less.
+
+What operators and readers need is read from petdetect's code, what a deployer needs from CloudFormation's own schemas
+of the resources (cfn-lint brings them along), and what the boundary must leave from the roles of the templates.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+import warnings
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+with warnings.catch_warnings():  # of the linter itself
+    warnings.simplefilter("ignore")
+    import cfnlint
+    import samcli.lib.deploy.deployer
+
+from tests.governance.calls import calls
+from tests.support.definitions import references, resources, source, translated, words
+from tests.support.paths import REPOSITORY
+from tests.support.stacks import APPLICATION, Stack, governance
+from tests.support.templates import load
+
+OUTPUTS = {
+    "ImageBucketName": "pictures",
+    "DetectionLogsTableName": "records",
+    "AnalysesTableName": "analyses",
+    "ImageWorkflowArn": "arn:aws:states:us-east-1:123456789012:stateMachine:workflow",
+    "BackfillWorkflowArn": "arn:aws:states:us-east-1:123456789012:stateMachine:backfill",
+    "ImageEventsDeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/events",
+    "ReportsDeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/reports",
+    "NoticesTopicArn": "arn:aws:sns:us-east-1:123456789012:notices",
+}
+FILE = REPOSITORY / "stacks" / "access.yaml"
+STACK = Stack(FILE, {"ApplicationName": APPLICATION, "BackfillBucket": "archive", **OUTPUTS})
+POLICIES = STACK.of_type("AWS::IAM::ManagedPolicy")
+DEPLOYER = ("DeployerPolicy", "DeployerStoragePolicy", "DeployerObservabilityPolicy")
+Statement = dict[str, Any]
+
+
+def statements(*policies: str) -> list[Statement]:
+    return [statement for policy in policies for statement in POLICIES[policy]["PolicyDocument"]["Statement"]]
+
+
+def allowed(*policies: str) -> set[str]:
+    """Actions that policies allow."""
+    allows = (statement for statement in statements(*policies) if statement["Effect"] == "Allow")
+    return {action for statement in allows for action in words(statement["Action"])}
+
+
+# --- All of them ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_policy_fits_names_its_actions_and_says_what_each_statement_is_for(policy: str) -> None:
+    document = POLICIES[policy]["PolicyDocument"]
+    assert len(json.dumps(document, separators=(",", ":"))) <= 6144, "IAM takes no more"
+    assert len(POLICIES[policy]["Description"]) <= 1000
+    sids = [statement["Sid"] for statement in document["Statement"]]
+    assert len(sids) == len(set(sids))
+    for statement in document["Statement"]:
+        assert statement["Sid"].isalnum()
+        assert not {"NotAction", "NotResource", "Principal"} & set(statement)
+        for action in words(statement["Action"]):
+            assert re.fullmatch(r"[a-z0-9-]+:[A-Za-z]+", action) or statement["Effect"] == "Deny", action
+
+
+# Actions without resource-level permissions, or whose resource has no name that a template could know.
+WITHOUT_RESOURCES = {
+    "ReaderPolicy": {"ReadMetricsAndQuotas", "OpenConsolePages"},
+    "ReviewerPolicy": set(),
+    "OperatorPolicy": {"ReadMetricsAndQuotas"},
+    "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
+    "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
+    "DeployerStoragePolicy": {"LogDeliveries"},
+    "DeployerObservabilityPolicy": {"SavedQueriesAndCostAlerts", "ListTraceRules", "MakeKey"},
+}
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
+    everywhere = {statement["Sid"] for statement in statements(policy) if "*" in words(statement["Resource"])}
+    assert everywhere == WITHOUT_RESOURCES[policy]
+    # `petdetect` finds the stack by its name; the rest by names that the stack gave out, or that begin like its own.
+    names = {*OUTPUTS.values(), *(value.rpartition("/")[2] for value in OUTPUTS.values()), "archive", APPLICATION}
+    names |= {"workflow", "backfill", STACK.values["NamePrefix"], "serverlessapp-", "ImageWorkflow-"}
+    names |= {STACK.values["ArtifactBucket"].rstrip("*"), "aws-sam-cli-managed-default", "aws:transform/"}
+    unnamed = [
+        f"{statement['Sid']}: {resource}"
+        for statement in statements(policy)
+        for resource in words(statement["Resource"])
+        if statement["Sid"] not in everywhere and not any(name in resource for name in names)
+    ]
+    # By id alone: the API's parts, mappings of a stream to a function, and keys, which a tag tells apart.
+    by_id = (
+        "Api: ",
+        "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
+        "KeepKeys: ",
+    )
+    assert [line for line in unnamed if not line.startswith(by_id)] == []
+
+
+def test_people_have_no_policy_before_there_is_an_application() -> None:
+    first = Stack(FILE, {"ApplicationName": APPLICATION})
+    assert set(first.of_type("AWS::IAM::ManagedPolicy")) == {*DEPLOYER, "BoundaryPolicy"}
+
+
+def test_parameters_are_named_like_outputs_of_the_application() -> None:
+    """So that the runbook's command can hand all outputs over."""
+    declared = STACK.template["Parameters"]
+    for name in OUTPUTS:
+        assert name in source()["Outputs"]
+        assert declared[name]["Default"] == ""
+    assert declared.keys() - OUTPUTS.keys() == {"ApplicationName", "NamePrefix", "ArtifactBucket", "BackfillBucket"}
+
+
+# --- Operators and readers: what petdetect calls ----------------------------------------------------------------------
+
+# Actions that are not named like the call: "Required permissions for Amazon S3 API operations" of its user guide, and
+# the Service Authorization Reference.
+NAMED_OTHERWISE = {
+    "s3:HeadObject": {"s3:GetObject", "s3:GetObjectVersion"},
+    "s3:GetObject": {"s3:GetObject", "s3:GetObjectVersion"},
+    "s3:HeadBucket": {"s3:ListBucket"},
+    "s3:ListObjectsV2": {"s3:ListBucket"},
+    "s3:ListObjectVersions": {"s3:ListBucketVersions"},
+    "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
+    "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
+}
+# botocore signs CloudWatch's metrics for `monitoring`; policies say `cloudwatch`.
+PREFIXES = {"monitoring": "cloudwatch"}
+
+
+def actions_of(call: str) -> set[str]:
+    """What must be allowed for a call; API Gateway's actions are the methods of HTTP."""
+    service, operation = call.split(":")
+    if service == "apigateway":
+        model = botocore.session.Session().get_service_model(service).operation_model(operation)
+        return {f"apigateway:{model.http['method']}"}
+    return NAMED_OTHERWISE.get(call, {f"{PREFIXES.get(service, service)}:{operation}"})
+
+
+def needed(found: dict[str, set[str]]) -> dict[str, set[str]]:
+    """Action -> the functions that need it."""
+    actions: dict[str, set[str]] = {}
+    for call, callers in found.items():
+        for action in actions_of(call):
+            actions.setdefault(action, set()).update(callers)
+    return actions
+
+
+def test_operator_may_do_just_what_petdetect_calls() -> None:
+    calling = needed(calls("ops."))
+    missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
+    assert not missing, "OperatorPolicy of stacks/access.yaml lacks a statement for what these functions call"
+    unused = {
+        f"{statement['Sid']} {action}"
+        for statement in statements("OperatorPolicy")
+        for action in words(statement["Action"])
+        if action not in calling
+    }
+    assert not unused, "OperatorPolicy allows what petdetect never calls"
+
+
+def test_calls_are_found_where_they_hide() -> None:
+    """In paginators, in loops over them, behind helpers, in methods, and through the use cases of the functions."""
+    found = calls("ops.")
+    for call, caller in {
+        "states:GetExecutionHistory": "ops.story._run",
+        "servicequotas:ListAWSDefaultServiceQuotas": "ops.pace._quota",
+        "states:StopExecution": "ops.backfill.stop",
+        "s3:DeleteObject": "ops.sources.Prefix",
+        "monitoring:GetMetricData": "ops.actual_cost._sums",
+        "dynamodb:DeleteItem": "pet_detector.aws.registrations.withdraw",
+        "sns:Publish": "pet_detector.aws.notices_topic.publish",
+    }.items():
+        assert caller in found[call]
+    assert "rekognition:DetectLabels" not in found, "that is the functions'"
+
+
+# What a person looks at in the console: alarms, dashboards, saved queries and logs.
+CONSOLE = {
+    "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetDashboard",
+    "cloudwatch:ListDashboards",
+    "logs:DescribeLogGroups",
+    "logs:DescribeQueryDefinitions",
+    "logs:FilterLogEvents",
+    "logs:GetQueryResults",
+    "logs:StartQuery",
+    "logs:StopQuery",
+}
+
+
+def test_reader_sees_status_and_cost_and_the_console_and_changes_nothing() -> None:
+    looking = needed(calls("ops.environment.connect", "ops.status.state_of", "ops.actual_cost.actual"))
+    assert allowed("ReaderPolicy") == looking.keys() | CONSOLE
+    for action in allowed("ReaderPolicy"):
+        assert re.match(r"\w+:(Get|List|Describe|BatchGet|Query|Filter|StartQuery|StopQuery)", action), action
+
+
+def test_reader_sees_no_picture_and_reviewer_only_those_that_need_review() -> None:
+    assert not any(action.startswith("s3:GetObject") for action in allowed("ReaderPolicy"))
+    assert {
+        (action, statement["Resource"].partition(":123456789012:")[2] or statement["Resource"])
+        for statement in statements("ReviewerPolicy")
+        for action in words(statement["Action"])
+    } == {
+        ("dynamodb:GetItem", "table/records"),
+        ("dynamodb:Query", "table/records/index/StatusIndex"),
+        ("s3:GetObject", "arn:aws:s3:::pictures/others/*"),  # where the workflow files what it is not sure of
+    }
+
+
+def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
+    for policy in ("ReaderPolicy", "ReviewerPolicy", "OperatorPolicy"):
+        services = {action.partition(":")[0] for action in allowed(policy)}
+        assert not services & {"iam", "sts", "kms", "cloudtrail", "guardduty", "config", "organizations"}, policy
+
+
+# --- The boundary -----------------------------------------------------------------------------------------------------
+
+# Of AWS's own policies that roles of the template have.
+OF_AWS = {
+    "AWSLambdaBasicExecutionRole": {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
+    "AWSXrayWriteOnlyAccess": {
+        "xray:GetSamplingRules",
+        "xray:GetSamplingStatisticSummaries",
+        "xray:GetSamplingTargets",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    },
+    "AmazonAPIGatewayPushToCloudWatchLogs": {
+        "logs:CreateLogGroup",
+        "logs:CreateLogStream",
+        "logs:DescribeLogGroups",
+        "logs:DescribeLogStreams",
+        "logs:FilterLogEvents",
+        "logs:GetLogEvents",
+        "logs:PutLogEvents",
+    },
+}
+ROLES = {**resources("AWS::IAM::Role"), **governance().of_type("AWS::IAM::Role")}
+
+
+def policies_of_aws(role: dict[str, Any]) -> set[str]:
+    """Names of the policies of AWS that a role has."""
+    return {json.dumps(arn).strip('"{}').rpartition("/")[2] for arn in role.get("ManagedPolicyArns", [])}
+
+
+def test_boundary_leaves_what_the_roles_of_the_application_need_and_nothing_else() -> None:
+    needs: dict[str, set[str]] = {}
+    for name, role in ROLES.items():
+        inline = [policy["PolicyDocument"]["Statement"] for policy in role.get("Policies", [])]
+        found = {action for document in inline for statement in document for action in words(statement["Action"])}
+        for policy in policies_of_aws(role):
+            found |= OF_AWS[policy]
+        for action in found:
+            needs.setdefault(action, set()).add(name)
+    missing = {action: roles for action, roles in needs.items() if action not in allowed("BoundaryPolicy")}
+    assert not missing, "BoundaryPolicy of stacks/access.yaml would take this from roles that need it"
+    assert not allowed("BoundaryPolicy") - needs.keys(), "BoundaryPolicy leaves what no role needs"
+
+
+def test_every_role_can_carry_the_boundary() -> None:
+    for name, role in resources("AWS::IAM::Role").items():
+        assert role["PermissionsBoundary"] == {
+            "Fn::If": ["HasBoundary", {"Ref": "PermissionsBoundary"}, {"Ref": "AWS::NoValue"}]
+        }, name
+    for stack in (REPOSITORY / "stacks").glob("*.yaml"):
+        for name, resource in load(stack)["Resources"].items():
+            if resource["Type"] == "AWS::IAM::Role":
+                assert references(resource["Properties"]["PermissionsBoundary"]["Fn::If"][1]) == {
+                    "PermissionsBoundary"
+                }, name
+
+
+def test_boundary_holds_nothing_that_can_grant() -> None:
+    services = {action.partition(":")[0] for action in allowed("BoundaryPolicy")}
+    assert not services & {"iam", "sts", "organizations", "cloudformation", "apigateway", "cloudtrail"}
+    assert not {action for action in allowed("BoundaryPolicy") if re.search(r":(Create|Put)\w*Policy$", action)} - {
+        "logs:PutResourcePolicy"  # log delivery of a state machine asks for it
+    }
+
+
+# --- The deployer -----------------------------------------------------------------------------------------------------
+
+TEMPLATES = ("observability", "dashboards", "dead_letters", "burn_rates")
+
+# What CloudFormation may call for a resource, and does not for ours. By reason:
+UNUSED = {
+    "properties that no template of ours has": """
+        apigateway:UpdateRestApiPolicy dynamodb:AssociateTableReplica dynamodb:CreateTableReplica
+        dynamodb:DeleteResourcePolicy dynamodb:DescribeImport dynamodb:DisableKinesisStreamingDestination
+        dynamodb:EnableKinesisStreamingDestination dynamodb:ImportTable dynamodb:PutResourcePolicy
+        dynamodb:UpdateContributorInsights dynamodb:UpdateKinesisStreamingDestination
+        lambda:AssociateRuntimeAlias lambda:DeleteFunctionCodeSigningConfig lambda:GetCodeSigningConfig
+        lambda:GetFunctionScalingConfig lambda:GetLayerVersion lambda:PassCapacityProvider lambda:PublishVersion
+        lambda:PutFunctionCodeSigningConfig lambda:PutFunctionRecursionConfig lambda:PutFunctionScalingConfig
+        lambda:PutRuntimeManagementConfig logs:AssociateKmsKey logs:DeleteDataProtectionPolicy logs:DeleteIndexPolicy
+        logs:DeleteResourcePolicy logs:DisassociateKmsKey logs:PutBearerTokenAuthentication
+        logs:PutDataProtectionPolicy logs:PutIndexPolicy logs:PutLogGroupDeletionProtection sns:PutDataProtectionPolicy
+        s3:CreateBucketMetadataTableConfiguration s3:DeleteBucketAnalyticsConfiguration s3:DeleteBucketCors
+        s3:DeleteBucketEncryption s3:DeleteBucketLifecycle s3:DeleteBucketMetadataTableConfiguration
+        s3:DeleteBucketMetricsConfiguration s3:DeleteBucketReplication s3:DeleteBucketWebsite
+        s3:GetAccelerateConfiguration s3:GetAnalyticsConfiguration s3:GetBucketAbac s3:GetBucketAcl s3:GetBucketLogging
+        s3:GetBucketMetadataTableConfiguration s3:GetBucketObjectLockConfiguration s3:GetBucketWebsite
+        s3:GetIntelligentTieringConfiguration s3:GetInventoryConfiguration s3:GetMetricsConfiguration
+        s3:GetReplicationConfiguration s3:PutAccelerateConfiguration s3:PutAnalyticsConfiguration s3:PutBucketAbac
+        s3:PutBucketAcl s3:PutBucketLogging s3:PutBucketObjectLockConfiguration s3:PutBucketReplication
+        s3:PutBucketWebsite s3:PutIntelligentTieringConfiguration s3:PutInventoryConfiguration
+        s3:PutMetricsConfiguration s3:PutObjectAcl s3:PutObjectLockConfiguration s3:PutReplicationConfiguration
+        s3:UpdateBucketMetadataAnnotationTableConfiguration s3:UpdateBucketMetadataInventoryTableConfiguration
+        s3:UpdateBucketMetadataJournalTableConfiguration s3:REST.PUT.OBJECT
+        cloudformation:GetStackPolicy cloudformation:SetStackPolicy cloudformation:UpdateTerminationProtection
+        cloudformation:GetTemplate
+        kms:DisableKey kms:EnableKey""",
+    "data, which a deployer neither reads nor writes": """
+        dynamodb:BatchWriteItem dynamodb:DeleteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:Scan
+        dynamodb:UpdateItem s3:DeleteObject s3:GetObjectMetadata logs:CreateLogStream logs:DescribeLogStreams
+        logs:PutLogEvents kms:CreateGrant kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:ListAliases
+        kms:RevokeGrant""",
+    "ways out of the boundary": "iam:DeleteRolePermissionsBoundary",
+    "roles of services that an account has already": "iam:CreateServiceLinkedRole",
+}
+# Services of which a template of ours has nothing.
+UNUSED_SERVICES = {"billing", "ec2", "elasticfilesystem", "firehose", "kinesis", "s3files", "s3tables"}
+# Not in any schema. `sam deploy` uploads, and finds its bucket; a change set of a template with a transform needs it.
+OF_SAM = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"}
+
+
+@cache
+def handlers(kind: str) -> set[str]:
+    """Actions that CloudFormation may need for resources of a type, by its schema."""
+    folder = Path(cfnlint.__file__).parent / "data" / "schemas"
+    index = json.loads((folder / "providers" / "us-east-1.json").read_text())
+    schema = json.loads((folder / "resources" / f"{index[kind]}.json").read_text())
+    found = schema["handlers"].items()
+    return {action for name, handler in found if name != "list" for action in handler["permissions"]}
+
+
+def of_templates() -> dict[str, set[str]]:
+    """Action -> types of resources of the templates that need it."""
+    kinds = {resource["Type"] for resource in translated()["Resources"].values()}
+    for name in TEMPLATES:
+        kinds |= {r["Type"] for r in load(REPOSITORY / "stacks" / f"{name}.yaml")["Resources"].values()}
+    needs: dict[str, set[str]] = {}
+    for kind in kinds:
+        for action in handlers(kind):
+            if action.partition(":")[0] not in UNUSED_SERVICES:
+                needs.setdefault(action, set()).add(kind)
+    return needs
+
+
+def of_sam_deploy() -> set[str]:
+    """What `sam deploy` asks of CloudFormation itself, by its code; `describe_stacks` is behind its waiters too."""
+    names = {
+        node.attr
+        for node in ast.walk(ast.parse(Path(samcli.lib.deploy.deployer.__file__).read_text()))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value).endswith("_client")
+    }
+    names = names - {"get_waiter", "get_paginator"} | {"describe_change_set", "describe_stack_events"}
+    return {f"cloudformation:{''.join(part.capitalize() for part in name.split('_'))}" for name in names}
+
+
+def test_deployer_may_do_just_what_the_templates_need() -> None:
+    needs, unused = of_templates(), {action for actions in UNUSED.values() for action in actions.split()}
+    for action in of_sam_deploy() | OF_SAM:
+        needs.setdefault(action, set()).add("sam deploy")
+    assert not unused & allowed(*DEPLOYER), "called unused in the test, and allowed"
+    missing = {action: kinds for action, kinds in needs.items() if action not in allowed(*DEPLOYER) | unused}
+    assert not missing, "a Deployer policy of stacks/access.yaml lacks this, or the test a reason why it is unused"
+    assert not allowed(*DEPLOYER) - needs.keys(), "a Deployer policy allows what no resource needs"
+    assert not unused - needs.keys(), "called unused in the test, and no resource would use it"
+
+
+BOUND = {"StringEquals": {"iam:PermissionsBoundary": "BoundaryPolicy"}}
+
+
+def test_deployer_makes_no_role_without_the_boundary_and_no_policy_at_all() -> None:
+    granting = [s for s in statements(*DEPLOYER) if any(a.startswith("iam:") for a in words(s["Action"]))]
+    by_action = {action: statement for statement in granting for action in words(statement["Action"])}
+    # Service Authorization Reference: these, and PutRolePermissionsBoundary, can give a role more than it had.
+    for action in ("CreateRole", "PutRolePolicy", "AttachRolePolicy", "PutRolePermissionsBoundary"):
+        assert by_action[f"iam:{action}"]["Condition"]["StringEquals"] == BOUND["StringEquals"], action
+    assert {
+        name.rpartition("/")[2] for name in by_action["iam:AttachRolePolicy"]["Condition"]["ArnEquals"]["iam:PolicyARN"]
+    } == {policy for role in resources("AWS::IAM::Role").values() for policy in policies_of_aws(role)}
+    assert not {
+        action
+        for action in by_action
+        if re.search(r"User|Group|:CreatePolicy|:SetDefault|DeleteRolePermissions", action)
+    }
+    for statement in granting:
+        assert statement["Resource"] == f"arn:aws:iam::123456789012:role/{STACK.values['NamePrefix']}*"
+
+
+def test_deployer_lends_roles_to_the_services_that_the_template_lends_them_to() -> None:
+    (statement,) = (s for s in statements(*DEPLOYER) if "iam:PassRole" in words(s["Action"]))
+    lent = {
+        service
+        for role in resources("AWS::IAM::Role").values()
+        for trust in role["AssumeRolePolicyDocument"]["Statement"]
+        for service in words(trust["Principal"]["Service"])
+    }
+    assert set(statement["Condition"]["StringEquals"]["iam:PassedToService"]) == lent
+
+
+def test_deployer_leaves_the_trail_and_its_own_rights_alone() -> None:
+    assert not {action for action in allowed(*DEPLOYER) if action.startswith(("cloudtrail:", "guardduty:", "config:"))}
+    (deny,) = (statement for statement in statements(*DEPLOYER) if statement["Effect"] == "Deny")
+    assert deny["Action"] == "*"
+    prefix = STACK.values["NamePrefix"]
+    assert deny["Resource"] == [
+        f"arn:aws:s3:::{prefix}*trailbucket*",
+        f"arn:aws:iam::123456789012:role/{prefix}*TrailRole*",
+        f"arn:aws:logs:us-east-1:123456789012:log-group:{APPLICATION}-trail-*",
+    ]
+    assert {"TrailBucket", "TrailRole"} <= governance().resources.keys()
+    assert (
+        governance().of_type("AWS::Logs::LogGroup")["TrailLogGroup"]["LogGroupName"].startswith(f"{APPLICATION}-trail-")
+    )
+
+
+def test_names_of_the_application_begin_as_the_policies_say() -> None:
+    """CloudFormation shortens the stack's name in names of 64 characters; how far, its documents do not say."""
+    prefix = STACK.values["NamePrefix"]
+    assert APPLICATION.startswith(prefix)
+    assert 12 <= len(prefix) <= 21
