@@ -26,6 +26,7 @@ PARAMETERS = {
     "ImageBucketName": "pictures",
     "DetectionLogsTableName": "records",
     "AnalysesTableName": "analyses",
+    "ErasuresTableName": "erasures",
     "ImageWorkflowArn": ARN % ("states", "stateMachine:workflow"),
     "BackfillWorkflowArn": ARN % ("states", "stateMachine:backfill"),
     "ImageEventsDeadLetterQueueUrl": f"http://sqs.us-east-1.localhost/{local_aws.ACCOUNT}/events",
