@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import re
 import warnings
@@ -73,9 +74,22 @@ def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
 _translated = cache(translate)
 
 
+_mutant: dict[str, dict[str, Any]] = {}
+
+
+@contextlib.contextmanager
+def instead(of: dict[str, dict[str, Any]]) -> Iterator[None]:
+    """Let `translated`, `templates` and `resources` speak of these templates, whose readers must not change them."""
+    _mutant.update(of)
+    try:
+        yield
+    finally:
+        _mutant.clear()
+
+
 def translated() -> dict[str, Any]:
     """template.yaml as CloudFormation sees it, with the parameters' Refs left in place."""
-    return copy.deepcopy(_translated())
+    return _mutant[ROOT] if _mutant else copy.deepcopy(_translated())
 
 
 @cache
@@ -86,7 +100,7 @@ def _stacks() -> dict[str, dict[str, Any]]:
 
 def templates() -> dict[str, dict[str, Any]]:
     """All that CloudFormation sees, by the file's name: template.yaml (`template`), and every file of stacks/."""
-    return {ROOT: translated()} | copy.deepcopy(_stacks())
+    return dict(_mutant) if _mutant else {ROOT: translated()} | copy.deepcopy(_stacks())
 
 
 def resources(*types: str) -> dict[str, dict[str, Any]]:
