@@ -54,8 +54,8 @@ _NO_VALUE = object()
 class Arns:
     """Resolves the values of a template (a name of `templates()`).
 
-    `names` gives resources of template.yaml their names; every other one is called as its logical id. What a stack gets
-    as a parameter comes from the template that deploys it, and what no one hands in is called as its parameter.
+    `names` gives resources and parameters of template.yaml their names; every other one is called as its logical id.
+    What a stack gets as a parameter comes from the template that deploys it, else it is called as its parameter.
     """
 
     def __init__(
@@ -122,7 +122,7 @@ class Arns:
                 deploys = str(given.get("TemplateURL", "")).rpartition("/")[2] == f"{self._name}.yaml"
                 if deploys and name in given.get("Parameters", {}):
                     return Arns(parent, self._names, self._templates).resolve(given["Parameters"][name])
-        return name
+        return self._names.get(name, name) if self._name == ROOT else name
 
     def _attribute(self, name: str, attribute: str) -> Any:
         resource = self._template["Resources"][name]

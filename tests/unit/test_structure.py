@@ -11,6 +11,7 @@ import pytest
 
 from pet_detector.rules.errors import SettingMissingError
 from pet_detector.runtime import settings
+from tests.support import source_calls
 from tests.support.moto_world import handlers
 from tests.support.paths import REPOSITORY
 
@@ -43,3 +44,10 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, val
     monkeypatch.setenv("STAGE", value) if value is not None else monkeypatch.delenv("STAGE")
     with pytest.raises(SettingMissingError, match="STAGE"):
         settings.required("STAGE")
+
+
+@pytest.mark.parametrize("module", source_calls.sources())
+def test_calls_of_aws_are_written_so_that_they_can_be_read(module: str) -> None:
+    """And nothing else reaches a network. That the roles fit the calls is asked in tests/template."""
+    _, faults = source_calls.read(module, source_calls.sources()[module])
+    assert faults == []
