@@ -55,7 +55,7 @@ class Arns:
     """Resolves the values of a template (a name of `templates()`).
 
     `names` gives resources and parameters of template.yaml their names; every other one is called as its logical id.
-    What a stack gets as a parameter comes from the template that deploys it, else it is called as its parameter.
+    What a stack gets as a parameter comes from the template that deploys it, else from an output of template.yaml.
     """
 
     def __init__(
@@ -122,7 +122,12 @@ class Arns:
                 deploys = str(given.get("TemplateURL", "")).rpartition("/")[2] == f"{self._name}.yaml"
                 if deploys and name in given.get("Parameters", {}):
                     return Arns(parent, self._names, self._templates).resolve(given["Parameters"][name])
-        return self._names.get(name, name) if self._name == ROOT else name
+        if self._name == ROOT:
+            return self._names.get(name, name)
+        outputs = self._templates[ROOT].get("Outputs", {})  # which people hand to a stack that nothing deploys
+        if name in outputs:
+            return Arns(ROOT, self._names, self._templates).resolve(outputs[name]["Value"])
+        return self._template["Parameters"][name].get("Default") or name
 
     def _attribute(self, name: str, attribute: str) -> Any:
         resource = self._template["Resources"][name]

@@ -55,6 +55,7 @@ def sources() -> dict[str, str]:
 class _Reader(ast.NodeVisitor):
     def __init__(self, module: str) -> None:
         self.module, self.calls, self.faults = module, set[Call](), list[str]()
+        self._makers: set[str] = set()  # what the module has of MAKERS
         self._clients: dict[str, str] = {}  # service by the name of a variable
         self._read: set[ast.AST] = set()  # clients whose use is understood
 
@@ -65,7 +66,7 @@ class _Reader(ast.NodeVisitor):
         """The service of an expression that is a client."""
         if isinstance(node, ast.Name):
             return self._clients.get(node.id)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in MAKERS:
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in self._makers:
             if node.func.id == "counting_client":
                 return "dynamodb"
             given = node.args[0] if node.args else None
@@ -83,6 +84,7 @@ class _Reader(ast.NodeVisitor):
     def visit_ImportFrom(self, node: ast.ImportFrom) -> None:
         module = node.module or ""
         self._imported(node, module)
+        self._makers |= {alias.name for alias in node.names} & MAKERS if module == CLIENTS else set()
         for alias in node.names:
             if alias.name in HIDING or (module == CLIENTS and alias.asname):
                 self._fault(node, f"{alias.name} of {module}")
@@ -97,7 +99,7 @@ class _Reader(ast.NodeVisitor):
     def visit_Name(self, node: ast.Name) -> None:
         if node.id in HIDING or node.id == "compile":
             self._fault(node, node.id)
-        if node.id in MAKERS and node not in self._read and self.module != CLIENTS:
+        if node.id in self._makers and isinstance(node.ctx, ast.Load) and node not in self._read:
             self._fault(node, f"{node.id} is used, but not for a call of AWS that can be read")
         if node.id in self._clients and isinstance(node.ctx, ast.Load) and node not in self._read:
             self._fault(node, f"the client {node.id} is handed on")
@@ -189,9 +191,9 @@ def reached(handler: str, of: dict[str, str]) -> set[Call]:
 @cache
 def _calls_in(module: str, tree: ast.Module, node: ast.stmt) -> set[Call]:
     reader = _Reader(module)
-    for other in tree.body:  # names of clients that the module itself holds
-        if isinstance(other, ast.Assign):
-            reader.visit_Assign(other)
+    for other in tree.body:  # what the module imports, and clients that it holds itself
+        if isinstance(other, ast.Assign | ast.ImportFrom):
+            reader.visit(other)
     reader.calls.clear()
     reader.visit(node)
     return reader.calls

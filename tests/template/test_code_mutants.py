@@ -37,9 +37,10 @@ def recorded(handler: str) -> set[tuple[str, str]]:
 
 
 MOVED = '    logger.info("Image moved", folder=event["folder"])'
+DELETED = 'with translated("s3:DeleteObject"):'
 SIGNED = "generate_presigned_url(\n        "
 MUTANTS = {
-    "C1 new call": (HANDLER, f'{MOVED}\n    client("s3").put_object_tagging(Bucket=bucket, Key=destination)', MOVED),
+    "C1 new call": (BUCKET_MODULE, f'client("s3").put_object_tagging(Bucket=bucket, Key=key)\n    {DELETED}', DELETED),
     "C2 getattr": (BUCKET_MODULE, 'def more(): getattr(client("s3"), "put_" + "object")(Bucket="b")', ""),
     "C3 alias": (BUCKET_MODULE, 's3 = client("s3")\nhand_out = s3.get_object', ""),
     "C3b alias of the maker": (BUCKET_MODULE, 'make = client\ndef more(): make("sqs").send_message()', ""),
