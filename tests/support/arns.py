@@ -13,6 +13,7 @@ PSEUDO = {
     "AWS::Region": REGION,
     "AWS::AccountId": ACCOUNT,
     "AWS::Partition": "aws",
+    "AWS::StackId": f"arn:aws:cloudformation:{REGION}:{ACCOUNT}:stack/pets/11111111-2222-3333-4444-555555555555",
     "AWS::StackName": "pets",
     "AWS::URLSuffix": "amazonaws.com",
 }
