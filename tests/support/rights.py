@@ -142,15 +142,17 @@ def caller() -> str | None:
     return found
 
 
-def denial(handler: str, service: str, operation: str, parameters: dict[str, Any]) -> str | None:
-    """What of a call's needs the handler's role does not allow; of code of all: what no role allows."""
+@cache
+def _roles(handler: str) -> list[str]:
     functions = resources("AWS::Lambda::Function").values()
-    roles = [role for function in functions for role in references(function["Role"])
-             if not handler or function["Handler"] == f"{handler}.lambda_handler"]  # fmt: skip
-    invented = handler == "" and not any(name in str(parameters) for name in NAMES.values())
-    if invented:  # by a test that calls shared code for a resource of its own
-        return None
-    missing = [
-        need for need in needs(service, operation, parameters) if not any(is_allowed(role, need) for role in roles)
-    ]
+    chosen = [function for function in functions if handler in ("", function["Handler"].rpartition(".")[0])]
+    return [role for function in chosen for role in references(function["Role"])]
+
+
+def denial(handler: str, service: str, operation: str, parameters: dict[str, Any]) -> str | None:
+    """What of a call's needs the handler's role does not allow; of shared code (""): what no role allows."""
+    wanted = list(needs(service, operation, parameters))
+    if not handler:  # a test may call shared code for resources of its own
+        wanted = [need for need in wanted if need[1] == "*" or any(name in need[1] for name in NAMES.values())]
+    missing = [need for need in wanted if not any(is_allowed(role, need) for role in _roles(handler))]
     return f"{handler or 'no function'} may not {missing}" if missing else None
