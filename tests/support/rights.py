@@ -47,6 +47,9 @@ def needs(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[
             yield action, f"arn:aws:ssm:{REGION}:{ACCOUNT}:parameter/{parameters['Name']}", {}
         case "sns":
             yield action, parameters["TopicArn"], {}
+        case "sqs":  # a batch has the right of its operation
+            queue = parameters["QueueUrl"].rpartition("/")[2]
+            yield action.removesuffix("Batch"), f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {}
         case "states":
             yield action, parameters.get("stateMachineArn") or parameters["executionArn"], {}
         case "rekognition":
@@ -63,6 +66,9 @@ def _of_s3(operation: str, parameters: dict[str, Any]) -> Iterator[Need]:
             yield f"s3:GetObject{version}", thing, {}
         case "DeleteObject":
             yield f"s3:DeleteObject{version}", thing, {}
+        case "DeleteObjects":
+            for each in parameters["Delete"]["Objects"]:
+                yield from _of_s3("DeleteObject", each | {"Bucket": parameters["Bucket"]})
         case "PutObject":
             yield "s3:PutObject", thing, {}
         case "CopyObject":

@@ -71,8 +71,8 @@ def test_mutant_is_noticed(mutant: str) -> None:
 
 def test_call_that_another_function_makes_is_noticed() -> None:
     """An operation that the code has, in a function whose role is not for it."""
-    more = f"{MOVED}\n    image_bucket.store(bucket, destination, b'', 'image/jpeg', '')"
-    assert faults(HANDLER, more, instead_of=MOVED) == [f"{HANDLER} calls ('s3', 'put_object')"]
+    more = f"{MOVED}\n    list(image_bucket.input_versions(bucket))"
+    assert faults(HANDLER, more, instead_of=MOVED) == [f"{HANDLER} calls ('s3', 'list_object_versions')"]
 
 
 @pytest.mark.parametrize(
