@@ -110,7 +110,7 @@ MUTANTS: dict[str, Mutation] = {
     "M04 every resource": _set("FileManagerFunctionRole", "DeleteSource", Resource="*"),
     "M37 every action": _set("NotificationServiceFunctionRole", "NotifyPeople", Action="sns:*"),
     "M05 a right less": _without_statement("ImagesApiFunctionRole", "ReadRecord"),
-    "M06 an action less": _set("FileManagerFunctionRole", "ReadSourceAndVerifyCopy", Action=["s3:GetObject"]),
+    "M06 an action less": _set("ImageProcessorFunctionRole", "ReadUploads", Action=["s3:GetObject"]),
     "M07 without condition": _drop("ReconcilerFunctionRole", "ListUploads"),
     "M08 weaker condition": _set("ReconcilerFunctionRole", "ListUploads", Condition={"StringLike": {"s3:prefix": "*"}}),
     "M09 managed policy": lambda of: _properties(of, "UploadApiFunctionRole")["ManagedPolicyArns"].append(
