@@ -16,7 +16,7 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test test-laptop lint fuzz faults load bench dashboards clean
+.PHONY: help install run up down test test-laptop lint audit fuzz faults load bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ installed: .venv/.installed .engine/venv/.installed
 	elif [ "$(origin PYTHON)" != file ] && [ "$$given" != "$$installed" ]; then \
 	  echo "Python $$given instead of $$installed: installing again ..."; \
 	  if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down || exit 1; fi; \
-	  rm -rf .venv .engine/venv .engine/faults-venv .engine/load-venv .engine/docs-venv; \
+	  rm -rf .venv .engine/venv .engine/faults-venv .engine/load-venv .engine/docs-venv .engine/audit-venv .engine/checkov-venv; \
 	  echo "$$given" > $@; \
 	fi
 
@@ -114,6 +114,31 @@ lint: install ## Style, types and templates
 	@.venv/bin/ruff format -q --check .
 	@.venv/bin/mypy functions ops local tests docs
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
+
+# --- Audit: linters for security, and a reason for each finding -------------------------------------------------------
+
+audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .engine/audit-node/.installed ## Seven security linters; each finding needs a reason: two minutes
+	@PYTHONPATH=.:functions .venv/bin/python -m tests.audit
+
+.engine/audit-venv/.installed: tests/audit/requirements.txt .engine/python
+	@echo "Installing bandit, parliament, pip-audit and zizmor into .engine/audit-venv ..."
+	@$(PYTHON) -m venv .engine/audit-venv
+	@.engine/audit-venv/bin/python $(PIP_INSTALL) -r tests/audit/requirements.txt
+	@touch $@
+
+# Its pins contradict the others'.
+.engine/checkov-venv/.installed: tests/audit/checkov.txt .engine/python
+	@echo "Installing checkov into .engine/checkov-venv ..."
+	@$(PYTHON) -m venv .engine/checkov-venv
+	@.engine/checkov-venv/bin/python $(PIP_INSTALL) -r tests/audit/checkov.txt
+	@touch $@
+
+.engine/audit-node/.installed: tests/audit/node/package-lock.json tests/audit/node/nag.cjs
+	@echo "Installing cdk-nag and cfn-guard into .engine/audit-node ..."
+	@mkdir -p .engine/audit-node
+	@cp tests/audit/node/package.json tests/audit/node/package-lock.json tests/audit/node/nag.cjs .engine/audit-node
+	@npm ci --prefix .engine/audit-node --ignore-scripts --no-audit --no-fund --silent
+	@touch $@
 
 # A second engine for the state machine's expressions, and a second validator. They need node and npm.
 .engine/node/.installed: tests/workflow/reference/package-lock.json

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import json
 import re
@@ -25,6 +26,8 @@ from tests.support.paths import REPOSITORY
 from tests.support.templates import load
 
 TEMPLATE = REPOSITORY / "template.yaml"
+STACKS = REPOSITORY / "stacks"
+ROOT = TEMPLATE.stem  # among templates()
 FUNCTIONS = REPOSITORY / "functions"
 EVENTS = REPOSITORY / "events"
 
@@ -52,10 +55,11 @@ def source() -> dict[str, Any]:
     return copy.deepcopy(_source())
 
 
-def translate() -> dict[str, Any]:
-    """template.yaml translated by SAM anew, with the parameters' Refs left in place."""
-    template = source()
-    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"  # `sam package` uploads them
+def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
+    """template.yaml, or this one, translated by SAM anew, with the parameters' Refs left in place."""
+    template = source() if template is None else template
+    template.setdefault("Globals", {}).setdefault("Function", {})  # `sam package` uploads the code
+    template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"
     for resource in template["Resources"].values():
         if "DefinitionUri" in resource.get("Properties", {}):
             resource["Properties"]["DefinitionUri"] = "s3://artifacts/definition.yaml"
@@ -73,9 +77,33 @@ def translate() -> dict[str, Any]:
 _translated = cache(translate)
 
 
+_mutant: dict[str, dict[str, Any]] = {}
+
+
+@contextlib.contextmanager
+def instead(of: dict[str, dict[str, Any]]) -> Iterator[None]:
+    """Let `translated`, `templates` and `resources` speak of these templates, whose readers must not change them."""
+    _mutant.update(of)
+    try:
+        yield
+    finally:
+        _mutant.clear()
+
+
 def translated() -> dict[str, Any]:
     """template.yaml as CloudFormation sees it, with the parameters' Refs left in place."""
-    return copy.deepcopy(_translated())
+    return _mutant[ROOT] if _mutant else copy.deepcopy(_translated())
+
+
+@cache
+def _stacks() -> dict[str, dict[str, Any]]:
+    found = {file.stem: load(file) for file in sorted(STACKS.glob("*.yaml"))}
+    return {name: translate(stack) if "Transform" in stack else stack for name, stack in found.items()}
+
+
+def templates() -> dict[str, dict[str, Any]]:
+    """All that CloudFormation sees, by the file's name: template.yaml (`template`), and every file of stacks/."""
+    return dict(_mutant) if _mutant else {ROOT: translated()} | copy.deepcopy(_stacks())
 
 
 def resources(*types: str, data_key: str = "aws") -> dict[str, dict[str, Any]]:

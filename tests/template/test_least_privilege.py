@@ -25,8 +25,6 @@ from .test_permissions import WITHOUT_RESOURCES, resource_statements, role_state
 # An action, and its resource as Fn::Sub spells it, with the condition of the statement if there is one.
 Grant = tuple[str, str]
 
-ROLES = resources("AWS::IAM::Role")
-
 # --- What a function's calls need -------------------------------------------------------------------------------------
 
 # The resources that the stories name, as Fn::Sub spells them.
@@ -199,7 +197,7 @@ def grants(statement: dict[str, Any]) -> set[Grant]:
     return {(action, text(resource) + condition) for action in words(statement["Action"]) for resource in named}
 
 
-@pytest.mark.parametrize("role", ROLES)
+@pytest.mark.parametrize("role", resources("AWS::IAM::Role"))
 def test_role_may_do_just_what_is_done_with_it(role: str) -> None:
     granted = {grant for name, statement in role_statements() if name == role for grant in grants(statement)}
     assert granted == {grant for name, grant in uses() if name == role}
@@ -220,7 +218,7 @@ def test_role_is_lent_to_the_service_that_uses_it() -> None:
     ]
     lent = {
         (name, service)
-        for name, role in ROLES.items()
+        for name, role in resources("AWS::IAM::Role").items()
         for statement in statements(role["AssumeRolePolicyDocument"])
         for service in words(statement["Principal"]["Service"])
     }
@@ -242,5 +240,5 @@ def test_role_of_a_rule_or_schedule_is_lent_for_this_account_only() -> None:
     """Else a rule of another account could start what the role may start."""
     for _, target in targets():
         (role,) = references(target["RoleArn"])
-        (statement,) = statements(ROLES[role]["AssumeRolePolicyDocument"])
+        (statement,) = statements(resources("AWS::IAM::Role")[role]["AssumeRolePolicyDocument"])
         assert statement["Condition"] == {"StringEquals": {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}}, role

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
+from botocore.client import BaseClient
 from botocore.stub import Stubber
 
 from pet_detector.aws.clients import client
 from pet_detector.runtime.observability import logger
+from tests.support import rights
 from tests.support.handler_runs import CONTEXT, moto, new_function
 from tests.support.moto_world import Cloud
 
@@ -29,6 +32,27 @@ def logs(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     for handler in logger.handlers:
         monkeypatch.setattr(handler, "stream", stream)
     return stream
+
+
+@pytest.fixture(autouse=True)
+def calls_are_allowed(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Every call of AWS that a function makes in a test is one that its role allows, to the key of an object.
+
+    What a test makes the role of no function may do, it expects by emptying the list.
+    """
+    make_call = BaseClient._make_api_call  # type: ignore[attr-defined]
+    denials: list[str] = []
+
+    def noted(client: Any, operation: str, parameters: dict[str, Any]) -> Any:
+        handler = rights.caller()
+        if handler is not None:
+            denial = rights.denial(handler, client.meta.service_model.signing_name, operation, parameters)
+            denials.extend(filter(None, [denial]))
+        return make_call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    yield denials
+    assert denials == []
 
 
 @pytest.fixture

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pet_detector.aws import image_bucket
 from pet_detector.rules.errors import SettingMissingError
 from pet_detector.runtime import settings
-from tests.support.moto_world import handlers
+from tests.support import source_calls
+from tests.support.moto_world import BUCKET, Cloud, handlers
 from tests.support.paths import REPOSITORY
 
 FUNCTIONS = REPOSITORY / "functions"
@@ -43,3 +45,18 @@ def test_a_setting_that_is_missing_is_named(monkeypatch: pytest.MonkeyPatch, val
     monkeypatch.setenv("STAGE", value) if value is not None else monkeypatch.delenv("STAGE")
     with pytest.raises(SettingMissingError, match="STAGE"):
         settings.required("STAGE")
+
+
+@pytest.mark.parametrize("module", source_calls.sources())
+def test_calls_of_aws_are_written_so_that_they_can_be_read(module: str) -> None:
+    """And nothing else reaches a network. That the roles fit the calls is asked in tests/template."""
+    _, faults = source_calls.read(module, source_calls.sources()[module])
+    assert faults == []
+
+
+def test_call_that_no_role_allows_is_noticed(aws: Cloud, calls_are_allowed: list[str]) -> None:
+    """Else that fixture would prove nothing: the same call as on an upload, in a folder that no role may write."""
+    image_bucket.store(BUCKET, "archive/1.jpg", b"picture", "image/jpeg", "c")
+    (denial,) = calls_are_allowed
+    assert "s3:PutObject" in denial
+    calls_are_allowed.clear()
