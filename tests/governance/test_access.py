@@ -162,7 +162,7 @@ def needed(found: dict[str, set[str]]) -> dict[str, set[str]]:
 
 
 def test_operator_may_do_just_what_petdetect_calls() -> None:
-    calling = needed(calls("ops.")) | dict.fromkeys(DATA_KEY, {"the services, with DataKey=customer"})
+    calling = needed(calls("ops.")) | {key: {"the services, with DataKey=customer"} for key in DATA_KEY}
     missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
     assert not missing, "OperatorPolicy of stacks/access.yaml lacks a statement for what these functions call"
     unused = {

@@ -25,6 +25,9 @@ NAMES = {
     "AnalysesTable": moto_world.ANALYSES,
     "DetectionPolicyParameter": moto_world.POLICY_PARAMETER,
     "NoticesTopic": moto_world.TOPIC.rpartition(":")[2],
+    "ErasuresTable": moto_world.ERASURES,
+    "ImageEventsDeadLetterQueue": moto_world.EVENTS_QUEUE.rpartition("/")[2],
+    "ReportsDeadLetterQueue": moto_world.REPORTS_QUEUE.rpartition("/")[2],
     "ImageWorkflow": moto_world.WORKFLOW.rpartition(":")[2],
 }
 FUNCTIONS, TESTS = REPOSITORY / "functions", REPOSITORY / "tests"

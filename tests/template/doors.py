@@ -24,7 +24,7 @@ TYPES = {
     "AWS::ApiGateway::Account": "CloudWatchRoleArn!",
     "AWS::ApiGateway::ApiKey": "Enabled Name",
     "AWS::ApiGateway::Deployment": "Description RestApiId",
-    "AWS::ApiGateway::RestApi": "Body! EndpointConfiguration! Parameters",
+    "AWS::ApiGateway::RestApi": "Body! EndpointAccessMode EndpointConfiguration! Parameters SecurityPolicy",
     "AWS::ApiGateway::Stage": (
         "AccessLogSetting! DeploymentId MethodSettings RestApiId StageName TracingEnabled Variables"
     ),
@@ -33,6 +33,13 @@ TYPES = {
     "AWS::Budgets::Budget": "Budget NotificationsWithSubscribers!",
     "AWS::CE::AnomalyMonitor": "MonitorDimension MonitorName MonitorType",
     "AWS::CE::AnomalySubscription": "Frequency MonitorArnList Subscribers! SubscriptionName ThresholdExpression",
+    "AWS::CloudTrail::Trail": (
+        "CloudWatchLogsLogGroupArn! CloudWatchLogsRoleArn! EnableLogFileValidation AdvancedEventSelectors! "
+        "IncludeGlobalServiceEvents IsLogging IsMultiRegionTrail KMSKeyId S3BucketName! TrailName"
+    ),
+    "AWS::Config::ConfigRule": "ConfigRuleName Description Scope Source!",
+    "AWS::Config::ConfigurationRecorder": "RecordingGroup RoleARN!",
+    "AWS::Config::DeliveryChannel": "S3BucketName!",
     "AWS::CloudFormation::Stack": "Parameters TemplateURL!",
     "AWS::CloudWatch::Alarm": (
         "ActionsEnabled AlarmActions! AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm Dimensions "
@@ -46,7 +53,10 @@ TYPES = {
         "PointInTimeRecoverySpecification SSESpecification StreamSpecification TimeToLiveSpecification"
     ),
     "AWS::Events::Rule": "Description EventPattern! Targets!",
-    "AWS::IAM::Role": "AssumeRolePolicyDocument! ManagedPolicyArns! Policies! Tags",
+    "AWS::GuardDuty::Detector": "Enable Features FindingPublishingFrequency",
+    # What they allow is compared with what people need by the tests of the access stack.
+    "AWS::IAM::ManagedPolicy": "Description ManagedPolicyName PolicyDocument",
+    "AWS::IAM::Role": "AssumeRolePolicyDocument! ManagedPolicyArns! PermissionsBoundary! Policies! Tags",
     "AWS::KMS::Key": "Description EnableKeyRotation KeyPolicy! PendingWindowInDays",
     "AWS::Lambda::EventInvokeConfig": "DestinationConfig! FunctionName MaximumRetryAttempts Qualifier",
     "AWS::Lambda::EventSourceMapping": (
@@ -58,18 +68,19 @@ TYPES = {
         "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig"
     ),
     "AWS::Lambda::Permission": "Action! FunctionName Principal! SourceArn!",
-    "AWS::Logs::LogGroup": "LogGroupName RetentionInDays",
+    "AWS::Logs::LogGroup": "KmsKeyId LogGroupName RetentionInDays",
     "AWS::Logs::MetricFilter": "FilterPattern LogGroupName MetricTransformations",
     "AWS::Logs::QueryDefinition": "LogGroupNames Name QueryString",
     "AWS::S3::Bucket": (
-        "BucketEncryption CorsConfiguration! LifecycleConfiguration NotificationConfiguration! OwnershipControls! "
+        "BucketEncryption CorsConfiguration! LifecycleConfiguration NotificationConfiguration! ObjectLockConfiguration "
+        "ObjectLockEnabled OwnershipControls! "
         "PublicAccessBlockConfiguration! VersioningConfiguration"
     ),
     "AWS::S3::BucketPolicy": "Bucket PolicyDocument!",
     "AWS::SNS::Subscription": "Endpoint! Protocol! RedrivePolicy TopicArn!",
     "AWS::SNS::Topic": "KmsMasterKeyId",
     "AWS::SNS::TopicPolicy": "PolicyDocument! Topics",
-    "AWS::SQS::Queue": "MessageRetentionPeriod SqsManagedSseEnabled",
+    "AWS::SQS::Queue": "KmsMasterKeyId MessageRetentionPeriod SqsManagedSseEnabled",
     "AWS::SQS::QueuePolicy": "PolicyDocument! Queues",
     "AWS::SSM::Parameter": "Description Name Type Value",
     "AWS::Scheduler::Schedule": "Description FlexibleTimeWindow ScheduleExpression Target!",
@@ -121,7 +132,8 @@ def unknown(of: dict[str, dict[str, Any]]) -> Iterator[str]:
                 if name not in allowed:
                     yield f"{where}: property {name} of {resource['Type']}"
                 elif not allowed[name]:
-                    yield from (f"{where}.{name}: hidden {key}" for key, _ in _items(value) if _HIDDEN_DOOR.search(key))
+                    keys = {key for key, _ in _items(value)}
+                    yield from (f"{where}.{name}: hidden {key}" for key in keys if _HIDDEN_DOOR.search(key))
         for name, output in content.get("Outputs", {}).items():
             if "Export" in output:
                 yield f"{template}: output {name} is exported"
