@@ -32,10 +32,14 @@ def erase_image(image_id: str) -> Response[str]:
     """
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
     key_id = http_api.caller_of(app)
-    logger.append_keys(api_key_id=key_id)
+    logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
     caller = api_clients.of_key(table, key_id)
-    record = detection_logs.all_known(table, image_id) if IMAGE_ID.fullmatch(image_id) else None
+    record = None
+    if IMAGE_ID.fullmatch(image_id):
+        logger.append_keys(image_id=image_id)
+        record = detection_logs.all_known(table, image_id)
     if record is None or erased_records.is_mark(record) or not caller.may_see(record):
+        logger.info("Image not erased", denied=record is not None and not erased_records.is_mark(record))
         raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
     resources = erasure.Resources(
         bucket=settings.required("IMAGE_BUCKET_NAME"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import io
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -23,7 +25,7 @@ from pet_detector.rules.execution_input import ImageRef
 from pet_detector.rules.models import Status
 from pet_detector.use_cases import erasure, failures
 from pet_detector.use_cases.erasure import Outcome, Resources
-from tests.support.api_events import API_KEY_ID, body_of, refused, request
+from tests.support.api_events import API_KEY_ID, REQUEST_ID, body_of, refused, request
 from tests.support.moto_world import (
     ANALYSES,
     BUCKET,
@@ -409,6 +411,24 @@ def test_anothers_an_unknown_and_an_erased_image_get_the_same_answer(aws: Cloud,
     assert refused(answers[0]) == (404, "IMAGE_NOT_FOUND")
     assert all(answer == answers[0] for answer in answers)
     assert aws.item()["ProcessingStatus"] == {"S": "completed"}
+
+
+def test_every_request_leaves_one_line_with_image_key_and_request(
+    aws: Cloud, context: LambdaContext, logs: io.StringIO
+) -> None:
+    image(aws)
+    image(aws, image_id=OTHER, UploadedBy="another")
+    for name in (IMAGE_ID, IMAGE_ID, OTHER, "0" * 32, "no-id"):
+        lambda_handler(request("DELETE", f"/images/{name}"), context)
+    found = [json.loads(line) for line in logs.getvalue().splitlines()]
+    assert {(line["api_key_id"], line["correlation_id"]) for line in found} == {(API_KEY_ID, REQUEST_ID)}
+    assert [(line["message"], line.get("image_id"), line.get("denied")) for line in found] == [
+        ("Image erased", IMAGE_ID, None),
+        ("Image not erased", IMAGE_ID, False),
+        ("Image not erased", OTHER, True),
+        ("Image not erased", "0" * 32, False),
+        ("Image not erased", None, False),
+    ]
 
 
 def test_whoever_sees_all_may_erase_all(aws: Cloud, context: LambdaContext) -> None:

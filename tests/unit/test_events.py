@@ -14,7 +14,7 @@ from local.samples import SAMPLES
 from pet_detector.aws import rekognition
 from pet_detector.rules import image_ids, models, prices
 from pet_detector.rules.models import Label
-from tests.support.moto_world import BUCKET, Cloud
+from tests.support.moto_world import BUCKET, SOURCE, Cloud
 from tests.support.paths import REPOSITORY
 
 EVENTS = REPOSITORY / "events"
@@ -134,11 +134,10 @@ def reconciler_schedule(samples: Samples) -> None:
 
 
 def register_images_batch(samples: Samples) -> None:
-    happened = event("register_images_batch")
+    happened = event("register_images_batch") | {"bucket": SOURCE}  # the one that its role may read
     assert samples.run("register_images", happened)["counts"] == {"missing": 1, "skipped": 1}  # no such bucket
-    samples.aws.s3.create_bucket(Bucket=happened["bucket"])
     happened["items"][0]["key"] = "2024/another.jpg"  # the first one is announced, and may be being copied
-    samples.aws.s3.put_object(Bucket=happened["bucket"], Key="2024/another.jpg", Body=SAMPLES["samples/cat.jpg"])
+    samples.aws.put_source("2024/another.jpg", SAMPLES["samples/cat.jpg"])
     assert samples.run("register_images", happened)["counts"] == {"registered": 1, "skipped": 1}
 
 

@@ -31,7 +31,7 @@ def test_all_is_well_when_every_part_answers() -> None:
     [
         ({"bucket": "no-such-bucket"}, "storage"),
         ({"table": "no-such-table"}, "records"),
-        ({"workflow_arn": WORKFLOW + "2"}, "workflow"),
+        ({"workflow_arn": WORKFLOW.replace("ImageWorkflow", "no-such-workflow")}, "workflow"),
         ({"policy_parameter": "no-such-parameter"}, "policy"),
     ],
 )

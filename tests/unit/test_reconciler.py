@@ -261,6 +261,8 @@ STAYS: dict[str, tuple[tuple[str, dict[str, Any]] | None, list[Action]]] = {
     "failed otherwise, its object gone": (("failed", {"version": GONE}), [Action.LEAVE]),
     "failed when filed": (("failed", {"version": GONE, "SourceKey": f"cats/{IMAGE_ID}.jpg"}), [Action.LEAVE]),
     "dismissed": (("failed", {"version": GONE, "StatusShard": "dismissed#0"}), [Action.LEAVE]),
+    "being erased": (("erased", {}), [Action.ERASED]),
+    "being erased, its object gone": (("erased", {"version": GONE}), [Action.ERASED]),
 }
 
 

@@ -26,6 +26,7 @@ first version that is claimed is the image; what happens to the others depends o
     failed (also dismissed)                            stays: if the image's own version is gone, `petdetect redrive`
                                                        takes this one instead
     final (completed, needs_review, rejected)          superseded: counted in the record, then removed
+    erased, or being erased                            stays: an operator erases the image again
     any, and the version has a record of its own       judged by that one: a person started it, or a release of before
 
 A final record never changes its version, and nothing claims its image again: so a version that is removed is never one
