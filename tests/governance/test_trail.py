@@ -90,6 +90,8 @@ def test_bucket_is_private_encrypted_and_over_tls_only(name: str) -> None:
     assert (tls["Effect"], tls["Principal"], tls["Action"]) == ("Deny", "*", "s3:*")
     assert len(tls["Resource"]) == 2
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+    old_tls = policy.pop("Tls12AtLeast")
+    assert old_tls == tls | {"Sid": "Tls12AtLeast", "Condition": {"NumericLessThan": {"s3:TlsVersion": "1.2"}}}
     for statement in policy.values():
         (service,) = statement["Principal"].values()
         assert service in ("cloudtrail.amazonaws.com", "config.amazonaws.com")
@@ -116,6 +118,7 @@ def test_key_of_the_trail_turns_and_serves_the_trail_and_its_log_group_alone() -
     assert key["EnableKeyRotation"] is True
     used = statements(key)
     assert used.pop("AccountAdministersKey")["Principal"] == {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}
+    assert used.pop("GrantsForServicesOnly")["Effect"] == "Deny"
     assert {sid: statement["Principal"]["Service"] for sid, statement in used.items()} == {
         "CloudTrailEncryptsFiles": "cloudtrail.amazonaws.com",
         "CloudTrailLooksAtKey": "cloudtrail.amazonaws.com",

@@ -13,6 +13,10 @@ from .test_hops import FUNCTIONS
 
 BUCKET_MODULE, HANDLER = "pet_detector.aws.image_bucket", "file_manager.app"
 IAM_NAMES = {"states": "stepfunctions"}  # of services that boto3 calls otherwise
+# Calls that `petdetect erase` makes with an operator's rights, in code that ErasureApi shares. No handler's story goes
+# that way: an operator may erase what a lost execution has left, all of an uploader, and what a restore brought back.
+OF_OPERATORS = {("stepfunctions", "describe_execution"), ("dynamodb", "scan")}
+OPERATORS_MODULES = {"pet_detector.aws.erased_records", "pet_detector.aws.erasures", "erasure_api.app"}
 
 
 def faults(module: str, more: str, *, instead_of: str = "") -> list[str]:
@@ -23,10 +27,13 @@ def faults(module: str, more: str, *, instead_of: str = "") -> list[str]:
     found, of_stories = [], set().union(*(recorded(function["Handler"]) for function in FUNCTIONS.values()))
     for name, source in changed.items():
         calls, of_source = read(name, source)
-        found += [*of_source, *(f"{name} calls {call}, as no story does" for call in calls - of_stories)]
+        extra = calls - of_stories - (OF_OPERATORS if name in OPERATORS_MODULES else set())
+        found += [*of_source, *(f"{name} calls {call}, as no story does" for call in extra)]
     for function in FUNCTIONS.values():
         handler = function["Handler"].rpartition(".")[0]
-        found += [f"{handler} calls {call}" for call in reached(handler, changed) ^ recorded(function["Handler"])]
+        extra = reached(handler, changed) ^ recorded(function["Handler"])
+        extra -= OF_OPERATORS if handler in OPERATORS_MODULES else set()
+        found += [f"{handler} calls {call}" for call in extra]
     return found
 
 
@@ -71,8 +78,12 @@ def test_mutant_is_noticed(mutant: str) -> None:
 
 def test_call_that_another_function_makes_is_noticed() -> None:
     """An operation that the code has, in a function whose role is not for it."""
-    more = f"{MOVED}\n    list(image_bucket.input_versions(bucket))"
-    assert faults(HANDLER, more, instead_of=MOVED) == [f"{HANDLER} calls ('s3', 'list_object_versions')"]
+    more = f"{MOVED}\n    list(image_versions.input_versions(bucket))"
+    imported = "from pet_detector.aws import image_bucket"
+    changed = sources()[HANDLER].replace(imported, f"{imported}, image_versions").replace(MOVED, more)
+    assert faults(HANDLER, changed, instead_of=sources()[HANDLER]) == [
+        f"{HANDLER} calls ('s3', 'list_object_versions')"
+    ]
 
 
 @pytest.mark.parametrize(

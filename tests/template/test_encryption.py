@@ -105,7 +105,6 @@ NEEDS: dict[str, set[str]] = {
     "s3:GetObjectVersion": READ,
     "s3:PutObject": {"kms:GenerateDataKey"},
     "sns:Publish": READ_AND_WRITE,
-    "sqs:DeleteMessage": set(),
     "sqs:ReceiveMessage": READ,
     "sqs:SendMessage": READ_AND_WRITE,
     # They touch no data.
@@ -117,6 +116,9 @@ NEEDS: dict[str, set[str]] = {
     "s3:DeleteObjectVersion": set(),
     "s3:ListBucket": set(),
     "s3:ListBucketVersions": set(),
+    "sqs:ChangeMessageVisibility": set(),
+    "sqs:DeleteMessage": set(),
+    "sqs:GetQueueAttributes": set(),
 }
 SERVICES_WITH_DATA = {"dynamodb", "s3", "sns", "sqs"}
 

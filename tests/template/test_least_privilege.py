@@ -88,15 +88,12 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
             return {(f"s3:GetObject{version}", f"{read}/*"), listed, ("s3:PutObject", folder)}
         case "PutObject":
             return {("s3:PutObject", folder)}
-        case "DeleteObjects":
-            assert all("VersionId" in found for found in call.parameters["Delete"]["Objects"])
-            return {("s3:DeleteObjectVersion", objects)}
         case "DeleteObject":
             return {(f"s3:DeleteObject{version}", objects)}
         case "DeleteObjects":
-            (folder,) = {found["Key"].partition("/")[0] for found in call.parameters["Delete"]["Objects"]}
-            versions = {"Version" if "VersionId" in found else "" for found in call.parameters["Delete"]["Objects"]}
-            return {(f"s3:DeleteObject{version}", f"{bucket}/{folder}/*") for version in versions}
+            assert all("VersionId" in found for found in call.parameters["Delete"]["Objects"])
+            folders = {found["Key"].partition("/")[0] for found in call.parameters["Delete"]["Objects"]}
+            return {("s3:DeleteObjectVersion", f"{bucket}/{folder}/*") for folder in folders}
         case "HeadBucket":
             return {("s3:ListBucket", bucket)}
         case "ListObjectVersions":
@@ -115,6 +112,12 @@ def rights_of(function: str) -> set[Grant]:
     queried = {(action, resource) for action, resource in needed if "/index/" in resource}
     if {resource.rpartition("/")[2] for _, resource in queried} == INDEXES:
         needed = needed - queried | {(action, resource.rpartition("/")[0] + "/*") for action, resource in queried}
+    # What deletes in every folder may do so wherever an uploader has put a picture.
+    deleted = {(action, resource) for action, resource in needed if action == "s3:DeleteObjectVersion"}
+    if len(deleted) > 1:
+        needed = needed - deleted | {
+            ("s3:DeleteObjectVersion", f"{resource.partition('/')[0]}/*") for _, resource in deleted
+        }
     return needed
 
 

@@ -280,7 +280,7 @@ def test_the_functions_of_the_api_can_have_executions_of_their_own_and_no_more()
     functions = resources("AWS::Lambda::Function")
     found = {name for name, function in functions.items() if function.get("ReservedConcurrentExecutions") == reserved}
     callers = {name.partition("Function")[0] for name in resources("AWS::Lambda::Permission") if "Permission" in name}
-    assert found == {"UploadApiFunction", "ImagesApiFunction"}
+    assert found == {"UploadApiFunction", "ImagesApiFunction", "ErasureApiFunction"}
     assert {name.removesuffix("Function") for name in found} <= callers
     assert not [name for name in functions.keys() - found if "ReservedConcurrentExecutions" in functions[name]]
 
