@@ -32,6 +32,7 @@ def install() -> None:
     _loopback_counts_as_tls()
     _a_star_stands_for_every_character()
     _a_version_is_deleted_by_its_own_right()
+    _a_batch_of_messages_needs_the_right_of_one()
     _denials_are_logged()
 
 
@@ -77,6 +78,20 @@ def _a_version_is_deleted_by_its_own_right() -> None:
         return action
 
     iam_actions.extract_iam_action = action_of_first_entry
+
+
+def _a_batch_of_messages_needs_the_right_of_one() -> None:
+    """SendMessageBatch, DeleteMessageBatch and ChangeMessageVisibilityBatch need the right without `Batch`.
+
+    AWS: so. MiniStack: asks for a right of the batch's name, which AWS does not know.
+    """
+    action_of = iam_actions.extract_iam_action
+
+    def action_of_one(service: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        action = action_of(service, method, path, headers, body, query)
+        return action.removesuffix("Batch") if action and service == "sqs" else action
+
+    iam_actions.extract_iam_action = action_of_one
 
 
 def _denials_are_logged() -> None:

@@ -27,6 +27,15 @@ from tests.support.deployment import UNCERTAIN_CAT, never_seen
 LONG_AGO = "2026-01-01T00:00:00.000Z"
 
 
+@pytest.fixture(autouse=True)
+def _key_of_a_client(application: Application) -> Iterator[None]:
+    """The key that uploads here sees its own images alone, as every client's."""
+    item = {"ImageID": {"S": f"key#{application.outputs['ApiKeyId']}"}}
+    application.dynamodb.delete_item(TableName=application.table, Key=item)
+    yield
+    application.let_the_key_see_all()
+
+
 @dataclasses.dataclass
 class Canary:
     """An image with what nobody else has: in its name, in its bytes, and their hash."""
@@ -244,7 +253,7 @@ def test_an_erased_image_is_in_no_store_whatever_its_end_was(application: Applic
             assert (erased.code, erased.err) == (0, ""), end
         else:
             answer = http(application, "DELETE", f"/images/{found.image_id}")
-            assert (answer.status_code, answer.json()["status"]) == (200, "erased"), (end, answer.text)
+            assert (answer.status_code, answer.json().get("status")) == (200, "erased"), (end, answer.text)
 
     # What may still come for it: its event again, a restart, the Reconciler, the same request.
     inputs = {arn: application.input_of(arn) for arn in application.execution_arns()}

@@ -132,7 +132,7 @@ class Backfills:
 
     def end_attempts(self) -> None:
         """Let the attempts of killed workers be over, as they are after COPY_SECONDS."""
-        for item in self.deployment.items():
+        for item in self.deployment.records():
             with contextlib.suppress(ClientError):  # its copy was made, and the workflow has claimed it
                 self.deployment.dynamodb.update_item(
                     TableName=self.deployment.table,
@@ -146,7 +146,7 @@ class Backfills:
 
     def statuses(self) -> Counter[str]:
         """How many records have which status."""
-        return Counter(item["ProcessingStatus"]["S"] for item in self.deployment.items())
+        return Counter(item["ProcessingStatus"]["S"] for item in self.deployment.records())
 
     def settle(self, seconds: float = 900) -> None:
         """Wait until every record is final."""
@@ -157,7 +157,7 @@ class Backfills:
 
     def problems(self) -> list[str]:
         """What is not as it must be; nothing if every picture was done once."""
-        items = {item["ImageID"]["S"]: item for item in self.deployment.items()}
+        items = {item["ImageID"]["S"]: item for item in self.deployment.records()}
         wanted = {source.image_id: source for source in self.sources}
         found = [f"{image_id} has no record" for image_id in wanted.keys() - items.keys()]
         found += [f"{image_id} is the record of no picture" for image_id in items.keys() - wanted.keys()]

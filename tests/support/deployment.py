@@ -64,13 +64,13 @@ class Deployment:
         self.sqs, self.ssm = engine.client("sqs"), engine.client("ssm")
         gateway = engine.client("apigateway")
         self.api_key: str = gateway.get_api_key(apiKey=self.outputs["ApiKeyId"], includeValue=True)["value"]
-        self._let_the_key_see_all()
+        self.let_the_key_see_all()
         # The demonstration's own: waits when it is throttled.
         self.client = ApiClient(self.outputs["ApiUrl"], self.api_key)
         self._notices: list[dict[str, Any]] = []
         self._lock = threading.Lock()
 
-    def _let_the_key_see_all(self) -> None:
+    def let_the_key_see_all(self) -> None:
         """Make the template's key one of an operator: tests look at what they put straight into the bucket."""
         item = {"ImageID": {"S": f"key#{self.outputs['ApiKeyId']}"}, "SeesAll": {"BOOL": True}}
         self.dynamodb.put_item(TableName=self.table, Item=item)

@@ -103,6 +103,20 @@ def test_a_version_is_deleted_with_the_right_for_versions(gap_engine: Any) -> No
     assert "FunctionError" in invoke(FunctionName=function, Payload=named)
 
 
+def test_a_batch_of_messages_needs_the_right_of_one(gap_engine: Any) -> None:
+    url, name = gap_engine.client("sqs").create_queue(QueueName=unique("q"))["QueueUrl"], unique("role")
+    send = f"boto3.client('sqs').send_message_batch(QueueUrl='{url}', Entries=[{{'Id': '1', 'MessageBody': '1'}}])"
+    function = gap_engine.create_function(
+        f"import boto3\ndef handler(event, context):\n    {send}",
+        gap_engine.create_role(name, allow("sqs:ReceiveMessage")),
+    )
+    invoke = gap_engine.client("lambda").invoke
+
+    assert "FunctionError" in invoke(FunctionName=function)
+    gap_engine.set_policy(name, allow("sqs:SendMessage"))
+    assert "FunctionError" not in invoke(FunctionName=function)
+
+
 def test_a_topic_of_a_stack_is_closed_to_who_has_no_right(gap_engine: Any) -> None:
     topic = {"Type": "AWS::SNS::Topic", "Properties": {}}
     outputs = gap_engine.create_stack({"Resources": {"Topic": topic}, "Outputs": {"Arn": {"Value": {"Ref": "Topic"}}}})
