@@ -173,7 +173,12 @@ class World:
     def _make(self, session: Any, call: Call) -> str:
         service = {"states": "stepfunctions"}.get(call.service, call.service)
         url = self.engine.rekognition_url if service == "rekognition" else self.engine.url
-        once = Config(proxies={}, retries={"total_max_attempts": 1}, s3={"addressing_style": "path"})
+        once = Config(
+            signature_version="s3v4" if service == "s3" else None,  # as the functions sign their links
+            proxies={},
+            retries={"total_max_attempts": 1},
+            s3={"addressing_style": "path"},
+        )
         client = session.client(service, endpoint_url=url, config=once)
         parameters = self._named(call.parameters)
         if call.signed and call.operation == "GetObject":
