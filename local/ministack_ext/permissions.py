@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from ministack.core import iam_evaluator
+from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam
 
@@ -31,6 +31,7 @@ def install() -> None:
     """Apply this module's patches."""
     _loopback_counts_as_tls()
     _a_star_stands_for_every_character()
+    _a_version_is_deleted_by_its_own_right()
     _denials_are_logged()
 
 
@@ -58,6 +59,24 @@ def _a_star_stands_for_every_character() -> None:
         return re.compile(line.pattern, line.flags | re.DOTALL)
 
     iam_evaluator._fnmatch_compile = compile_for_every_character
+
+
+def _a_version_is_deleted_by_its_own_right() -> None:
+    """DeleteObjects needs s3:DeleteObjectVersion for each entry that names a version.
+
+    AWS: so. MiniStack: so, but asks for s3:DeleteObject on the first entry.
+    """
+    action_of = iam_actions.extract_iam_action
+
+    def action_of_first_entry(service: str, method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        action = action_of(service, method, path, headers, body, query)
+        if action == "s3:DeleteObject" and method == "POST":
+            entries = iam_actions._s3_batch_delete_targets("", body)
+            if entries and entries[0][1]:
+                return "s3:DeleteObjectVersion"
+        return action
+
+    iam_actions.extract_iam_action = action_of_first_entry
 
 
 def _denials_are_logged() -> None:

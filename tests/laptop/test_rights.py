@@ -108,6 +108,9 @@ class World:
             moto_world.TOPIC: deployment.outputs["NoticesTopicArn"],
             moto_world.TABLE: deployment.table,
             moto_world.ANALYSES: deployment.analyses,
+            moto_world.ERASURES: deployment.outputs["ErasuresTableName"],
+            moto_world.EVENTS_QUEUE: deployment.outputs["ImageEventsDeadLetterQueueUrl"],
+            moto_world.REPORTS_QUEUE: deployment.outputs["ReportsDeadLetterQueueUrl"],
             moto_world.BUCKET: deployment.bucket,
             moto_world.SOURCE: deployment.bucket,  # no other bucket is named in BackfillBucket
             moto_world.POLICY_PARAMETER: deployment.outputs["PolicyParameterName"],

@@ -116,6 +116,7 @@ REJECTIONS = {
     ),
     "TooManyPixels": _rejected("TOO_MANY_PIXELS", "The picture has 13,300 x 13,300 px; send a smaller one."),
     "Truncated": _rejected("TRUNCATED", "The JPEG file ends before its picture ends; upload it again."),
+    "Damaged": _rejected("DAMAGED", "The JPEG file has two frames; save the picture anew and upload that file."),
     "Empty": _rejected("EMPTY", "The file is empty: nothing was uploaded.", fileSize=0),
 }
 # What ImageProcessor returns, by what is on the picture or why it is rejected.

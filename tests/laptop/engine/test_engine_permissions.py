@@ -83,6 +83,26 @@ def test_a_star_of_a_policy_stands_for_a_line_break_too(gap_engine: Any) -> None
     assert "FunctionError" not in gap_engine.client("lambda").invoke(FunctionName=function)
 
 
+def test_a_version_is_deleted_with_the_right_for_versions(gap_engine: Any) -> None:
+    bucket, s3 = f"b-{uuid.uuid4().hex}", gap_engine.client("s3")
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_versioning(Bucket=bucket, VersioningConfiguration={"Status": "Enabled"})
+    version = s3.put_object(Bucket=bucket, Key="k")["VersionId"]
+    delete = f"boto3.client('s3').delete_objects(Bucket='{bucket}', Delete={{'Objects': [event]}})"
+    name = unique("role")
+    function = gap_engine.create_function(
+        f"import boto3\ndef handler(event, context):\n    {delete}",
+        gap_engine.create_role(name, allow("s3:DeleteObjectVersion")),
+    )
+    invoke = gap_engine.client("lambda").invoke
+    named = json.dumps({"Key": "k", "VersionId": version})
+
+    assert "FunctionError" in invoke(FunctionName=function, Payload=json.dumps({"Key": "k"}))
+    assert "FunctionError" not in invoke(FunctionName=function, Payload=named)
+    gap_engine.set_policy(name, allow("s3:DeleteObject"))
+    assert "FunctionError" in invoke(FunctionName=function, Payload=named)
+
+
 def test_a_topic_of_a_stack_is_closed_to_who_has_no_right(gap_engine: Any) -> None:
     topic = {"Type": "AWS::SNS::Topic", "Properties": {}}
     outputs = gap_engine.create_stack({"Resources": {"Topic": topic}, "Outputs": {"Arn": {"Value": {"Ref": "Topic"}}}})
