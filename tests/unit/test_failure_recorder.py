@@ -298,6 +298,11 @@ ANOTHER = "f" * 32
         started_with(f"cats/{ANOTHER}.jpg", imageId=IMAGE_ID),
         started_with(f"rejected/{ANOTHER}.bin", imageId=IMAGE_ID, restart=True),
         started_with(f"others/{ANOTHER}.jpg", "v1", imageId=IMAGE_ID, source="aws.s3"),
+        started_with(f"input/{ANOTHER}.jpg", imageId=IMAGE_ID),
+        started_with("input/nothing.jpg", "x", imageId=IMAGE_ID),
+        started_with("input/nothing.jpg", imageId=IMAGE_ID),
+        started_with(f"input/backfill/{ANOTHER}.jpg", imageId=IMAGE_ID, restart=True),
+        started_with("samples/cat.jpg", imageId=IMAGE_ID),
         started_with(version=1.5),
         started_with(version=["v1"]),
         started_with(version=False),
@@ -335,7 +340,7 @@ def test_beyond_the_burst_a_failure_is_on_record_and_in_the_digest(
     answers = []
     for digit in "abc":
         aws.write(digit * 32, ProcessingStatus="processing", **CLAIMED)
-        answers.append(lambda_handler(ended(sent=started_with(imageId=digit * 32)), context)["notice"])
+        answers.append(lambda_handler(ended(sent=started_with(f"input/{digit * 32}.jpg")), context)["notice"])
         assert aws.item(digit * 32)["ProcessingStatus"]["S"] == "failed"
     assert answers == ["sent", "in_digest", "in_digest"]
     assert len(aws.notices()) == 1

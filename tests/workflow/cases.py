@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pet_detector.rules.image_ids import hashed_image_id
 from tests.support.paths import REPOSITORY
 
 from .answers import (
@@ -34,7 +35,7 @@ from .answers import (
     moved,
     throws,
 )
-from .executions import IMAGE_ID, definition, s3_event
+from .executions import IMAGE_ID, KEY, VERSION_ID, definition, s3_event
 
 CLAIM, ANALYZE, HOLD, MOVE, LOG = "Claim Upload", "Analyze Image", "Hold Image", "Move Image", "Log Detection"
 REVIEWERS, RECORD = "Notify Reviewers", "Record Failure"
@@ -308,7 +309,7 @@ GOOD_INPUTS = {
     "input with null as version": {"detail": {"object": {"key": f"input/{IMAGE_ID}.jpg", "version-id": None}}},
     "input from S3 without a version": _from_s3(),
     "input from S3 of a foreign key without a version": _from_s3(key=FOREIGN_KEY),
-    "input with an id": {**s3_event(), "imageId": "f" * 32},
+    "input with an id": {**s3_event(), "imageId": hashed_image_id(KEY, VERSION_ID)},
     "input of a restart": {**s3_event(), "restart": True},
     "input with restart as text": {**s3_event(), "restart": "true"},
     "input of a filed image's own restart": {
@@ -352,6 +353,9 @@ BAD_INPUTS: dict[str, Any] = {
     "id empty": {**s3_event(), "imageId": ""},
     "id too long": {**s3_event(), "imageId": "0" * 33},
     "id no hex": {**s3_event(), "imageId": "../../etc"},
+    "upload of another id": {**s3_event(), "imageId": "f" * 32},
+    "upload of a foreign key under another id": {**s3_event(key=FOREIGN_KEY), "imageId": "f" * 32},
+    "upload without a version under another id": {**s3_event(version_id=None), "imageId": "f" * 32},
     "filed image of another id": {**s3_event(key=f"cats/{IMAGE_ID}.jpg"), "imageId": "f" * 32},
     "filed image without an id": s3_event(key=f"rejected/{IMAGE_ID}.bin"),
     "time no time": {**s3_event(), "time": "yesterday"},
@@ -362,7 +366,9 @@ BAD_INPUTS: dict[str, Any] = {
 CASES: dict[str, Case] = {
     **_MOCKED,
     "foreign key, claim fails": replace(_MOCKED["ClaimUnknownError"], input=s3_event(key=FOREIGN_KEY)),
-    "named id, claim fails": replace(_MOCKED["ClaimUnknownError"], input={**s3_event(), "imageId": "f" * 32}),
+    "named id, claim fails": replace(
+        _MOCKED["ClaimUnknownError"], input={**s3_event(), "imageId": hashed_image_id(KEY, VERSION_ID)}
+    ),
     **{name: Case(CLASSIFIED, input=document) for name, document in GOOD_INPUTS.items()},
     **{
         f"bad input: {name}": Case(_failing_at(CLAIM), _UNEVALUATED, input=document, unevaluated=CLAIM)

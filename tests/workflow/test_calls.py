@@ -238,6 +238,7 @@ def test_an_error_without_a_cause_is_recorded_with_none(runs: dict[str, Run]) ->
         ("empty", "detail.object.key must be"),
         ("key a number", "detail.object.key must be"),
         ("id no hex", "imageId must be 32 characters"),
+        ("upload of another id", "can only be started under its own imageId"),
         ("filed image of another id", "can only be started again under its own imageId"),
         ("time no time", "yesterday"),
     ],

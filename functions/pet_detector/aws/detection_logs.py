@@ -18,7 +18,7 @@ from botocore.exceptions import ClientError
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import ThrottledError
-from pet_detector.rules.image_ids import SHARDS, shard_of
+from pet_detector.rules.image_ids import SHARDS, image_id_in, shard_of
 from pet_detector.rules.models import ERASED, ImageFormat, Record, Status
 
 if TYPE_CHECKING:
@@ -241,6 +241,8 @@ def record_failure(
         ":listedAt": f"{time_text}#{image_id}",
         ":execution": execution_arn,
         ":key": key,
+        ":id": image_id,
+        ":inKey": image_id_in(key) or "none",  # an upload that was announced comes under a key that contains its id
         ":version": version_id,
         ":correlation": execution_arn.rpartition(":")[2],
         ":expires": expires_at,
@@ -258,7 +260,7 @@ def record_failure(
                     " CorrelationId = if_not_exists(CorrelationId, :correlation), ExpiresAt = :expires"
                 ),
                 ConditionExpression=(
-                    "attribute_not_exists(ProcessingStatus) OR ProcessingStatus = :uploading"
+                    "attribute_not_exists(ProcessingStatus) OR (ProcessingStatus = :uploading AND :inKey = :id)"
                     " OR (ExecutionArn = :execution AND ProcessingStatus = :processing)"
                 ),
                 ExpressionAttributeNames={"#error": "Error", "#shard": "Shard"},

@@ -10,7 +10,15 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from pet_detector.rules.image_ids import FOLDERS, IMAGE_ID, NEWEST, image_id_of
+from pet_detector.rules.image_ids import (
+    FOLDERS,
+    IMAGE_ID,
+    INPUT_FOLDER,
+    NEWEST,
+    hashed_image_id,
+    image_id_in,
+    image_id_of,
+)
 
 # Kinds of executions whose names begin with the kind.
 _BY_NAME = ("redrive", "release", "reconcile")
@@ -60,7 +68,15 @@ def subject_of(text: str | None) -> ImageRef | None:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
     is_filed = key.partition("/")[0] in FOLDERS and "/" in key
-    return None if is_filed and image_id not in key else ImageRef(image_id, key, version or NEWEST)
+    is_upload = key.startswith(f"{INPUT_FOLDER}/")
+    if (is_filed and image_id not in key) or (is_upload and not _is_own(image_id, key, version)):
+        return None
+    return ImageRef(image_id, key, version or NEWEST)
+
+
+def _is_own(image_id: str, key: str, version: str | None) -> bool:
+    """Whether this is the ImageID of an upload: the one in its key, or the hash of key and version."""
+    return image_id == image_id_in(key) or (version is not None and image_id == hashed_image_id(key, version))
 
 
 def kind_of(name: str, text: str | None) -> str:

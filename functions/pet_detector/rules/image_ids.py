@@ -28,17 +28,22 @@ def image_id_of(key: str, version_id: str | None) -> str:
 
     `image_workflow.asl.yaml` computes the same. Raises ValueError when a version is needed and missing.
     """
-    match = _KEY_WITH_ID.fullmatch(key)
-    if match:
-        return match[1]
+    if in_key := image_id_in(key):
+        return in_key
     if not version_id:
         raise ValueError("A key without an ImageID needs a version.")
     return hashed_image_id(key, version_id)
 
 
+def image_id_in(key: str) -> str | None:
+    """The ImageID that the key of an upload contains, if the API made the key, or a backfill."""
+    match = _KEY_WITH_ID.fullmatch(key)
+    return match[1] if match else None
+
+
 def contains_image_id(key: str) -> bool:
     """Whether a key contains the ImageID of what lies there: the API made it, or a backfill."""
-    return _KEY_WITH_ID.fullmatch(key) is not None
+    return image_id_in(key) is not None
 
 
 def hashed_image_id(key: str, version_id: str) -> str:
