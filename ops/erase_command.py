@@ -124,7 +124,7 @@ def _status(one: Found) -> str:
 
 def _show_preview(found: list[Found]) -> None:
     if not found:
-        output.say("There is nothing to erase.")
+        output.say("There is nothing to erase. petdetect key list shows the ids of API keys, and their owners.")
         return
     output.print_table(
         ("image", "status", "object versions", "what would happen"),

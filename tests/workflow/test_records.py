@@ -428,7 +428,8 @@ def test_execution_that_was_stopped_and_is_redriven_by_the_console_takes_back_it
             "null",
             FOREIGN_KEY.removeprefix("input/"),
         ),
-        ("input with an id", "f" * 32, VERSION_ID, f"{IMAGE_ID}.jpg"),
+        # printf %s 'input/<IMAGE_ID>.jpg@<VERSION_ID>' | sha256sum
+        ("input with an id", "f5cb2ac443ea2a1a62a2385f2107c9d0", VERSION_ID, f"{IMAGE_ID}.jpg"),
         ("input of a backfill", IMAGE_ID, VERSION_ID, f"backfill/{IMAGE_ID}.jpg"),
         # printf %s 'input/backfill/2019/<IMAGE_ID>.jpg@<VERSION_ID>' | sha256sum
         (

@@ -34,7 +34,7 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Erasure:
-    """A row. Times are RFC 3339 UTC; `objects` (versions and delete markers), `analyses` and dead letters
+    """A row. Times are RFC 3339 UTC, of the first erasure: a later run of the same image changes none of them; `objects` (versions and delete markers), `analyses` and dead letters
     (`messages`) are how many were deleted, over all runs.
     """
 
@@ -51,7 +51,9 @@ class Erasure:
 def begin(table: str, image_id: str, source: Source) -> None:
     """Note that an image is to be erased, before anything is deleted."""
     values: dict[str, Any] = {":stage": {"S": Stage.BEGUN}, ":source": {"S": source}, ":now": {"S": now()}}
-    _update(table, image_id, "SET Stage = :stage, RequestedBy = :source, BegunAt = :now", values)
+    _update(
+        table, image_id, "SET Stage = :stage, RequestedBy = :source, BegunAt = if_not_exists(BegunAt, :now)", values
+    )
 
 
 def refuse(table: str, image_id: str) -> None:
@@ -70,7 +72,7 @@ def finish(table: str, image_id: str, *, objects: int, analyses: int, messages: 
         ":analyses": {"N": str(analyses)},
         ":messages": {"N": str(messages)},
     }
-    update = "SET ErasedAt = :now, Stage = :stage ADD Versions :objects, Analyses :analyses, Messages :messages"
+    update = "SET ErasedAt = if_not_exists(ErasedAt, :now), Stage = :stage ADD Versions :objects, Analyses :analyses, Messages :messages"
     _update(table, image_id, update, values)
 
 

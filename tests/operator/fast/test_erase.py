@@ -96,7 +96,7 @@ def test_all_images_of_an_uploader(aws: Cloud, petdetect: Petdetect) -> None:
     assert "30 erased: 30 object versions" in erased.stdout
     assert aws.keys() == [f"cats/{OTHER_ID}.jpg"]
     assert {row.image_id for row in erasures.every(ERASURES)} == set(own)
-    assert petdetect("erase", "--uploader", "key-2", "--yes").stdout == "There is nothing to erase.\n"
+    assert petdetect("erase", "--uploader", "key-2", "--yes").stdout.startswith("There is nothing to erase.")
 
 
 def test_killed_in_the_middle_the_same_command_does_the_rest(aws: Cloud, petdetect: Petdetect) -> None:
@@ -132,7 +132,7 @@ def test_replay_erases_what_a_restore_brought_back(aws: Cloud, petdetect: Petdet
     filed(aws)
     filed(aws, OTHER_ID)
     petdetect("erase", IMAGE_ID, "--yes")
-    assert petdetect("erase", "--replay", "--yes").stdout == "There is nothing to erase.\n"
+    assert petdetect("erase", "--replay", "--yes").stdout.startswith("There is nothing to erase.")
 
     filed(aws)  # restored: record and object
 
