@@ -302,7 +302,7 @@ def test_what_a_restore_brings_back_is_erased_again(application: Application) ->
     (filed,) = application.keys(found.image_id)
     picture = application.s3.get_object(Bucket=application.bucket, Key=filed)["Body"].read()
     assert http(application, "DELETE", f"/images/{found.image_id}").status_code == 200
-    assert application.petdetect("erase", "--replay", "--yes").out == "There is nothing to erase.\n"
+    assert application.petdetect("erase", "--replay", "--yes").out.startswith("There is nothing to erase.")
 
     application.dynamodb.put_item(TableName=application.table, Item=item)  # as a restored table has it
     application.put_object(filed, picture)

@@ -34,8 +34,10 @@ class Source(StrEnum):
 
 @dataclass(frozen=True)
 class Erasure:
-    """A row. Times are RFC 3339 UTC, of the first erasure: a later run of the same image changes none of them; `objects` (versions and delete markers), `analyses` and dead letters
-    (`messages`) are how many were deleted, over all runs.
+    """A row. Times are RFC 3339 UTC, of the first erasure: a later run of the same image changes neither.
+
+    `objects` (versions and delete markers), `analyses` and dead letters (`messages`) are how many were deleted, over
+    all runs.
     """
 
     image_id: str
@@ -72,7 +74,8 @@ def finish(table: str, image_id: str, *, objects: int, analyses: int, messages: 
         ":analyses": {"N": str(analyses)},
         ":messages": {"N": str(messages)},
     }
-    update = "SET ErasedAt = if_not_exists(ErasedAt, :now), Stage = :stage ADD Versions :objects, Analyses :analyses, Messages :messages"
+    update = "SET ErasedAt = if_not_exists(ErasedAt, :now), Stage = :stage"
+    update += " ADD Versions :objects, Analyses :analyses, Messages :messages"
     _update(table, image_id, update, values)
 
 
