@@ -137,6 +137,15 @@ def test_of_a_key_that_its_uploader_chose_only_the_images_own_version_goes(aws: 
     assert sorted(versions(aws)) == sorted([(key, before), (key, after)])
 
 
+def test_the_version_at_the_images_own_key_is_not_asked_for_again(aws: Cloud) -> None:
+    """It was listed; and once it is filed, S3 says 403 for it to whoever may not list, and the erasure never ends."""
+    aws.put(f"cats/{IMAGE_ID}.jpg", b"a cat")
+    image(aws, ContentHash=HASH)
+    with breakdown(client("s3"), "HeadObject", LOST, done=False) as fault:
+        assert erase().objects == 1
+    assert not fault.happened
+
+
 def test_more_versions_than_one_call_deletes(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pet_detector.aws.image_versions._DELETED_AT_ONCE", 2)
     image(aws)

@@ -12,7 +12,8 @@ operator's command `petdetect reconcile`.
     waits for the next day                             held, since today                   nothing
     the next day has come                              held, since yesterday or longer     started
     filed, and the source is still there               final, of this version              nothing, but counted
-    brought back, or sent with an old form             erased                              nothing, but counted
+    brought back, or sent with a form that is valid    erased                              removed
+    its erasure has begun, and not come to its end     erased, without the mark            nothing, but counted
 
 A key that contains an ImageID (the API made it, or a backfill) is one image, however often its form is posted. The
 first version that is claimed is the image; what happens to the others depends on the record of the key:
@@ -26,7 +27,8 @@ first version that is claimed is the image; what happens to the others depends o
     failed (also dismissed)                            stays: if the image's own version is gone, `petdetect redrive`
                                                        takes this one instead
     final (completed, needs_review, rejected)          superseded: counted in the record, then removed
-    erased, or being erased                            stays: an operator erases the image again
+    being erased                                       stays: an operator, or the client, erases the image again
+    erased (the mark)                                  removed, all of them
     any, and the version has a record of its own       judged by that one: a person started it, or a release of before
 
 A final record never changes its version, and nothing claims its image again: so a version that is removed is never one
@@ -52,7 +54,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from itertools import groupby, islice
 
-from pet_detector.aws import detection_logs, image_versions, image_workflow, reconciling
+from pet_detector.aws import detection_logs, erased_records, image_versions, image_workflow, reconciling
 from pet_detector.aws.image_versions import VERSIONS_A_KEY, InputVersion, StoredVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import PetDetectorError
@@ -79,7 +81,8 @@ class Action(StrEnum):
     WAIT = "wait"  # an execution works on it
     RELEASE = "release"  # held since yesterday or longer
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
-    ERASED = "erased"  # the image was erased, and this came later: an operator erases it again
+    ERASED = "erased"  # its erasure has not come to its end: it is to be erased again
+    REMOVE = "remove"  # the image was erased, and this came later: nothing of it stays
     REPORT = "report"  # final, but the object is still under input/: only a person may delete it
     CLOSE = "close"  # the claim has expired, and there is no object to start the workflow with
     SUPERSEDE = "supersede"  # later uploads with the form of a finished image: counted and removed
@@ -103,7 +106,7 @@ class Finding:
     """One object version that is not finished. Without an object, `version_id` and `modified` are empty.
 
     `modified` is when the object was stored (RFC 3339). `claimed_by` is the execution whose claim has expired, if any.
-    `superseded` are the versions to remove, all under `key`; the record must name `final_version` then.
+    `superseded` are the versions to remove, all under `key`; for SUPERSEDE the record must name `final_version`.
     """
 
     action: Action
@@ -149,7 +152,7 @@ class Report:
         """Uploads that should be finished: all findings except those that wait for an operator or for tomorrow, and
         what is no image.
         """
-        no_gap = (Action.LEAVE, Action.RELEASE, Action.SUPERSEDE)
+        no_gap = (Action.LEAVE, Action.RELEASE, Action.SUPERSEDE, Action.REMOVE)
         return sum(finding.action not in no_gap for finding in self.findings)
 
 
@@ -179,7 +182,7 @@ def reconcile(
         if dry_run:
             continue
         try:
-            if finding.action is Action.SUPERSEDE:
+            if finding.action in (Action.SUPERSEDE, Action.REMOVE):
                 report.superseded += _remove(resources, finding)
             elif left.get(finding.action, 0) > 0:
                 left[finding.action] -= 1
@@ -251,7 +254,9 @@ def judge(
     records = detection_logs.find_many(table, ids)
     for upload, image_id in zip(uploads, ids, strict=True):
         record = records.get(image_id)
-        if record is None or not _names_a_version(record):
+        if record is not None and erased_records.is_mark(record) and image_ids.contains_image_id(upload.key):
+            yield upload, list(_of_erased(table, upload, image_id, now, older_than))
+        elif record is None or not _names_a_version(record):
             yield upload, [_finding(record, image_id, upload.versions[0], now, older_than)]
         else:
             yield upload, list(_of_claimed(table, upload, record, now, older_than))
@@ -260,6 +265,17 @@ def judge(
 def _names_a_version(record: Record) -> bool:
     is_claimed = record["ProcessingStatus"] not in (Status.UPLOADING, ERASED)
     return is_claimed and record.get("SourceVersion", image_ids.NEWEST) != image_ids.NEWEST
+
+
+def _of_erased(table: str, upload: Upload, image_id: str, now: datetime, older_than: timedelta) -> Iterator[Finding]:
+    """What to do about a key whose image was erased: what came since is removed, but for an image of its own."""
+    own_records = _records_of_their_own(table, list(upload.versions))
+    for version, own in own_records.items():
+        yield _finding(own, own["ImageID"], version, now, older_than)
+    if rest := [version for version in upload.versions if version not in own_records]:
+        versions = tuple(version.version_id for version in rest)
+        modified = detection_logs.format_time(rest[0].modified)
+        yield Finding(Action.REMOVE, image_id, upload.key, versions[0], modified, "", versions)
 
 
 def _of_claimed(table: str, upload: Upload, record: Record, now: datetime, older_than: timedelta) -> Iterator[Finding]:
@@ -379,9 +395,13 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
 def _remove(resources: Resources, finding: Finding) -> int:
     """Count, then remove: what is removed without a word would be a lost upload."""
     number = len(finding.superseded)
-    if not reconciling.count_superseded(resources.table, finding.image_id, finding.final_version, number):
+    is_counted = finding.action is Action.SUPERSEDE  # of an erased image nothing is kept to count in
+    if is_counted and not reconciling.count_superseded(
+        resources.table, finding.image_id, finding.final_version, number
+    ):
         return 0  # erased or expired since it was read
     versions = [StoredVersion(finding.key, version_id) for version_id in finding.superseded]
     image_versions.delete_versions(resources.bucket, versions)
-    logger.warning("Later uploads with the same form removed", image_id=finding.image_id, superseded=number)
+    told = "Later uploads with the same form removed" if is_counted else "Uploads of an erased image removed"
+    logger.warning(told, image_id=finding.image_id, superseded=number)
     return number
