@@ -842,6 +842,15 @@ def test_held_images_do_not_keep_back_what_was_lost(monkeypatch: pytest.MonkeyPa
     assert set(aws.started()) == {name_of("1" * 32), name_of("f" * 32)}
 
 
+def test_many_held_images_of_one_owner_keep_back_no_other_owners(monkeypatch: pytest.MonkeyPatch, aws: Cloud) -> None:
+    monkeypatch.setattr(reconciler, "MAX_RELEASES", 4)
+    for digit, owner in zip("1234567", ("a", "a", "a", "a", "a", "b", "c"), strict=True):
+        held = stored(aws, f"input/{digit * 32}.jpg")
+        record(aws, "held", held.version_id, image_id=digit * 32, UpdatedAt=ago(days=1), UploadedBy=owner)
+    assert reconcile(RESOURCES, OVERDUE).started == 4
+    assert set(aws.started()) == {name_of(digit * 32) for digit in "1672"}
+
+
 # --- The function -----------------------------------------------------------------------------------------------------
 
 
