@@ -20,7 +20,9 @@ from pet_detector.use_cases.erasure import Found, Outcome, Resources
 
 ATTENTION = 3
 # Images that are erased together: the dead letters are looked through once for all of them.
-_TOGETHER = 25
+_TOGETHER = 500
+# Amazon SQS counts the messages that somebody has received up to a minute late, also those of a pass just before.
+PATIENCE_SECONDS = 90.0
 # Rows of the preview: of thousands nobody reads more.
 _ROWS = 50
 
@@ -75,7 +77,7 @@ def run(
     results = [Outcome(one.image_id, refusal=one.refusal) for one in found if one.refusal]
     try:
         for batch in _batches(possible):
-            results += erasure.erase(resources, batch, Source.OPERATOR)
+            results += erasure.erase(resources, batch, Source.OPERATOR, patience=PATIENCE_SECONDS)
     except KNOWN as error:
         _show_results(results, as_json, error)
         raise

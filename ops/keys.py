@@ -4,12 +4,15 @@
     DetectionLogs     whose key it is, and what it may see (`api_clients`)
     Secrets Manager   its value, for whoever installs it: `<stack>/api-keys/<name>`
 
-A new key joins its usage plan last, and without a plan API Gateway refuses it: after a crash the same command finishes
-it. A key is revoked in the table first, where every request looks.
+Of a new key the table knows first whose it is, and the secret holds its value last: whoever fetches the value can use
+it, when API Gateway has spread the plan's new member. Until then nobody has the value, and after a crash the same
+command finishes the key: the table says that it is half made. A key is revoked in the table first, where every request
+looks.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -38,7 +41,10 @@ CLIENTS, OPERATORS = "clients", "operators"  # the usage plans, as template.yaml
 
 @dataclass(frozen=True)
 class Key:
-    """An API key. `plan` is None while it is unfinished: it opens nothing. `client`: whose it is, what it may see."""
+    """An API key. Without a `plan` it opens nothing. `client`: whose it is, what it may see.
+
+    `is_half_made`: its value is not in the secret yet.
+    """
 
     key_id: str
     name: str
@@ -48,6 +54,7 @@ class Key:
     client: ApiClient
     revoke_by: str | None
     revoked_at: str | None
+    is_half_made: bool = False
 
     @property
     def state(self) -> str:
@@ -56,7 +63,7 @@ class Key:
             return "revoked"
         if not self.enabled:
             return "disabled"
-        return "valid" if self.plan else "unfinished"
+        return "valid" if self.plan and not self.is_half_made else "unfinished"
 
     @property
     def rotate_by(self) -> datetime:
@@ -96,6 +103,7 @@ def all_keys(deployment: Deployment) -> list[Key]:
             known[entry["id"]].client,
             known[entry["id"]].revoke_by,
             known[entry["id"]].revoked_at,
+            known[entry["id"]].is_half_made,
         )
         for entry in found
     ]
@@ -190,13 +198,21 @@ def index_old(deployment: Deployment) -> int:
 
 
 def _finish(deployment: Deployment, key_id: str, name: str, whose: ApiClient) -> Made:
-    """Give a key that opens nothing yet its owner, keep its value, and let it in."""
+    """Give a key that nobody has yet its owner, let it in, and keep its value."""
+    plan = OPERATORS if whose.sees_all else CLIENTS
+    joined = next(key.plan for key in _named(deployment, name) if key.key_id == key_id)
+    if joined not in (None, plan):
+        raise OperatorError(
+            f"A key {name} was begun for {joined}: finish it as that, or petdetect key revoke {key_id} and choose "
+            "another name."
+        )
     api_clients.register(deployment.table, key_id, name, whose)
+    if joined is None:
+        _gateway().create_usage_plan_key(usagePlanId=_plans(deployment)[plan], keyId=key_id, keyType="API_KEY")
     secret = _secret(deployment, name)
     value = _gateway().get_api_key(apiKey=key_id, includeValue=True)["value"]
-    _keep_value(secret, value, f"API key of {deployment.stack}, made by petdetect key")
-    plan = OPERATORS if whose.sees_all else CLIENTS
-    _gateway().create_usage_plan_key(usagePlanId=_plans(deployment)[plan], keyId=key_id, keyType="API_KEY")
+    _keep_value(secret, key_id, value, f"API key of {deployment.stack}, made by petdetect key")
+    api_clients.finish(deployment.table, key_id)
     key = next(key for key in _named(deployment, name) if key.key_id == key_id)
     return Made(key, value, secret)
 
@@ -228,14 +244,26 @@ def _secret(deployment: Deployment, name: str) -> str:
     return f"{deployment.stack}/api-keys/{name}"
 
 
-def _keep_value(secret: str, value: str, description: str) -> None:
-    """Make it the secret's current value; the one before stays as AWSPREVIOUS."""
+def _keep_value(secret: str, key_id: str, value: str, description: str) -> None:
+    """Make it the secret's current value; the one before stays as AWSPREVIOUS, however often this is called.
+
+    Raises OperatorError when the secret is scheduled for deletion.
+    """
+    token = hashlib.sha256(key_id.encode()).hexdigest()  # names the version: the same again makes no second one
     try:
-        _secrets().create_secret(Name=secret, SecretString=value, Description=description)
+        try:
+            _secrets().create_secret(Name=secret, SecretString=value, Description=description, ClientRequestToken=token)
+        except ClientError as error:
+            if code_of(error) != "ResourceExistsException":
+                raise
+            _secrets().put_secret_value(SecretId=secret, SecretString=value, ClientRequestToken=token)
     except ClientError as error:
-        if code_of(error) != "ResourceExistsException":
+        if code_of(error) != "InvalidRequestException":
             raise
-        _secrets().put_secret_value(SecretId=secret, SecretString=value)
+        raise OperatorError(
+            f"The secret {secret} is scheduled for deletion. aws secretsmanager restore-secret --secret-id {secret} "
+            "brings it back; then run the same command again."
+        ) from error
 
 
 def _forget_value(secret: str) -> None:

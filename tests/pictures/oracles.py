@@ -19,7 +19,7 @@ from tests.support.pictures import PNG_START
 
 # Frames, tables and scans.
 NEEDED_MARKERS = frozenset({*range(0xC0, 0xD0)} - {0xC8}) | {0xDA, 0xDB, 0xDD}
-NEEDED_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT cICP bKGD pHYs iCCP".split())
+NEEDED_CHUNKS = frozenset(b"IHDR PLTE IDAT IEND tRNS gAMA cHRM sRGB sBIT cICP bKGD pHYs".split())
 # Behind "Exif" and two zeros: big-endian TIFF, one directory with one entry, the orientation.
 _TURN = struct.Struct(">4sIHHHIHHI")
 
@@ -32,10 +32,17 @@ def turn_of(tiff: bytes) -> int:
     return int(turn)
 
 
+def check_profile(data: bytes) -> None:
+    """That it is a colour profile by its frame: what stands inside it is nobody's business here."""
+    assert (len(data) >= 128, struct.unpack(">I", data[:4])[0], data[36:40]) == (True, len(data), b"acsp"), "no profile"
+
+
 def turn_of_clean_jpeg(data: bytes) -> int:
     """Go through a JPEG part by part: only what is needed, and nothing between or behind -> its orientation."""
     assert data.startswith(b"\xff\xd8\xff")
     at, turn = 2, 1
+    parts: list[tuple[int, int, bytes]] = []  # of a colour profile
+    scanned = False
     while data[at : at + 2] != b"\xff\xd9":
         start, marker = data[at], data[at + 1]
         assert start == 0xFF, "bytes between segments"
@@ -50,15 +57,22 @@ def turn_of_clean_jpeg(data: bytes) -> int:
             assert content.startswith(b"Exif\x00\x00")
             turn = turn_of(content[6:])
         elif marker == 0xE2:
+            assert not scanned
             assert content.startswith(b"ICC_PROFILE\x00")
+            parts.append((content[12], content[13], content[14:]))
         elif marker == 0xEE:
             assert content.startswith(b"Adobe")
             assert len(content) == 12
         else:
             assert marker in NEEDED_MARKERS, f"a segment FF{marker:02X}"
         if marker == 0xDA:
+            scanned = True
             at = _behind_scan(data, at)
     assert at + 2 == len(data), "bytes behind the end"
+    if parts:
+        parts.sort()
+        assert [part[:2] for part in parts] == [(number, len(parts)) for number in range(1, len(parts) + 1)]
+        check_profile(b"".join(part for _, _, part in parts))
     return turn
 
 
@@ -81,6 +95,13 @@ def turn_of_clean_png(data: bytes) -> int:
         assert len(content) == length
         if kind == b"eXIf":
             turn = turn_of(content)
+            assert data[at + 8 + length : at + 12 + length] == struct.pack(">I", zlib.crc32(kind + content))
+        elif kind == b"iCCP":
+            assert kind not in kinds
+            assert content.startswith(b"icc\x00\x00"), "a name of the sender's"
+            inflater = zlib.decompressobj()
+            check_profile(inflater.decompress(content[5:]))
+            assert (inflater.eof, inflater.unused_data) == (True, b"")
             assert data[at + 8 + length : at + 12 + length] == struct.pack(">I", zlib.crc32(kind + content))
         else:
             assert kind in NEEDED_CHUNKS, f"a chunk {kind!r}"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import struct
+import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,9 +35,9 @@ class Seed:
 
 @cache
 def icc_profile(size: int = 0) -> bytes:
-    """The profile of sRGB, followed by bytes up to `size`."""
-    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-    return profile.ljust(size, b"i")
+    """The profile of sRGB, with bytes up to `size` as part of it."""
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes().ljust(size, b"i")
+    return struct.pack(">I", len(profile)) + profile[4:]
 
 
 def picture(mode: str) -> Image.Image:
@@ -86,6 +87,64 @@ def jpeg_secrets() -> bytes:
     others += [segment(0xE2, b"MPF\x00" + CANARY), segment(0xED, IPTC), segment(0xEE, b"Ducky" + CANARY)]
     others += [segment(0xE2, b"ICC_PROFILE" + CANARY), segment(0xE1, b"Exif\x00\x00" + CANARY)]
     return b"".join([jfxx, jfif, xmp, more_xmp, *others])
+
+
+def profile_frauds() -> list[bytes]:
+    """What says that it is a colour profile, and is not."""
+    profile = icc_profile()
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as made:
+        made.writestr("letter.txt", CANARY)
+    longer = struct.pack(">I", len(profile)) + profile[4:] + CANARY
+    unsigned = profile[:36] + b"spca" + profile[40:]
+    return [archive.getvalue(), CANARY, CANARY.ljust(300), longer, unsigned + CANARY, profile[:100] + CANARY, b""]
+
+
+def jpeg_profile(*parts: bytes, first: int = 1, of: int | None = None) -> bytes:
+    """APP2 segments with the parts of a profile, numbered."""
+    of = len(parts) if of is None else of
+    numbered = enumerate(parts, first)
+    return b"".join(segment(0xE2, b"ICC_PROFILE\x00" + bytes([number, of]) + part) for number, part in numbered)
+
+
+def png_profile(profile: bytes, name: bytes = b"ICC Profile", behind: bytes = b"") -> bytes:
+    """An iCCP chunk."""
+    return chunk(b"iCCP", name + bytes(2) + zlib.compress(profile) + behind)
+
+
+def false_profiles() -> Iterator[Seed]:
+    """Pictures with something else where a colour profile stands, or beside one."""
+    jpeg, png = saved(picture("RGB"), "JPEG"), saved(picture("RGB"), "PNG")
+    profile, secret = icc_profile(), jpeg_profile(CANARY)
+    for number, fraud in enumerate(profile_frauds()):
+        yield Seed(f"jpeg with fraud {number} for a profile", jpeg[:2] + jpeg_profile(fraud) + jpeg[2:])
+        yield Seed(f"png with fraud {number} for a profile", png[:33] + png_profile(fraud) + png[33:])
+    half, rest = profile[:300], profile[300:]
+    wrong = {
+        "a part too many": jpeg_profile(half, rest, of=2) + secret,
+        "a part too few": jpeg_profile(half, CANARY, of=3),
+        "parts from 0": jpeg_profile(half, rest + CANARY, first=0),
+        "a part twice": jpeg_profile(profile, of=2) + jpeg_profile(CANARY, of=2),
+        "a part without number": segment(0xE2, b"ICC_PROFILE\x00") + secret,
+    }
+    for name, segments in wrong.items():
+        yield Seed(f"jpeg with {name}", jpeg[:2] + segments + jpeg[2:])
+    end = jpeg[:-2]
+    yield Seed("jpeg with a profile behind the pixels", end + jpeg_profile(profile + CANARY) + jpeg[-2:])
+    for name, chunks in {
+        "a name that says something": png_profile(profile, CANARY),
+        "bytes behind its profile": png_profile(profile, behind=CANARY),
+        "two profiles": png_profile(profile) + png_profile(profile, CANARY),
+        "a profile that breaks off": chunk(b"iCCP", b"icc\x00\x00" + zlib.compress(profile)[:-20] + b"\x00" + CANARY),
+        "no compressed profile": chunk(b"iCCP", b"icc\x00\x00" + CANARY),
+        "a profile of another method": chunk(b"iCCP", b"icc\x00\x01" + zlib.compress(profile) + CANARY),
+        "a profile without a name": chunk(b"iCCP", bytes(2) + zlib.compress(profile) + CANARY),
+        "a long name": png_profile(profile, CANARY.ljust(80)),
+        "a profile that ends at its name": chunk(b"iCCP", CANARY + bytes(1)),
+    }.items():
+        yield Seed(f"png with {name}", png[:33] + chunks + png[33:])
+    bomb = zlib.compress(struct.pack(">I", 64 << 20) + icc_profile()[4:] + bytes((64 << 20) - len(profile)), 9)
+    yield Seed("png with a bomb for a profile", png[:33] + chunk(b"iCCP", b"icc" + bytes(2) + bomb) + png[33:])
 
 
 def with_secrets(jpeg: bytes) -> bytes:

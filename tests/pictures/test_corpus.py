@@ -16,7 +16,7 @@ from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, K
 from tests.support.pictures import JPEG_END, chunk, jpeg, segment
 
 from .oracles import decoded, judge, turn_of_clean
-from .seeds import CANARY, HEIGHT, WIDTH, Seed, exif, jpegs, picture, saved, seeds
+from .seeds import CANARY, HEIGHT, WIDTH, Seed, exif, false_profiles, icc_profile, jpegs, picture, saved, seeds
 
 each_seed = pytest.mark.parametrize("seed", seeds(), ids=lambda seed: seed.name)
 
@@ -71,6 +71,20 @@ def test_most_seeds_have_secrets_to_lose() -> None:
 def test_a_clean_picture_comes_out_as_it_is(seed: Seed) -> None:
     clean = metadata.strip(seed.data)
     assert metadata.strip(clean) == clean
+
+
+@pytest.mark.parametrize("seed", list(false_profiles()), ids=lambda seed: seed.name)
+def test_what_only_says_that_it_is_a_colour_profile_goes(seed: Seed) -> None:
+    """Else it would be a place to hide an archive. What stands inside a profile stays."""
+    clean = metadata.strip(seed.data)
+    assert turn_of_clean(clean) == 1
+    assert CANARY not in clean
+    assert metadata.strip(clean) == clean
+    judge(seed.data)  # of the pixels, too
+    after = decoded(clean)
+    assert after is not None
+    has_another = seed.name.endswith(("a name that says something", "bytes behind its profile", "two profiles"))
+    assert after.profile == (icc_profile() if has_another else None)
 
 
 @pytest.mark.parametrize(

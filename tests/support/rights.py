@@ -69,6 +69,7 @@ def _of_s3(operation: str, parameters: dict[str, Any]) -> Iterator[Need]:
     match operation:
         case "GetObject" | "HeadObject":
             yield f"s3:GetObject{version}", thing, {}
+            yield "s3:ListBucket", bucket, {}  # else S3 answers 403, not 404, for what is not there
         case "DeleteObject":
             yield f"s3:DeleteObject{version}", thing, {}
         case "DeleteObjects":

@@ -79,13 +79,12 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
         case "GetObject" if call.signed:
             return {(f"s3:GetObject{version}", folder)}
         case "GetObject" | "HeadObject":
-            return {(f"s3:GetObject{version}", objects), (f"s3:ListBucket{version and 'Versions'}", bucket)}
+            return {(f"s3:GetObject{version}", objects)} | rights_to_miss(version, bucket)
         case "CopyObject":
             source = call.parameters["CopySource"]  # bucket/key?versionId=..., as botocore makes it
             version = "Version" if "?versionId=" in source else ""
             read = NAMED[source.partition("/")[0]]
-            listed = (f"s3:ListBucket{version and 'Versions'}", read)
-            return {(f"s3:GetObject{version}", f"{read}/*"), listed, ("s3:PutObject", folder)}
+            return {(f"s3:GetObject{version}", f"{read}/*"), ("s3:PutObject", folder)} | rights_to_miss(version, read)
         case "PutObject":
             return {("s3:PutObject", folder)}
         case "DeleteObject":
@@ -102,6 +101,11 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
             condition = json.dumps({"StringLike": {"s3:prefix": f"{call.parameters['Prefix']}*"}})
             return {("s3:ListBucketVersions", f"{bucket} if {condition}")}
     raise AssertionError(f"say here what {call} needs")
+
+
+def rights_to_miss(version: str, bucket: str) -> set[Grant]:
+    """What S3 asks for before it says that an object, or a version of it, is not there."""
+    return {("s3:ListBucket", bucket)} | ({("s3:ListBucketVersions", bucket)} if version else set())
 
 
 @cache

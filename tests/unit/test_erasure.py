@@ -15,7 +15,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.exceptions import ReadTimeoutError
 
 from erasure_api.app import lambda_handler
-from pet_detector.aws import analyses, detection_logs, erasures
+from pet_detector.aws import analyses, dead_letters, detection_logs, erasures
 from pet_detector.aws.clients import client
 from pet_detector.aws.erasures import Source
 from pet_detector.rules import image_ids
@@ -137,6 +137,15 @@ def test_of_a_key_that_its_uploader_chose_only_the_images_own_version_goes(aws: 
     assert sorted(versions(aws)) == sorted([(key, before), (key, after)])
 
 
+def test_the_version_at_the_images_own_key_is_not_asked_for_again(aws: Cloud) -> None:
+    """It was listed; and once it is filed, S3 says 403 for it to whoever may not list, and the erasure never ends."""
+    aws.put(f"cats/{IMAGE_ID}.jpg", b"a cat")
+    image(aws, ContentHash=HASH)
+    with breakdown(client("s3"), "HeadObject", LOST, done=False) as fault:
+        assert erase().objects == 1
+    assert not fault.happened
+
+
 def test_more_versions_than_one_call_deletes(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pet_detector.aws.image_versions._DELETED_AT_ONCE", 2)
     image(aws)
@@ -219,6 +228,21 @@ def test_what_somebody_else_has_received_leaves_the_erasure_begun(aws: Cloud) ->
     again = erase()
     assert (again.messages, again.is_done) == (1, True)
     assert list(erasure.came_back(RESOURCES)) == []
+
+
+@pytest.mark.parametrize(("patience", "is_done", "waited"), [(0, False, 0), (12, True, 10), (7, False, 5)])
+def test_an_operator_waits_until_sqs_counts_again_what_a_pass_before_had_received(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, patience: float, is_done: bool, waited: float
+) -> None:
+    """The first queue counts two looks late. The API does not wait: its caller does."""
+    image(aws)
+    clock = [1_000.0]
+    late = iter([True, True])
+    slept = SimpleNamespace(monotonic=lambda: clock[0], sleep=lambda seconds: clock.__setitem__(0, clock[0] + seconds))
+    monkeypatch.setattr(dead_letters, "time", slept)
+    monkeypatch.setattr(dead_letters, "_is_in_other_hands", lambda _: next(late, False))
+    (outcome,) = erasure.erase(RESOURCES, [IMAGE_ID], Source.OPERATOR, patience=patience)
+    assert (outcome.is_done, clock[0] - 1_000) == (is_done, waited)
 
 
 def test_a_queue_that_is_too_long_leaves_the_erasure_begun(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,8 +139,8 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
         for status in ("completed", "needs_review", "rejected")
         for version in (THIS, image_ids.NEWEST)
     },
-    "its image was erased": (("erased", {}), Action.ERASED),
-    "another version, of an erased image": (("erased", {"version": "gone"}), Action.ERASED),
+    "its image is being erased": (("erased", {}), Action.ERASED),
+    "another version, of an image that is being erased": (("erased", {"version": "gone"}), Action.ERASED),
 }
 
 
@@ -312,6 +312,44 @@ def test_versions_of_a_key_without_an_id_are_images_of_their_own(aws: Cloud) -> 
     record(aws, "completed", versions[0].version_id, image_id=ids[0])
     found = {finding.image_id: finding.action for finding in reconcile(RESOURCES, OVERDUE).findings}
     assert found == {ids[0]: Action.REPORT, ids[1]: Action.START, ids[2]: Action.START}
+
+
+def erased(aws: Cloud, image_id: str = IMAGE_ID) -> None:
+    """The mark that an erasure leaves."""
+    aws.write(image_id, ProcessingStatus="erased", ErasedAt=ago(minutes=1), ExpiresAt=AGES_AHEAD)
+
+
+@pytest.mark.parametrize("key", [KEY, f"input/backfill/{IMAGE_ID}.jpg"])
+def test_what_comes_for_an_erased_image_is_removed_and_is_no_gap(aws: Cloud, key: str) -> None:
+    """Nothing of it stays, and nobody raises an alarm with a form that is still valid."""
+    first, second = stored(aws, key), stored(aws, key)
+    erased(aws)
+    before = aws.item()
+    report = reconcile(RESOURCES, OVERDUE)
+    both = (second.version_id, first.version_id)
+    assert report.findings == [Finding(Action.REMOVE, IMAGE_ID, key, both[0], text(second.modified), "", both)]
+    assert (report.gap, report.superseded, aws.started()) == (0, 2, {})
+    assert (left_in_input(aws), aws.item()) == ([], before)
+    assert reconcile(RESOURCES, OVERDUE) == Report()
+
+
+def test_of_an_erased_image_nothing_is_removed_in_a_dry_run_or_when_it_is_an_image_of_its_own(aws: Cloud) -> None:
+    own, other = stored(aws), stored(aws)
+    erased(aws)
+    hashed = image_ids.hashed_image_id(KEY, own.version_id)
+    record(aws, "failed", own.version_id, image_id=hashed)
+    reconcile(RESOURCES, OVERDUE, dry_run=True)
+    assert left_in_input(aws) == [other.version_id, own.version_id]
+    found = {finding.image_id: finding.action for finding in reconcile(RESOURCES, OVERDUE).findings}
+    assert found == {hashed: Action.LEAVE, IMAGE_ID: Action.REMOVE}
+    assert left_in_input(aws) == [own.version_id]
+
+
+def test_under_a_key_that_its_uploader_chose_nothing_of_an_erased_image_is_removed(aws: Cloud) -> None:
+    version = stored(aws, "input/anna.jpg")
+    erased(aws, image_ids.hashed_image_id(version.key, version.version_id))
+    assert [finding.action for finding in reconcile(RESOURCES, OVERDUE).findings] == [Action.ERASED]
+    assert left_in_input(aws) == [version.version_id]
 
 
 def test_later_uploads_of_a_backfills_key_are_removed_too(aws: Cloud) -> None:
@@ -802,6 +840,15 @@ def test_held_images_do_not_keep_back_what_was_lost(monkeypatch: pytest.MonkeyPa
     stored(aws, f"input/{'f' * 32}.jpg")
     assert reconcile(RESOURCES, OVERDUE).started == 2
     assert set(aws.started()) == {name_of("1" * 32), name_of("f" * 32)}
+
+
+def test_many_held_images_of_one_owner_keep_back_no_other_owners(monkeypatch: pytest.MonkeyPatch, aws: Cloud) -> None:
+    monkeypatch.setattr(reconciler, "MAX_RELEASES", 4)
+    for digit, owner in zip("1234567", ("a", "a", "a", "a", "a", "b", "c"), strict=True):
+        held = stored(aws, f"input/{digit * 32}.jpg")
+        record(aws, "held", held.version_id, image_id=digit * 32, UpdatedAt=ago(days=1), UploadedBy=owner)
+    assert reconcile(RESOURCES, OVERDUE).started == 4
+    assert set(aws.started()) == {name_of(digit * 32) for digit in "1672"}
 
 
 # --- The function -----------------------------------------------------------------------------------------------------

@@ -1,8 +1,9 @@
 """Amazon DynamoDB: whom an API key belongs to, and what it may see. One item a key in the table DetectionLogs.
 
 The item `ImageID = "key#<id of the API key>"` holds `Owner`, `Client` (its name), perhaps `SeesAll`, `RevokeBy` and
-`RevokedAt`; `petdetect key` writes it. Without an item a key is its own owner and sees only what it uploaded. Records
-name the owner in `UploadedBy`: a key that replaces another one, with the same owner, sees what the old one uploaded.
+`RevokedAt`, and `HalfMade` until its value is kept; `petdetect key` writes it. Without an item a key is its own owner
+and sees only what it uploaded. Records name the owner in `UploadedBy`: a key that replaces another one, with the same
+owner, sees what the old one uploaded.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ class KnownKey:
     client: ApiClient
     revoke_by: str | None = None
     revoked_at: str | None = None
+    is_half_made: bool = False
 
 
 def known(table: str, key_ids: Iterable[str]) -> dict[str, KnownKey]:
@@ -77,16 +79,23 @@ def _known(table: str, key_id: str) -> KnownKey:
         answer = client("dynamodb").get_item(TableName=table, Key=item_key(key_id), ConsistentRead=True)
     item: dict[str, Any] = answer.get("Item", {})
     by, at = (item.get(name, {}).get("S") for name in ("RevokeBy", "RevokedAt"))
-    return KnownKey(_client_in(item, key_id), by, at)
+    return KnownKey(_client_in(item, key_id), by, at, "HalfMade" in item)
 
 
 def register(table: str, key_id: str, name: str, client_of_key: ApiClient) -> None:
     """Write down whom a new key belongs to, before anybody can use it. Raises ServiceError for a revoked key."""
     item = item_key(key_id) | {"Client": {"S": name}, "Owner": {"S": client_of_key.owner}}
+    item["HalfMade"] = {"BOOL": True}
     if client_of_key.sees_all:
         item["SeesAll"] = {"BOOL": True}
     with translated("dynamodb:PutItem"):
         client("dynamodb").put_item(TableName=table, Item=item, ConditionExpression="attribute_not_exists(RevokedAt)")
+
+
+def finish(table: str, key_id: str) -> None:
+    """Note that the value of a new key is kept."""
+    with translated("dynamodb:UpdateItem"):
+        client("dynamodb").update_item(TableName=table, Key=item_key(key_id), UpdateExpression="REMOVE HalfMade")
 
 
 def mark(table: str, key_id: str, name: str, attribute: Literal["RevokeBy", "RevokedAt"], time: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ MOST_MESSAGES = 1000
 _HIDDEN_SECONDS = 60
 # Without waiting, SQS asks only some of its servers, and may say that nothing is there.
 _WAIT_SECONDS = 1
+# Between two looks at how many are hidden.
+_LOOK_SECONDS = 5.0
 _A_CALL = 10  # the most that ReceiveMessage and the batches take
 
 
@@ -25,18 +28,20 @@ class Pass:
     is_whole: bool
 
 
-def forget(queue_urls: Collection[str], names: Mapping[str, Collection[str]]) -> Pass:
+def forget(queue_urls: Collection[str], names: Mapping[str, Collection[str]], *, patience: float = 0) -> Pass:
     """Delete the messages that hold one of the `names` of an image (by ImageID), and put the others back.
 
     A message that somebody else has received at the moment is not seen: then, and beyond MOST_MESSAGES, the pass is not
-    whole. Raises the errors of AWS; what was not deleted comes back after a minute.
+    whole. So it may be for a minute after another pass, because SQS counts late: for so many seconds (`patience`) this
+    one waits until nothing is hidden. Raises the errors of AWS; what was not deleted comes back after a minute.
     """
     deleted = dict.fromkeys(names, 0)
     is_whole = True
+    ends = time.monotonic() + patience
     for url in queue_urls:
         kept: list[str] = []
         seen = 0
-        is_whole = is_whole and not _is_in_other_hands(url)
+        is_whole = is_whole and not _stays_in_other_hands(url, ends)
         with translated("sqs:ReceiveMessage"):
             while seen < MOST_MESSAGES:
                 messages = (
@@ -67,6 +72,15 @@ def forget(queue_urls: Collection[str], names: Mapping[str, Collection[str]]) ->
         is_whole = is_whole and seen < MOST_MESSAGES
         _put_back(url, kept)
     return Pass(deleted, is_whole)
+
+
+def _stays_in_other_hands(url: str, ends: float) -> bool:
+    """Whether messages are hidden, and still are at `ends`, by the monotonic clock."""
+    while is_hidden := _is_in_other_hands(url):
+        if time.monotonic() + _LOOK_SECONDS > ends:
+            break
+        time.sleep(_LOOK_SECONDS)
+    return is_hidden
 
 
 def _is_in_other_hands(url: str) -> bool:

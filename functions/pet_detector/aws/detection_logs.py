@@ -42,7 +42,7 @@ _DISMISSED = "dismissed#"
 # What is read of many records at once: enough to decide about an image that is not finished.
 _UNFINISHED = (
     *("ImageID", "ProcessingStatus", "StatusShard", "SourceKey", "SourceVersion", "#error"),
-    *("ExecutionArn", "ClaimedAt", "TurnAt", "UpdatedAt", "ExpiresAt"),
+    *("ExecutionArn", "ClaimedAt", "TurnAt", "UpdatedAt", "ExpiresAt", "ErasedAt", "UploadedBy"),
 )
 
 serialized = TypeSerializer().serialize

@@ -78,15 +78,18 @@ def versions_of(bucket: str, image_id: str, key: str | None, version_id: str | N
     They are all whose key the ImageID makes, in any folder, and the image's own version (`version_id`) at `key`, where
     its uploader may have put it: other versions there are other images.
     """
+    prefixes = tuple(f"{folder}/{image_id}." for folder in (INPUT_FOLDER, BACKFILL_FOLDER, *FOLDERS))
     found = {
         StoredVersion(entry["Key"], entry["VersionId"], is_marker)
-        for folder in (INPUT_FOLDER, BACKFILL_FOLDER, *FOLDERS)
-        for page in _version_pages(bucket, f"{folder}/{image_id}.")
+        for prefix in prefixes
+        for page in _version_pages(bucket, prefix)
         for is_marker, entries in ((False, page.get("Versions", [])), (True, page.get("DeleteMarkers", [])))
         for entry in entries
     }
-    if key and version_id and version_id != NEWEST and image_bucket.present_version(bucket, key, version_id):
-        found.add(StoredVersion(key, version_id))
+    # At a key of the image's own everything is listed already.
+    own = None if not key or key.startswith(prefixes) or version_id == NEWEST else version_id
+    if key and own and image_bucket.present_version(bucket, key, own):
+        found.add(StoredVersion(key, own))
     return sorted(found, key=lambda version: (version.key, version.version_id))
 
 

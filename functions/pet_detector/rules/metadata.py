@@ -2,7 +2,9 @@
 
 What is kept is a list, and everything else goes: EXIF with GPS, XMP, IPTC, comments, text, times, thumbnails, the
 frames of an animation, and all bytes behind the end. Kept is what a decoder needs for the same pixels in the same
-colours and the right way up: of EXIF just the orientation. No pixel is decoded, and scans are copied byte for byte.
+colours and the right way up: of EXIF just the orientation, and a colour profile that is one by its frame: its parts,
+its length and its signature. What stands inside such a profile stays. No pixel is decoded, and scans are copied byte
+for byte.
 """
 
 from __future__ import annotations
@@ -48,9 +50,17 @@ _KEPT_CHUNKS: dict[bytes, int | None] = {
     b"cHRM": 32,
     b"sRGB": 1,
     b"sBIT": 4,
-    b"cICP": 4,
-    b"iCCP": None,
+    b"cICP": 4,  # and iCCP, which is looked at
 }
+
+# A colour profile (ICC.1, 7.2): its header, whose first 4 bytes are its length, and a signature in it.
+_PROFILE_HEADER, _PROFILE_SIGNATURE_AT, _PROFILE_SIGNATURE = 128, 36, b"acsp"
+# JPEG: behind _ICC the number of the part, from 1, and how many there are.
+_PART_AT = len(_ICC) + 2
+# PNG: a larger profile is not inflated. A name of the sender's may say anything; this one says nothing.
+_MOST_PROFILE_BYTES = 4 * 1024 * 1024
+_PROFILE_NAME = b"icc"
+_MOST_NAME_BYTES = 79
 
 _ORIENTATION_TAG, _SHORT, _LONG = 0x0112, 3, 4
 _UPRIGHT = 1
@@ -73,6 +83,8 @@ def strip(data: bytes) -> bytes:
 def _strip_jpeg(data: bytes) -> bytes:
     view, kept = memoryview(data), [memoryview(JPEG_MAGIC[:2])]
     seen_exif, scan = False, None  # where the entropy-coded data of a scan begins, while one is open
+    profile: dict[int, bytes] = {}  # the content of its parts, by their place in `kept`
+    seen_scan = False
     for segment in segments(data):
         if scan is not None:
             kept.append(view[scan : segment.start])
@@ -80,32 +92,56 @@ def _strip_jpeg(data: bytes) -> bytes:
         if segment.marker in _KEPT_SEGMENTS:
             kept.append(view[segment.start : segment.end])
             scan = segment.end if segment.marker == SOS else None
+            seen_scan = seen_scan or segment.marker == SOS
         elif segment.marker == APP1 and not seen_exif and data.startswith(_EXIF, segment.start + 4):
             # Of several, most viewers take the first.
             seen_exif = True
             tiff = view[segment.start + 4 + len(_EXIF) : segment.end]
             turn = orientation(tiff)
             kept.append(memoryview(b"" if turn == _UPRIGHT else _segment(APP1, _EXIF + _tiff(turn))))
+        elif segment.marker == APP2:
+            # A decoder looks for it before the first scan.
+            if (
+                not seen_scan
+                and data.startswith(_ICC, segment.start + 4)
+                and segment.end - segment.start - 4 >= _PART_AT
+            ):
+                profile[len(kept)] = data[segment.start + 4 + len(_ICC) : segment.end]
+                kept.append(view[segment.start : segment.end])
         else:
             kept.append(memoryview(_application_segment(data, segment)))
+    if not _are_profile(list(profile.values())):
+        for place in profile:
+            kept[place] = memoryview(b"")
     return b"".join(kept)
 
 
+def _are_profile(parts: list[bytes]) -> bool:
+    """Whether these are all parts of one colour profile, each behind its number and how many there are."""
+    numbered = {part[0]: part[2:] for part in parts}
+    is_complete = sorted(part[0] for part in parts) == list(range(1, len(parts) + 1))
+    is_agreed = all(part[1] == len(parts) for part in parts)
+    return is_complete and is_agreed and _is_profile(b"".join(numbered[number] for number in sorted(numbered)))
+
+
+def _is_profile(data: bytes) -> bool:
+    is_whole = len(data) >= _PROFILE_HEADER and int.from_bytes(data[:4], "big") == len(data)
+    return is_whole and data.startswith(_PROFILE_SIGNATURE, _PROFILE_SIGNATURE_AT)
+
+
 def _application_segment(data: bytes, segment: Segment) -> bytes:
-    """What is kept of an APP0, APP2 or APP14 segment; nothing of any other one."""
+    """What is kept of an APP0 or APP14 segment; nothing of any other one."""
     content = data[segment.start + 4 : segment.end]
     if segment.marker == APP0 and content.startswith(_JFIF) and len(content) >= _JFIF_BYTES:
         return _segment(APP0, content[: _JFIF_BYTES - 2] + bytes(2))
     if segment.marker == APP14 and content.startswith(_ADOBE) and len(content) >= _ADOBE_BYTES:
         return _segment(APP14, content[:_ADOBE_BYTES])
-    if segment.marker == APP2 and content.startswith(_ICC):
-        return data[segment.start : segment.end]
     return b""
 
 
 def _strip_png(data: bytes) -> bytes:
     view, kept = memoryview(data), [memoryview(PNG_MAGIC)]
-    seen_exif = pixels_began = pixels_ended = False
+    seen_exif = seen_profile = pixels_began = pixels_ended = False
     for kind, start, end in chunks(data):
         is_pixels = kind == b"IDAT"
         pixels_ended = pixels_ended or (pixels_began and not is_pixels)
@@ -116,11 +152,34 @@ def _strip_png(data: bytes) -> bytes:
             kept.append(memoryview(b"" if turn == _UPRIGHT else _chunk(b"eXIf", _tiff(turn))))
         elif kind == b"IEND":
             kept.append(memoryview(_chunk(kind, b"")))  # a decoder passes over what it contains
+        elif kind == b"iCCP":
+            # Of several, decoders take the first; behind the first pixels, none.
+            if not seen_profile and not pixels_began:
+                kept.append(memoryview(_profile_chunk(data[start + 8 : end - 4])))
+            seen_profile = True
         elif kind in _KEPT_CHUNKS and not pixels_ended:  # the pixels are one run of chunks, and the rest stands before
             limit = _KEPT_CHUNKS[kind]
             if limit is None or end - start - 12 <= limit:
                 kept.append(view[start:end])
     return b"".join(kept)
+
+
+def _profile_chunk(content: bytes) -> bytes:
+    """An iCCP chunk with the same colour profile under a name that says nothing; nothing when it is none.
+
+    It is compressed anew: behind the compressed data, and in how it is compressed, there is room for other things.
+    """
+    name_ends = content.find(b"\x00", 0, _MOST_NAME_BYTES + 1)
+    if name_ends < 1 or content[name_ends + 1 : name_ends + 2] != b"\x00":  # the one method that there is
+        return b""
+    inflater = zlib.decompressobj()
+    try:
+        profile = inflater.decompress(content[name_ends + 2 :], _MOST_PROFILE_BYTES + 1)
+    except zlib.error:
+        return b""
+    if not inflater.eof or len(profile) > _MOST_PROFILE_BYTES or not _is_profile(profile):
+        return b""
+    return _chunk(b"iCCP", _PROFILE_NAME + bytes(2) + zlib.compress(profile))
 
 
 def orientation(tiff: bytes | memoryview) -> int:

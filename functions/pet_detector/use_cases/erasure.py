@@ -109,16 +109,17 @@ def look(resources: Resources, image_id: str, source: Source) -> Found:
     return Found(image_id, record, versions, _refusal(record, source))
 
 
-def erase(resources: Resources, image_ids_: Sequence[str], source: Source) -> list[Outcome]:
+def erase(resources: Resources, image_ids_: Sequence[str], source: Source, *, patience: float = 0) -> list[Outcome]:
     """Erase images, together, because the dead letters are looked through once. Some hundred at a time.
 
-    Raises the errors of AWS: run again, it does the rest.
+    If dead letters are in other hands, it waits for them for so many seconds (`patience`) before it says so. Raises
+    the errors of AWS: run again, it does the rest.
     """
     begun = [_begin(resources, image_id, source) for image_id in image_ids_]
     working = [erasing for erasing in begun if not erasing.outcome.refusal]
     if working:
         names = {erasing.outcome.image_id: erasing.names for erasing in working}
-        looked = dead_letters.forget(resources.dead_letter_queues, names)
+        looked = dead_letters.forget(resources.dead_letter_queues, names, patience=patience)
         for erasing in working:
             erasing.outcome.messages = looked.deleted[erasing.outcome.image_id]
             erasing.outcome.is_done = looked.is_whole

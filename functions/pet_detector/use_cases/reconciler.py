@@ -12,7 +12,8 @@ operator's command `petdetect reconcile`.
     waits for the next day                             held, since today                   nothing
     the next day has come                              held, since yesterday or longer     started
     filed, and the source is still there               final, of this version              nothing, but counted
-    brought back, or sent with an old form             erased                              nothing, but counted
+    brought back, or sent with a form that is valid    erased                              removed
+    its erasure has begun, and not come to its end     erased, without the mark            nothing, but counted
 
 A key that contains an ImageID (the API made it, or a backfill) is one image, however often its form is posted. The
 first version that is claimed is the image; what happens to the others depends on the record of the key:
@@ -26,7 +27,8 @@ first version that is claimed is the image; what happens to the others depends o
     failed (also dismissed)                            stays: if the image's own version is gone, `petdetect redrive`
                                                        takes this one instead
     final (completed, needs_review, rejected)          superseded: counted in the record, then removed
-    erased, or being erased                            stays: an operator erases the image again
+    being erased                                       stays: an operator, or the client, erases the image again
+    erased (the mark)                                  removed, all of them
     any, and the version has a record of its own       judged by that one: a person started it, or a release of before
 
 A final record never changes its version, and nothing claims its image again: so a version that is removed is never one
@@ -50,9 +52,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from itertools import groupby, islice
+from itertools import groupby, islice, zip_longest
 
-from pet_detector.aws import detection_logs, image_versions, image_workflow, reconciling
+from pet_detector.aws import detection_logs, erased_records, image_versions, image_workflow, reconciling
 from pet_detector.aws.image_versions import VERSIONS_A_KEY, InputVersion, StoredVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import PetDetectorError
@@ -63,7 +65,8 @@ from pet_detector.use_cases import failures
 from pet_detector.use_cases.failures import Failure, Operators
 
 # Tried in one run, with one call (start, release) and with five calls (close) each; the next run finds the rest.
-# Releases count apart from starts: held images of one uploader must not keep back what was lost of another.
+# Releases count apart from starts: held images of one uploader must not keep back what was lost of another. They come
+# last, by turns of their owners, and take the time that is left for closing: 1,000 calls are less than a minute.
 MAX_STARTS = 1000
 MAX_RELEASES = 1000
 MAX_CLOSES = 200
@@ -79,7 +82,8 @@ class Action(StrEnum):
     WAIT = "wait"  # an execution works on it
     RELEASE = "release"  # held since yesterday or longer
     LEAVE = "leave"  # failed: an operator decides; or held until tomorrow
-    ERASED = "erased"  # the image was erased, and this came later: an operator erases it again
+    ERASED = "erased"  # its erasure has not come to its end: it is to be erased again
+    REMOVE = "remove"  # the image was erased, and this came later: nothing of it stays
     REPORT = "report"  # final, but the object is still under input/: only a person may delete it
     CLOSE = "close"  # the claim has expired, and there is no object to start the workflow with
     SUPERSEDE = "supersede"  # later uploads with the form of a finished image: counted and removed
@@ -103,7 +107,7 @@ class Finding:
     """One object version that is not finished. Without an object, `version_id` and `modified` are empty.
 
     `modified` is when the object was stored (RFC 3339). `claimed_by` is the execution whose claim has expired, if any.
-    `superseded` are the versions to remove, all under `key`; the record must name `final_version` then.
+    `superseded` are the versions to remove, all under `key`; for SUPERSEDE the record must name `final_version`.
     """
 
     action: Action
@@ -114,6 +118,7 @@ class Finding:
     claimed_by: str = ""
     superseded: tuple[str, ...] = ()
     final_version: str = ""
+    owner: str = field(default="", compare=False)  # of a record that is there
 
 
 @dataclass(frozen=True)
@@ -149,7 +154,7 @@ class Report:
         """Uploads that should be finished: all findings except those that wait for an operator or for tomorrow, and
         what is no image.
         """
-        no_gap = (Action.LEAVE, Action.RELEASE, Action.SUPERSEDE)
+        no_gap = (Action.LEAVE, Action.RELEASE, Action.SUPERSEDE, Action.REMOVE)
         return sum(finding.action not in no_gap for finding in self.findings)
 
 
@@ -170,7 +175,8 @@ def reconcile(
     """
     now = datetime.now(UTC)
     report = Report()
-    left = {Action.START: MAX_STARTS, Action.RELEASE: MAX_RELEASES, Action.CLOSE: MAX_CLOSES}
+    left = {Action.START: MAX_STARTS, Action.CLOSE: MAX_CLOSES}
+    releases: list[Finding] = []
     for finding in _findings(resources, now, older_than, report, begin_after, time.monotonic() + seconds):
         if finding.action is Action.TURN:
             report.waiting += 1
@@ -178,19 +184,37 @@ def reconcile(
         report.findings.append(finding)
         if dry_run:
             continue
-        try:
-            if finding.action is Action.SUPERSEDE:
-                report.superseded += _remove(resources, finding)
-            elif left.get(finding.action, 0) > 0:
-                left[finding.action] -= 1
-                if finding.action is Action.CLOSE:
-                    report.closed += _close(resources, finding, now)
-                else:
-                    report.started += _start(resources, finding, now)
-        except PetDetectorError as error:
-            logger.exception("Finding not taken up", image_id=finding.image_id, action=finding.action.value)
-            report.error = error
+        if finding.action is Action.RELEASE:
+            releases.append(finding)
+        elif finding.action in (Action.SUPERSEDE, Action.REMOVE):
+            _take_up(resources, finding, now, report)
+        elif left.get(finding.action, 0) > 0:
+            left[finding.action] -= 1
+            _take_up(resources, finding, now, report)
+    for finding in islice(_by_turns(releases), MAX_RELEASES):
+        _take_up(resources, finding, now, report)
     return report
+
+
+def _by_turns(releases: list[Finding]) -> Iterator[Finding]:
+    """One of each owner, then the next one of each: many of one owner keep back no other's."""
+    of_owners: dict[str, list[Finding]] = {}
+    for finding in releases:
+        of_owners.setdefault(finding.owner, []).append(finding)
+    return (finding for turn in zip_longest(*of_owners.values()) for finding in turn if finding)
+
+
+def _take_up(resources: Resources, finding: Finding, now: datetime, report: Report) -> None:
+    try:
+        if finding.action in (Action.SUPERSEDE, Action.REMOVE):
+            report.superseded += _remove(resources, finding)
+        elif finding.action is Action.CLOSE:
+            report.closed += _close(resources, finding, now)
+        else:
+            report.started += _start(resources, finding, now)
+    except PetDetectorError as error:
+        logger.exception("Finding not taken up", image_id=finding.image_id, action=finding.action.value)
+        report.error = error
 
 
 def _findings(
@@ -251,7 +275,9 @@ def judge(
     records = detection_logs.find_many(table, ids)
     for upload, image_id in zip(uploads, ids, strict=True):
         record = records.get(image_id)
-        if record is None or not _names_a_version(record):
+        if record is not None and erased_records.is_mark(record) and image_ids.contains_image_id(upload.key):
+            yield upload, list(_of_erased(table, upload, image_id, now, older_than))
+        elif record is None or not _names_a_version(record):
             yield upload, [_finding(record, image_id, upload.versions[0], now, older_than)]
         else:
             yield upload, list(_of_claimed(table, upload, record, now, older_than))
@@ -260,6 +286,17 @@ def judge(
 def _names_a_version(record: Record) -> bool:
     is_claimed = record["ProcessingStatus"] not in (Status.UPLOADING, ERASED)
     return is_claimed and record.get("SourceVersion", image_ids.NEWEST) != image_ids.NEWEST
+
+
+def _of_erased(table: str, upload: Upload, image_id: str, now: datetime, older_than: timedelta) -> Iterator[Finding]:
+    """What to do about a key whose image was erased: what came since is removed, but for an image of its own."""
+    own_records = _records_of_their_own(table, list(upload.versions))
+    for version, own in own_records.items():
+        yield _finding(own, own["ImageID"], version, now, older_than)
+    if rest := [version for version in upload.versions if version not in own_records]:
+        versions = tuple(version.version_id for version in rest)
+        modified = detection_logs.format_time(rest[0].modified)
+        yield Finding(Action.REMOVE, image_id, upload.key, versions[0], modified, "", versions)
 
 
 def _of_claimed(table: str, upload: Upload, record: Record, now: datetime, older_than: timedelta) -> Iterator[Finding]:
@@ -284,7 +321,7 @@ def _of_claimed(table: str, upload: Upload, record: Record, now: datetime, older
     elif upload.is_cut and not is_there:  # its version is not among the newest ones: the record says what to start
         finding = _finding(record, image_id, upload.versions[0], now, older_than)
         if finding.action in (Action.START, Action.RELEASE):
-            yield Finding(finding.action, image_id, upload.key, claimed, "", finding.claimed_by)
+            yield Finding(finding.action, image_id, upload.key, claimed, "", finding.claimed_by, owner=finding.owner)
 
 
 def _records_of_their_own(table: str, versions: list[InputVersion]) -> dict[InputVersion, Record]:
@@ -301,7 +338,9 @@ def _finding(
 ) -> Finding:
     modified = detection_logs.format_time(version.modified)
     claimed_by = record.get("ExecutionArn", "") if record and _is_expired(record, now) else ""
-    return Finding(_action(record, now, older_than), image_id, version.key, version.version_id, modified, claimed_by)
+    owner = (record or {}).get("UploadedBy", "")
+    action = _action(record, now, older_than)
+    return Finding(action, image_id, version.key, version.version_id, modified, claimed_by, owner=owner)
 
 
 def _action(record: Record | None, now: datetime, older_than: timedelta) -> Action:
@@ -379,9 +418,13 @@ def _close(resources: Resources, finding: Finding, now: datetime) -> bool:
 def _remove(resources: Resources, finding: Finding) -> int:
     """Count, then remove: what is removed without a word would be a lost upload."""
     number = len(finding.superseded)
-    if not reconciling.count_superseded(resources.table, finding.image_id, finding.final_version, number):
+    is_counted = finding.action is Action.SUPERSEDE  # of an erased image nothing is kept to count in
+    if is_counted and not reconciling.count_superseded(
+        resources.table, finding.image_id, finding.final_version, number
+    ):
         return 0  # erased or expired since it was read
     versions = [StoredVersion(finding.key, version_id) for version_id in finding.superseded]
     image_versions.delete_versions(resources.bucket, versions)
-    logger.warning("Later uploads with the same form removed", image_id=finding.image_id, superseded=number)
+    told = "Later uploads with the same form removed" if is_counted else "Uploads of an erased image removed"
+    logger.warning(told, image_id=finding.image_id, superseded=number)
     return number

@@ -33,6 +33,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
     monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", os.devnull)
     monkeypatch.setattr(boto3, "DEFAULT_SESSION", SESSION)
     monkeypatch.setattr("pet_detector.aws.dead_letters._WAIT_SECONDS", 0)  # moto has all messages at once
+    monkeypatch.setattr("ops.erase_command.PATIENCE_SECONDS", 0)  # and counts them without delay
     clients.forget()
     with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
         found = cloud.Cloud()
