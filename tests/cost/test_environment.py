@@ -83,7 +83,8 @@ NONE = {"AuditTrail": "none", "GuardDuty": "none", "ConfigRules": "none"}
         ({}, {}),
         (
             {"AuditTrail": "own"},
-            # nine alarms with a metric each, one on two of SQS; keys of the alerts and of the trail; 100,000 lines of 1.5 KB, kept 90 days
+            # nine alarms with a metric each, one on two of SQS;
+            # keys of the alerts and of the trail; 100,000 lines of 1.5 KB, kept 90 days
             {"Security alarms": 3.8, "Security keys": 2.0, "Trail": 100_000 * 1.5 / 1024**2 * (0.50 + 3 * 0.03)},
         ),
         ({"AuditTrail": "the-accounts"}, {"Security alarms": 3.8, "Security keys": 1.0}),

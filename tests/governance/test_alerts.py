@@ -372,7 +372,7 @@ def test_topic_takes_alerts_of_this_account_over_tls_and_its_key_serves_them() -
         assert (statement["Action"], statement["Resource"]) == ("sns:Publish", TOPIC)
     alarms, findings = publish
     assert alarms["Condition"] == {"StringEquals": {"aws:SourceAccount": PSEUDO["AWS::AccountId"]}}
-    # "Key management" and "Troubleshooting" of AWS's guides of SNS and EventBridge: a condition would refuse every event.
+    # "Key management" and "Troubleshooting" of AWS's guides of SNS and EventBridge: with one, no event arrives.
     assert "Condition" not in findings
     assert (tls["Effect"], tls["Principal"], tls["Resource"]) == ("Deny", "*", TOPIC)
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -412,10 +412,11 @@ def test_an_alert_that_is_kept_alarms_the_operators_too() -> None:
         "visible": "ApproximateNumberOfMessagesVisible",
         "taken": "ApproximateNumberOfMessagesNotVisible",
     }
+    queue = {"Name": "QueueName", "Value": "UndeliveredAlertsQueue"}
     for metric in metrics:
         assert metric["ReturnData"] is False
         assert metric["MetricStat"]["Stat"] == "Maximum"
-        assert metric["MetricStat"]["Metric"]["Dimensions"] == [{"Name": "QueueName", "Value": "UndeliveredAlertsQueue"}]
+        assert metric["MetricStat"]["Metric"]["Dimensions"] == [queue]
     assert (KEPT["ComparisonOperator"], KEPT["Threshold"]) == ("GreaterThanThreshold", 0)
     told = governance(OperatorsTopicArn="operators").of_type("AWS::CloudWatch::Alarm")["UndeliveredAlertsAlarm"]
     assert told["AlarmActions"] == told["OKActions"] == [TOPIC, "operators"]
