@@ -360,11 +360,12 @@ def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
     found = [
         resource for resource in definitions.resources(GOVERNANCE) if trail != "none" or "Condition" not in resource
     ]
-    alarms = sum(resource["Type"] == "AWS::CloudWatch::Alarm" for resource in found)
-    price = unit["cloudwatch_alarm_month"] + unit["cloudwatch_metric_month"]
-    yield Fixed(
-        "Security alarms", alarms * price, f"{alarms} at ${price:g}, metric included in hours that have a value"
-    )
+    alarms = [resource["Properties"] for resource in found if resource["Type"] == "AWS::CloudWatch::Alarm"]
+    counted = sum("MetricName" in alarm for alarm in alarms)  # a metric of our own each; SQS's cost nothing
+    watched = sum("MetricStat" in metric for alarm in alarms for metric in alarm.get("Metrics", []))
+    price, own = unit["cloudwatch_alarm_month"], unit["cloudwatch_alarm_month"] + unit["cloudwatch_metric_month"]
+    how = f"{counted} at ${own:g}, metric included in hours that have a value; {watched} on a queue at ${price:g}"
+    yield Fixed("Security alarms", counted * own + watched * price, how)
     keys = 1 + (trail == "own")
     yield Fixed("Security keys", keys * unit["kms_key_month"], f"{keys} at ${unit['kms_key_month']:g}: alerts, trail")
     if trail == "own":

@@ -83,16 +83,17 @@ NONE = {"AuditTrail": "none", "GuardDuty": "none", "ConfigRules": "none"}
         ({}, {}),
         (
             {"AuditTrail": "own"},
-            # nine alarms with a metric each; keys of the alerts and of the trail; 100,000 lines of 1.5 KB, kept 90 days
-            {"Security alarms": 3.6, "Security keys": 2.0, "Trail": 100_000 * 1.5 / 1024**2 * (0.50 + 3 * 0.03)},
+            # nine alarms with a metric each, one on two of SQS;
+            # keys of the alerts and of the trail; 100,000 lines of 1.5 KB, kept 90 days
+            {"Security alarms": 3.8, "Security keys": 2.0, "Trail": 100_000 * 1.5 / 1024**2 * (0.50 + 3 * 0.03)},
         ),
-        ({"AuditTrail": "the-accounts"}, {"Security alarms": 3.6, "Security keys": 1.0}),
-        ({"GuardDuty": "alert"}, {"Security alarms": 0.4, "Security keys": 1.0}),
-        ({"GuardDuty": "detector"}, {"Security alarms": 0.4, "Security keys": 1.0, "GuardDuty": 0.4}),
-        ({"ConfigRules": "rules"}, {"Security alarms": 0.4, "Security keys": 1.0, "AWS Config": 10 * 5 * 0.001}),
+        ({"AuditTrail": "the-accounts"}, {"Security alarms": 3.8, "Security keys": 1.0}),
+        ({"GuardDuty": "alert"}, {"Security alarms": 0.6, "Security keys": 1.0}),
+        ({"GuardDuty": "detector"}, {"Security alarms": 0.6, "Security keys": 1.0, "GuardDuty": 0.4}),
+        ({"ConfigRules": "rules"}, {"Security alarms": 0.6, "Security keys": 1.0, "AWS Config": 10 * 5 * 0.001}),
         (
             {"ConfigRules": "recorder"},
-            {"Security alarms": 0.4, "Security keys": 1.0, "AWS Config": 10 * (2 * 0.003 + 5 * 0.001)},
+            {"Security alarms": 0.6, "Security keys": 1.0, "AWS Config": 10 * (2 * 0.003 + 5 * 0.001)},
         ),
     ],
 )

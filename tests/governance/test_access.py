@@ -7,6 +7,7 @@ of the resources (cfn-lint brings them along), and what the boundary must leave 
 from __future__ import annotations
 
 import ast
+import fnmatch
 import json
 import re
 import warnings
@@ -25,7 +26,7 @@ with warnings.catch_warnings():  # of the linter itself
 from tests.governance.calls import calls
 from tests.support.definitions import references, resources, source, translated, words
 from tests.support.paths import REPOSITORY
-from tests.support.stacks import APPLICATION, Stack, governance
+from tests.support.stacks import APPLICATION, Stack, governance, observability
 from tests.support.templates import load
 
 OUTPUTS = {
@@ -107,6 +108,8 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "DataKey: ",
         "MakeAndRevokeKeys: ",
         "KeepKeys: ",
+        "LeaveTheKeysOfTheWatchAlone: ",
+        "ReadExecutionLogsOfApis: ",  # API Gateway names its log groups after an API's id
     )
     assert [line for line in unnamed if not line.startswith(by_id)] == []
 
@@ -230,6 +233,22 @@ def test_reader_sees_no_picture_and_reviewer_only_those_that_need_review() -> No
     }
 
 
+def test_reader_searches_the_logs_of_the_application_and_not_the_trail() -> None:
+    (search,) = (statement for statement in statements("ReaderPolicy") if statement["Sid"] == "SearchLogs")
+    patterns = [arn.rpartition("log-group:")[2] for arn in search["Resource"]]
+    groups = {
+        name: group["LogGroupName"]["Fn::Sub"].replace("${AWS::StackName}", APPLICATION)
+        if "LogGroupName" in group
+        else f"{APPLICATION}-{name}-1A2B"
+        for name, group in resources("AWS::Logs::LogGroup").items()
+    }
+    trail = governance().of_type("AWS::Logs::LogGroup")["TrailLogGroup"]["LogGroupName"]
+    for name, group in groups.items():
+        assert any(fnmatch.fnmatchcase(group, pattern) for pattern in patterns), name
+    assert not any(fnmatch.fnmatchcase(trail, pattern) for pattern in patterns)
+    assert not [action for action in allowed("ReaderPolicy") if action == "logs:GetLogEvents"]
+
+
 def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
     for policy in ("ReaderPolicy", "ReviewerPolicy", "OperatorPolicy"):
         services = {action.partition(":")[0] for action in allowed(policy) - DATA_KEY}
@@ -278,6 +297,27 @@ def test_boundary_leaves_what_the_roles_of_the_application_need_and_nothing_else
     missing = {action: roles for action, roles in needs.items() if action not in allowed("BoundaryPolicy")}
     assert not missing, "BoundaryPolicy of stacks/access.yaml would take this from roles that need it"
     assert not allowed("BoundaryPolicy") - needs.keys(), "BoundaryPolicy leaves what no role needs"
+
+
+def test_boundary_lets_keys_be_used_through_the_services_with_data_whatever_their_tags() -> None:
+    """With DataKey=aws the keys are AWS's own (`aws/sns`), which carry no tag of ours."""
+    (key,) = (statement for statement in statements("BoundaryPolicy") if statement["Sid"] == "DataKey")
+    assert set(key["Action"]) == DATA_KEY
+    services = {f"{name}.us-east-1.amazonaws.com" for name in ("dynamodb", "s3", "sns", "sqs")}
+    assert key["Condition"].keys() == {"StringEquals"}
+    assert key["Condition"]["StringEquals"].keys() == {"kms:ViaService"}
+    assert set(key["Condition"]["StringEquals"]["kms:ViaService"]) == services
+
+
+def test_boundary_lets_roles_read_no_log_but_of_apis() -> None:
+    readers = [
+        statement
+        for statement in statements("BoundaryPolicy")
+        if {"logs:FilterLogEvents", "logs:GetLogEvents"} & set(words(statement["Action"]))
+    ]
+    assert [statement["Resource"] for statement in readers] == [
+        "arn:aws:logs:us-east-1:123456789012:log-group:API-Gateway-Execution-Logs*"
+    ]
 
 
 def test_every_role_can_carry_the_boundary() -> None:
@@ -426,18 +466,46 @@ def test_deployer_lends_roles_to_the_services_that_the_template_lends_them_to() 
 
 def test_deployer_leaves_the_trail_and_its_own_rights_alone() -> None:
     assert not {action for action in allowed(*DEPLOYER) if action.startswith(("cloudtrail:", "guardduty:", "config:"))}
-    (deny,) = (statement for statement in statements(*DEPLOYER) if statement["Effect"] == "Deny")
-    assert deny["Action"] == "*"
+    denied = {statement["Sid"]: statement for statement in statements(*DEPLOYER) if statement["Effect"] == "Deny"}
+    assert set(denied) == {"LeaveTheTrailAlone", "LeaveTheKeysOfTheWatchAlone", "KeepTheGovernanceStack"}
+    deny = denied["LeaveTheTrailAlone"]
+    assert (deny["Action"], "Condition" in deny) == ("*", False)
     prefix = STACK.values["NamePrefix"]
     assert deny["Resource"] == [
         f"arn:aws:s3:::{prefix}*trailbucket*",
         f"arn:aws:iam::123456789012:role/{prefix}*TrailRole*",
         f"arn:aws:logs:us-east-1:123456789012:log-group:{APPLICATION}-trail-*",
+        f"arn:aws:sns:us-east-1:123456789012:{prefix}*SecurityTopic*",
+        f"arn:aws:sqs:us-east-1:123456789012:{prefix}*UndeliveredAlerts*",
+        f"arn:aws:events:us-east-1:123456789012:rule/{APPLICATION}-security-*",
+        f"arn:aws:cloudwatch:us-east-1:123456789012:alarm:{APPLICATION}-security-*",
     ]
-    assert {"TrailBucket", "TrailRole"} <= governance().resources.keys()
-    assert (
-        governance().of_type("AWS::Logs::LogGroup")["TrailLogGroup"]["LogGroupName"].startswith(f"{APPLICATION}-trail-")
+    watch = governance()
+    assert {"TrailBucket", "TrailRole", "SecurityTopic", "UndeliveredAlertsQueue"} <= watch.resources.keys()
+    assert watch.of_type("AWS::Logs::LogGroup")["TrailLogGroup"]["LogGroupName"].startswith(f"{APPLICATION}-trail-")
+    named = [alarm["AlarmName"] for alarm in watch.of_type("AWS::CloudWatch::Alarm").values()]
+    named += [rule["Name"] for rule in watch.of_type("AWS::Events::Rule").values()]
+    assert all(name.startswith(f"{APPLICATION}-security-") for name in named)
+    keys = denied["LeaveTheKeysOfTheWatchAlone"]  # a key has no name; without this one, every alert ends
+    assert (keys["Action"], keys["Resource"]) == ("*", "arn:aws:kms:us-east-1:123456789012:key/*")
+    assert keys["Condition"] == {"StringEquals": {"aws:ResourceTag/Purpose": "watch"}}
+    for name, key in watch.of_type("AWS::KMS::Key").items():
+        assert key["Tags"] == [{"Key": "Purpose", "Value": "watch"}], name
+    # Its update by the root stack's stays allowed: CloudFormation asks for it even if nothing changes.
+    stack = denied["KeepTheGovernanceStack"]
+    assert stack["Action"] == "cloudformation:DeleteStack"
+    assert stack["Resource"].endswith(f":stack/{APPLICATION}-GovernanceStack-*/*")
+    assert load(REPOSITORY / "template.yaml")["Resources"]["GovernanceStack"]["Properties"]["TemplateURL"].endswith(
+        "governance.yaml"
     )
+
+
+def test_no_other_resource_of_the_application_is_taken_for_one_of_the_watch() -> None:
+    """Else a deployment could not change it."""
+    others = resources("AWS::SNS::Topic").keys() | resources("AWS::SQS::Queue").keys()
+    alarms = [alarm["AlarmName"] for alarm in observability().of_type("AWS::CloudWatch::Alarm").values()]
+    assert not [name for name in others if "SecurityTopic" in name or "UndeliveredAlerts" in name]
+    assert not [name for name in alarms if name.startswith(f"{APPLICATION}-security-")]
 
 
 def test_names_of_the_application_begin_as_the_policies_say() -> None:

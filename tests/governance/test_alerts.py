@@ -5,6 +5,7 @@ Lines are cut from examples of AWS's documents. Whether CloudTrail still writes 
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import re
 from typing import Any
@@ -18,6 +19,8 @@ from tests.support.templates import load
 
 STACK = governance(ImageBucketName="pictures")
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
+KEPT = ALARMS["UndeliveredAlertsAlarm"]
+OF_LINES = {name: alarm for name, alarm in ALARMS.items() if alarm is not KEPT}
 FILTERS = STACK.of_type("AWS::Logs::MetricFilter")
 TOPIC = STACK.resolve({"Ref": "SecurityTopic"})
 NAMESPACE = f"PetDetector/{APPLICATION}"
@@ -27,6 +30,7 @@ NAMESPACE = f"PetDetector/{APPLICATION}"
 PERSON = {"type": "AssumedRole", "arn": "arn:aws:sts::123456789012:assumed-role/admin/ada"}
 BY_CLOUDFORMATION = {**PERSON, "invokedBy": "cloudformation.amazonaws.com"}
 GROUP = FILTERS["RootUsedFilter"]["LogGroupName"]
+GOVERNANCE_ARN = f"arn:aws:cloudformation:us-east-1:123456789012:stack/{APPLICATION}-GovernanceStack-1A2B/0f9e"
 Line = dict[str, Any]
 
 
@@ -87,7 +91,9 @@ TAKEN: dict[str, list[Line]] = {
             "AddUserToGroup",
             "DeactivateMFADevice",
         )
-    ],
+    ]
+    # A deployment makes roles, never these: a template that has one is not ours.
+    + [event("iam", name, who=BY_CLOUDFORMATION) for name in ("CreateUser", "CreateAccessKey", "CreateLoginProfile")],
     "KmsKeyChangedFilter": [
         *(event("kms", name) for name in ("DisableKey", "ScheduleKeyDeletion", "PutKeyPolicy", "DisableKeyRotation")),
         event("kms", "ScheduleKeyDeletion", who=BY_CLOUDFORMATION),
@@ -125,6 +131,24 @@ TAKEN: dict[str, list[Line]] = {
         asked("monitoring", "DisableAlarmActions", {"alarmNames": [f"{APPLICATION}-root-used"]}),
         asked("monitoring", "PutMetricAlarm", {"alarmName": f"{APPLICATION}-root-used"}),
     ],
+    "AlertsChangedFilter": [
+        line
+        for who in (PERSON, BY_CLOUDFORMATION)
+        for line in (
+            asked("sns", "DeleteTopic", {"topicArn": TOPIC}, who=who),
+            asked("sns", "SetTopicAttributes", {"topicArn": TOPIC, "attributeName": "Policy"}, who=who),
+            asked("sns", "Unsubscribe", {"subscriptionArn": f"{TOPIC}:0a1b"}, who=who),
+            asked("sns", "SetSubscriptionAttributes", {"subscriptionArn": f"{TOPIC}:0a1b"}, who=who),
+            asked("monitoring", "DeleteAlarms", {"alarmNames": [f"{APPLICATION}-security-root-used"]}, who=who),
+            asked("events", "DeleteRule", {"name": f"{APPLICATION}-security-findings"}, who=who),
+            asked("events", "DisableRule", {"name": f"{APPLICATION}-security-findings"}, who=who),
+            asked("events", "RemoveTargets", {"rule": f"{APPLICATION}-security-findings"}, who=who),
+            asked("cloudformation", "DeleteStack", {"stackName": f"{APPLICATION}-GovernanceStack-1A2B"}, who=who),
+            asked("cloudformation", "DeleteStack", {"stackName": GOVERNANCE_ARN}, who=who),
+        )
+    ]
+    # A security alarm behind another one.
+    + [asked("monitoring", "DeleteAlarms", {"alarmNames": ["another", f"{APPLICATION}-security-root-used"]})],
     "SignInWithoutMfaFilter": [signed_in("No")],
     "ApiKeyReadFilter": [
         event("apigateway", "CreateApiKey"),
@@ -137,7 +161,11 @@ TAKEN: dict[str, list[Line]] = {
         asked("apigateway", "GetApiKeys", {"includeValues": True}, write=False),
         asked("apigateway", "GetApiKeys", {"includeValues": "true"}, write=False),
     ],
-    "RefusedApiKeysFilter": [{"error": name} for name in ("INVALID_API_KEY", "THROTTLED", "QUOTA_EXCEEDED")],
+    "RefusedApiKeysFilter": [
+        {"error": "INVALID_API_KEY", "apiKeyId": "-"},
+        {"error": "THROTTLED", "apiKeyId": "abc"},
+        {"error": "QUOTA_EXCEEDED", "apiKeyId": "abc"},
+    ],
 }
 LEFT: dict[str, list[Line]] = {
     "RootUsedFilter": [
@@ -180,6 +208,18 @@ LEFT: dict[str, list[Line]] = {
         asked("logs", "PutRetentionPolicy", {"logGroupName": GROUP}, who=BY_CLOUDFORMATION),
         asked("monitoring", "DeleteAlarms", {"alarmNames": ["another"]}),
     ],
+    "AlertsChangedFilter": [
+        asked("sns", "SetTopicAttributes", {"topicArn": TOPIC.replace("Security", "Notices")}),
+        asked("sns", "Unsubscribe", {"subscriptionArn": f"{TOPIC.replace('Security', 'Notices')}:0a1b"}),
+        asked("sns", "DeleteTopic", {"topicArn": TOPIC}, errorCode="AuthorizationError"),
+        asked("sns", "Subscribe", {"topicArn": TOPIC}),
+        asked("sns", "GetTopicAttributes", {"topicArn": TOPIC}, write=False),
+        asked("monitoring", "DeleteAlarms", {"alarmNames": ["another"]}),
+        asked("monitoring", "DeleteAlarms", {"alarmNames": ["another", "and-one-more"]}, who=BY_CLOUDFORMATION),
+        asked("events", "DisableRule", {"name": "another"}),
+        asked("cloudformation", "DeleteStack", {"stackName": "another"}),
+        asked("cloudformation", "UpdateStack", {"stackName": GOVERNANCE_ARN}, who=BY_CLOUDFORMATION),
+    ],
     "SignInWithoutMfaFilter": [
         signed_in("Yes"),
         signed_in("No", "AssumedRole"),
@@ -197,7 +237,12 @@ LEFT: dict[str, list[Line]] = {
         asked("apigateway", "GetApiKeys", {"limit": 25}, write=False),
         asked("apigateway", "GetApiKeys", {"includeValues": True}, errorCode="AccessDenied"),
     ],
-    "RefusedApiKeysFilter": [{"error": "-"}, {"error": "INTEGRATION_FAILURE"}, {"error": "BAD_REQUEST_BODY"}],
+    "RefusedApiKeysFilter": [
+        {"error": "-", "apiKeyId": "abc"},
+        {"error": "INTEGRATION_FAILURE", "apiKeyId": "abc"},
+        {"error": "BAD_REQUEST_BODY", "apiKeyId": "abc"},
+        {"error": "THROTTLED", "apiKeyId": "-"},  # /health needs no key: anybody can flood it
+    ],
 }
 
 
@@ -224,7 +269,8 @@ def test_filter_keeps_the_limit_of_cloudwatch_logs(name: str) -> None:
 
 def test_words_of_the_access_log_are_those_that_the_api_writes() -> None:
     api = load(REPOSITORY / "template.yaml")["Resources"]["PetDetectorApi"]["Properties"]
-    assert json.loads(api["AccessLogSetting"]["Format"])["error"] == "$context.error.responseType"
+    written = json.loads(api["AccessLogSetting"]["Format"])
+    assert (written["error"], written["apiKeyId"]) == ("$context.error.responseType", "$context.identity.apiKeyId")
     pattern = FILTERS["RefusedApiKeysFilter"]["FilterPattern"]
     assert set(re.findall(r'"(\w+)"', pattern)) <= set(api["GatewayResponses"])
 
@@ -248,8 +294,8 @@ SIGNS = {"GreaterThanThreshold": ">", "GreaterThanOrEqualToThreshold": ">="}
 
 def test_alarms_are_these_and_no_weaker() -> None:
     found = {}
-    for alarm in ALARMS.values():
-        name = alarm["AlarmName"].removeprefix(f"{APPLICATION}-")
+    for alarm in OF_LINES.values():
+        name = alarm["AlarmName"].removeprefix(f"{APPLICATION}-security-")
         found[name] = (alarm["MetricName"], SIGNS[alarm["ComparisonOperator"]], alarm["Threshold"])
         assert (alarm["Namespace"], alarm["Statistic"], alarm["Period"]) == (NAMESPACE, "Sum", 300), name
         assert (alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (1, "notBreaching"), name
@@ -263,7 +309,7 @@ def test_every_metric_of_a_filter_has_an_alarm_and_every_alarm_a_filter() -> Non
         (transformation,) = filter_["MetricTransformations"]
         assert transformation["MetricNamespace"] == NAMESPACE
         made.setdefault(transformation["MetricName"], set()).add(transformation["MetricValue"])
-    assert set(made) == {alarm["MetricName"] for alarm in ALARMS.values()}
+    assert set(made) == {alarm["MetricName"] for alarm in OF_LINES.values()}
     # A list of all keys with their values is as many as alarm.
     assert made.pop("ApiKeyValuesRead") == {"1", str(STACK.values["ApiKeyValuesRead"])}
     assert set().union(*made.values()) == {"1"}
@@ -273,6 +319,7 @@ def test_every_metric_of_a_filter_has_an_alarm_and_every_alarm_a_filter() -> Non
 def test_alarm_tells_the_security_topic_and_says_where_help_is(name: str) -> None:
     alarm = ALARMS[name]
     assert alarm["AlarmActions"] == alarm["OKActions"] == [TOPIC]
+    assert alarm["AlarmName"].startswith(f"{APPLICATION}-security-"), "policies and a filter know it by that"
     assert alarm.get("ActionsEnabled", True) is True
     sentence, _, link = alarm["AlarmDescription"].partition(" Runbook: ")
     assert sentence.endswith(".")
@@ -318,11 +365,15 @@ def test_topic_takes_alerts_of_this_account_over_tls_and_its_key_serves_them() -
     topic = STACK.of_type("AWS::SNS::Topic")["SecurityTopic"]
     assert topic["KmsMasterKeyId"].endswith(":AlertsKey")
     (policy,) = STACK.of_type("AWS::SNS::TopicPolicy").values()
-    publish, tls = policy["PolicyDocument"]["Statement"]
+    *publish, tls = policy["PolicyDocument"]["Statement"]
     services = ["cloudwatch.amazonaws.com", "events.amazonaws.com"]
-    assert publish["Principal"] == {"Service": services}
-    assert (publish["Action"], publish["Resource"]) == ("sns:Publish", TOPIC)
-    assert publish["Condition"] == {"StringEquals": {"aws:SourceAccount": PSEUDO["AWS::AccountId"]}}
+    assert [statement["Principal"]["Service"] for statement in publish] == services
+    for statement in publish:
+        assert (statement["Action"], statement["Resource"]) == ("sns:Publish", TOPIC)
+    alarms, findings = publish
+    assert alarms["Condition"] == {"StringEquals": {"aws:SourceAccount": PSEUDO["AWS::AccountId"]}}
+    # "Key management" and "Troubleshooting" of AWS's guides of SNS and EventBridge: with one, no event arrives.
+    assert "Condition" not in findings
     assert (tls["Effect"], tls["Principal"], tls["Resource"]) == ("Deny", "*", TOPIC)
     assert tls["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
     key = STACK.of_type("AWS::KMS::Key")["AlertsKey"]
@@ -331,6 +382,7 @@ def test_topic_takes_alerts_of_this_account_over_tls_and_its_key_serves_them() -
     assert [statement["Principal"]["Service"] for statement in used] == services
     for statement in used:
         assert set(statement["Action"]) == {"kms:Decrypt", "kms:GenerateDataKey*"}
+        assert "Condition" not in statement, "EventBridge sends none of these, and a refusal here is silent"
 
 
 def test_an_address_hears_of_it_and_what_does_not_arrive_is_kept() -> None:
@@ -341,8 +393,37 @@ def test_an_address_hears_of_it_and_what_does_not_arrive_is_kept() -> None:
     assert subscription["RedrivePolicy"] == {"deadLetterTargetArn": queue}
     assert not governance(AlarmEmail="").of_type("AWS::SNS::Subscription")
     (policy,) = STACK.of_type("AWS::SQS::QueuePolicy").values()
-    senders = [s["Principal"] for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow"]
-    assert senders == [{"Service": "sns.amazonaws.com"}, {"Service": "events.amazonaws.com"}]
+    topic, rules = (s for s in policy["PolicyDocument"]["Statement"] if s["Effect"] == "Allow")
+    assert topic["Principal"] == {"Service": "sns.amazonaws.com"}
+    assert topic["Condition"] == {"ArnEquals": {"aws:SourceArn": TOPIC}}
+    assert rules["Principal"] == {"Service": "events.amazonaws.com"}
+    pattern = rules["Condition"]["ArnLike"]["aws:SourceArn"]
+    assert pattern == f"arn:aws:events:us-east-1:{PSEUDO['AWS::AccountId']}:rule/{APPLICATION}-security-*"
+    for rule in RULES.values():  # a generated name would begin with a shortened one
+        assert fnmatch.fnmatchcase(rule["Name"], pattern.rpartition("/")[2])
+        assert len(rule["Name"]) <= 64
+
+
+def test_an_alert_that_is_kept_alarms_the_operators_too() -> None:
+    """Visible or in somebody's hands; by the security topic alone it would not arrive when that is what fails."""
+    result, *metrics = KEPT["Metrics"]
+    assert result["Expression"] == "visible + taken"
+    assert {metric["Id"]: metric["MetricStat"]["Metric"]["MetricName"] for metric in metrics} == {
+        "visible": "ApproximateNumberOfMessagesVisible",
+        "taken": "ApproximateNumberOfMessagesNotVisible",
+    }
+    queue = {"Name": "QueueName", "Value": "UndeliveredAlertsQueue"}
+    for metric in metrics:
+        assert metric["ReturnData"] is False
+        assert metric["MetricStat"]["Stat"] == "Maximum"
+        assert metric["MetricStat"]["Metric"]["Dimensions"] == [queue]
+    assert (KEPT["ComparisonOperator"], KEPT["Threshold"]) == ("GreaterThanThreshold", 0)
+    told = governance(OperatorsTopicArn="operators").of_type("AWS::CloudWatch::Alarm")["UndeliveredAlertsAlarm"]
+    assert told["AlarmActions"] == told["OKActions"] == [TOPIC, "operators"]
+    handed = load(REPOSITORY / "template.yaml")["Resources"]["GovernanceStack"]["Properties"]["Parameters"]
+    assert handed["OperatorsTopicArn"] == {
+        "Fn::If": ["HasObservability", {"Fn::GetAtt": ["ObservabilityStack", "Outputs.AlarmsTopicArn"]}, ""]
+    }
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -404,7 +485,7 @@ def widgets() -> list[dict[str, Any]]:
 def test_every_metric_that_alarms_is_on_the_dashboard() -> None:
     lines = [line for widget in widgets() for line in widget["properties"].get("metrics", [])]
     shown = {line[1] for line in lines if line[0] == NAMESPACE}
-    assert shown == {alarm["MetricName"] for alarm in ALARMS.values()}
+    assert shown == {alarm["MetricName"] for alarm in OF_LINES.values()}
     (queue,) = (line for line in lines if line[0] == "AWS/SQS")
     assert queue[:4] == ["AWS/SQS", "ApproximateNumberOfMessagesVisible", "QueueName", "UndeliveredAlertsQueue"]
 

@@ -195,7 +195,7 @@ def test_a_trail_that_is_there_is_watched_and_none_is_made() -> None:
 def test_without_a_trail_nothing_reads_one() -> None:
     stack = governance(AuditTrail="none")
     assert set(stack.of_type("AWS::Logs::MetricFilter")) == {"RefusedApiKeysFilter"}
-    assert set(stack.of_type("AWS::CloudWatch::Alarm")) == {"RefusedApiKeysAlarm"}
+    assert set(stack.of_type("AWS::CloudWatch::Alarm")) == {"RefusedApiKeysAlarm", "UndeliveredAlertsAlarm"}
     assert not stack.of_type("AWS::Logs::QueryDefinition")
 
 

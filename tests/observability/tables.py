@@ -126,9 +126,11 @@ def _security() -> str:
     rows = ""
     for alarm in SECURITY.of_type("AWS::CloudWatch::Alarm").values():
         sentence, _, link = alarm["AlarmDescription"].partition(" Runbook: ")
-        fires = f"{alarm['MetricName']} {alarm['Statistic']} {_SIGNS[alarm['ComparisonOperator']]} {alarm['Threshold']}"
+        metrics = metrics_of(alarm)
+        names = " + ".join(f"{metric['MetricName']} {metric['Stat']}" for metric in metrics)
+        fires = f"{names} {_SIGNS[alarm['ComparisonOperator']]} {alarm['Threshold']}"
         name = alarm["AlarmName"].removeprefix("<stack>-")
-        rows += _row([f"`{name}`", f"{fires} in {_time(int(alarm['Period']))}", f"{sentence} [Runbook]({link})"])
+        rows += _row([f"`{name}`", f"{fires} in {_time(int(metrics[0]['Period']))}", f"{sentence} [Runbook]({link})"])
     return _head("Alarm", "Fires when", "Meaning") + rows
 
 

@@ -52,12 +52,12 @@ TYPES = {
         "AttributeDefinitions BillingMode DeletionProtectionEnabled GlobalSecondaryIndexes KeySchema "
         "PointInTimeRecoverySpecification SSESpecification StreamSpecification TimeToLiveSpecification"
     ),
-    "AWS::Events::Rule": "Description EventPattern! Targets!",
+    "AWS::Events::Rule": "Description EventPattern! Name Targets!",
     "AWS::GuardDuty::Detector": "Enable Features FindingPublishingFrequency",
     # What they allow is compared with what people need by the tests of the access stack.
     "AWS::IAM::ManagedPolicy": "Description ManagedPolicyName PolicyDocument",
     "AWS::IAM::Role": "AssumeRolePolicyDocument! ManagedPolicyArns! PermissionsBoundary! Policies! Tags",
-    "AWS::KMS::Key": "Description EnableKeyRotation KeyPolicy! PendingWindowInDays",
+    "AWS::KMS::Key": "Description EnableKeyRotation KeyPolicy! PendingWindowInDays Tags",
     "AWS::Lambda::EventInvokeConfig": "DestinationConfig! FunctionName MaximumRetryAttempts Qualifier",
     "AWS::Lambda::EventSourceMapping": (
         "BatchSize BisectBatchOnFunctionError DestinationConfig! EventSourceArn! FunctionName "
