@@ -264,7 +264,7 @@ def failure_recorder() -> list[Cell]:
 
     def cell(name: str, fault: dict[str, Any]) -> Cell:
         def act(case: Case) -> None:
-            rule = case.inject("dynamodb", "UpdateItem", fault, also="REMOVE ExpiresAt")
+            rule = case.inject("dynamodb", "UpdateItem", fault, also="SET ProcessingStatus = :failed")
             start_broken(case)
             case.wait_for_fault(rule, times=tries.get(name, 1))
             if name in for_good:
