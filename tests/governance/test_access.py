@@ -106,7 +106,9 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "UseDataKey: ",
         "DataKey: ",
-        "MakeAndRevokeKeys: ",
+        "ReadKeysAndPlans: ",
+        "MakeKeys: ",
+        "RevokeKeys: ",
         "KeepKeys: ",
         "LeaveTheKeysOfTheWatchAlone: ",
         "ReadExecutionLogsOfApis: ",  # API Gateway names its log groups after an API's id
