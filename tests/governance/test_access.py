@@ -24,7 +24,7 @@ with warnings.catch_warnings():  # of the linter itself
     import samcli.lib.deploy.deployer
 
 from tests.governance.calls import calls
-from tests.support.definitions import references, resources, source, translated, words
+from tests.support.definitions import ALLOWED_BY_AWS, references, resources, source, translated, words
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import APPLICATION, Stack, governance, observability
 from tests.support.templates import load
@@ -259,26 +259,6 @@ def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
 
 # --- The boundary -----------------------------------------------------------------------------------------------------
 
-# Of AWS's own policies that roles of the template have.
-OF_AWS = {
-    "AWSLambdaBasicExecutionRole": {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
-    "AWSXrayWriteOnlyAccess": {
-        "xray:GetSamplingRules",
-        "xray:GetSamplingStatisticSummaries",
-        "xray:GetSamplingTargets",
-        "xray:PutTelemetryRecords",
-        "xray:PutTraceSegments",
-    },
-    "AmazonAPIGatewayPushToCloudWatchLogs": {
-        "logs:CreateLogGroup",
-        "logs:CreateLogStream",
-        "logs:DescribeLogGroups",
-        "logs:DescribeLogStreams",
-        "logs:FilterLogEvents",
-        "logs:GetLogEvents",
-        "logs:PutLogEvents",
-    },
-}
 ROLES = {**resources("AWS::IAM::Role", data_key="customer"), **governance().of_type("AWS::IAM::Role")}
 
 
@@ -293,7 +273,7 @@ def test_boundary_leaves_what_the_roles_of_the_application_need_and_nothing_else
         inline = [policy["PolicyDocument"]["Statement"] for policy in role.get("Policies", [])]
         found = {action for document in inline for statement in document for action in words(statement["Action"])}
         for policy in policies_of_aws(role):
-            found |= OF_AWS[policy]
+            found |= ALLOWED_BY_AWS[policy]
         for action in found:
             needs.setdefault(action, set()).add(name)
     missing = {action: roles for action, roles in needs.items() if action not in allowed("BoundaryPolicy")}

@@ -44,6 +44,27 @@ NO_VALUE = {"Ref": "AWS::NoValue"}
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
+# What policies of AWS allowed on every resource when somebody looked at them last: AWS may change them at any time.
+ALLOWED_BY_AWS = {
+    "AWSLambdaBasicExecutionRole": {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
+    "AWSXrayWriteOnlyAccess": {
+        "xray:GetSamplingRules",
+        "xray:GetSamplingStatisticSummaries",
+        "xray:GetSamplingTargets",
+        "xray:PutTelemetryRecords",
+        "xray:PutTraceSegments",
+    },
+    "AmazonAPIGatewayPushToCloudWatchLogs": {
+        "logs:CreateLogGroup",
+        "logs:CreateLogStream",
+        "logs:DescribeLogGroups",
+        "logs:DescribeLogStreams",
+        "logs:FilterLogEvents",
+        "logs:GetLogEvents",
+        "logs:PutLogEvents",
+    },
+}
+
 
 @cache
 def _source() -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from moto.iam.aws_managed_policies import aws_managed_policies_data
 
-from tests.support.definitions import resources, translated, words
+from tests.support.definitions import ALLOWED_BY_AWS, resources, translated, words
 
 # Actions that AWS offers no resource for, or only "*" (Service Authorization Reference).
 WITHOUT_RESOURCES = {
@@ -28,27 +28,6 @@ AWS_POLICIES = {
     "lambda.amazonaws.com": ["AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"],
     "states.amazonaws.com": ["AWSXrayWriteOnlyAccess"],
     "apigateway.amazonaws.com": ["AmazonAPIGatewayPushToCloudWatchLogs"],
-}
-
-# What they allowed when somebody looked at them last, on every resource: AWS may change its policies at any time.
-CONTENT = {
-    "AWSLambdaBasicExecutionRole": {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
-    "AWSXrayWriteOnlyAccess": {
-        "xray:GetSamplingRules",
-        "xray:GetSamplingStatisticSummaries",
-        "xray:GetSamplingTargets",
-        "xray:PutTelemetryRecords",
-        "xray:PutTraceSegments",
-    },
-    "AmazonAPIGatewayPushToCloudWatchLogs": {
-        "logs:CreateLogGroup",
-        "logs:CreateLogStream",
-        "logs:DescribeLogGroups",
-        "logs:DescribeLogStreams",
-        "logs:FilterLogEvents",
-        "logs:GetLogEvents",
-        "logs:PutLogEvents",
-    },
 }
 
 RESOURCE_POLICIES = (
@@ -120,15 +99,17 @@ def test_roles_have_no_managed_policies_but_the_known_ones() -> None:
         assert [arn.rpartition("/")[2] for arn in arns] == AWS_POLICIES.get(service, []), name
 
 
-@pytest.mark.parametrize("policy", CONTENT)
+@pytest.mark.parametrize("policy", ALLOWED_BY_AWS)
 def test_policies_of_aws_allow_what_is_known_of_them(policy: str) -> None:
     """moto has a copy of AWS's policies, made when it was released."""
     document = json.loads(aws_managed_policies_data)[policy]["Document"]
-    assert {action for statement in statements(document) for action in words(statement["Action"])} == CONTENT[policy]
+    assert {action for statement in statements(document) for action in words(statement["Action"])} == ALLOWED_BY_AWS[
+        policy
+    ]
 
 
 def test_known_policies_of_aws_are_those_whose_content_is_known() -> None:
-    assert {policy for policies in AWS_POLICIES.values() for policy in policies} == CONTENT.keys()
+    assert {policy for policies in AWS_POLICIES.values() for policy in policies} == ALLOWED_BY_AWS.keys()
 
 
 def test_policies_use_no_variables() -> None:
