@@ -103,9 +103,8 @@ def test_roles_have_no_managed_policies_but_the_known_ones() -> None:
 def test_policies_of_aws_allow_what_is_known_of_them(policy: str) -> None:
     """moto has a copy of AWS's policies, made when it was released."""
     document = json.loads(aws_managed_policies_data)[policy]["Document"]
-    assert {action for statement in statements(document) for action in words(statement["Action"])} == ALLOWED_BY_AWS[
-        policy
-    ]
+    allowed = {action for statement in statements(document) for action in words(statement["Action"])}
+    assert allowed == ALLOWED_BY_AWS[policy]
 
 
 def test_known_policies_of_aws_are_those_whose_content_is_known() -> None:
