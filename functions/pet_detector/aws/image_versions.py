@@ -11,7 +11,7 @@ from pet_detector.aws import image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import translated
 from pet_detector.rules.errors import AccessDeniedError, ServiceError
-from pet_detector.rules.image_ids import BACKFILL_FOLDER, FOLDERS, INPUT_FOLDER, NEWEST, contains_image_id
+from pet_detector.rules.image_ids import BACKFILL_FOLDER, FOLDERS, INPUT_FOLDER, NEWEST, image_id_in
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import (
@@ -51,11 +51,11 @@ def input_versions(bucket: str, after: str = "") -> Iterator[InputVersion]:
         for version in page.get("Versions", []):
             number = number + 1 if version["Key"] == key else 1
             key = version["Key"]
-            if number <= VERSIONS_A_KEY or not contains_image_id(key):
+            if number <= VERSIONS_A_KEY or not image_id_in(key):
                 yield InputVersion(key, version["VersionId"], version["LastModified"])
         if not page["IsTruncated"]:
             return
-        if number >= VERSIONS_A_KEY and page["NextKeyMarker"] == key and contains_image_id(key):
+        if number >= VERSIONS_A_KEY and page["NextKeyMarker"] == key and image_id_in(key):
             # To the next key. The blank: not everything that speaks like S3 leaves out the key of the marker itself.
             asked["KeyMarker"] = f"{key} "
             asked.pop("VersionIdMarker", None)

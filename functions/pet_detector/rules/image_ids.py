@@ -41,11 +41,6 @@ def image_id_in(key: str) -> str | None:
     return match[1] if match else None
 
 
-def contains_image_id(key: str) -> bool:
-    """Whether a key contains the ImageID of what lies there: the API made it, or a backfill."""
-    return image_id_in(key) is not None
-
-
 def hashed_image_id(key: str, version_id: str) -> str:
     """The ImageID of an object version whose key contains none."""
     return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]

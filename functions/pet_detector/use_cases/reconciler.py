@@ -256,7 +256,7 @@ def in_batches(versions: Iterable[InputVersion]) -> Iterator[list[Upload]]:
 
 def _uploads(versions: Iterable[InputVersion]) -> Iterator[Upload]:
     for key, group in groupby(versions, key=lambda version: version.key):
-        if image_ids.contains_image_id(key):
+        if image_ids.image_id_in(key):
             of_key = tuple(group)
             yield Upload(of_key, is_cut=len(of_key) >= VERSIONS_A_KEY)
         else:
@@ -275,7 +275,7 @@ def judge(
     records = detection_logs.find_many(table, ids)
     for upload, image_id in zip(uploads, ids, strict=True):
         record = records.get(image_id)
-        if record is not None and erased_records.is_mark(record) and image_ids.contains_image_id(upload.key):
+        if record is not None and erased_records.is_mark(record) and image_ids.image_id_in(upload.key):
             yield upload, list(_of_erased(table, upload, image_id, now, older_than))
         elif record is None or not _names_a_version(record):
             yield upload, [_finding(record, image_id, upload.versions[0], now, older_than)]

@@ -7,7 +7,7 @@ import re
 import subprocess
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -148,15 +148,22 @@ class StubS3:
             self.objects[bucket, key, version] = data
 
 
+@contextmanager
+def serving(server: ThreadingHTTPServer) -> Iterator[None]:
+    """Lets a stand-in answer, in a thread, until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, args=[0.05])
+    thread.start()
+    yield
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
 @pytest.fixture(scope="session")
 def s3() -> Iterator[StubS3]:
     stub = StubS3()
-    thread = threading.Thread(target=stub.server.serve_forever, args=[0.05])
-    thread.start()
-    yield stub
-    stub.server.shutdown()
-    stub.server.server_close()
-    thread.join()
+    with serving(stub.server):
+        yield stub
 
 
 @pytest.fixture(scope="session")

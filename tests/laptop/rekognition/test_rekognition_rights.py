@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from .conftest import RunningServer, StubS3
+from .conftest import RunningServer, StubS3, serving
 
 DETECT = ["rekognition:DetectLabels", "*"]
 
@@ -47,12 +46,8 @@ class StubRights:
 @pytest.fixture(scope="module")
 def rights() -> Iterator[StubRights]:
     stub = StubRights()
-    thread = threading.Thread(target=stub.server.serve_forever, args=[0.05])
-    thread.start()
-    yield stub
-    stub.server.shutdown()
-    stub.server.server_close()
-    thread.join()
+    with serving(stub.server):
+        yield stub
 
 
 @pytest.fixture(scope="module")
