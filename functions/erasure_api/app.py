@@ -40,7 +40,7 @@ def erase_image(image_id: str) -> Response[str]:
         record = detection_logs.all_known(table, image_id)
     if record is None or erased_records.is_mark(record) or not caller.may_see(record):
         logger.info("Image not erased", denied=record is not None and not erased_records.is_mark(record))
-        raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
+        raise http_api.image_not_found()
     resources = erasure.Resources(
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=table,

@@ -86,7 +86,7 @@ def one_image(image_id: str) -> Response[str]:
         record = detection_logs.find(settings.required("DETECTION_LOGS_TABLE_NAME"), image_id)
     if record is None or not client.may_see(record):
         logger.info("Image not shown", denied=record is not None)
-        raise RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
+        raise http_api.image_not_found()
     body = visible(record, client)
     linked = record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW)
     logger.info("Image shown", linked=linked)

@@ -61,6 +61,11 @@ def _number(value: Decimal) -> int | float:
     return int(value) if value == int(value) else float(value)
 
 
+def image_not_found() -> RequestError:
+    """The answer about an unknown image, and about one that the client may not know of: they must not differ."""
+    return RequestError(404, "IMAGE_NOT_FOUND", "There is no image with this id; ids come from POST /upload.")
+
+
 def caller_of(app: APIGatewayRestResolver) -> str:
     """The id (never the value) of the API key that made the request.
 
