@@ -69,6 +69,11 @@ class Deployment:
         return self.output("ImageWorkflowArn")
 
     @property
+    def live_arn(self) -> str:
+        """The alias of the state machine that new executions start through."""
+        return self.output("LiveAliasArn")
+
+    @property
     def backfill_arn(self) -> str:
         """The state machine of the backfill."""
         return self.output("BackfillWorkflowArn")
