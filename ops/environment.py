@@ -65,12 +65,12 @@ class Deployment:
 
     @property
     def workflow_arn(self) -> str:
-        """The state machine."""
+        """The state machine, of which every execution is one."""
         return self.output("ImageWorkflowArn")
 
     @property
     def live_arn(self) -> str:
-        """The alias of the state machine that new executions start through."""
+        """Its alias `live`, the release: what an execution is started with."""
         return self.output("LiveAliasArn")
 
     @property
@@ -95,7 +95,7 @@ class Deployment:
         return Resources(
             self.bucket,
             self.table,
-            self.workflow_arn,
+            self.live_arn,
             self.output("NoticesTopicArn"),
             self.environment,
             int(self.parameter("NoticeBurst")),
