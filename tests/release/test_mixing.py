@@ -91,6 +91,6 @@ def test_executions_run_one_version_to_their_end(stage: Stage, numbers: Numbers)
     assert stage.wrong([*before, *after]) == []
     numbers.say(
         f"{sum(ran.values())} executions of {2 * EACH} images around a release of {shift.seconds:.0f} s: {ran[old]} "
-        f"ran version {old}, {ran[new]} version {new}, 0 both; {len(crossing)} in flight ended on version {old}, 1 of them "
-        "redriven by Step Functions; 1 redriven by petdetect ended on the new one"
+        f"ran version {old}, {ran[new]} version {new}, 0 both; {len(crossing)} in flight ended on version {old}, 1 "
+        "of them redriven by Step Functions; 1 redriven by petdetect ended on the new one"
     )
