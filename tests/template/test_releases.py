@@ -190,8 +190,8 @@ def test_definitions_name_versions_of_functions() -> None:
             assert key in named or not references(value) & FUNCTIONS.keys(), f"{machine.name}: {key}"
         assert "arn:aws:lambda" not in machine.text
         assert named, machine.name
-    for machine in resources("AWS::StepFunctions::StateMachine").values():
-        for key, value in machine["DefinitionSubstitutions"].items():
+    for translated_machine in resources("AWS::StepFunctions::StateMachine").values():
+        for key, value in translated_machine["DefinitionSubstitutions"].items():
             if key in FUNCTIONS:
                 assert translated()["Resources"][value["Ref"]] == versions(translated())[key]
 
