@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -51,7 +50,7 @@ def numbers(request: pytest.FixtureRequest) -> Numbers:
 
 
 @pytest.fixture(scope="session")
-def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The first release. Retries wait a tenth of their time; minutes of alarms and shifts are short."""
     tree = Tree(tmp_path_factory.mktemp("tree") / "application")
     tree.give(Observability="true", NoticeBurst=MANY)
@@ -64,12 +63,3 @@ def deployed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         pytest.fail(str(error))
     finally:
         clients.forget()
-
-
-@pytest.fixture
-def stage(deployed: Stage, tmp_path: Path) -> Iterator[Stage]:
-    """The application at rest: what is live is the newest version, all at once, and its tree is the repository's."""
-    yield deployed
-    for name in ("template.yaml", "samconfig.toml"):
-        deployed.tree.restore(name)
-    deployed.tree.give(Observability="true", NoticeBurst=MANY)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
 
 from local.deployed import INPUTS
@@ -29,9 +31,16 @@ class Tree:
         assert text.count(old) == 1, f"{file} says {text.count(old)} times: {old}"
         (self.place / file).write_text(text.replace(old, new))
 
-    def restore(self, file: str) -> None:
-        """A file as the repository has it."""
-        shutil.copy(REPOSITORY / file, self.place / file)
+    @contextlib.contextmanager
+    def changed(self) -> Iterator[None]:
+        """What is changed inside the block is as before after it."""
+        before = self.place.with_name("before")
+        shutil.copytree(self.place, before)
+        try:
+            yield
+        finally:
+            shutil.rmtree(self.place)
+            before.rename(self.place)
 
     def give(self, **parameters: str) -> None:
         """Deploy with these parameters, besides those that it had; as a person does, in samconfig.toml."""
@@ -51,9 +60,7 @@ class Tree:
         the local AWS does it one after the other, which would only take longer.
         """
         folder = f"functions_of_{function.lower()}"
-        shutil.rmtree(self.place / folder, ignore_errors=True)
         shutil.copytree(self.place / "functions", self.place / folder)
         head = f"  {function}:\n    Type: AWS::Serverless::Function\n    UpdateReplacePolicy: Retain\n    Properties:\n"
-        if f"CodeUri: {folder}/" not in (self.place / "template.yaml").read_text():
-            self.change("template.yaml", head, f"{head}      CodeUri: {folder}/\n")
+        self.change("template.yaml", head, f"{head}      CodeUri: {folder}/\n")
         return folder
