@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from local.ministack_ext import (
+    alarms,
     api_gateway,
     cloudformation,
     cloudwatch,
@@ -64,6 +65,7 @@ def install() -> None:
         cloudformation,
         code_deploy,
         cloudwatch,
+        alarms,
         s3,
     ):
         service.install()

@@ -125,12 +125,11 @@ def _qualifier(config: dict[str, Any]) -> str:
 
 
 def _calls_are_counted_by_alias_and_version() -> None:
-    """Every call counts in AWS/Lambda: Invocations, Errors, Duration and Throttles.
+    """Every call counts in AWS/Lambda by version and alias too; `cloudwatch.py` counts it under FunctionName alone.
 
-    AWS: under FunctionName; under FunctionName and Resource (`name`, `name:alias` or `name:3`), as it was called;
-    under those and ExecutedVersion, when it was called by an alias; and under no dimension. A throttled call is no
-    invocation.
-    MiniStack: counts only what Invoke was called for, under FunctionName, and an event as a success before it runs.
+    AWS: under FunctionName and Resource (`name`, `name:alias` or `name:3`), as it was called; under those and
+    ExecutedVersion, when it was called by an alias; and under no dimension. A throttled call is no invocation.
+    MiniStack: has none of these.
     """
     execute = lambda_svc._execute_function
 
@@ -147,7 +146,6 @@ def _calls_are_counted_by_alias_and_version() -> None:
         return result
 
     lambda_svc._execute_function = execute_and_count
-    lambda_svc._emit_lambda_metrics = lambda *_, **__: None
 
 
 def _data(result: dict[str, Any], milliseconds: float) -> list[tuple[str, float, str]]:
@@ -169,4 +167,4 @@ def _dimensions(config: dict[str, Any]) -> list[dict[str, str]]:
     resource = {"FunctionName": name, "Resource": f"{name}:{qualifier}" if qualifier else name}
     by_alias = bool(qualifier) and not qualifier.isdigit() and qualifier != "$LATEST"
     executed = [{**resource, "ExecutedVersion": str(config.get("Version"))}] if by_alias else []
-    return [{}, {"FunctionName": name}, resource, *executed]
+    return [{}, resource, *executed]

@@ -131,7 +131,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     """An engine whose deployments have short minutes: 0.2 s."""
-    yield from run_engine("local.ministack_ext", tmp_path_factory.mktemp("quick"), SHIFT_MINUTE_SECONDS="0.2")
+    yield from run_engine("local.ministack_ext", tmp_path_factory.mktemp("quick"), CLOCK_MINUTE_SECONDS="0.2")
 
 
 def test_hooks_that_succeed_let_the_new_version_through(gap_engine: Any) -> None:
