@@ -1,4 +1,7 @@
-"""CloudFormation: what our template says about its table, bucket, topic and state machine takes effect."""
+"""CloudFormation: what our template says about its table, bucket, topic and state machine takes effect.
+
+And what the local AWS has no notion of is accepted, so that the template can be deployed whole.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,17 @@ import botocore.session
 import yaml
 from botocore.serialize import create_serializer
 from ministack.services import dynamodb, s3, sns
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import engine, provisioners
+
+# Stored without effect; docs/architecture.md names them.
+WITHOUT_EFFECT = (
+    "AWS::Budgets::Budget",
+    "AWS::CE::AnomalyMonitor",
+    "AWS::CE::AnomalySubscription",
+    "AWS::Logs::QueryDefinition",
+    "AWS::XRay::Group",
+    "AWS::XRay::SamplingRule",
+)
 
 
 def install() -> None:
@@ -18,6 +31,8 @@ def install() -> None:
     _buckets_get_their_lifecycle()
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
+    _types_without_effect_are_accepted()
+    _references_have_something_to_refer_to()
 
 
 def _tables_get_ttl_and_recovery() -> None:
@@ -139,6 +154,49 @@ def _state_machines_are_written_in_yaml() -> None:
             raise ValueError(f"The state machine's definition is neither JSON nor YAML: {error}") from error
 
     provisioners._sfn_definition = read_definition_as_json
+
+
+def _types_without_effect_are_accepted() -> None:
+    """A template may have budgets, anomaly monitors, saved queries and X-Ray's groups and rules: nothing comes of them.
+
+    AWS: has these services. MiniStack: refuses a template that has one of the types.
+    """
+
+    def create(logical_id: str, _properties: Any, stack: str) -> tuple[str, dict[str, str]]:
+        return f"{stack}-{logical_id}", {}
+
+    def update(physical_id: str, _old: Any, _new: Any, _stack: str) -> tuple[str, dict[str, str]]:
+        return physical_id, {}
+
+    def delete(_physical_id: str, _properties: Any) -> None:
+        """There is nothing."""
+
+    for kind in WITHOUT_EFFECT:
+        provisioners._RESOURCE_HANDLERS[kind] = {"create": create, "update": update, "delete": delete}
+
+
+def _references_have_something_to_refer_to() -> None:
+    """A template that refers to a resource or parameter that it does not have is refused.
+
+    AWS: so. MiniStack: takes the name for the value, so that a rule's target is the text `Workflow.Alias`.
+    """
+    validate = engine._validate_template_statics
+
+    def validate_references(template: dict[str, Any]) -> None:
+        validate(template)
+        if template.get("Transform"):  # a macro may still add what is missing
+            return
+        known = {*(template.get("Resources") or {}), *(template.get("Parameters") or {})}
+        for block in ("Resources", "Outputs"):
+            named = {name for name, _ in engine._intrinsic_references(template.get(block) or {})}
+            missing = sorted(name for name in named - known if not name.startswith("AWS::"))
+            if missing:
+                raise ValueError(
+                    f"Template format error: Unresolved resource dependencies [{', '.join(missing)}] in the {block} "
+                    "block of the template"
+                )
+
+    engine._validate_template_statics = validate_references
 
 
 def _is_true(value: Any) -> bool:

@@ -9,13 +9,12 @@ from typing import Any
 import boto3
 import pytest
 from click.testing import Result
-from moto import mock_aws
 from moto.backends import get_backend
 
 from ops import cli
 from ops.environment import Deployment
 from pet_detector.aws import clients
-from tests.operator.fast.releases import LIVE, Releases, answering
+from tests.operator.fast.releases import Releases, answering
 from tests.support import moto_world as cloud
 from tests.support.petdetect import petdetect as run_petdetect
 
@@ -35,7 +34,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
     monkeypatch.setattr("pet_detector.aws.dead_letters._WAIT_SECONDS", 0)  # moto has all messages at once
     monkeypatch.setattr("ops.erase_command.PATIENCE_SECONDS", 0)  # and counts them without delay
     clients.forget()
-    with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
+    with cloud.moto_aws():
         found = cloud.Cloud()
         found.deploy_workflow()
         yield found
@@ -48,7 +47,7 @@ def published() -> Iterator[Releases]:
     releases = Releases()
     with answering(SESSION, releases, "sfn", "lambda", "cloudformation"):
         releases.publish(1, ImageProcessor=1)
-        releases.routes[LIVE] = {1: 100}
+        releases.routes[cloud.LIVE] = {1: 100}
         yield releases
 
 
@@ -61,7 +60,7 @@ def deployment(published: Releases, aws: cloud.Cloud) -> Deployment:
         "DetectionLogsTableName": cloud.TABLE,
         "AnalysesTableName": cloud.ANALYSES,
         "ImageWorkflowArn": cloud.WORKFLOW,
-        "LiveAliasArn": LIVE,
+        "LiveAliasArn": cloud.LIVE,
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
