@@ -54,7 +54,7 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The first release. Retries wait a tenth of their time; minutes of alarms and shifts are short."""
     tree = Tree(tmp_path_factory.mktemp("tree") / "application")
     tree.give(Observability="true", NoticeBurst=MANY)
-    clock: Any = {"CLOCK_MINUTE_SECONDS": str(MINUTE), "SHIFT_MINUTE_SECONDS": str(MINUTE)}
+    clock: Any = {"CLOCK_MINUTE_SECONDS": str(MINUTE)}
     home = tmp_path_factory.mktemp("release") / "engine"
     try:
         with starter.running(home, REPOSITORY / ".engine" / "release-builds", directory=tree.place, **clock) as engine:
