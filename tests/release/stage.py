@@ -86,6 +86,7 @@ class Stage(Deployment):
     def __init__(self, engine: Engine, tree: Tree) -> None:
         super().__init__(engine)
         self.tree = tree
+        self.release_seconds = 50.0  # the longest so far
         assert self._inbox  # subscribed
 
     def release(self) -> float:
@@ -93,7 +94,9 @@ class Stage(Deployment):
         began = time.monotonic()
         deployed.forget(self.engine)  # else nothing is done where nothing has changed
         deploy(self.engine, self.tree.place)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        self.release_seconds = max(self.release_seconds, seconds)
+        return seconds
 
     @contextlib.contextmanager
     def releasing(self, function: str = "") -> Iterator[Shift]:
@@ -243,7 +246,9 @@ class Stage(Deployment):
         return found
 
     def _is_failed(self, execution: str) -> bool:
-        return bool(self.sfn.describe_execution(executionArn=execution)["status"] in ("FAILED", "ABORTED", "TIMED_OUT"))
+        """Whether it ever was: Step Functions may have redriven it."""
+        ends = {"ExecutionFailed", "ExecutionAborted", "ExecutionTimedOut"}
+        return not ends.isdisjoint(event["type"] for event in self.history(execution))
 
     def _facts(self, image_id: str) -> Iterator[str]:
         for notice in self.notices(image_id):
