@@ -10,6 +10,7 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from local.ministack_ext import (
+    alarms,
     api_gateway,
     cloudformation,
     cloudwatch,
@@ -60,6 +61,7 @@ def install() -> None:
         api_gateway,
         cloudformation,
         cloudwatch,
+        alarms,
         s3,
     ):
         service.install()
