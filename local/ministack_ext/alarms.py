@@ -14,6 +14,7 @@ from ministack.services import cloudwatch
 from ministack.services.cloudformation import provisioners
 
 from local import alarm_rules
+from local.ministack_ext.cloudwatch import measure_queues
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,12 @@ def _alarms_are_evaluated_as_written() -> None:
 
 
 def _clock() -> None:
+    measured = 0.0
     while True:
         time.sleep(_TICK_SECONDS)
+        if time.monotonic() - measured >= CLOCK_MINUTE_SECONDS / 2:
+            measured = time.monotonic()
+            measure_queues()
         for (account, region, _), alarm in cloudwatch._alarms.all_items():
             with request_scope(account, region):
                 _evaluate(alarm)
