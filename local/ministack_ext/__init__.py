@@ -14,8 +14,10 @@ from local.ministack_ext import (
     api_gateway,
     cloudformation,
     cloudwatch,
+    code_deploy,
     distributed_map,
     lambda_,
+    lambda_aliases,
     lambda_concurrency,
     permissions,
     permissions_of_services,
@@ -51,6 +53,7 @@ def install() -> None:
         permissions,
         qualified_rights,
         lambda_,
+        lambda_aliases,  # before the concurrency, so that each throttled attempt counts
         lambda_concurrency,
         distributed_map,
         permissions_of_services,  # before the mocks of tasks: a mocked call needs no right
@@ -60,6 +63,7 @@ def install() -> None:
         state_machine_releases,
         api_gateway,
         cloudformation,
+        code_deploy,
         cloudwatch,
         alarms,
         s3,

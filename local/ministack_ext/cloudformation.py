@@ -12,7 +12,7 @@ import botocore.session
 import yaml
 from botocore.serialize import create_serializer
 from ministack.services import dynamodb, s3, sns
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import engine, provisioners
 
 # Stored without effect; docs/architecture.md names them.
 WITHOUT_EFFECT = (
@@ -32,6 +32,7 @@ def install() -> None:
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
     _types_without_effect_are_accepted()
+    _references_have_something_to_refer_to()
 
 
 def _tables_get_ttl_and_recovery() -> None:
@@ -172,6 +173,30 @@ def _types_without_effect_are_accepted() -> None:
 
     for kind in WITHOUT_EFFECT:
         provisioners._RESOURCE_HANDLERS[kind] = {"create": create, "update": update, "delete": delete}
+
+
+def _references_have_something_to_refer_to() -> None:
+    """A template that refers to a resource or parameter that it does not have is refused.
+
+    AWS: so. MiniStack: takes the name for the value, so that a rule's target is the text `Workflow.Alias`.
+    """
+    validate = engine._validate_template_statics
+
+    def validate_references(template: dict[str, Any]) -> None:
+        validate(template)
+        if template.get("Transform"):  # a macro may still add what is missing
+            return
+        known = {*(template.get("Resources") or {}), *(template.get("Parameters") or {})}
+        for block in ("Resources", "Outputs"):
+            named = {name for name, _ in engine._intrinsic_references(template.get(block) or {})}
+            missing = sorted(name for name in named - known if not name.startswith("AWS::"))
+            if missing:
+                raise ValueError(
+                    f"Template format error: Unresolved resource dependencies [{', '.join(missing)}] in the {block} "
+                    "block of the template"
+                )
+
+    engine._validate_template_statics = validate_references
 
 
 def _is_true(value: Any) -> bool:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
@@ -18,11 +17,6 @@ class DeploymentError(ValueError):
     """The deployment failed, and the traffic is where it was before."""
 
 
-def minute() -> float:
-    """How many seconds a minute of a deployment lasts: SHIFT_MINUTE_SECONDS, else as long as one of the alarms."""
-    return float(os.environ.get("SHIFT_MINUTE_SECONDS") or CLOCK_MINUTE_SECONDS)
-
-
 def steps(kind: str, percentage: int) -> list[int]:
     """The shares of the new version in percent, one after another; kind is ALL_AT_ONCE, CANARY or LINEAR."""
     if kind == "ALL_AT_ONCE":
@@ -35,7 +29,7 @@ def steps(kind: str, percentage: int) -> list[int]:
 def shift(
     give: Callable[[int], None], shares: Sequence[int], interval: float, alarms: Sequence[str], stack: str
 ) -> None:
-    """Give the new version its shares, with `interval` minutes between them.
+    """Give the new version its shares, with `interval` minutes (of CLOCK_MINUTE_SECONDS, as of alarms) between them.
 
     `give(0)` must bring everything back to the old version. An alarm that rings, also one that already did, or a
     cancelled update of the stack ends the deployment with DeploymentError. An alarm that does not exist never rings.
@@ -44,7 +38,7 @@ def shift(
         _stop_if_needed(alarms, stack)
         for share in shares:
             give(share)
-            until = time.monotonic() + (interval * minute() if share < 100 else 0)
+            until = time.monotonic() + (interval * CLOCK_MINUTE_SECONDS if share < 100 else 0)
             while (left := until - time.monotonic()) > 0:
                 time.sleep(min(_PAUSE_SECONDS, left))
                 _stop_if_needed(alarms, stack)
@@ -59,7 +53,7 @@ def goes_back(stack: str) -> bool:
 
 
 def _stop_if_needed(alarms: Sequence[str], stack: str) -> None:
-    found = ringing(alarms)
+    found = ringing(list(alarms))
     if found:
         raise DeploymentError(f"The deployment was rolled back: in ALARM: {', '.join(found)}")
     if (cloudformation._stacks.get(stack) or {}).get("_cancel_requested"):
