@@ -11,11 +11,11 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from tests.release.conftest import MINUTE, Numbers
+from tests.release.report import MINUTE, Numbers
 from tests.release.stage import Shift, Stage, is_hurt
 
 GRADUAL = "Canary10Percent10Minutes"
-PAUSE = 0.2  # between two pictures, in seconds
+PAUSE = 0.25  # between two pictures, in seconds
 
 
 @pytest.fixture(autouse=True)

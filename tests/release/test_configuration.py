@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from tests.release.conftest import Numbers
+from tests.release.report import Numbers
 from tests.release.stage import Stage
 
 REGISTERING = {"ImageProcessorFunction", "RegisterImagesFunction"}
