@@ -129,3 +129,27 @@ def test_a_state_machine_may_be_written_in_yaml(gap_engine: Any) -> None:
 def test_a_definition_that_cannot_be_read_fails_the_deployment(engine: Any) -> None:
     with pytest.raises(RuntimeError, match="ROLLBACK_COMPLETE"):
         engine.create_stack(machine_template("States: [unclosed"))
+
+
+def test_a_bucket_gets_the_tags_of_its_stack_and_keeps_them_when_it_outlives_it(gap_engine: Any) -> None:
+    kept = {
+        "Type": "AWS::S3::Bucket",
+        "DeletionPolicy": "Retain",
+        "Properties": {"Tags": [{"Key": "Of", "Value": "us"}]},
+    }
+    bucket = gap_engine.create_stack({"Resources": {"Kept": kept}, "Outputs": {"Name": {"Value": {"Ref": "Kept"}}}})[
+        "Name"
+    ]
+    tagging, cloudformation = gap_engine.client("resourcegroupstaggingapi"), gap_engine.client("cloudformation")
+
+    def tags() -> dict[str, str]:
+        found = tagging.get_resources(TagFilters=[{"Key": "aws:cloudformation:logical-id", "Values": ["Kept"]}])
+        (entry,) = (one for one in found["ResourceTagMappingList"] if one["ResourceARN"] == f"arn:aws:s3:::{bucket}")
+        return {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
+
+    stack = tags()["aws:cloudformation:stack-name"]
+    assert tags()["Of"] == "us"
+    cloudformation.delete_stack(StackName=stack)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+
+    assert tags()["aws:cloudformation:stack-name"] == stack
