@@ -144,8 +144,9 @@ def test_a_bucket_gets_the_tags_of_its_stack_and_keeps_them_when_it_outlives_it(
 
     def tags() -> dict[str, str]:
         found = tagging.get_resources(TagFilters=[{"Key": "aws:cloudformation:logical-id", "Values": ["Kept"]}])
-        (entry,) = (one for one in found["ResourceTagMappingList"] if one["ResourceARN"] == f"arn:aws:s3:::{bucket}")
-        return {tag["Key"]: tag["Value"] for tag in entry["Tags"]}
+        ours = [one for one in found["ResourceTagMappingList"] if one["ResourceARN"] == f"arn:aws:s3:::{bucket}"]
+        assert len(ours) == 1
+        return {tag["Key"]: tag["Value"] for tag in ours[0]["Tags"]}
 
     stack = tags()["aws:cloudformation:stack-name"]
     assert tags()["Of"] == "us"
