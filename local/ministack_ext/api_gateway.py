@@ -13,7 +13,7 @@ from ministack.services.cloudformation import provisioners
 # API Gateway's fixed limit on a request body: 10 MB.
 _MAX_BODY_BYTES = 10 * 1024 * 1024
 
-# Where MiniStack keeps what an OpenAPI document defines, by the API's id. Stages and deployments are not of the document.
+# Where MiniStack keeps what an OpenAPI document defines, by the API's id: all but stages and deployments.
 _DEFINED_BY_A_DOCUMENT = (
     apigateway_v1._rest_apis,
     apigateway_v1._resources,
