@@ -20,6 +20,7 @@ def running(
     home: Path,
     builds: Path | None = None,
     *,
+    application: Path = REPOSITORY,
     before_deployment: Callable[[Engine], None] | None = None,
     calls_per_second: float | None = None,
     **settings: str,
@@ -27,7 +28,7 @@ def running(
     """A local AWS on free ports with the deployed application, until the block ends.
 
     What `sam build` makes is left in `builds` for the next one, and taken from there or from `make run`: it need not
-    install the functions' requirements again. `calls_per_second` is the quota of the local Rekognition, None for none.
+    install the functions' requirements again. `application` is the directory that is deployed. `calls_per_second` is the quota of the local Rekognition, None for none.
     `settings` are environment variables of the local AWS.
     Raises UserError, with a sentence for a person, when it cannot be started or deployed.
     """
@@ -51,7 +52,7 @@ def running(
         engine.up()
         if before_deployment:
             before_deployment(engine)
-        deploy(engine)
+        deploy(engine, application)
         if builds:
             with contextlib.suppress(OSError):  # another process has left its own
                 builds.mkdir()

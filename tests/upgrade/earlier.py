@@ -1,0 +1,177 @@
+"""An earlier release, deployed, with thirty images in it: of every status, by every road, some of them not finished."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import uuid
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from local.engine import Engine
+from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT, Deployment, never_seen
+from tests.support.waiting import eventually
+
+NO_PICTURE = b"This is a text, whatever its name says."
+LONG_AGO = "2026-01-01T00:00:00.000Z"  # a claim of then has expired
+
+
+@dataclass
+class Answer:
+    """What the API answered."""
+
+    status: int
+    body: dict[str, Any]
+
+
+def ask(url: str, key: str, verb: str, path: str, document: dict[str, Any] | None = None) -> Answer:
+    """A call of the API, as a client makes it."""
+    answer = requests.request(verb, url + path, headers={"x-api-key": key}, json=document, timeout=60)
+    return Answer(answer.status_code, answer.json())
+
+
+def post_form(form: dict[str, Any], data: bytes) -> int:
+    """Send a picture with an upload form -> the status of S3's answer."""
+    fields, files = form["fields"], {"file": ("picture", data)}
+    return requests.post(form["url"], data=fields, files=files, timeout=60).status_code
+
+
+class Release(Deployment):
+    """The stack as some release has deployed it. The first ones had no versions, and no alias."""
+
+    def __init__(self, engine: Engine) -> None:
+        super().__init__(engine)
+        self.url = self.outputs["ApiUrl"]
+
+    def let_the_key_see_all(self) -> None:
+        """The key is what the release made of it."""
+
+    def configure(self, function: str, **variables: str) -> dict[str, str]:
+        """Give a function these environment variables, and return what it had."""
+        if self.live != self.workflow:
+            return super().configure(function, **variables)
+        client, name = self.functions_client, self.functions[function]
+        before: dict[str, str] = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+        client.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
+        client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        return before
+
+    def invoke(self, function: str, event: dict[str, Any] | None = None) -> dict[str, Any]:
+        """Run a function as the schedule or a rule does: its answer, or what it says about its error."""
+        target = self.functions[function] + (":live" if self.live != self.workflow else "")
+        answer = self.functions_client.invoke(FunctionName=target, Payload=json.dumps(event or {}).encode())
+        document: dict[str, Any] = json.loads(answer["Payload"].read())
+        return document
+
+    @property
+    def failure_recorder(self) -> str:
+        """What the rule on failed executions calls."""
+        arn = self.function_arn("FailureRecorderFunction")
+        return arn if self.live == self.workflow else f"{arn}:live"
+
+    def by_form(self, data: bytes, name: str = "holiday.jpg") -> str:
+        """Upload by a form of the API -> the image's id."""
+        ticket = self.ticket(name)
+        assert post_form(ticket["upload"], data) == 204
+        return str(ticket["imageId"])
+
+    def ticket(self, name: str = "holiday.jpg") -> dict[str, Any]:
+        """An id and a form for an image that is not yet sent."""
+        document = {"fileName": name, "contentType": "image/jpeg"}
+        answer = ask(self.url, self.api_key, "POST", "/upload", document)
+        assert answer.status == 201, answer
+        return answer.body
+
+    def inline(self, data: bytes, name: str = "holiday.jpg") -> str:
+        """Upload with the request itself -> the image's id."""
+        image = base64.b64encode(data).decode()
+        document = {"fileName": name, "contentType": "image/jpeg", "image": image}
+        answer = ask(self.url, self.api_key, "POST", "/upload", document)
+        assert answer.status == 202, answer
+        return str(answer.body["imageId"])
+
+    def by_s3(self, data: bytes, name: str = "holiday") -> str:
+        """Put straight into the bucket, under a key of one's own -> the image's id."""
+        key = f"input/{name} {uuid.uuid4().hex[:8]}.jpg"
+        version = self.put_object(key, data)
+        return hashlib.sha256(f"{key}@{version}".encode()).hexdigest()[:32]
+
+
+@dataclass
+class Images:
+    """The thirty images, and what there was of them before the upgrade."""
+
+    by_status: dict[str, list[str]] = field(default_factory=dict)
+    of_clients: set[str] = field(default_factory=set)  # those that came by the API
+    forms: dict[str, dict[str, Any]] = field(default_factory=dict)  # of those that are not yet sent
+    running: dict[str, str] = field(default_factory=dict)  # content hash of images whose execution runs on
+    lost_key: str = ""  # an object whose event was lost: it has no record
+    records: dict[str, dict[str, Any]] = field(default_factory=dict)
+    answers: dict[str, dict[str, Any]] = field(default_factory=dict)
+    objects: set[tuple[str, str]] = field(default_factory=set)
+    page_token: str = ""
+
+    @property
+    def all(self) -> set[str]:
+        """Every image that has a record."""
+        return {image for images in self.by_status.values() for image in images}
+
+
+def fill(stack: Release) -> Images:
+    """Make the images, and note what the release says of them."""
+    images, roads = Images(), (stack.by_form, stack.inline, stack.by_s3)
+
+    def sent(status: str, *pictures: bytes) -> None:
+        """Each picture by the next road, until it has this status."""
+        made = [roads[number % 3](data) for number, data in enumerate(pictures)]
+        for image in made:
+            eventually(lambda image=image: stack.status(image) == status, f"{image} is {status}")  # type: ignore[misc]
+        images.by_status.setdefault(status, []).extend(made)
+        images.of_clients |= {image for number, image in enumerate(made) if number % 3 < 2}
+
+    cat, dog, other, unsure = (photo.read_bytes() for photo in (CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT))
+    sent("completed", cat, cat, cat, dog, dog, dog, other, other, other)
+    sent("needs_review", unsure, unsure, unsure)
+    sent("rejected", NO_PICTURE, NO_PICTURE, NO_PICTURE, cat[:2000])
+    with stack.daily_limit_reached():
+        sent("held", *(never_seen(CERTAIN_DOG) for _ in range(3)))
+    with stack.broken_policy():
+        sent("failed", cat, dog, other, unsure)
+    _leave_unfinished(stack, images)
+    images.records = {image: stack.item(image) for image in images.all}
+    images.answers = {image: ask(stack.url, stack.api_key, "GET", f"/images/{image}").body for image in images.all}
+    images.objects = set(stack.objects(delete_markers=True))
+    images.page_token = ask(stack.url, stack.api_key, "GET", "/images?limit=2").body["nextToken"]
+    return images
+
+
+def _leave_unfinished(stack: Release, images: Images) -> None:
+    """Three that were announced and never sent, two whose execution runs, two whose execution is gone; and one event
+    that was lost.
+    """
+    for _ in range(3):
+        ticket = stack.ticket()
+        images.forms[ticket["imageId"]] = ticket["upload"]
+    images.by_status["uploading"] = list(images.forms)
+    for road, is_gone in ((stack.by_form, False), (stack.by_s3, False), (stack.by_form, True), (stack.by_s3, True)):
+        data = never_seen(CERTAIN_CAT)
+        content_hash = hashlib.sha256(data).hexdigest()
+        stack.set_lease(content_hash, 3600)  # another execution is analysing these bytes: this one waits for it
+        image = road(data)
+        eventually(lambda image=image: "ExecutionArn" in stack.item(image), f"{image} is claimed")  # type: ignore[misc]
+        images.by_status.setdefault("processing", []).append(image)
+        images.of_clients |= {image} if road == stack.by_form else set()
+        if is_gone:
+            with stack.rules_disabled(stack.failure_recorder):
+                stack.sfn.stop_execution(executionArn=stack.item(image)["ExecutionArn"]["S"])
+            stack.change_record(image, ClaimedAt=LONG_AGO)
+            stack.set_lease(content_hash, 0)
+        else:
+            images.running[image] = content_hash
+    images.of_clients |= set(images.forms)
+    with stack.uploads_ignored():
+        images.lost_key = f"input/lost {uuid.uuid4().hex[:8]}.jpg"
+        stack.put_object(images.lost_key, CERTAIN_CAT.read_bytes())
