@@ -120,7 +120,7 @@ class Images:
     by_status: dict[str, list[str]] = field(default_factory=dict)
     of_clients: set[str] = field(default_factory=set)  # those that came by the API
     forms: dict[str, dict[str, Any]] = field(default_factory=dict)  # of those that are not yet sent
-    running: dict[str, str] = field(default_factory=dict)  # content hash of images whose execution runs on
+    running: list[str] = field(default_factory=list)  # those whose execution goes on
     lost_key: str = ""  # an object whose event was lost: it has no record
     records: dict[str, dict[str, Any]] = field(default_factory=dict)
     answers: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -134,7 +134,7 @@ class Images:
 
 
 def fill(stack: Release) -> Images:
-    """Make the images."""
+    """Make images that have come to an end, or wait for a person or another day."""
     images, roads = Images(), (stack.by_form, stack.inline, stack.by_s3)
 
     def sent(status: str, *pictures: bytes) -> None:
@@ -153,36 +153,40 @@ def fill(stack: Release) -> Images:
         sent("held", *(never_seen(CERTAIN_DOG) for _ in range(3)))
     with stack.broken_policy():
         sent("failed", cat, dog, other, unsure)
-    _leave_unfinished(stack, images)
     return images
 
 
-def _leave_unfinished(stack: Release, images: Images) -> None:
-    """Three that were announced and never sent, and four that are being processed: the executions of two go on."""
+def leave_unfinished(stack: Release, images: Images) -> None:
+    """Three that are announced and not sent, and four whose executions wait for a free environment of Lambda."""
     for _ in range(3):
         ticket = stack.ticket()
         images.forms[ticket["imageId"]] = ticket["upload"]
     images.by_status["uploading"] = list(images.forms)
+    stack.functions_client.put_function_concurrency(
+        FunctionName=stack.functions["ImageProcessorFunction"], ReservedConcurrentExecutions=0
+    )
     for road in (stack.by_form, stack.by_s3, stack.by_form, stack.by_s3):
-        data = never_seen(CERTAIN_CAT)
-        content_hash = hashlib.sha256(data).hexdigest()
-        stack.set_lease(content_hash, 3600)  # another execution is analysing these bytes: this one waits for it
-        image = road(data)
+        image = road(never_seen(CERTAIN_CAT))
         eventually(lambda image=image: "ExecutionArn" in stack.item(image), f"{image} is claimed")  # type: ignore[misc]
-        images.by_status.setdefault("processing", []).append(image)
-        images.running[image] = content_hash
+        images.running.append(image)
         images.of_clients |= {image} if road == stack.by_form else set()
+    images.by_status["processing"] = [*images.running]
     images.of_clients |= set(images.forms)
 
 
 def lose(stack: Release, images: Images) -> None:
     """End two executions, and upload a picture; no rule may tell anybody of it (`Release.deaf`)."""
-    for image in images.by_status["processing"][2:]:
+    for _ in range(2):
+        image = images.running.pop()
         stack.sfn.stop_execution(executionArn=stack.item(image)["ExecutionArn"]["S"])
         stack.change_record(image, ClaimedAt=LONG_AGO)
-        stack.set_lease(images.running.pop(image), 0)
     images.lost_key = f"input/lost {uuid.uuid4().hex[:8]}.jpg"
     stack.put_object(images.lost_key, CERTAIN_CAT.read_bytes())
+
+
+def let_run(stack: Release) -> None:
+    """Lambda has free environments again."""
+    stack.functions_client.delete_function_concurrency(FunctionName=stack.functions["ImageProcessorFunction"])
 
 
 def note(stack: Release, images: Images) -> None:
