@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import cache
 from pathlib import Path
 
@@ -106,3 +107,23 @@ def test_an_upgrade_moves_no_alarm_and_no_dashboard_to_another_resource(release:
 def test_an_upgrade_replaces_nothing_in_the_optional_stacks(release: Path, stack: str) -> None:
     if (release / "stacks" / stack).exists():
         assert replaced(load(release / "stacks" / stack)["Resources"], load(STACKS / stack)["Resources"]) == {}
+
+
+def test_the_judge_objects() -> None:
+    changed = copy.deepcopy(today())
+    table = changed["DetectionLogsTable"]["Properties"]
+    table["TableName"] = "pets"
+    changed["PetDetectorApiStage"]["Properties"]["StageName"] = "another"
+    found = replaced(today(), changed)
+    # The mapping reads the stream of the table, and no mapping can be given another one.
+    assert found["DetectionLogsTable"] == {"TableName"}
+    assert found["RecordChangedMapping"] == {"EventSourceArn"}
+    assert found["PetDetectorApiStage"] == {"StageName"}
+    assert "ImageBucket" not in found
+
+    del table["GlobalSecondaryIndexes"][:2]
+    assert len(added_indexes(today(), changed)["DetectionLogsTable"]) == 2
+
+    alarm = {"Type": "AWS::CloudWatch::Alarm", "Properties": {"AlarmName": "pets-errors"}}
+    assert moved_names({"Alarms.Errors": alarm}, {"Errors": alarm}) == {"pets-errors"}
+    assert moved_names({"Errors": alarm}, {"Errors": alarm}) == set()
