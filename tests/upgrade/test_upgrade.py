@@ -11,7 +11,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 from unittest import mock
 
@@ -23,7 +22,6 @@ from local.deploy import deploy, stack_resources
 from local.engine import Engine
 from pet_detector.aws import clients
 from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, FINISHED
-from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect
 from tests.support.starter import running
 from tests.support.waiting import eventually
@@ -46,7 +44,6 @@ KEPT = {
 }
 IMAGE_FORMATS = {"JPEG": "jpg", "PNG": "png"}  # how the first releases wrote them
 STATUSES = {"uploading", "processing", "held", "completed", "needs_review", "rejected", "failed"}
-TODAY = Path(os.environ.get("TODAY", REPOSITORY))
 
 
 @dataclass
@@ -107,7 +104,7 @@ def upgrade(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         with old.deaf():
             lose(old, images)
             note(old, images)
-            deploy(engine, TODAY)
+            deploy(engine)
         yield Upgrade(engine, images, before, old.api_key, Release(engine))
     clients.forget()
 
