@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -145,3 +146,30 @@ def test_a_permission_has_an_id(gap_engine: Any) -> None:
 def test_a_definition_that_cannot_be_read_fails_the_deployment(engine: Any) -> None:
     with pytest.raises(RuntimeError, match="ROLLBACK_COMPLETE"):
         engine.create_stack(machine_template("States: [unclosed"))
+
+
+def test_what_the_local_aws_has_no_notion_of_is_accepted(gap_engine: Any) -> None:
+    """Else one saved query would make it refuse the whole template."""
+    budget = {"BudgetType": "COST", "TimeUnit": "MONTHLY"}
+    properties: dict[str, Any] = {
+        "AWS::Budgets::Budget": {"Budget": budget},
+        "AWS::Logs::QueryDefinition": {"Name": "all", "QueryString": "fields @message"},
+        "AWS::XRay::Group": {"GroupName": "all"},
+    }
+    resources = {f"R{i}": {"Type": kind, "Properties": of} for i, (kind, of) in enumerate(properties.items())}
+
+    assert gap_engine.refusal(gap_engine.create_stack, template={"Resources": resources}) is None
+
+
+@pytest.mark.parametrize("reference", [{"Ref": "Topic.Alias"}, {"Fn::Sub": "${Topics}"}, {"Fn::GetAtt": ["T", "Arn"]}])
+@pytest.mark.parametrize("block", ["Resources", "Outputs"])
+def test_a_reference_to_nothing_is_refused(gap_engine: Any, block: str, reference: Any) -> None:
+    template: dict[str, Any] = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {}}}}
+    if block == "Resources":
+        template["Resources"]["Topic"]["Properties"]["DisplayName"] = reference
+    else:
+        template["Outputs"] = {"Out": {"Value": reference}}
+    create = gap_engine.client("cloudformation").create_stack
+
+    name = f"s-{uuid.uuid4().hex[:8]}"
+    assert gap_engine.refusal(create, StackName=name, TemplateBody=json.dumps(template)) == "ValidationError"
