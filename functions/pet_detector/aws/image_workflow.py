@@ -34,7 +34,7 @@ def start(
     restart: bool = False,
     release: bool = False,
 ) -> bool:
-    """Start the workflow for an object version; False when an execution of this name has ended, or has another input.
+    """Start the workflow, by its alias's ARN, for an object version; False when an execution of this name has ended, or has another input.
 
     As for AWS, it is a success when that execution is still running with the same input. A name can be used once in
     90 days. `image_id` names the record. `received` is when the object was stored (RFC 3339), for an image that no

@@ -51,6 +51,7 @@ def deployment(aws: cloud.Cloud) -> Deployment:
         "DetectionLogsTableName": cloud.TABLE,
         "AnalysesTableName": cloud.ANALYSES,
         "ImageWorkflowArn": cloud.WORKFLOW,
+        "LiveAliasArn": cloud.WORKFLOW,  # moto has no aliases
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
