@@ -24,7 +24,7 @@ with warnings.catch_warnings():  # of the linter itself
     import samcli.lib.deploy.deployer
 
 from tests.governance.calls import calls
-from tests.support.definitions import ALLOWED_BY_AWS, references, resources, source, translated, words
+from tests.support.definitions import ALLOWED_BY_AWS, references, resources, source, translate, words
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import APPLICATION, Stack, governance, observability
 from tests.support.templates import load
@@ -43,7 +43,7 @@ OUTPUTS = {
 FILE = REPOSITORY / "stacks" / "access.yaml"
 STACK = Stack(FILE, {"ApplicationName": APPLICATION, "BackfillBucket": "archive", **OUTPUTS})
 POLICIES = STACK.of_type("AWS::IAM::ManagedPolicy")
-DEPLOYER = ("DeployerPolicy", "DeployerStoragePolicy", "DeployerObservabilityPolicy")
+DEPLOYER = ("DeployerPolicy", "DeployerReleasePolicy", "DeployerStoragePolicy", "DeployerObservabilityPolicy")
 Statement = dict[str, Any]
 
 
@@ -81,6 +81,7 @@ WITHOUT_RESOURCES = {
     "OperatorPolicy": {"ReadMetricsAndQuotas"},
     "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
     "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
+    "DeployerReleasePolicy": {"SeeAlarms"},
     "DeployerStoragePolicy": {"LogDeliveries"},
     "DeployerObservabilityPolicy": {"SavedQueriesAndCostAlerts", "ListTraceRules", "MakeKey"},
 }
@@ -111,6 +112,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "RevokeKeys: ",
         "KeepKeys: ",
         "LeaveTheKeysOfTheWatchAlone: ",
+        "WaysToShift: ",  # they are AWS's
         "ReadExecutionLogsOfApis: ",  # API Gateway names its log groups after an API's id
     )
     assert [line for line in unnamed if not line.startswith(by_id)] == []
@@ -335,9 +337,10 @@ UNUSED = {
         dynamodb:EnableKinesisStreamingDestination dynamodb:ImportTable dynamodb:PutResourcePolicy
         dynamodb:UpdateContributorInsights dynamodb:UpdateKinesisStreamingDestination
         lambda:AssociateRuntimeAlias lambda:DeleteFunctionCodeSigningConfig lambda:GetCodeSigningConfig
-        lambda:GetFunctionScalingConfig lambda:GetLayerVersion lambda:PassCapacityProvider lambda:PublishVersion
+        lambda:GetFunctionScalingConfig lambda:GetLayerVersion lambda:PassCapacityProvider
         lambda:PutFunctionCodeSigningConfig lambda:PutFunctionRecursionConfig lambda:PutFunctionScalingConfig
-        lambda:PutRuntimeManagementConfig logs:AssociateKmsKey logs:DeleteDataProtectionPolicy logs:DeleteIndexPolicy
+        lambda:PutRuntimeManagementConfig lambda:DeleteProvisionedConcurrencyConfig
+        lambda:PutProvisionedConcurrencyConfig codedeploy:RegisterOnPremisesInstance logs:AssociateKmsKey logs:DeleteDataProtectionPolicy logs:DeleteIndexPolicy
         logs:DeleteResourcePolicy logs:DisassociateKmsKey logs:PutBearerTokenAuthentication
         logs:PutDataProtectionPolicy logs:PutIndexPolicy logs:PutLogGroupDeletionProtection sns:PutDataProtectionPolicy
         s3:CreateBucketMetadataTableConfiguration s3:DeleteBucketAnalyticsConfiguration s3:DeleteBucketCors
@@ -381,7 +384,10 @@ def handlers(kind: str) -> set[str]:
 
 def of_templates() -> dict[str, set[str]]:
     """Action -> types of resources of the templates that need it."""
-    kinds = {resource["Type"] for resource in translated()["Resources"].values()}
+    gradual = source()  # SAM makes what shifts the API's functions only then
+    gradual["Parameters"]["ReleaseShift"]["Default"] = "Canary10Percent10Minutes"
+    kinds = {resource["Type"] for resource in translate(gradual)["Resources"].values()}
+    assert "AWS::CodeDeploy::DeploymentGroup" in kinds
     for name in TEMPLATES:
         kinds |= {r["Type"] for r in load(REPOSITORY / "stacks" / f"{name}.yaml")["Resources"].values()}
     needs: dict[str, set[str]] = {}
