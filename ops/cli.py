@@ -24,6 +24,7 @@ from ops import (
     cost,
     cost_output,
     definitions,
+    destroy_command,
     erase_command,
     export,
     key_command,
@@ -34,7 +35,7 @@ from ops import (
     status,
     story,
 )
-from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
+from ops.environment import ENVIRONMENTS, LOCAL, PULL_REQUEST, Deployment, connect, reach
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
@@ -44,7 +45,18 @@ from pet_detector.use_cases import reconciler
 
 ATTENTION = 3
 
-_ENVIRONMENT = click.Choice(ENVIRONMENTS)
+
+class Environment(click.Choice):
+    """An environment of samconfig.toml, or `pr-` and the number of a pull request."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The environment's name, or a usage error."""
+        if re.fullmatch(rf"{PULL_REQUEST}[1-9]\d*", str(value)):
+            return value
+        return super().convert(value, param, ctx)
+
+
+_ENVIRONMENT = Environment(ENVIRONMENTS)
 
 
 class ImageId(click.ParamType):
@@ -486,6 +498,37 @@ def revoke_key(deployment: Deployment, name_or_id: str, yes: bool, as_json: bool
         click.confirm(f"Revoke {named} in {deployment.environment}?", abort=True, err=True)
     keys.revoke(deployment, found)
     key_command.say_revoked(found, as_json=as_json)
+
+
+@command_without_deployment("destroy")
+@destroy_command.options
+def destroy(environment: str | None, **options: Any) -> None:
+    """Destroy an environment, and what `sam delete` leaves of it.
+
+    Lists first what goes and what stays, and asks for the stack's name. Pictures and records stay, unless you say
+    --with-data; later it finds them without the stack. If it is killed, run the same command again.
+    """
+    chosen = environment or click.get_current_context().obj
+    destroy_command.run(reach(chosen), chosen, **options)
+
+
+@command_without_deployment("sweep")
+@click.option(
+    "--open",
+    "still_open",
+    required=True,
+    type=destroy_command.PullRequests(),
+    metavar="NUMBERS",
+    help="Pull requests that are open, such as 12,15; or `none`.",
+)
+@click.option("--dry-run", is_flag=True, help="Show whose stacks would be destroyed, and do nothing.")
+def sweep(environment: str | None, still_open: frozenset[int], dry_run: bool, as_json: bool) -> None:
+    """Destroy the stacks of closed pull requests, with their data.
+
+    What is left of such a stack counts too. Those of the local AWS, unless --env names an environment on AWS.
+    """
+    reach(environment or click.get_current_context().obj)
+    destroy_command.run_sweep(still_open, dry_run=dry_run, as_json=as_json)
 
 
 @command_without_deployment("cost")

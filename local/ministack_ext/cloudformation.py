@@ -16,6 +16,7 @@ def install() -> None:
     """Apply this module's patches."""
     _tables_get_ttl_and_recovery()
     _buckets_get_their_lifecycle()
+    _buckets_get_their_tags()
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
 
@@ -99,6 +100,27 @@ def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
             {"Days": int(t["TransitionInDays"]), "StorageClass": t["StorageClass"]} for t in rule["Transitions"]
         ]
     return translated
+
+
+def _buckets_get_their_tags() -> None:
+    """A bucket in a stack gets its Tags, the stack's, and the three of CloudFormation.
+
+    AWS: sets them, and they stay when the bucket outlives the stack. MiniStack: drops them for buckets, so that
+    GetResources finds none.
+    """
+    provisioners._STACK_TAG_PROPERTY["AWS::S3::Bucket"] = ("Tags", "list")
+    provisioners._S3_BUCKET_CONFIGURATIONS += (("Tags", _tags_body, s3._put_bucket_tagging, s3._delete_bucket_tagging),)
+
+
+def _tags_body(tags: list[dict[str, str]]) -> bytes:
+    """The body that the SDK sends to PutBucketTagging."""
+    operation = botocore.session.get_session().get_service_model("s3").operation_model("PutBucketTagging")
+    request = create_serializer("rest-xml").serialize_to_request(
+        {"Bucket": "any", "Tagging": {"TagSet": [{"Key": tag["Key"], "Value": str(tag["Value"])} for tag in tags]}},
+        operation,
+    )
+    body: bytes = request["body"]
+    return body
 
 
 def _topics_are_for_their_owner() -> None:
