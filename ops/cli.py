@@ -30,8 +30,10 @@ from ops import (
     key_command,
     keys,
     output,
+    prune,
     records,
     restart,
+    rollback,
     status,
     story,
 )
@@ -424,6 +426,29 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
         output.show_state(deployment.environment, state)
     if state.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
+
+
+@command("rollback")
+@rollback.options
+def roll_back(deployment: Deployment, **options: Any) -> None:
+    """Point `live` back at an earlier version.
+
+    New executions run that version; those that run, or are redriven, end on what they began with. While a deployment is
+    in progress, it is cancelled instead, and CloudFormation takes all of it back.
+    """
+    rollback.run(deployment, **options)
+
+
+@command("prune")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and do nothing.")
+def prune_versions(deployment: Deployment, **options: Any) -> None:
+    """Delete old versions of the workflow and its functions.
+
+    The newest five of each stay, and whatever an alias names, an execution still runs, or Step Functions can redrive.
+    If it is killed, run it again.
+    """
+    prune.run(deployment, **options)
 
 
 @main.group("key")
