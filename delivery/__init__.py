@@ -1,1 +1,4 @@
-"""What the pipeline runs, and anyone by hand: one artifact is built, and deployed unchanged to each environment (docs/delivery.md)."""
+"""What the pipeline runs, and anyone by hand: one artifact is built, and deployed unchanged everywhere.
+
+docs/delivery.md draws it.
+"""

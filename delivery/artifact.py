@@ -60,7 +60,7 @@ def checksum(artifact: Path) -> str:
 
 
 def unpack(artifact: Path, expected: str, directory: Path) -> Path:
-    """Unpack the artifact into an empty directory -> its template. Raises DeliveryError if it is not the expected one."""
+    """Unpack into an empty directory -> the template. Raises DeliveryError if the artifact is not the expected one."""
     if not artifact.exists():
         raise DeliveryError(f"There is no artifact {artifact}: run `python -m delivery build`.")
     if (found := checksum(artifact)) != expected:

@@ -44,7 +44,7 @@ def changes(environment: Environment, artifact: Path, expected: str) -> str:
         template = unpack(artifact, expected, Path(directory))
         done = _sam_deploy(environment, template, "--no-execute-changeset", "--output", "json")
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
-    result = next((line for line in said if line.get("type") == "result"), {})
+    result: dict[str, Any] = next((line for line in said if line.get("type") == "result"), {})
     if done.returncode or not result:
         raise DeliveryError(f"SAM made no change set of {environment.stack}: {done.stdout[-2000:]}")
     if result["status"] == "no_changes":

@@ -20,7 +20,8 @@ from tests.support.paths import REPOSITORY
 HOME = REPOSITORY / ".engine"
 PYTHON_TOOLS, CHECKOV, NODE = HOME / "audit-venv" / "bin", HOME / "checkov-venv" / "bin", HOME / "audit-node"
 JUDGED = HOME / "audit"  # the templates as CloudFormation sees them, as JSON
-CODE = ("functions", "ops", "local", "delivery", "docs")  # not tests/: they assert, run our own commands, use made-up credentials
+# Not tests/: they assert, run our own commands, use made-up credentials.
+CODE = ("functions", "ops", "local", "delivery", "docs")
 
 
 class Finding(NamedTuple):
