@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import json
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any
 
 import pytest
@@ -23,6 +24,7 @@ Statement = dict[str, Any]
 Context = dict[str, str]
 
 
+@cache
 def delivery(environment: str = "prod") -> Stack:
     """The stack of one environment."""
     name = "pr-*" if environment == "pull-request" else environment
@@ -38,6 +40,7 @@ def delivery(environment: str = "prod") -> Stack:
     )
 
 
+@cache
 def access(environment: str = "prod") -> Stack:
     """The access stack that goes with it."""
     name = "pr-*" if environment == "pull-request" else environment
