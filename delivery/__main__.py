@@ -19,8 +19,7 @@ def main() -> int:
     """0; 1 with a sentence on stderr when something must be put right."""
     parser = argparse.ArgumentParser(prog="python -m delivery", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    building = commands.add_parser("build", help="build the artifact, once")
-    building.add_argument("parameters", nargs="*", metavar="Name=value", help="parameters of the template")
+    commands.add_parser("build", help="build the artifact, once")
     for name, text in {"changes": "show what a deployment would change", "deploy": "deploy the artifact"}.items():
         command = commands.add_parser(name, help=text)
         command.add_argument("--env", required=True, help="dev, staging, prod or pr-<number>")
@@ -31,7 +30,7 @@ def main() -> int:
     arguments = parser.parse_args()
     try:
         if arguments.command == "build":
-            _say(sha256 := build(arguments.parameters, arguments.artifact))
+            _say(sha256 := build(arguments.artifact))
             _append("GITHUB_OUTPUT", f"sha256={sha256}\n")
         elif arguments.command == "credentials":
             _say(credentials())

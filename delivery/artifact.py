@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import os
+import shlex
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ARTIFACT = Path(".aws-sam") / "release.tar"
+# A variable of the GitHub environment.
+PARAMETERS = "STACK_PARAMETERS"
 SAM = Path(sys.executable).with_name("sam")
 
 # The least that a zip can say; tar counts from 1970.
@@ -35,16 +38,13 @@ class DeliveryError(Exception):
     """Something that a person must put right; the message says what."""
 
 
-def build(parameters: Iterable[str] = (), artifact: Path = ARTIFACT) -> str:
-    """Build the application of this repository into one file -> its SHA-256.
-
-    `parameters` (`Name=value`) are of the template, for the Python that builds. Raises DeliveryError.
-    """
+def build(artifact: Path = ARTIFACT) -> str:
+    """Build the application of this repository into one file -> its SHA-256. Raises DeliveryError."""
     with tempfile.TemporaryDirectory() as scratch:
         built, release = Path(scratch, "build"), Path(scratch, "release")
         command = [SAM, "build", "--template-file", REPOSITORY / "template.yaml", "--build-dir", built]
         command += ["--cached", "--cache-dir", REPOSITORY / ".aws-sam" / "cache"]
-        if parameters := list(parameters):
+        if parameters := given_parameters():  # PythonRuntime and Architecture say for what the code is built
             command += ["--parameter-overrides", *parameters]
         if subprocess.run(list(map(str, command)), cwd=REPOSITORY, check=False).returncode:  # noqa: S603 - our own SAM
             raise DeliveryError("`sam build` failed: see above.")
@@ -52,6 +52,11 @@ def build(parameters: Iterable[str] = (), artifact: Path = ARTIFACT) -> str:
         artifact.parent.mkdir(parents=True, exist_ok=True)
         artifact.write_bytes(_tar(release))
     return checksum(artifact)
+
+
+def given_parameters() -> list[str]:
+    """Parameters of the template (`Name=value`) besides those of samconfig.toml: what only the account knows."""
+    return shlex.split(os.environ.get(PARAMETERS, ""))
 
 
 def checksum(artifact: Path) -> str:

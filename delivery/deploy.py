@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
 import subprocess
 import tempfile
 import time
@@ -15,11 +14,11 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from delivery.artifact import REPOSITORY, SAM, DeliveryError, code_checksum, unpack
+from delivery.artifact import REPOSITORY, SAM, DeliveryError, code_checksum, given_parameters, unpack
 from delivery.environments import Environment
 
-# Of the GitHub environment: the bucket of stacks/delivery.yaml, and parameters that only the account knows.
-BUCKET, PARAMETERS = "ARTIFACTS_BUCKET", "STACK_PARAMETERS"
+# A variable of the GitHub environment: the bucket of stacks/delivery.yaml.
+BUCKET = "ARTIFACTS_BUCKET"
 
 
 def deploy(environment: Environment, artifact: Path, expected: str) -> str:
@@ -60,7 +59,7 @@ def _sam_deploy(environment: Environment, template: Path, *options: str) -> subp
     command = [str(SAM), "deploy", "--template-file", str(template), "--stack-name", environment.stack]
     command += ["--config-file", str(REPOSITORY / "samconfig.toml"), "--config-env", environment.config]
     # These options replace the lists of samconfig.toml.
-    command += ["--parameter-overrides", *environment.parameters, *shlex.split(os.environ.get(PARAMETERS, ""))]
+    command += ["--parameter-overrides", *environment.parameters, *given_parameters()]
     command += ["--tags", *environment.tags]
     if bucket := os.environ.get(BUCKET):  # else samconfig.toml's: SAM's own
         command += ["--no-resolve-s3", "--s3-bucket", bucket, "--s3-prefix", environment.prefix]
