@@ -1,4 +1,7 @@
-"""CloudFormation: what our template says about its table, bucket, topic and state machine takes effect."""
+"""CloudFormation: what our template says about its table, bucket, topic and state machine takes effect.
+
+And what the local AWS has no notion of is accepted, so that the template can be deployed whole.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,16 @@ from botocore.serialize import create_serializer
 from ministack.services import dynamodb, s3, sns
 from ministack.services.cloudformation import provisioners
 
+# Stored without effect; docs/architecture.md names them.
+WITHOUT_EFFECT = (
+    "AWS::Budgets::Budget",
+    "AWS::CE::AnomalyMonitor",
+    "AWS::CE::AnomalySubscription",
+    "AWS::Logs::QueryDefinition",
+    "AWS::XRay::Group",
+    "AWS::XRay::SamplingRule",
+)
+
 
 def install() -> None:
     """Apply this module's patches."""
@@ -19,6 +32,7 @@ def install() -> None:
     _buckets_get_their_tags()
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
+    _types_without_effect_are_accepted()
 
 
 def _tables_get_ttl_and_recovery() -> None:
@@ -161,6 +175,25 @@ def _state_machines_are_written_in_yaml() -> None:
             raise ValueError(f"The state machine's definition is neither JSON nor YAML: {error}") from error
 
     provisioners._sfn_definition = read_definition_as_json
+
+
+def _types_without_effect_are_accepted() -> None:
+    """A template may have budgets, anomaly monitors, saved queries and X-Ray's groups and rules: nothing comes of them.
+
+    AWS: has these services. MiniStack: refuses a template that has one of the types.
+    """
+
+    def create(logical_id: str, _properties: Any, stack: str) -> tuple[str, dict[str, str]]:
+        return f"{stack}-{logical_id}", {}
+
+    def update(physical_id: str, _old: Any, _new: Any, _stack: str) -> tuple[str, dict[str, str]]:
+        return physical_id, {}
+
+    def delete(_physical_id: str, _properties: Any) -> None:
+        """There is nothing."""
+
+    for kind in WITHOUT_EFFECT:
+        provisioners._RESOURCE_HANDLERS[kind] = {"create": create, "update": update, "delete": delete}
 
 
 def _is_true(value: Any) -> bool:

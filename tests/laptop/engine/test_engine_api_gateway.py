@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -273,3 +274,26 @@ def test_a_call_whose_function_fails_gets_the_templates_response(api: Api) -> No
     assert answer.status == 502
     assert json.loads(answer.body).get("code") == "DEFAULT_5XX"
     assert answer.headers["Access-Control-Allow-Origin"] == "https://pets.example"
+
+
+def test_requests_are_counted(api: Api, gap_engine: Any) -> None:
+    """Count is one for each, of which 4XXError and 5XXError average to a share."""
+    assert [api.call("GET", path).status for path in ("/images", "/broken", "/images?animal=cat")] == [400, 502, 200]
+
+    def sums(metric: str, statistic: str = "Sum") -> float:
+        now = datetime.now(UTC)
+        points = gap_engine.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/ApiGateway",
+            MetricName=metric,
+            Dimensions=[{"Name": "ApiName", "Value": API_NAME}, {"Name": "Stage", "Value": "local"}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=86400,
+            Statistics=[statistic],
+        )["Datapoints"]
+        return float(sum(point[statistic] for point in points))
+
+    assert sums("4XXError") >= 1
+    assert sums("5XXError") >= 1
+    assert sums("Count", "SampleCount") >= 3
+    assert sums("Latency") > 0

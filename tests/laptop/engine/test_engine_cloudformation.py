@@ -129,3 +129,16 @@ def test_a_state_machine_may_be_written_in_yaml(gap_engine: Any) -> None:
 def test_a_definition_that_cannot_be_read_fails_the_deployment(engine: Any) -> None:
     with pytest.raises(RuntimeError, match="ROLLBACK_COMPLETE"):
         engine.create_stack(machine_template("States: [unclosed"))
+
+
+def test_what_the_local_aws_has_no_notion_of_is_accepted(gap_engine: Any) -> None:
+    """Else one saved query would make it refuse the whole template."""
+    budget = {"BudgetType": "COST", "TimeUnit": "MONTHLY"}
+    properties: dict[str, Any] = {
+        "AWS::Budgets::Budget": {"Budget": budget},
+        "AWS::Logs::QueryDefinition": {"Name": "all", "QueryString": "fields @message"},
+        "AWS::XRay::Group": {"GroupName": "all"},
+    }
+    resources = {f"R{i}": {"Type": kind, "Properties": of} for i, (kind, of) in enumerate(properties.items())}
+
+    assert gap_engine.refusal(gap_engine.create_stack, template={"Resources": resources}) is None

@@ -94,7 +94,7 @@ class Stack:
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningEngine]:
     """An engine whose deployments have short minutes: 0.5 s."""
-    yield from run_engine("local.ministack_ext", tmp_path_factory.mktemp("quick"), SHIFT_MINUTE_SECONDS="0.5")
+    yield from run_engine("local.ministack_ext", tmp_path_factory.mktemp("quick"), CLOCK_MINUTE_SECONDS="0.5")
 
 
 def alarm(engine: Any, state: str) -> str:
