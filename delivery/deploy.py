@@ -44,8 +44,9 @@ def changes(environment: Environment, artifact: Path, expected: str) -> str:
         done = _sam_deploy(environment, template, "--no-execute-changeset", "--output", "json")
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     result: dict[str, Any] = next((line for line in said if line.get("type") == "result"), {})
-    if done.returncode or not result:
-        raise DeliveryError(f"SAM made no change set of {environment.stack}: {done.stdout[-2000:]}")
+    if done.returncode or "status" not in result:
+        error = result.get("error", {}).get("message") or done.stderr[-2000:]
+        raise DeliveryError(f"SAM made no change set of {environment.stack}: {error}")
     if result["status"] == "no_changes":
         return f"{environment.stack} would not change.\n"
     change_set = result["changeset_id"]
@@ -64,10 +65,8 @@ def _sam_deploy(environment: Environment, template: Path, *options: str) -> subp
     if bucket := os.environ.get(BUCKET):  # else samconfig.toml's: SAM's own
         command += ["--no-resolve-s3", "--s3-bucket", bucket, "--s3-prefix", environment.prefix]
     command += ["--no-confirm-changeset", "--no-progressbar", *options]  # who approves, does it before
-    is_read = "--output" in options
-    return subprocess.run(  # noqa: S603 - our own SAM
-        command, cwd=REPOSITORY, check=False, text=True, stdout=subprocess.PIPE if is_read else None
-    )
+    read = "--output" in options
+    return subprocess.run(command, cwd=REPOSITORY, check=False, text=True, capture_output=read)  # noqa: S603 - our own SAM
 
 
 def _compare_code(environment: Environment, expected: str) -> int:
@@ -109,19 +108,28 @@ def _all_changes(cloudformation: Any, stack: str, change_set: str) -> Iterator[d
         arguments["NextToken"] = page["NextToken"]
 
 
+# What a change does to what is there, the worst first.
+_LOST, _REPLACED, _PERHAPS, _KEPT, _SAFE = "**deleted**", "**replaced**", "perhaps replaced", "the old one is kept", ""
+_MARKS = (_LOST, _REPLACED, _PERHAPS, _SAFE, _KEPT)
+
+
+def _mark(change: dict[str, Any]) -> str:
+    if change.get("PolicyAction", "").startswith("Retain"):
+        return _KEPT
+    match change["Action"], change.get("Replacement"):
+        case "Remove", _:
+            return _LOST
+        case "Modify", "True":
+            return _REPLACED
+        case "Modify", "Conditional":
+            return _PERHAPS
+    return _SAFE
+
+
 def _table(stack: str, found: list[dict[str, Any]]) -> str:
     """The changes, those that can lose something first."""
-    marks = {"True": "**replaced**", "Conditional": "perhaps replaced"}
-    rows = sorted(
-        (
-            marks.get(change.get("Replacement", ""), "") if change["Action"] == "Modify" else "",
-            change["Action"],
-            change["ResourceType"],
-            change["LogicalResourceId"],
-        )
-        for change in found
-    )
-    rows.sort(key=lambda row: (row[0] != marks["True"], row[1] != "Remove"))
+    rows = [(_mark(change), change["Action"], change["ResourceType"], change["LogicalResourceId"]) for change in found]
+    rows.sort(key=lambda row: (_MARKS.index(row[0]), *row[1:]))
     lines = [f"### What would change in {stack}", "", "| Change | Resource | Type | |", "|---|---|---|---|"]
     lines += [f"| {action} | {logical_id} | {kind} | {mark} |" for mark, action, kind, logical_id in rows]
     return "\n".join(lines) + "\n"
