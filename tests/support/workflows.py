@@ -37,11 +37,9 @@ class Step:
         return f"{self.workflow}/{self.job}: {self.run or self.content['uses']}"
 
     def variables(self, values: Mapping[str, str]) -> dict[str, str]:
-        """The variables that the job gives it; `values` are those of the expressions in `${{ }}`. KeyError: one lacks."""
+        """What the job gives it; `values` are those of the expressions in `${{ }}`. KeyError: one lacks."""
         given = {**self.job_content.get("env", {}), **self.content.get("env", {})}
-        return {
-            name: _EXPRESSION.sub(lambda found: values[found[1]], str(value)) for name, value in given.items()
-        }
+        return {name: _EXPRESSION.sub(lambda found: values[found[1]], str(value)) for name, value in given.items()}
 
 
 def workflows() -> dict[str, dict[str, Any]]:
