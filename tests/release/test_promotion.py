@@ -30,13 +30,16 @@ from tests.support.paths import REPOSITORY
 from tests.support.ports import free_port
 from tests.support.workflows import Step, carry_out, steps, workflows
 
+ATTENTION = 3  # petdetect's exit code
 STACK = "serverlessapp-pet-detector-"
 MINUTE = "2"  # seconds of a minute of shifts and alarms
 # What a pipeline's account knows: of the machine, what the rules of the template ask for, and what is said above.
 PARAMETERS = (
-    "AlarmEmail=operators@example.org AllowedOrigin=https://pets.example.org ManageApiGatewayLogRole=false "
+    "AlarmEmail=operators@example.org AllowedOrigin=http://localhost:8080 ManageApiGatewayLogRole=false "
     "AuditTrail=none GuardDuty=none"
 )
+# What `petdetect check` finds wrong with a stage, and the local AWS is the reason. No other line may be wrong.
+LIMITS: dict[str, str] = {}
 # Installed already, by whoever runs the tests.
 INSTALLING = "make .venv/.installed"
 
@@ -85,8 +88,12 @@ class Pipeline:
         found = {}
         for step in steps(workflow, job):
             if step.run and step.run != INSTALLING:
-                found[step.run] = self.run(step, **values)
-                if found[step.run][0]:
+                code, said, seconds = self.run(step, **values)
+                if "petdetect check" in step.run and code == ATTENTION:
+                    wrong = set(re.findall(r"^Not ok: (.+?)\. ", said, re.MULTILINE))
+                    code = code if not wrong or wrong - LIMITS.keys() else 0
+                found[step.run] = (code, said, seconds)
+                if code:
                     break
         return found
 
