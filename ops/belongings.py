@@ -135,8 +135,11 @@ def tagged_resources() -> Iterator[tuple[str, Resource]]:
 
 def stack_names(prefix: str) -> set[str]:
     """Names of the stacks that are there and begin like this; nested ones too."""
-    pages = _cloudformation().get_paginator("describe_stacks").paginate()
-    return {one["StackName"] for page in pages for one in page["Stacks"] if one["StackName"].startswith(prefix)}
+    stacks = (
+        one for page in _cloudformation().get_paginator("list_stacks").paginate() for one in page["StackSummaries"]
+    )
+    there = (one["StackName"] for one in stacks if one["StackStatus"] != "DELETE_COMPLETE")
+    return {name for name in there if name.startswith(prefix)}
 
 
 def failures(stack_id: str) -> list[str]:
@@ -199,17 +202,14 @@ def _backups(stack: str) -> Iterator[Resource]:
 
 
 def _log_groups(found: Belongings) -> Iterator[Resource]:
-    """Groups outside the stack: those of single functions and of the API, and those that a last log line made again."""
+    """Groups that a function's last log lines made again after CloudFormation had deleted them."""
     names = [one.name for one in found.seen if one.kind == "AWS::Logs::LogGroup" and "-trail-" not in one.name]
-    names += [f"/aws/lambda/{one.name}" for one in found.seen if one.kind == "AWS::Lambda::Function"]
-    names += [f"API-Gateway-Execution-Logs_{one.name}/" for one in found.seen if one.kind == "AWS::ApiGateway::RestApi"]
     own = set(found.names("AWS::Logs::LogGroup"))
     logs = boto3.client("logs", config=CLIENT_CONFIG)
     for name in dict.fromkeys(names):
         for group in logs.describe_log_groups(logGroupNamePrefix=name)["logGroups"]:
-            is_it = group["logGroupName"] == name or name.endswith("/")
-            if is_it and group["logGroupName"] not in own:
-                yield Resource("AWS::Logs::LogGroup", group["logGroupName"], "")
+            if group["logGroupName"] == name and name not in own:
+                yield Resource("AWS::Logs::LogGroup", name, "")
 
 
 def _resources(stack_id: str) -> Iterator[Resource]:

@@ -57,6 +57,8 @@ _ORDER = (ROLE, API_KEY, SECRET, LOG_GROUP, BUCKET, BACKUP, TABLE, KEY)
 # Executions that run get this long to end when their pictures stay.
 PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 3.0
+# Times that AWS is asked what is left: a function's last log lines make its log group again.
+_ROUNDS = 5
 _BATCH = 1000  # versions that S3 deletes, or lists, in a request
 KEY_DAYS = 30  # in which a scheduled deletion of a key can be cancelled
 
@@ -102,7 +104,7 @@ def refuse_if_changing(found: Belongings) -> None:
 
 
 def run(found: Belongings, *, with_data: bool, say: Say) -> list[Line]:
-    """Remove what `lines` says goes -> what is still there afterwards and should not be, with the reason.
+    """Remove what `lines` says goes -> what is still there afterwards and should not be, with the reason if known.
 
     Raises OperatorError when CloudFormation cannot delete the stack; run it again when its cause is gone.
     """
@@ -113,15 +115,16 @@ def run(found: Belongings, *, with_data: bool, say: Say) -> list[Line]:
             _remove(one, found, say)
     if found.description is not None:
         _delete_stack(found.description["StackId"], say)
+    for _ in range(_ROUNDS):
         found = belongings.find(found.stack)
-    return _remove_leftovers(found, with_data=with_data, say=say)
-
-
-def still_there(stack: str, stuck: list[Line], *, with_data: bool) -> list[Line]:
-    """Ask AWS once more: what should be gone, and is not. `stuck`: what is known of it already, with the reason."""
-    known = {(line.kind, line.name) for line in stuck}
-    listed = lines(belongings.find(stack), with_data=with_data)
-    return [*stuck, *(line for line in listed if line.goes and (line.kind, line.name) not in known)]
+        stuck = _remove_leftovers(found, with_data=with_data, say=say)
+        known = {(line.kind, line.name) for line in stuck}
+        listed = lines(belongings.find(found.stack), with_data=with_data)
+        left = [line for line in listed if line.goes and (line.kind, line.name) not in known]
+        if not left:
+            break
+        time.sleep(_POLL_SECONDS)
+    return [*stuck, *left]
 
 
 def _left_by_cloudformation(found: Belongings) -> list[Resource]:
@@ -238,8 +241,9 @@ def _stop(found: Belongings, *, wait: bool, say: Say) -> None:
             events.disable_rule(Name=one.name)
         elif one.logical_id == "ReconcileSchedule":
             schedule = scheduler.get_schedule(Name=one.name)
-            kept = {field: schedule[field] for field in ("ScheduleExpression", "FlexibleTimeWindow", "Target")}
-            scheduler.update_schedule(Name=one.name, State="DISABLED", **kept)
+            if schedule["State"] == "ENABLED":
+                kept = {field: schedule[field] for field in ("ScheduleExpression", "FlexibleTimeWindow", "Target")}
+                scheduler.update_schedule(Name=one.name, State="DISABLED", **kept)
     machines = found.names("AWS::StepFunctions::StateMachine")
     deadline = time.monotonic() + (PATIENCE_SECONDS if wait else 0)
     while (running := list(_running(machines))) and time.monotonic() < deadline:

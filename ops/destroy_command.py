@@ -63,7 +63,6 @@ def run(
         stuck = destroy.run(found, with_data=with_data, say=progress)
     else:
         stuck = []
-    stuck = destroy.still_there(stack, stuck, with_data=with_data)
     if as_json:
         output.say_json(document(stack, dry_run=False, listed=listed, stuck=stuck))
     else:

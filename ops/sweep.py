@@ -46,7 +46,6 @@ def sweep(stacks: list[str], say: Callable[[str], None]) -> list[Swept]:
             lines = destroy.lines(found, with_data=True)
             destroy.refuse_if_changing(found)
             stuck = destroy.run(found, with_data=True, say=say)
-            stuck = destroy.still_there(stack, stuck, with_data=True)
         except KNOWN as error:
             results.append(Swept(stack, lines, [line for line in lines if line.goes], sentence(error)))
         else:

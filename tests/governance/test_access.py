@@ -84,6 +84,7 @@ WITHOUT_RESOURCES = {
     "DeployerReleasePolicy": {"SeeAlarms"},
     "DeployerStoragePolicy": {"LogDeliveries"},
     "DeployerObservabilityPolicy": {"SavedQueriesAndCostAlerts", "ListTraceRules", "MakeKey"},
+    "DestroyerPolicy": {"FindWhatIsLeft"},
 }
 
 
@@ -120,7 +121,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
 
 def test_people_have_no_policy_before_there_is_an_application() -> None:
     first = Stack(FILE, {"ApplicationName": APPLICATION})
-    assert set(first.of_type("AWS::IAM::ManagedPolicy")) == {*DEPLOYER, "BoundaryPolicy"}
+    assert set(first.of_type("AWS::IAM::ManagedPolicy")) == {*DEPLOYER, "BoundaryPolicy", "DestroyerPolicy"}
 
 
 def test_parameters_are_named_like_outputs_of_the_application() -> None:
@@ -140,24 +141,23 @@ NAMED_OTHERWISE = {
     "s3:HeadObject": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3:GetObject": {"s3:GetObject", "s3:GetObjectVersion"},
     "s3:HeadBucket": {"s3:ListBucket"},
-    "s3:ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
     "s3:ListObjectsV2": {"s3:ListBucket"},
     "s3:ListObjectVersions": {"s3:ListBucketVersions"},
+    "s3:ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
     "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
     "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
+    "apigateway:GetApis": {"apigateway:GET"},  # of apigatewayv2, which signs alike
 }
-# What botocore signs for, and policies call otherwise.
+# botocore signs CloudWatch's metrics for `monitoring` and tags for `tagging`; policies say otherwise.
 PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}
 
 
 def actions_of(call: str) -> set[str]:
     """What must be allowed for a call; API Gateway's actions are the methods of HTTP."""
     service, operation = call.split(":")
-    if service == "apigateway":
-        session = botocore.session.Session()
-        models = [session.get_service_model(name) for name in ("apigateway", "apigatewayv2")]  # both sign as the first
-        model = next(model for model in models if operation in model.operation_names).operation_model(operation)
+    if service == "apigateway" and call not in NAMED_OTHERWISE:
+        model = botocore.session.Session().get_service_model(service).operation_model(operation)
         return {f"apigateway:{model.http['method']}"}
     return NAMED_OTHERWISE.get(call, {f"{PREFIXES.get(service, service)}:{operation}"})
 
@@ -171,8 +171,23 @@ def needed(found: dict[str, set[str]]) -> dict[str, set[str]]:
     return actions
 
 
+# The commands that an operator may not use.
+DESTROYING = ("ops.destroy", "ops.sweep", "ops.belongings")
+
+
+def test_destroyer_may_do_just_what_destroying_calls_beyond_a_deployer() -> None:
+    calling = needed(calls(*(f"{module}." for module in (*DESTROYING, "ops.destroy_command"))))
+    missing = calling.keys() - allowed("DestroyerPolicy", *DEPLOYER)
+    assert not missing, "DestroyerPolicy of stacks/access.yaml lacks a statement for what these functions call"
+    assert not allowed("DestroyerPolicy") - calling.keys(), "DestroyerPolicy allows what destroying never calls"
+    assert not allowed("DestroyerPolicy") & allowed(*DEPLOYER), "a deployer may do that already"
+    assert not allowed("OperatorPolicy") & {"cloudformation:DeleteStack", "s3:DeleteBucket", "dynamodb:DeleteTable"}
+
+
 def test_operator_may_do_just_what_petdetect_calls() -> None:
-    calling = needed(calls("ops.")) | {key: {"the services, with DataKey=customer"} for key in DATA_KEY}
+    calling = needed(calls("ops.", without=DESTROYING)) | {
+        key: {"the services, with DataKey=customer"} for key in DATA_KEY
+    }
     missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
     assert not missing, "OperatorPolicy of stacks/access.yaml lacks a statement for what these functions call"
     unused = {

@@ -142,3 +142,28 @@ def test_what_the_local_aws_has_no_notion_of_is_accepted(gap_engine: Any) -> Non
     resources = {f"R{i}": {"Type": kind, "Properties": of} for i, (kind, of) in enumerate(properties.items())}
 
     assert gap_engine.refusal(gap_engine.create_stack, template={"Resources": resources}) is None
+
+
+def test_a_bucket_gets_the_tags_of_its_stack_and_keeps_them_when_it_outlives_it(gap_engine: Any) -> None:
+    kept = {
+        "Type": "AWS::S3::Bucket",
+        "DeletionPolicy": "Retain",
+        "Properties": {"Tags": [{"Key": "Of", "Value": "us"}]},
+    }
+    bucket = gap_engine.create_stack({"Resources": {"Kept": kept}, "Outputs": {"Name": {"Value": {"Ref": "Kept"}}}})[
+        "Name"
+    ]
+    tagging, cloudformation = gap_engine.client("resourcegroupstaggingapi"), gap_engine.client("cloudformation")
+
+    def tags() -> dict[str, str]:
+        found = tagging.get_resources(TagFilters=[{"Key": "aws:cloudformation:logical-id", "Values": ["Kept"]}])
+        ours = [one for one in found["ResourceTagMappingList"] if one["ResourceARN"] == f"arn:aws:s3:::{bucket}"]
+        assert len(ours) == 1
+        return {tag["Key"]: tag["Value"] for tag in ours[0]["Tags"]}
+
+    stack = tags()["aws:cloudformation:stack-name"]
+    assert tags()["Of"] == "us"
+    cloudformation.delete_stack(StackName=stack)
+    cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
+
+    assert tags()["aws:cloudformation:stack-name"] == stack
