@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import uuid
 from typing import Any
@@ -125,6 +126,21 @@ def test_a_state_machine_may_be_written_in_yaml(gap_engine: Any) -> None:
         return states.describe_execution(executionArn=execution).get("output")
 
     assert json.loads(eventually(output, "the execution ends")) == {"table": "DetectionLogs"}
+
+
+def test_a_permission_has_an_id(gap_engine: Any) -> None:
+    function = gap_engine.create_function("def handler(event, context): ...")
+    grant = {"FunctionName": function, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"}
+    template = {
+        "Resources": {"Permission": {"Type": "AWS::Lambda::Permission", "Properties": grant}},
+        "Outputs": {"Id": {"Value": {"Fn::Sub": "${Permission.Id}"}}},
+    }
+    found = ""
+    with contextlib.suppress(RuntimeError):  # of the plain one: the stack is rolled back
+        found = gap_engine.create_stack(template)["Id"]
+
+    policy = gap_engine.client("lambda").get_policy(FunctionName=function)["Policy"] if found else '{"Statement": []}'
+    assert [statement["Sid"] for statement in json.loads(policy)["Statement"]] == [found]
 
 
 def test_a_definition_that_cannot_be_read_fails_the_deployment(engine: Any) -> None:
