@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 # A minute of the alarms' periods and of a shift, in seconds: a canary has its tenth for ten of them.
-MINUTE = 10.0
+MINUTE = 20.0
 
 
 class Numbers:
