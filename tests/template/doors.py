@@ -56,7 +56,12 @@ TYPES = {
     "AWS::GuardDuty::Detector": "Enable Features FindingPublishingFrequency",
     # What they allow is compared with what people need by the tests of the access stack.
     "AWS::IAM::ManagedPolicy": "Description ManagedPolicyName PolicyDocument",
-    "AWS::IAM::Role": "AssumeRolePolicyDocument! ManagedPolicyArns! PermissionsBoundary! Policies! Tags",
+    "AWS::IAM::OIDCProvider": "ClientIdList! Url!",
+    "AWS::IAM::Role": (
+        "AssumeRolePolicyDocument! Description ManagedPolicyArns! MaxSessionDuration PermissionsBoundary! Policies! "
+        "RoleName Tags"
+    ),
+    "AWS::IAM::RolePolicy": "PolicyDocument! PolicyName RoleName",
     "AWS::KMS::Key": "Description EnableKeyRotation KeyPolicy! PendingWindowInDays Tags",
     "AWS::Lambda::Alias": "FunctionName FunctionVersion Name",
     "AWS::Lambda::EventInvokeConfig": "DestinationConfig! FunctionName MaximumRetryAttempts Qualifier",
@@ -74,7 +79,8 @@ TYPES = {
     "AWS::Logs::MetricFilter": "FilterPattern LogGroupName MetricTransformations",
     "AWS::Logs::QueryDefinition": "LogGroupNames Name QueryString",
     "AWS::S3::Bucket": (
-        "BucketEncryption CorsConfiguration! LifecycleConfiguration NotificationConfiguration! ObjectLockConfiguration "
+        "BucketEncryption BucketName CorsConfiguration! LifecycleConfiguration NotificationConfiguration! "
+        "ObjectLockConfiguration "
         "ObjectLockEnabled OwnershipControls! "
         "PublicAccessBlockConfiguration! VersioningConfiguration"
     ),
@@ -102,7 +108,8 @@ _HIDDEN_DOOR = re.compile(
 )
 # Another account, or a place outside AWS, written out.
 _LITERAL = re.compile(
-    r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|https?://"
+    r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|"
+    r"https?://(?!token\.actions\.githubusercontent\.com$)"
 )
 # Attributes of a resource, beside its properties, that CloudFormation knows.
 _ATTRIBUTES = {"Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"}
