@@ -64,7 +64,7 @@ def template(
             },
             "Version": {"Type": "AWS::Lambda::Version", "Properties": version, "UpdateReplacePolicy": "Retain"},
             "Function": function(f"def handler(event, context):\n    return '{words}'"),
-            "Group": {"Type": "AWS::CodeDeploy::DeploymentGroup", "Properties": group},
+            "Group": {"Type": "AWS::CodeDeploy::DeploymentGroup", "DependsOn": "Version", "Properties": group},
             "Application": {
                 "Type": "AWS::CodeDeploy::Application",
                 "Properties": {"ComputePlatform": "Lambda"},
