@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 ENVIRONMENTS = ("local", "dev", "staging", "prod")  # of samconfig.toml
 LOCAL = "local"
 STACK_PREFIX = "serverlessapp-pet-detector-"
+PULL_REQUEST = "pr-"  # and its number: the environment of a pull request, deployed like dev
 
 REGION = "us-east-1"
 
@@ -112,11 +113,7 @@ def connect(environment: str) -> Deployment:
 
     Raises OperatorError (or AWS's errors) when there is none.
     """
-    if environment == LOCAL:
-        _point_at_the_local_aws()
-    clients.forget()
-    boto3.setup_default_session(region_name=REGION)
-    name = STACK_PREFIX + environment
+    name = reach(environment)
     stack = _stack(name, environment)
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
     return Deployment(
@@ -125,6 +122,15 @@ def connect(environment: str) -> Deployment:
         {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
         given,
     )
+
+
+def reach(environment: str) -> str:
+    """Point this process's AWS clients at where an environment lives -> its stack's name, be it there or not."""
+    if environment == LOCAL:
+        _point_at_the_local_aws()
+    clients.forget()
+    boto3.setup_default_session(region_name=REGION)
+    return STACK_PREFIX + environment
 
 
 def _point_at_the_local_aws() -> None:

@@ -31,8 +31,10 @@ def install() -> None:
     """Apply this module's patches."""
     _tables_get_ttl_and_recovery()
     _buckets_get_their_lifecycle()
+    _buckets_get_their_tags()
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
+    _permissions_have_an_id()
     _types_without_effect_are_accepted()
     _references_have_something_to_refer_to()
     _sam_knows_the_parameters()
@@ -119,6 +121,27 @@ def _lifecycle_rule(rule: dict[str, Any]) -> dict[str, Any]:
     return translated
 
 
+def _buckets_get_their_tags() -> None:
+    """A bucket in a stack gets its Tags, the stack's, and the three of CloudFormation.
+
+    AWS: sets them, and they stay when the bucket outlives the stack. MiniStack: drops them for buckets, so that
+    GetResources finds none.
+    """
+    provisioners._STACK_TAG_PROPERTY["AWS::S3::Bucket"] = ("Tags", "list")
+    provisioners._S3_BUCKET_CONFIGURATIONS += (("Tags", _tags_body, s3._put_bucket_tagging, s3._delete_bucket_tagging),)
+
+
+def _tags_body(tags: list[dict[str, str]]) -> bytes:
+    """The body that the SDK sends to PutBucketTagging."""
+    operation = botocore.session.get_session().get_service_model("s3").operation_model("PutBucketTagging")
+    request = create_serializer("rest-xml").serialize_to_request(
+        {"Bucket": "any", "Tagging": {"TagSet": [{"Key": tag["Key"], "Value": str(tag["Value"])} for tag in tags]}},
+        operation,
+    )
+    body: bytes = request["body"]
+    return body
+
+
 def _topics_are_for_their_owner() -> None:
     """A topic in a stack that has no policy of its own lets nobody in but its account's services.
 
@@ -157,6 +180,23 @@ def _state_machines_are_written_in_yaml() -> None:
             raise ValueError(f"The state machine's definition is neither JSON nor YAML: {error}") from error
 
     provisioners._sfn_definition = read_definition_as_json
+
+
+def _permissions_have_an_id() -> None:
+    """A template may ask for the Id of a permission, so that something waits for it.
+
+    AWS: Fn::GetAtt gives the id of the statement. MiniStack: knows no attribute.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Permission"]
+
+    def with_id(write: Any) -> Any:
+        def write_with_id(*arguments: Any) -> Any:
+            statement, attributes = write(*arguments)
+            return statement, {**(attributes or {}), "Id": statement}
+
+        return write_with_id
+
+    handler.update(create=with_id(handler["create"]), update=with_id(handler["update"]))
 
 
 def _types_without_effect_are_accepted() -> None:
