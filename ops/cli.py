@@ -34,7 +34,7 @@ from ops import (
     status,
     story,
 )
-from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect
+from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, settings_of
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
@@ -44,7 +44,24 @@ from pet_detector.use_cases import reconciler
 
 ATTENTION = 3
 
-_ENVIRONMENT = click.Choice(ENVIRONMENTS)
+
+class Environment(click.ParamType):
+    """Which stack: one of ENVIRONMENTS, or pr-<number>, that of a pull request."""
+
+    name = "environment"
+
+    def get_metavar(self, param: click.Parameter) -> str:
+        """What --help shows."""
+        return f"[{'|'.join(ENVIRONMENTS)}|pr-<number>]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, or a usage error."""
+        if not is_environment(value):
+            self.fail(f"{value!r} is not one of {', '.join(ENVIRONMENTS)}, pr-<number>.", param, ctx)
+        return value
+
+
+_ENVIRONMENT = Environment()
 
 
 class ImageId(click.ParamType):
@@ -135,7 +152,7 @@ Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there."
     show_default=True,
     envvar="PETDETECT_ENV",
     show_envvar=True,
-    help="Environment. Nothing in your AWS account is touched unless you name dev, staging or prod.",
+    help="Environment. Nothing in your AWS account is touched unless you name dev, staging, prod or pr-<number>.",
 )
 @click.pass_context
 def main(context: click.Context, environment: str) -> None:
@@ -541,7 +558,7 @@ def show_cost(
         else:
             cost_output.show_actual(found)
         return
-    chosen = "prod" if chosen == LOCAL else chosen
+    chosen = "prod" if chosen == LOCAL else settings_of(chosen)
     load = cost.Load(images=images, megabytes=size, uncertain=uncertain / 100, waiting=waiting / 100)
     lines = cost.bill(load, definitions.parameters(chosen))
     monthly = {name: cost.fixed(name) for name in definitions.environments()}
