@@ -22,7 +22,6 @@ from ops import (
     check_settings,
     check_unknowns,
 )
-from ops.check_api import UnreachableError
 from ops.check_lines import Line, Subject, Verdict, not_checked, not_ok
 from ops.environment import CLIENT_CONFIG
 from ops.errors import KNOWN, sentence
@@ -98,10 +97,8 @@ def guarded(name: str, check: Check, subject: Subject) -> Iterator[Line]:
     """The lines of a check; its error is its last."""
     try:
         yield from check(subject)
-    except UnreachableError as error:
-        yield not_ok(name, f"{error}: look at the network, and whether the stage is deployed.")
     except KNOWN as error:
-        if isinstance(error, ClientError) and code_of(error) in DENIALS and name != "pictures":
+        if isinstance(error, ClientError) and code_of(error) in DENIALS:
             yield not_checked(
                 name, f"These credentials may not ask: {error.operation_name} ({code_of(error)}). See CheckPolicy."
             )

@@ -9,6 +9,7 @@ from typing import Any
 import requests
 
 from ops.check_lines import Line, Subject, not_checked, not_ok, ok
+from ops.errors import OperatorError
 from pet_detector.aws.clients import client
 
 SECONDS = 30.0
@@ -32,7 +33,7 @@ class Answer:
         return str(self.body.get("code", "no code"))
 
 
-class UnreachableError(Exception):
+class UnreachableError(OperatorError):
     """There is no answer; the message says from whom."""
 
 
@@ -41,7 +42,10 @@ def request(method: str, url: str, **content: Any) -> Answer:
     try:
         found = requests.request(method, url, timeout=SECONDS, allow_redirects=False, **content)
     except requests.RequestException as error:
-        raise UnreachableError(f"{url.partition('?')[0]} does not answer ({type(error).__name__})") from error
+        raise UnreachableError(
+            f"{url.partition('?')[0]} does not answer ({type(error).__name__}): look at the network, and whether the "
+            "stage is deployed."
+        ) from error
     try:
         body = found.json()
     except ValueError:
@@ -51,7 +55,7 @@ def request(method: str, url: str, **content: Any) -> Answer:
 
 def health(subject: Subject) -> Iterator[Line]:
     """GET /health, without a key."""
-    answer = request("GET", f"{subject.deployment.output('ApiUrl')}/health")
+    answer = request("GET", f"{subject.api_url}/health")
     if answer.status == 200:
         yield ok("GET /health", "200")
         return
@@ -62,7 +66,7 @@ def health(subject: Subject) -> Iterator[Line]:
 
 def refusals(subject: Subject) -> Iterator[Line]:
     """What a caller without a key is told."""
-    url, upload = subject.deployment.output("ApiUrl"), {"fileName": "cat.jpg", "contentType": "image/jpeg"}
+    url, upload = subject.api_url, {"fileName": "cat.jpg", "contentType": "image/jpeg"}
     answer = request("POST", f"{url}/upload", json=upload, headers={"x-api-key": "no-key-of-anybody-0000000000"})
     yield _expected("wrong key", answer, 403, "INVALID_API_KEY", "Does the method POST /upload still need a key?")
     answer = request("POST", f"{url}/upload", json=upload)
@@ -90,7 +94,7 @@ def wrong_bodies(subject: Subject, key: str | None) -> Iterator[Line]:
     if key is None:
         yield not_checked("wrong body", "There is no API key that works: see the line API key.")
         return
-    url = f"{subject.deployment.output('ApiUrl')}/upload"
+    url = f"{subject.api_url}/upload"
     for name, body in (
         ("wrong body", {"fileName": 1}),
         ("wrong body of 5.6 MB", {"fileName": 1, "image": "A" * _LARGEST_BODY}),
@@ -117,7 +121,7 @@ def preflights(subject: Subject) -> Iterator[Line]:
     wanted = subject.deployment.parameter("AllowedOrigin")
     form = client("s3").generate_presigned_post(Bucket=subject.deployment.bucket, Key="input/preflight")["url"]
     places = (
-        ("API", f"{subject.deployment.output('ApiUrl')}/upload", "content-type,x-api-key", _DEPLOY),
+        ("API", f"{subject.api_url}/upload", "content-type,x-api-key", _DEPLOY),
         ("bucket", form, "", "set the bucket's CORS back as template.yaml has it (ImageBucket), or deploy"),
     )
     for place, url, names, remedy in places:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 from rich.console import Console
 
-from ops import check, output
+from ops import check, check_settings, output
 from ops.check import Found
 from ops.check_lines import Subject, Verdict
 from ops.environment import Deployment
@@ -34,6 +34,8 @@ class Version(click.ParamType):
 def run(deployment: Deployment, version: str | None, seconds: float, as_json: bool) -> None:
     """Check it, and say what was found; exit code 3 when something is not ok."""
     subject = Subject(deployment, version)
+    if version not in (None, "live"):
+        check_settings.refuse_unknown_version(subject)
     console = Console(stderr=True)
     with _stoppable(), console.status("") as status:
         found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -78,6 +80,15 @@ class Subject:
         if self.version is None or self.version == "live":
             return self.live_arn
         return f"{self.deployment.workflow_arn}:{self.version}"
+
+    @property
+    def api_url(self) -> str:
+        """Where this machine reaches the API."""
+        url = self.deployment.output("ApiUrl")
+        if not self.is_local:
+            return url
+        api, stage = re.fullmatch(r"https://([^.]+)\.execute-api[^/]+/(.+)", url).groups()  # type: ignore[union-attr]
+        return f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}/{stage}"
 
     @cached_property
     def resources(self) -> dict[str, Resource]:

@@ -116,16 +116,19 @@ def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool) -
     `key`: the value of an API key, None when there is none. `is_deaf`: no upload can start the workflow.
     """
     chosen = pictures(subject)
+    lines: list[Line] = []
     try:
         for picture in chosen:
             _send(subject, picture, key, is_deaf=is_deaf)
         _follow(subject, chosen, seconds)
-        lines = [line for picture in chosen for line in _judge(subject, picture, key)]
+        for picture in chosen:
+            lines += _judge(subject, picture, key)
         lines.append(_trace(subject, chosen[0]))
+    except KNOWN as error:
+        lines.append(not_ok("pictures", sentence(error)))
     finally:
-        removed = list(_remove(subject, chosen))
+        lines += _remove(subject, chosen)
     yield from lines
-    yield from removed
 
 
 def _send(subject: Subject, picture: Picture, key: str | None, *, is_deaf: bool) -> None:
@@ -165,7 +168,7 @@ def _start(subject: Subject, picture: Picture) -> None:
 
 
 def _upload(subject: Subject, picture: Picture, key: str) -> None:
-    url = f"{subject.deployment.output('ApiUrl')}/upload"
+    url = f"{subject.api_url}/upload"
     document = {"fileName": f"petdetect-check-{picture.name}.jpg", "contentType": "image/jpeg"}
     if picture.way == INLINE:
         document["image"] = base64.b64encode(picture.data).decode()
@@ -181,7 +184,7 @@ def _upload(subject: Subject, picture: Picture, key: str) -> None:
             if stored.status != 204:
                 picture.problem = f"S3 answers the form with {stored.status}: may UploadApi put objects into input/?"
     except UnreachableError as error:
-        picture.problem = f"{error}."
+        picture.problem = str(error)
 
 
 def _follow(subject: Subject, chosen: list[Picture], seconds: float) -> None:
@@ -337,7 +340,7 @@ def _outcome(execution: str) -> str:
 def _answer(subject: Subject, picture: Picture, key: str | None) -> Line:
     """What the client is told of the picture that it sent."""
     name = "GET /images/{id}"
-    url = f"{subject.deployment.output('ApiUrl')}/images/{picture.image_id}"
+    url = f"{subject.api_url}/images/{picture.image_id}"
     answer = request("GET", url, headers={"x-api-key": key or ""})
     status = (picture.record or {}).get("ProcessingStatus")
     if answer.status == 200 and answer.body.get("status") == status:

@@ -44,11 +44,12 @@ def concurrency(subject: Subject) -> Iterator[Line]:
         int(deployment.parameter("ConcurrentExecutions")),
         int(deployment.parameter("ApiReservedConcurrency")),
     )
-    if reserved and account - API_FUNCTIONS * reserved < UNRESERVED:
+    fitting = max(0, (account - UNRESERVED) // API_FUNCTIONS)
+    if reserved > fitting:
         yield not_ok(
             name,
-            f"ApiReservedConcurrency is {reserved} for each of {API_FUNCTIONS} functions, and "
-            f"of {account} Lambda keeps {UNRESERVED}: set it to {max(0, (account - UNRESERVED) // API_FUNCTIONS)}, or ask AWS for more.",
+            f"ApiReservedConcurrency is {reserved} for each of {API_FUNCTIONS} functions, and of {account} "
+            f"Lambda keeps {UNRESERVED} unreserved: set it to {fitting}, or ask AWS for more.",
         )
     elif alarm >= account and deployment.parameter("Observability") == "true":
         yield not_ok(

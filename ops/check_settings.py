@@ -11,10 +11,11 @@ import boto3
 from ops import keys
 from ops.check_lines import Line, Subject, not_checked, not_ok, ok
 from ops.environment import CLIENT_CONFIG
+from ops.errors import OperatorError
 from ops.keys import Key
-from pet_detector.aws import policy_parameter
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import PolicyInvalidError
+from pet_detector.rules.policy import Policy
 
 # S3 needs up to 15 minutes until the versioning of a new bucket is everywhere, and 5 for its events.
 SETTLES = timedelta(minutes=15)
@@ -38,6 +39,19 @@ def stack(subject: Subject) -> Iterator[Line]:
             f"{status}: the last deployment did not end well. The first event with FAILED has the cause: aws "
             f"cloudformation describe-stack-events --stack-name {subject.deployment.stack}",
         )
+
+
+def refuse_unknown_version(subject: Subject) -> None:
+    """Raise OperatorError when the workflow has no such version."""
+    states = client("stepfunctions")
+    try:
+        states.describe_state_machine(stateMachineArn=subject.machine_arn)
+    except states.exceptions.StateMachineDoesNotExist:
+        listed = states.list_state_machine_versions(stateMachineArn=subject.deployment.workflow_arn)
+        numbers = [found["stateMachineVersionArn"].rpartition(":")[2] for found in listed["stateMachineVersions"]]
+        raise OperatorError(
+            f"The workflow has no version {subject.version}: it has {', '.join(numbers) or 'none'}."
+        ) from None
 
 
 def definition(subject: Subject) -> Iterator[Line]:
@@ -123,7 +137,7 @@ def rules(subject: Subject) -> Iterator[Line]:
                 "Set the target back, or delete the rule's target and deploy.",
             )
         else:
-            yield ok(name, f"on, to {', '.join(target.partition(':000000000000:')[2] or target for target in targets)}")
+            yield ok(name, f"on, to {', '.join(target.split(':', 5)[5] for target in targets)}")
 
 
 def schedule(subject: Subject) -> Iterator[Line]:
@@ -208,13 +222,17 @@ def age_of_bucket(subject: Subject) -> Iterator[Line]:
 def policy(subject: Subject) -> Iterator[Line]:
     """Whether the functions can use the numbers of the decision: by their own parser."""
     name, parameter = "detection policy", subject.deployment.output("PolicyParameterName")
+    ssm = client("ssm")
     try:
-        found = policy_parameter.current(parameter)
+        found = Policy.from_json(ssm.get_parameter(Name=parameter)["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        yield not_ok(name, f"The parameter {parameter} is gone, so every image fails: deploy again to have it back.")
+        return
     except PolicyInvalidError as error:
         yield not_ok(
             name,
-            f"{error}. Every image fails with PolicyInvalidError until it is mended: "
-            "docs/operations.md#policyinvaliderror",
+            f"{parameter}: {error} Every image fails with PolicyInvalidError until it is mended "
+            "(docs/operations.md#policyinvaliderror).",
         )
         return
     yield ok(name, f"minimum {found.minimum:g}, margin {found.margin:g}, floor {found.floor:g}")
