@@ -51,7 +51,7 @@ def prepare(engine: Engine, bridge: Bridge) -> None:
 
     stored = {key: store(key) for key in SAMPLES}
     moved = json.loads((EVENTS / "console_execution.json").read_text())
-    _execute(engine, outputs["ImageWorkflowArn"], moved)
+    _execute(engine, outputs["LiveAliasArn"], moved)
     key = moved["detail"]["object"]["key"]
     stored[key] = store(key)  # the execution has filed the other one
     _write_events(engine.home / "events", stored)
@@ -60,10 +60,10 @@ def prepare(engine: Engine, bridge: Bridge) -> None:
     _write_options(engine, variables)
 
 
-def _execute(engine: Engine, machine: str, event: dict[str, Any]) -> None:
+def _execute(engine: Engine, live: str, event: dict[str, Any]) -> None:
     """Run an execution to its end. A second run of the same event finds the image claimed, which is an end too."""
     client = engine.client("stepfunctions")
-    execution = client.start_execution(stateMachineArn=machine, input=json.dumps(event))["executionArn"]
+    execution = client.start_execution(stateMachineArn=live, input=json.dumps(event))["executionArn"]
     deadline = time.monotonic() + EXECUTION_SECONDS
     while (status := client.describe_execution(executionArn=execution)["status"]) == "RUNNING":
         if time.monotonic() > deadline:

@@ -77,8 +77,13 @@ class Deployment:
 
     @property
     def workflow_arn(self) -> str:
-        """The state machine."""
+        """The state machine, of which every execution is one."""
         return self.output("ImageWorkflowArn")
+
+    @property
+    def live_arn(self) -> str:
+        """Its alias `live`, the release: what an execution is started with."""
+        return self.output("LiveAliasArn")
 
     @property
     def backfill_arn(self) -> str:
@@ -102,7 +107,7 @@ class Deployment:
         return Resources(
             self.bucket,
             self.table,
-            self.workflow_arn,
+            self.live_arn,
             self.output("NoticesTopicArn"),
             self.environment,
             int(self.parameter("NoticeBurst")),

@@ -131,7 +131,7 @@ def start(deployment: Deployment, chosen: Plan) -> Result:
         arn = deployment.execution_arn(name)
         result = Result(chosen.image_id, Outcome.STARTED, chosen.status, execution_arn=arn)
         if image_workflow.start(
-            deployment.workflow_arn,
+            deployment.live_arn,
             name,
             chosen.key,
             chosen.version_id,

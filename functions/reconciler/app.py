@@ -33,7 +33,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
     resources = reconciler.Resources(
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=settings.required("DETECTION_LOGS_TABLE_NAME"),
-        workflow_arn=settings.required("IMAGE_WORKFLOW_ARN"),
+        live_arn=settings.required("LIVE_ALIAS_ARN"),
         topic_arn=settings.required("NOTICES_TOPIC_ARN"),
         stage=settings.required("STAGE"),
         notice_burst=int(settings.required("NOTICE_BURST")),

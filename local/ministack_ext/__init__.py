@@ -18,7 +18,11 @@ from local.ministack_ext import (
     lambda_concurrency,
     permissions,
     permissions_of_services,
+    qualified_rights,
+    redrive,
     s3,
+    state_machine_releases,
+    state_machine_versions,
     step_functions,
 )
 
@@ -44,11 +48,15 @@ def install() -> None:
         )
     for service in (
         permissions,
+        qualified_rights,
         lambda_,
         lambda_concurrency,
         distributed_map,
         permissions_of_services,  # before the mocks of tasks: a mocked call needs no right
         step_functions,
+        state_machine_versions,
+        redrive,
+        state_machine_releases,
         api_gateway,
         cloudformation,
         cloudwatch,

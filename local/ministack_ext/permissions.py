@@ -17,6 +17,8 @@ from ministack.core import iam_actions, iam_evaluator
 from ministack.core.responses import get_account_id, get_region
 from ministack.services import iam
 
+from local.ministack_ext.qualified_rights import without_qualifier
+
 logger = logging.getLogger(__name__)
 
 # `local/denials.py` looks for it in the log.
@@ -129,7 +131,8 @@ def refusal_of_role(role: str, service: str, action: str, resource: str) -> str 
     if known is None or refusal_of_policy(known["AssumeRolePolicyDocument"], service, "sts:AssumeRole", role):
         refusal = f"{service} may not assume {role}: its trust policy does not say so, or there is no such role"
     else:
-        context = _context(session, "AssumedRole", account, action, resource)
+        resource, keys = without_qualifier(resource)
+        context = _context(session, "AssumedRole", account, action, resource, keys)
         limits = iam_evaluator._permissions_boundary(iam._roles, name, account)
         result = iam_evaluator.evaluate(context, iam_evaluator._gather_role_policies(name, account), *limits)
         policy = iam_evaluator._resource_policy(action.partition(":")[0], resource)
@@ -168,7 +171,8 @@ def _refusals_of_caller(caller: Any, rights: list[list[str]]) -> Iterator[str | 
         if caller.policies is None:  # the account's root
             yield None
             continue
-        context = _context(caller.arn, caller.type, caller.account, action, resource)
+        resource, keys = without_qualifier(resource)
+        context = _context(caller.arn, caller.type, caller.account, action, resource, keys)
         result = iam_evaluator.evaluate(context, caller.policies, *caller.limits)
         policy = iam_evaluator._resource_policy(action.partition(":")[0], resource)
         if policy is not None:
@@ -180,10 +184,11 @@ def _refusals_of_caller(caller: Any, rights: list[list[str]]) -> Iterator[str | 
 
 
 def _context(
-    principal: str, kind: str, account: str, action: str, resource: str, more: dict[str, str] | None = None
+    principal: str, kind: str, account: str, action: str, resource: str, more: dict[str, Any] | None = None
 ) -> Any:
+    keys = {name.lower(): value for name, value in (more or {}).items()}
     return iam_evaluator.EvalContext(
-        principal, kind, account, action, resource, get_region(), secure_transport=True, service_context=more or {}
+        principal, kind, account, action, resource, get_region(), secure_transport=True, service_context=keys
     )
 
 

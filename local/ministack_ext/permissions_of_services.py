@@ -77,7 +77,9 @@ def _right_of_task(resource: str, arguments: Any) -> tuple[str, str, str]:
     service, operation = (parts[6:8] if parts[5] == "aws-sdk" else parts[5:7])[:2]
     operation = operation.partition(".")[0]
     if service == "lambda":
-        return "lambda:InvokeFunction", _arn("lambda", "function:", given["FunctionName"]), "Lambda.AWSLambdaException"
+        function = _arn("lambda", "function:", given["FunctionName"])
+        qualified = f"{function}:{given['Qualifier']}" if "Qualifier" in given else function
+        return "lambda:InvokeFunction", qualified, "Lambda.AWSLambdaException"
     action = f"{service}:{operation[0].upper()}{operation[1:]}"
     if service == "dynamodb":
         return action, _arn("dynamodb", "table/", given["TableName"]), "DynamoDB.AmazonDynamoDBException"

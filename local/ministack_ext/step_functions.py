@@ -14,6 +14,8 @@ from typing import Any
 import jsonata
 from ministack.services import stepfunctions
 
+from local.ministack_ext.redrive import is_superseded
+
 # Several times what a loaded laptop was seen to need; AWS gives an expression 1 s on its own machines.
 _JSONATA_TIMEOUT_MS = 80_000
 
@@ -131,7 +133,7 @@ def _machine_timeout(execution: Any) -> float | None:
 
 
 def _time_out(execution: Any) -> None:
-    if execution["status"] != "RUNNING":
+    if execution["status"] != "RUNNING" or is_superseded(execution):
         return
     execution.update(status="TIMED_OUT", error="States.Timeout", cause="", stopDate=stepfunctions.now_iso())
     stepfunctions._add_event(

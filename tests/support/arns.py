@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from tests.support.definitions import ROOT, templates
+from tests.support.definitions import ROOT, references, templates
 
 REGION, ACCOUNT = "us-east-1", "123456789012"
 PSEUDO = {
@@ -38,6 +38,10 @@ _SHAPES: dict[str, tuple[str, dict[str, str]]] = {
         f"arn:aws:states:{_OF_ACCOUNT}:stateMachine:{{n}}",
         {"Arn": f"arn:aws:states:{_OF_ACCOUNT}:stateMachine:{{n}}"},
     ),
+    "AWS::Lambda::Alias": (f"arn:aws:lambda:{_OF_ACCOUNT}:function:{{n}}:live", {}),
+    "AWS::Lambda::Version": (f"arn:aws:lambda:{_OF_ACCOUNT}:function:{{n}}:1", {}),
+    "AWS::StepFunctions::StateMachineAlias": (f"arn:aws:states:{_OF_ACCOUNT}:stateMachine:{{n}}:live", {}),
+    "AWS::StepFunctions::StateMachineVersion": (f"arn:aws:states:{_OF_ACCOUNT}:stateMachine:{{n}}:1", {}),
     "AWS::SecretsManager::Secret": (f"arn:aws:secretsmanager:{_OF_ACCOUNT}:secret:{{n}}-a1b2c3", {}),
     "AWS::Logs::LogGroup": ("{n}", {"Arn": f"arn:aws:logs:{_OF_ACCOUNT}:log-group:{{n}}:*"}),
     "AWS::IAM::Role": ("{n}", {"Arn": f"arn:aws:iam::{ACCOUNT}:role/{{n}}"}),
@@ -113,7 +117,8 @@ class Arns:
             return PSEUDO[name]
         if name in self._template["Resources"]:
             shape, _ = _SHAPES.get(self._template["Resources"][name]["Type"], ("{n}", {}))
-            return shape.format(n=self._physical(name))
+            (owner,) = references({"Ref": name})
+            return shape.format(n=self._physical(owner))
         return self._parameter(name)
 
     def _parameter(self, name: str) -> Any:

@@ -42,6 +42,7 @@ MANAGED_POLICIES = {
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
+_ALIAS_OR_VERSION = re.compile(r"(?:(?<=Function)|(?<=Workflow))(?:Aliaslive|Version(?:[0-9a-f]{10})?)$")
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 # What policies of AWS allowed on every resource when somebody looked at them last: AWS may change them at any time.
@@ -157,10 +158,13 @@ def decided(value: Any, condition: str, holds: bool) -> Any:
 
 
 def references(value: Any) -> set[str]:
-    """The logical ids (and parameters) that a value of the template names by Ref, GetAtt or Sub."""
+    """The logical ids (and parameters) that a value of the template names by Ref, GetAtt or Sub.
+
+    Who names an alias or a version of a function or state machine, as SAM calls them, names that.
+    """
     if isinstance(value, dict):
         if set(value) == {"Ref"}:
-            return {value["Ref"]}
+            return {_ALIAS_OR_VERSION.sub("", value["Ref"])}
         if set(value) == {"Fn::GetAtt"}:
             target = value["Fn::GetAtt"]
             return {target.partition(".")[0] if isinstance(target, str) else target[0]}

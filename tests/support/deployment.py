@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import threading
 import time
 import uuid
@@ -58,7 +59,7 @@ class Deployment:
         self.bucket = self.outputs["ImageBucketName"]
         self.table = self.outputs["DetectionLogsTableName"]
         self.analyses = self.outputs["AnalysesTableName"]
-        self.workflow = self.outputs["ImageWorkflowArn"]
+        self.workflow, self.live = self.outputs["ImageWorkflowArn"], self.outputs["LiveAliasArn"]
         self.s3, self.dynamodb, self.sfn = (engine.client(name) for name in ("s3", "dynamodb", "stepfunctions"))
         self.functions_client, self.events = engine.client("lambda"), engine.client("events")
         self.sqs, self.ssm = engine.client("sqs"), engine.client("ssm")
@@ -140,7 +141,7 @@ class Deployment:
 
         `test_case` is one of the mock configuration that the local AWS was started with.
         """
-        machine = f"{self.workflow}#{test_case}" if test_case else self.workflow
+        machine = f"{self.workflow}#{test_case}" if test_case else self.live
         execution = self.sfn.start_execution(
             stateMachineArn=machine, name=name or uuid.uuid4().hex, input=json.dumps(document)
         )
@@ -197,15 +198,29 @@ class Deployment:
         return str(described["FunctionArn"])
 
     def configure(self, function: str, **variables: str) -> dict[str, str]:
-        """Give a function these environment variables, and return what it had.
+        """Give a function these environment variables, release it, and return what it had.
 
         It starts in new environments then, as after a deployment, and has forgotten what it had cached.
         """
         client, name = self.functions_client, self.functions[function]
         before: dict[str, str] = client.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
-        client.update_function_configuration(FunctionName=name, Environment={"Variables": before | variables})
-        client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+        changed = before | variables | {"CONFIGURED": uuid.uuid4().hex}  # else there is nothing to make a version of
+        with self._lock:
+            client.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+            client.get_waiter("function_updated_v2").wait(FunctionName=name, WaiterConfig={"Delay": 0.05})
+            version = client.publish_version(FunctionName=name)
+            client.update_alias(FunctionName=name, Name="live", FunctionVersion=version["Version"])
+            self._release_workflow_with(version["FunctionArn"])
         return before
+
+    def _release_workflow_with(self, function: str) -> None:
+        """Let `live` be a version of the workflow that names this version of a function, if it names the function."""
+        definition = self.sfn.describe_state_machine(stateMachineArn=self.workflow)["definition"]
+        changed = re.sub(rf"{re.escape(function.rpartition(':')[0])}:\d+", function, definition)
+        if changed != definition:
+            machine = self.sfn.update_state_machine(stateMachineArn=self.workflow, definition=changed, publish=True)
+            route = {"stateMachineVersionArn": machine["stateMachineVersionArn"], "weight": 100}
+            self.sfn.update_state_machine_alias(stateMachineAliasArn=self.live, routingConfiguration=[route])
 
     @contextlib.contextmanager
     def configured(self, function: str, **variables: str) -> Iterator[None]:
@@ -219,7 +234,7 @@ class Deployment:
     def invoke(self, function: str, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Run a function, by default without an event: its answer, or what it says about its error."""
         payload = json.dumps(event or {}).encode()
-        answer = self.functions_client.invoke(FunctionName=self.functions[function], Payload=payload)
+        answer = self.functions_client.invoke(FunctionName=self.functions[function], Qualifier="live", Payload=payload)
         document: dict[str, Any] = json.loads(answer["Payload"].read())
         return document
 
@@ -261,7 +276,7 @@ class Deployment:
 
     def uploads_ignored(self) -> contextlib.AbstractContextManager[None]:
         """No upload starts the workflow inside the block."""
-        return self.rules_disabled(self.workflow)
+        return self.rules_disabled(self.live)
 
     @contextlib.contextmanager
     def daily_limit_reached(self) -> Iterator[None]:

@@ -16,7 +16,6 @@ import boto3
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.config import Config
-from moto import mock_aws
 
 from pet_detector.aws import clients
 from pet_detector.runtime import settings
@@ -66,7 +65,7 @@ def new_function() -> Iterator[pytest.MonkeyPatch]:
 @contextlib.contextmanager
 def moto() -> Iterator[moto_world.Cloud]:
     """moto's AWS, with the application's bucket and tables."""
-    with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
+    with moto_world.moto_aws():
         yield moto_world.Cloud()
 
 

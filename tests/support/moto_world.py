@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unittest.mock
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from urllib.parse import unquote
 
 import boto3
 from boto3.dynamodb.types import TypeSerializer
+from moto import mock_aws
+from moto.stepfunctions.models import StepFunctionBackend
 
 from pet_detector.rules import image_ids
 from pet_detector.rules.policy import Policy
@@ -43,6 +46,7 @@ ORIGIN = "https://pets.example.com"
 IMAGE_ID = "0123456789abcdef0123456789abcdef"
 KEY = f"input/{IMAGE_ID}.jpg"
 WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ImageWorkflow"
+LIVE = f"{WORKFLOW}:live"
 BACKFILL_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:Backfill"
 EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
 CORRELATION = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
@@ -61,6 +65,7 @@ ENVIRONMENT = {
     "REKOGNITION_CALLS_PER_SECOND": "45",
     "POLICY_PARAMETER_NAME": POLICY_PARAMETER,
     "IMAGE_WORKFLOW_ARN": WORKFLOW,
+    "LIVE_ALIAS_ARN": LIVE,
     "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
@@ -104,6 +109,21 @@ def _client(service: str) -> Any:
 
 # What the parameters' defaults in template.yaml make.
 POLICY = Policy(minimum=80, margin=15, floor=50)
+
+
+@contextmanager
+def moto_aws() -> Iterator[None]:
+    """moto's AWS, which also starts the alias `live` of a state machine, and not only a machine and its versions."""
+    start = StepFunctionBackend.start_execution
+
+    def start_by_alias(backend: Any, state_machine_arn: str, *rest: Any, **more: Any) -> Any:
+        return start(backend, state_machine_arn.removesuffix(":live"), *rest, **more)
+
+    with (
+        mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}),
+        unittest.mock.patch.object(StepFunctionBackend, "start_execution", start_by_alias),
+    ):
+        yield
 
 
 class Cloud:

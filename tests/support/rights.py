@@ -56,7 +56,11 @@ def needs(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[
             queue = parameters["QueueUrl"].rpartition("/")[2]
             yield action.removesuffix("Batch"), f"arn:aws:sqs:{REGION}:{ACCOUNT}:{queue}", {}
         case "states":
-            yield action, parameters.get("stateMachineArn") or parameters["executionArn"], {}
+            # IAM knows the machine alone, and its alias or version as a condition's key.
+            arn = parameters.get("stateMachineArn") or parameters["executionArn"]
+            qualified = re.fullmatch(r"(.*:stateMachine:[^:]+):(\w+)", arn)
+            condition = {"states:StateMachineQualifier": qualified[2]} if qualified else {}
+            yield action, qualified[1] if qualified else arn, condition
         case "rekognition":
             yield action, "*", {}
         case _:
@@ -119,11 +123,12 @@ def _like(text: str, pattern: str) -> bool:
     return re.fullmatch(re.escape(pattern).replace(r"\*", ".*").replace(r"\?", "."), text, re.DOTALL) is not None
 
 
-def _holds(condition: dict[str, dict[str, str]], context: dict[str, str]) -> bool:
+def _holds(condition: dict[str, dict[str, str | list[str]]], context: dict[str, str]) -> bool:
     for operator, wanted in condition.items():
-        if operator != "StringLike":
+        if operator not in ("StringLike", "ForAnyValue:StringEquals"):
             raise AssertionError(f"say here what the condition {json.dumps(condition)} means")
-        if not all(key in context and _like(context[key], pattern) for key, pattern in wanted.items()):
+        like = _like if operator == "StringLike" else str.__eq__
+        if not all(key in context and any(like(context[key], one) for one in words(of)) for key, of in wanted.items()):
             return False
     return True
 

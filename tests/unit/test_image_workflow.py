@@ -10,7 +10,7 @@ from botocore.exceptions import ReadTimeoutError
 from pet_detector.aws import image_workflow
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, PetDetectorError, ServiceError, ThrottledError
-from tests.support.moto_world import IMAGE_ID, KEY, WORKFLOW, Cloud, breakdown, refusal
+from tests.support.moto_world import IMAGE_ID, KEY, LIVE, WORKFLOW, Cloud, breakdown, refusal
 
 pytestmark = pytest.mark.usefixtures("workflow")
 
@@ -19,7 +19,7 @@ OBJECT = {"detail": {"object": {"key": KEY, "version-id": "v1"}}, "imageId": IMA
 
 
 def start(name: str = "one", version_id: str = "v1", **more: Any) -> bool:
-    return image_workflow.start(WORKFLOW, name, KEY, version_id, IMAGE_ID, **more)
+    return image_workflow.start(LIVE, name, KEY, version_id, IMAGE_ID, **more)
 
 
 @pytest.mark.parametrize(

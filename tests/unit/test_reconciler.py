@@ -27,6 +27,7 @@ from tests.support.moto_world import (
     EXECUTION,
     IMAGE_ID,
     KEY,
+    LIVE,
     TABLE,
     TOPIC,
     WORKFLOW,
@@ -36,7 +37,7 @@ from tests.support.moto_world import (
 
 pytestmark = pytest.mark.usefixtures("people", "workflow", "at_noon")
 
-RESOURCES = Resources(BUCKET, TABLE, WORKFLOW, TOPIC, "dev", 20, 365)
+RESOURCES = Resources(BUCKET, TABLE, LIVE, TOPIC, "dev", 20, 365)
 OVERDUE = timedelta(minutes=15)
 # What tests store is stored now: reconciling looks at it half a day later, far from the borders of a day and an hour.
 NOON = (datetime.now(UTC) + timedelta(days=1)).replace(hour=12, minute=30, second=0, microsecond=0)

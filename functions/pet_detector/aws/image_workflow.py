@@ -24,7 +24,7 @@ def is_running(execution_arn: str) -> bool:
 
 
 def start(
-    workflow_arn: str,
+    live_arn: str,
     name: str,
     key: str,
     version_id: str,
@@ -36,6 +36,8 @@ def start(
 ) -> bool:
     """Start the workflow for an object version; False when an execution of this name has ended, or has another input.
 
+    `live_arn` is that of the alias, so that the execution is one of the release.
+
     As for AWS, it is a success when that execution is still running with the same input. A name can be used once in
     90 days. `image_id` names the record. `received` is when the object was stored (RFC 3339), for an image that no
     execution has claimed yet. `restart` starts a failed or held image again; `release` lets it pass the daily limit.
@@ -43,7 +45,7 @@ def start(
     text = text_for(ImageRef(image_id, key, version_id), received=received, restart=restart, release=release)
     with translated("states:StartExecution"):
         try:
-            client("stepfunctions").start_execution(stateMachineArn=workflow_arn, name=name, input=text)
+            client("stepfunctions").start_execution(stateMachineArn=live_arn, name=name, input=text)
         except ClientError as error:
             if code_of(error) != "ExecutionAlreadyExists":
                 raise

@@ -95,7 +95,7 @@ class Resources:
 
     bucket: str
     table: str
-    workflow_arn: str
+    live_arn: str
     topic_arn: str
     stage: str
     notice_burst: int
@@ -377,7 +377,7 @@ def _start(resources: Resources, finding: Finding, now: datetime) -> bool:
         return False
     name = f"reconcile-{finding.image_id}-{now:%Y%m%dT%H}"
     started = image_workflow.start(
-        resources.workflow_arn,
+        resources.live_arn,
         name,
         finding.key,
         finding.version_id,

@@ -37,6 +37,7 @@ WAIT_SCALE = 0.1
 MOCKED_TASKS = {
     "StateMachines": {
         "mocked": {"TestCases": {"ThrottledOnce": {"Work": "ThrottledThenFine"}}},
+        "mocked-alias": {"TestCases": {"ThrottledOnce": {"Work": "ThrottledThenFine"}}},
         "partly-mocked": {
             "TestCases": {"ThrottledOnce": {"Work": "ThrottledThenReal"}, "AnswerLost": {"Work": "RealThenLost"}}
         },
@@ -64,6 +65,10 @@ class RunningEngine:
     def client(self, service: str) -> Any:
         """A boto3 client that does not retry: a test sees the first answer."""
         return local_aws.client(self.url, service, s3={"addressing_style": "path"})
+
+    def client_without_prefix(self, service: str) -> Any:
+        """A client for operations whose host has a prefix on AWS (`sync-`): this address has no such names."""
+        return local_aws.client(self.url, service, inject_host_prefix=False)
 
     def create_role(self, name: str, *statements: dict[str, Any], services: Sequence[str] = SERVICES) -> str:
         """A role with this policy that these services may assume; returns its ARN."""
@@ -146,11 +151,11 @@ class RunningEngine:
         return {"StackName": name, **{o["OutputKey"]: o["OutputValue"] for o in stack.get("Outputs", [])}}
 
 
-def run_engine(module: str, scratch: Path) -> Iterator[RunningEngine]:
+def run_engine(module: str, scratch: Path, **variables: str) -> Iterator[RunningEngine]:
     """Run an engine (`ministack`, or `local.ministack_ext`) until the generator is closed."""
     mocks = scratch / "mocks.json"
     mocks.write_text(json.dumps(MOCKED_TASKS))
-    settings = {"SFN_WAIT_SCALE": str(WAIT_SCALE), "SFN_MOCK_CONFIG": str(mocks)}
+    settings = {"SFN_WAIT_SCALE": str(WAIT_SCALE), "SFN_MOCK_CONFIG": str(mocks), **variables}
     if module == "ministack":
         settings |= {"BIND_HOST": "127.0.0.1", "AUTH": "true"}  # ours must choose both by itself
     with local_aws.running(scratch, module, **settings) as url:

@@ -10,7 +10,6 @@ import boto3
 import pytest
 from botocore.stub import Stubber
 from click.testing import Result
-from moto import mock_aws
 from moto.backends import get_backend
 
 from ops import cli
@@ -35,7 +34,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
     monkeypatch.setattr("pet_detector.aws.dead_letters._WAIT_SECONDS", 0)  # moto has all messages at once
     monkeypatch.setattr("ops.erase_command.PATIENCE_SECONDS", 0)  # and counts them without delay
     clients.forget()
-    with mock_aws(config={"core": {"mock_credentials": False, "reset_boto3_session": False}}):
+    with cloud.moto_aws():
         found = cloud.Cloud()
         found.deploy_workflow()
         yield found
@@ -51,6 +50,7 @@ def deployment(aws: cloud.Cloud) -> Deployment:
         "DetectionLogsTableName": cloud.TABLE,
         "AnalysesTableName": cloud.ANALYSES,
         "ImageWorkflowArn": cloud.WORKFLOW,
+        "LiveAliasArn": cloud.LIVE,
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
