@@ -70,15 +70,10 @@ class Subject:
         return self.deployment.environment == LOCAL
 
     @property
-    def live_arn(self) -> str:
-        """The alias that events and operators start. A stack from before it has none: they start the state machine."""
-        return self.deployment.outputs.get("LiveAliasArn", self.deployment.workflow_arn)
-
-    @property
     def machine_arn(self) -> str:
         """What the pictures' executions are started on: the version's own ARN, or the alias."""
         if self.version is None or self.version == "live":
-            return self.live_arn
+            return self.deployment.live_arn
         return f"{self.deployment.workflow_arn}:{self.version}"
 
     @property

@@ -74,11 +74,10 @@ def definition(subject: Subject) -> Iterator[Line]:
 def alias(subject: Subject) -> Iterator[Line]:
     """Whether `live` is wholly on one version, and this the newest."""
     name = "alias live"
-    if "LiveAliasArn" not in subject.deployment.outputs:
-        yield not_checked(name, "The stack is from before versions: its state machine has no alias.")
-        return
     states = client("stepfunctions")
-    found = states.describe_state_machine_alias(stateMachineAliasArn=subject.live_arn)["routingConfiguration"]
+    found = states.describe_state_machine_alias(stateMachineAliasArn=subject.deployment.live_arn)[
+        "routingConfiguration"
+    ]
     weights = {int(entry["stateMachineVersionArn"].rpartition(":")[2]): entry["weight"] for entry in found}
     listed = states.list_state_machine_versions(stateMachineArn=subject.deployment.workflow_arn, maxResults=1)
     newest = int(listed["stateMachineVersions"][0]["stateMachineVersionArn"].rpartition(":")[2])
@@ -100,9 +99,6 @@ def function_aliases(subject: Subject) -> Iterator[Line]:
     """The same of the functions' aliases."""
     name = "aliases of functions"
     arns = [physical for physical in subject.of_type("AWS::Lambda::Alias").values() if physical.endswith(":live")]
-    if not arns:
-        yield not_checked(name, "The stack is from before versions: its functions have no alias.")
-        return
     functions, wrong = boto3.client("lambda", config=CLIENT_CONFIG), []
     for arn in sorted(arns):
         function = arn.rpartition(":")[0].rpartition(":")[2]
@@ -130,10 +126,10 @@ def rules(subject: Subject) -> Iterator[Line]:
         targets = [target["Arn"] for target in events.list_targets_by_rule(Rule=short)["Targets"]]
         if not targets:
             yield not_ok(name, "It has no target: sam deploy gives it back, once the rule has any other change.")
-        elif logical_id == "ImageUploadedRule" and targets != [subject.live_arn]:
+        elif logical_id == "ImageUploadedRule" and targets != [subject.deployment.live_arn]:
             yield not_ok(
                 name,
-                f"It starts {', '.join(targets)}, and not {subject.live_arn}: uploads do not run the release. "
+                f"It starts {', '.join(targets)}, and not {subject.deployment.live_arn}: uploads do not run the release. "
                 "Set the target back, or delete the rule's target and deploy.",
             )
         else:

@@ -1,4 +1,4 @@
-"""`petdetect check` on the local AWS: all is well, and then red, with a sentence that helps, for what is broken in turn.
+"""`petdetect check` on the local AWS: all is well; then red, with a sentence that helps, for what is broken in turn.
 
 What the local AWS has no notion of (quotas, drift, X-Ray, a definition that is refused) is in fast/test_check.py.
 """
@@ -261,9 +261,7 @@ def test_a_check_that_is_ended_removes_what_it_sent(application: Application) ->
     before = left(application)
     with application.queue(60):  # so that no picture comes to its end
         process = start_petdetect("check", "--version", "live", **application.variables)
-        eventually(
-            lambda: len([one for one in application.records() if "TurnAt" in one]) == 3, "three pictures wait"
-        )
+        eventually(lambda: len([one for one in application.records() if "TurnAt" in one]) == 3, "three pictures wait")
         executions = [one["ExecutionArn"]["S"] for one in application.records() if "ExecutionArn" in one]
         process.send_signal(signal.SIGTERM)
         output = ended(process)
