@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import boto3
 
@@ -14,17 +14,20 @@ from ops.check_lines import Line, Subject, not_checked, not_ok, ok
 from ops.environment import CLIENT_CONFIG, REGION
 from pet_detector.aws.clients import client
 
+if TYPE_CHECKING:
+    from mypy_boto3_iam import IAMClient
+
 _TABLE, _BUCKET, _QUEUE = "AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"
 _FUNCTION, _GROUP = "AWS::Lambda::Function", "AWS::Logs::LogGroup"
 
 
 @dataclass(frozen=True)
 class Need:
-    """Actions that a role must be allowed on a resource, in a context that the statement asks for."""
+    """Actions that a role must be allowed on a resource; `context` (key, value, type): in which case."""
 
     actions: tuple[str, ...]
     resource: str
-    context: tuple[tuple[str, str], ...] = ()
+    context: tuple[tuple[str, str, str], ...] = ()
 
 
 def rights(subject: Subject) -> Iterator[Line]:
@@ -38,27 +41,9 @@ def rights(subject: Subject) -> Iterator[Line]:
             yield not_checked(name, "The stack has no such role.")
             continue
         arn = iam.get_role(RoleName=role.physical_id)["Role"]["Arn"]
-        denied: list[str] = []
-        asked = 0
-        for need in _needs(subject, account, statements):
-            if subject.is_local and need.context:
-                continue  # the simulation of the local AWS knows no context
-            entries: list[Any] = [
-                {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": "string"}
-                for key, value in need.context
-            ]
-            answer = iam.simulate_principal_policy(
-                PolicySourceArn=arn,
-                ActionNames=list(need.actions),
-                ResourceArns=[need.resource],
-                ContextEntries=entries,
-            )
-            asked += len(need.actions)
-            denied += [
-                f"{found['EvalActionName']} on {need.resource}"
-                for found in answer["EvaluationResults"]
-                if found["EvalDecision"] != "allowed"
-            ]
+        # The simulation of the local AWS knows no context.
+        needs = [one for one in _needs(subject, account, statements) if not (subject.is_local and one.context)]
+        denied = [told for need in needs for told in _denied(iam, arn, need)]
         yield (
             not_ok(
                 name,
@@ -67,8 +52,25 @@ def rights(subject: Subject) -> Iterator[Line]:
                 f"{owner} gives it back.",
             )
             if denied
-            else ok(name, f"{asked} rights")
+            else ok(name, f"{sum(len(need.actions) for need in needs)} rights")
         )
+
+
+def _denied(iam: IAMClient, role_arn: str, need: Need) -> Iterator[str]:
+    """The actions that IAM would deny, each with its resource."""
+    entries: list[Any] = [
+        {"ContextKeyName": key, "ContextKeyValues": [value], "ContextKeyType": kind}
+        for key, value, kind in need.context
+    ]
+    answer = iam.simulate_principal_policy(
+        PolicySourceArn=role_arn,
+        ActionNames=list(need.actions),
+        ResourceArns=[need.resource],
+        ContextEntries=entries,
+    )
+    for found in answer["EvaluationResults"]:
+        if found["EvalDecision"] != "allowed":
+            yield f"{found['EvalActionName']} on {need.resource}"
 
 
 def _statements() -> dict[str, list[Mapping[str, Any]]]:
@@ -92,14 +94,18 @@ def _needs(subject: Subject, account: str, statements: list[Mapping[str, Any]]) 
     for statement in statements:
         actions = statement["Action"] if isinstance(statement["Action"], list) else [statement["Action"]]
         context = tuple(
-            (key, str(_text(subject, account, values[0] if isinstance(values, list) else values)).replace("*", "check"))
-            for values_of in statement.get("Condition", {}).values()
+            (key, str(values[0] if isinstance(values, list) else values).replace("*", "check"), _kind(operator))
+            for operator, values_of in statement.get("Condition", {}).items()
             for key, values in values_of.items()
         )
         resources = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
         for written in resources:
             if isinstance(written, str) and (resource := _text(subject, account, written)):
                 yield Need(tuple(actions), resource if resource == "*" else resource.replace("*", "check"), context)
+
+
+def _kind(operator: str) -> str:
+    return "stringList" if operator.startswith("For") else "string"
 
 
 def _text(subject: Subject, account: str, written: str) -> str:

@@ -129,7 +129,7 @@ def rules(subject: Subject) -> Iterator[Line]:
         elif logical_id == "ImageUploadedRule" and targets != [subject.deployment.live_arn]:
             yield not_ok(
                 name,
-                f"It starts {', '.join(targets)}, and not {subject.deployment.live_arn}: uploads do not run the release. "
+                f"It starts {', '.join(targets)}, and not {subject.deployment.live_arn}: uploads run no release. "
                 "Set the target back, or delete the rule's target and deploy.",
             )
         else:

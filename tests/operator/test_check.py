@@ -233,7 +233,7 @@ def test_a_missing_right_names_role_action_and_resource(application: Application
 
 def test_a_source_that_stays_is_told(application: Application, monkeypatch: pytest.MonkeyPatch) -> None:
     """FileManager reports what S3 says; should S3 say yes and keep it, the check sees it."""
-    monkeypatch.setattr("ops.check_pictures.image_bucket.present_version", lambda *_: "still-there")
+    monkeypatch.setattr("ops.check_judge.image_bucket.present_version", lambda *_: "still-there")
 
     found = checked(application)
 

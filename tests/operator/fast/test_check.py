@@ -16,9 +16,18 @@ import boto3
 import pytest
 from botocore.exceptions import ClientError
 
-from ops import check, check_alarms, check_drift, check_pictures, check_quotas, check_settings, check_unknowns
+from ops import (
+    check,
+    check_alarms,
+    check_drift,
+    check_judge,
+    check_picture,
+    check_quotas,
+    check_settings,
+    check_unknowns,
+)
 from ops.check_lines import NESTED, Line, Resource, Subject, Verdict
-from ops.check_pictures import Picture
+from ops.check_picture import Picture
 from ops.environment import Deployment
 from pet_detector.aws import clients
 from pet_detector.rules.models import Record
@@ -356,7 +365,7 @@ def test_shifts_that_no_alarm_sends_back(answers: Answers) -> None:
 
 
 def picture(**more: Any) -> Picture:
-    found = check_pictures.pictures(subject())[2]
+    found = check_picture.pictures(subject())[2]
     return dataclasses.replace(found, image_id="1" * 32, execution="arn:execution", **more)
 
 
@@ -364,32 +373,32 @@ def test_a_trace(answers: Answers) -> None:
     header = "Root=1-5f6-abc;Sampled=1"
     answers["DescribeExecution"] = lambda _: {"status": "SUCCEEDED", "traceHeader": header}
     answers["BatchGetTraces"] = {"Traces": [{"Id": "1-5f6-abc", "Segments": [{}, {}]}]}
-    assert check_pictures._trace(subject(), picture()).says == "trace 1-5f6-abc with 2 segments"
+    assert check_judge.trace(subject(), picture()).says == "trace 1-5f6-abc with 2 segments"
     answers["BatchGetTraces"] = {"Traces": []}
-    assert check_pictures._trace(subject(), picture()).verdict is Verdict.NOT_CHECKED
+    assert check_judge.trace(subject(), picture()).verdict is Verdict.NOT_CHECKED
     header = "Root=1-5f6-abc;Sampled=0"
-    assert "not sampled" in check_pictures._trace(subject(), picture()).says
+    assert "not sampled" in check_judge.trace(subject(), picture()).says
 
 
 def test_a_picture_of_which_rekognition_is_certain_says_nothing_about_notices(answers: Answers) -> None:
     record: Record = {"ProcessingStatus": "completed", "Reason": "Dog at 99.1"}
-    line = check_pictures._notice(picture(), "notice", record)
+    line = check_judge._notice(picture(), "notice", record)
     assert (line.verdict, "Rekognition was certain" in line.says) == (Verdict.NOT_CHECKED, True)
 
 
 def test_every_picture_is_one_that_nobody_has_seen() -> None:
-    first, second = (check_pictures.pictures(subject()) for _ in range(2))
+    first, second = (check_picture.pictures(subject()) for _ in range(2))
     assert len({one.data for one in first + second}) == 6
     assert all(one.data.endswith(one.file.read_bytes()[2:]) for one in first)
     assert [one.way for one in first] == ["form", "inline", "S3"]
-    assert {one.way for one in check_pictures.pictures(subject(version="3"))} == {"execution"}
+    assert {one.way for one in check_picture.pictures(subject(version="3"))} == {"execution"}
 
 
 @pytest.mark.parametrize("status", ["held", "rejected", "processing", ""])
 def test_pictures_that_do_not_finish(answers: Answers, status: str) -> None:
     answers["GetExecutionHistory"] = {"events": []}
     waiting: Record = {"ProcessingStatus": status, "ReasonCode": "EMPTY", "Reason": "nothing"}
-    line = check_pictures._unfinished(subject(), picture(), waiting)
+    line = check_judge._unfinished(subject(), picture(), waiting)
     words = {"held": "DailyAnalysisLimit", "rejected": "EMPTY", "processing": "still being processed"}
     assert words.get(status, "did not claim it") in line.says
     assert (line.verdict is Verdict.NOT_CHECKED) == (status == "held")
