@@ -140,8 +140,9 @@ def _arn(subject: Subject, account: str, name: str, attribute: str) -> str:
         return physical.rpartition(":")[2]
     if attribute == "StreamArn":
         return client("dynamodb").describe_table(TableName=physical)["Table"]["LatestStreamArn"]
-    if attribute == "Version":
-        return f"arn:aws:lambda:{place}:function:{physical}:1"
+    if attribute in ("Version", "Alias"):  # of a function or of a state machine
+        whole = f"arn:aws:lambda:{place}:function:{physical}" if found.kind == _FUNCTION else physical
+        return f"{whole}:{'1' if attribute == 'Version' else 'live'}"
     if attribute != "Arn":
         return physical
     return {
