@@ -25,17 +25,20 @@ from ops import (
     cost,
     cost_output,
     definitions,
+    destroy_command,
     erase_command,
     export,
     key_command,
     keys,
     output,
+    prune,
     records,
     restart,
+    rollback,
     status,
     story,
 )
-from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, settings_of
+from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, reach, settings_of
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
@@ -458,6 +461,29 @@ def check(deployment: Deployment, version: str | None, timeout: int, as_json: bo
     check_command.run(deployment, version, timeout, as_json)
 
 
+@command("rollback")
+@rollback.options
+def roll_back(deployment: Deployment, **options: Any) -> None:
+    """Point `live` back at an earlier version.
+
+    New executions run that version; those that run, or are redriven, end on what they began with. While a deployment is
+    in progress, it is cancelled instead, and CloudFormation takes all of it back.
+    """
+    rollback.run(deployment, **options)
+
+
+@command("prune")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and do nothing.")
+def prune_versions(deployment: Deployment, **options: Any) -> None:
+    """Delete old versions of the workflow and its functions.
+
+    The newest five of each stay, and whatever an alias names, an execution still runs, or Step Functions can redrive.
+    If it is killed, run it again.
+    """
+    prune.run(deployment, **options)
+
+
 @main.group("key")
 def key_group() -> None:
     """Make, list, rotate and revoke API keys.
@@ -505,16 +531,17 @@ def rotate_key(deployment: Deployment, name: str, overlap_days: int, show: bool,
 
 
 @command("index-old", key_group)
-def index_old(deployment: Deployment, as_json: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
+def index_old(deployment: Deployment, dry_run: bool, as_json: bool) -> None:
     """Put images from before keys had owners into the lists of their clients.
 
-    Reads the whole table, once. It can be run again.
+    Reads the whole table, and works while it is used. It can be stopped, and run again.
     """
-    changed = keys.index_old(deployment)
+    count = keys.index_old(deployment, dry_run=dry_run)
     if as_json:
-        output.say_json({"changed": changed})
+        output.say_json({"would_change" if dry_run else "changed": count})
     else:
-        output.say(f"{changed} records were changed.")
+        output.say(f"{count} records would be changed." if dry_run else f"{count} records were changed.")
 
 
 @command("revoke", key_group)
@@ -530,6 +557,37 @@ def revoke_key(deployment: Deployment, name_or_id: str, yes: bool, as_json: bool
         click.confirm(f"Revoke {named} in {deployment.environment}?", abort=True, err=True)
     keys.revoke(deployment, found)
     key_command.say_revoked(found, as_json=as_json)
+
+
+@command_without_deployment("destroy")
+@destroy_command.options
+def destroy(environment: str | None, **options: Any) -> None:
+    """Destroy an environment, and what `sam delete` leaves of it.
+
+    Lists first what goes and what stays, and asks for the stack's name. Pictures and records stay, unless you say
+    --with-data; later it finds them without the stack. If it is killed, run the same command again.
+    """
+    chosen = environment or click.get_current_context().obj
+    destroy_command.run(reach(chosen), chosen, **options)
+
+
+@command_without_deployment("sweep")
+@click.option(
+    "--open",
+    "still_open",
+    required=True,
+    type=destroy_command.PullRequests(),
+    metavar="NUMBERS",
+    help="Pull requests that are open, such as 12,15; or `none`.",
+)
+@click.option("--dry-run", is_flag=True, help="Show whose stacks would be destroyed, and do nothing.")
+def sweep(environment: str | None, still_open: frozenset[int], dry_run: bool, as_json: bool) -> None:
+    """Destroy the stacks of closed pull requests, with their data.
+
+    What is left of such a stack counts too. Those of the local AWS, unless --env names an environment on AWS.
+    """
+    reach(environment or click.get_current_context().obj)
+    destroy_command.run_sweep(still_open, dry_run=dry_run, as_json=as_json)
 
 
 @command_without_deployment("cost")

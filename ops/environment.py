@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 
 ENVIRONMENTS = ("local", "dev", "staging", "prod")  # of samconfig.toml
 LOCAL = "local"
-_PULL_REQUEST = re.compile(r"pr-[1-9][0-9]{0,8}")  # a stack of a pull request, deployed with the settings of dev
 STACK_PREFIX = "serverlessapp-pet-detector-"
+PULL_REQUEST = "pr-"  # and its number: the environment of a pull request, deployed like dev
+_PULL_REQUEST = re.compile(rf"{PULL_REQUEST}[1-9][0-9]{{0,6}}")
 
 REGION = "us-east-1"
 
@@ -124,11 +125,7 @@ def connect(environment: str) -> Deployment:
 
     Raises OperatorError (or AWS's errors) when there is none.
     """
-    if environment == LOCAL:
-        _point_at_the_local_aws()
-    clients.forget()
-    boto3.setup_default_session(region_name=REGION)
-    name = STACK_PREFIX + environment
+    name = reach(environment)
     stack = _stack(name, environment)
     given = {parameter["ParameterKey"]: parameter["ParameterValue"] for parameter in stack.get("Parameters", [])}
     return Deployment(
@@ -137,6 +134,15 @@ def connect(environment: str) -> Deployment:
         {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])},
         given,
     )
+
+
+def reach(environment: str) -> str:
+    """Point this process's AWS clients at where an environment lives -> its stack's name, be it there or not."""
+    if environment == LOCAL:
+        _point_at_the_local_aws()
+    clients.forget()
+    boto3.setup_default_session(region_name=REGION)
+    return STACK_PREFIX + environment
 
 
 def _point_at_the_local_aws() -> None:
@@ -174,10 +180,9 @@ def _stack(name: str, environment: str) -> StackTypeDef:
     except ClientError as error:
         if code_of(error) != "ValidationError":  # CloudFormation's word for a stack that is not there
             raise
-        deploy = (
-            "make up" if environment == LOCAL else f"sam build && sam deploy --config-env {settings_of(environment)}"
-        )
-        deploy += "" if environment in ENVIRONMENTS else f" --stack-name {name}"
+        named = "" if environment in ENVIRONMENTS else f" --stack-name {name}"
+        by_sam = f"sam build && sam deploy --config-env {settings_of(environment)}{named}"
+        deploy = "make up" if environment == LOCAL else by_sam
         raise OperatorError(
             f"The stack {name} is not deployed in {REGION} of this account: deploy it with `{deploy}`, or name another "
             "environment with --env."

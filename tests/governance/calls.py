@@ -16,7 +16,11 @@ from botocore import xform_name
 
 from tests.support.paths import REPOSITORY
 
-ROOTS = {"ops": REPOSITORY / "ops", "pet_detector": REPOSITORY / "functions" / "pet_detector"}
+ROOTS = {
+    "delivery": REPOSITORY / "delivery",
+    "ops": REPOSITORY / "ops",
+    "pet_detector": REPOSITORY / "functions" / "pet_detector",
+}
 # Makes clients by a name that its caller gives.
 CLIENTS = "pet_detector.aws.clients"
 # Makes a client of a service without naming it.
@@ -84,11 +88,11 @@ def _operations(service: str) -> tuple[str, dict[str, str]]:
     return model.signing_name, {xform_name(name): name for name in model.operation_names}
 
 
-def calls(*starts: str, without: str = "-") -> dict[str, set[str]]:
+def calls(*starts: str, without: tuple[str, ...] = ()) -> dict[str, set[str]]:
     """`service:Operation` -> the functions that call it, of all that can be reached from these names.
 
     A start is the full name of a function, or the beginning of names with a dot or an underscore at its end: all in it.
-    Names that begin with `without` do not count.
+    What begins with a name of `without` is left out, also where it is used.
     """
     defined = {
         name: (module, node)
@@ -102,7 +106,7 @@ def calls(*starts: str, without: str = "-") -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     while waiting:
         name = waiting.pop()
-        if name in reached or name not in defined:
+        if name in reached or name not in defined or name.startswith(without):
             continue
         reached.add(name)
         module, node = defined[name]

@@ -75,14 +75,14 @@ def test_the_command_works_where_there_is_no_local_aws(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("local", "local"), ("prod", "prod"), ("pr-1", "dev"), ("pr-123456789", "dev")]
+    ("name", "settings"), [("local", "local"), ("prod", "prod"), ("pr-1", "dev"), ("pr-1234567", "dev")]
 )
 def test_environments_are_those_of_samconfig_and_of_pull_requests(name: str, settings: str) -> None:
     assert environment.is_environment(name)
     assert environment.settings_of(name) == settings
 
 
-@pytest.mark.parametrize("name", ["", "qa", "pr-", "pr-0", "pr-01", "pr-1\n", "pr-x", "PR-1", "pr-1234567890"])
+@pytest.mark.parametrize("name", ["", "qa", "pr-", "pr-0", "pr-01", "pr-1\n", "pr-x", "PR-1", "pr-12345678"])
 def test_other_names_are_refused_before_aws_is_asked(name: str) -> None:
     answer = petdetect("--env", name, "status")
 

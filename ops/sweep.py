@@ -1,0 +1,53 @@
+"""Destroy the stacks of pull requests that are closed, and what is left of such stacks."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ops import belongings, destroy
+from ops.destroy import Line
+from ops.environment import PULL_REQUEST, STACK_PREFIX
+from ops.errors import KNOWN, sentence
+
+_STACK = re.compile(re.escape(STACK_PREFIX + PULL_REQUEST) + r"([1-9][0-9]*)(?![0-9a-z])")
+
+
+@dataclass(frozen=True)
+class Swept:
+    """What became of the stack of a pull request: `stuck` is still there, `error` says what went wrong."""
+
+    stack: str
+    lines: list[Line]
+    stuck: list[Line]
+    error: str = ""
+
+
+def closed(still_open: frozenset[int]) -> list[str]:
+    """Names of the stacks of pull requests that are not open any more: of those that are there, or that left something.
+
+    A nested stack counts for the one that it is a part of.
+    """
+    names = belongings.stack_names(STACK_PREFIX + PULL_REQUEST)
+    names |= {name for name, _ in belongings.tagged_resources()} | belongings.names_beside()
+    numbers = {int(found[1]) for name in names if (found := _STACK.match(name))}
+    return [f"{STACK_PREFIX}{PULL_REQUEST}{number}" for number in sorted(numbers - still_open)]
+
+
+def sweep(stacks: list[str], say: Callable[[str], None]) -> list[Swept]:
+    """Destroy them with their data; an error in one leaves the others alone."""
+    results = []
+    for stack in stacks:
+        say(f"{stack}:")
+        lines: list[Line] = []
+        try:
+            found = belongings.find(stack)
+            lines = destroy.lines(found, with_data=True)
+            destroy.refuse_if_changing(found)
+            stuck = destroy.run(found, with_data=True, say=say)
+        except KNOWN as error:
+            results.append(Swept(stack, lines, [line for line in lines if line.goes], sentence(error)))
+        else:
+            results.append(Swept(stack, lines, stuck))
+    return results

@@ -1,0 +1,339 @@
+"""`petdetect destroy` and `sweep`: what it refuses, and whose a resource is. On the local AWS: tests/operator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+from click.testing import Result
+
+from ops import belongings, destroy
+from ops.belongings import Belongings, Resource
+from ops.destroy import BUCKET, KEY, ROLE, TABLE
+from ops.errors import OperatorError
+from tests.support.moto_world import BUCKET as PICTURES
+from tests.support.moto_world import TABLE as RECORDS
+from tests.support.moto_world import Cloud
+from tests.support.petdetect import petdetect as petdetect_without_aws
+
+STACK = "serverlessapp-pet-detector-dev"
+
+
+@pytest.fixture
+def found() -> Belongings:
+    """A stack that is there, with nothing in it."""
+    return Belongings(STACK, {"StackId": "id", "StackName": STACK, "StackStatus": "UPDATE_COMPLETE"})  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def finds_it(aws: Cloud, found: Belongings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(belongings, "find", lambda _: found)
+    monkeypatch.setattr(belongings, "made_beside", lambda _: [])
+
+
+# --- What it refuses --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("more", [[], ["--with-data"], ["--confirm", "serverlessapp-pet-detector-prod"]])
+def test_prod_needs_a_second_word_whatever_else_is_said(more: list[str]) -> None:
+    answer = petdetect_without_aws("--env", "prod", "destroy", *more)
+
+    assert answer.exit_code == 2
+    assert "only with --yes-destroy-prod" in answer.stderr
+
+
+def test_the_second_word_alone_is_not_enough(finds_it: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(destroy, "run", lambda *_, **__: pytest.fail("it began"))
+
+    answer = petdetect_without_aws("--env", "prod", "destroy", "--yes-destroy-prod", typed="yes\n")
+
+    assert answer.exit_code == 1
+    assert "'yes' is not serverlessapp-pet-detector-prod: nothing was changed." in answer.stderr
+
+
+def test_json_does_not_ask() -> None:
+    assert "--json cannot prompt" in petdetect_without_aws("--env", "dev", "destroy", "--json").stderr
+
+
+@pytest.mark.parametrize("status", ["UPDATE_IN_PROGRESS", "CREATE_IN_PROGRESS", "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS"])
+def test_a_stack_that_somebody_changes_is_refused(finds_it: None, found: Belongings, status: str) -> None:
+    assert found.description is not None
+    found.description["StackStatus"] = status  # type: ignore[typeddict-item]
+
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--confirm", STACK)
+
+    assert (answer.exit_code, f"is being changed ({status})" in answer.stderr) == (1, True)
+
+
+def test_a_protected_stack_is_refused(finds_it: None, found: Belongings) -> None:
+    assert found.description is not None
+    found.description["EnableTerminationProtection"] = True
+
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--confirm", STACK)
+
+    assert (answer.exit_code, "--no-enable-termination-protection" in answer.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("text", ["", "  ", "12,x", "-1", "none,12", "all"])
+def test_a_list_of_open_pull_requests_that_may_be_a_mistake_is_refused(text: str) -> None:
+    """An empty one is what a command that failed prints: every stack would go."""
+    answer = petdetect_without_aws("--env", "dev", "sweep", "--open", text)
+
+    assert (answer.exit_code, "is no list of pull requests" in answer.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("name", ["pr-", "pr-0", "pr-012", "pr-1x", "pr-prod", "staging2"])
+def test_only_a_number_makes_a_pull_request(name: str) -> None:
+    assert petdetect_without_aws("--env", name, "destroy", "--dry-run").exit_code == 2
+
+
+# --- Whose it is ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "is_it"),
+    [
+        (STACK, True),
+        (f"{STACK}-GovernanceStack-1ABC", True),
+        (f"{STACK}-GovernanceStack-1ABC-RecorderStack-2DEF", True),
+        (f"{STACK}-DataKeyStack-1ABC", True),
+        (f"{STACK}2", False),
+        (f"{STACK}-of-somebody", False),
+        (f"{STACK}-of-somebody-GovernanceStack-1ABC", False),
+        (f"{STACK}2-GovernanceStack-1ABC", False),
+    ],
+)
+def test_a_stack_whose_name_only_begins_alike_is_another_one(name: str, is_it: bool) -> None:
+    assert belongings.is_of(name, STACK) == is_it
+
+
+def test_a_resource_that_lives_is_listed_once_whatever_the_tag_query_calls_it(found: Belongings) -> None:
+    function = Resource("AWS::Lambda::Function", "uploader", "UploadApiFunction")
+    bucket = Resource(BUCKET, "pictures", "ImageBucket")
+    found.living = [function, bucket]
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:"
+    found.tagged = [Resource("lambda", f"{arn}uploader", "UploadApiFunction"), bucket]
+    found.tagged.append(Resource("lambda", f"{arn}deleted", "OldFunction"))
+    found.gone = {"deleted"}
+
+    assert found.all() == [function, bucket]
+
+
+def test_the_key_of_a_longer_named_stack_is_not_ours(found: Belongings, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [{"id": "1", "name": f"{STACK}-web"}, {"id": "2", "name": f"{STACK}-of-somebody-client"}]
+    keys.append({"id": "3", "name": f"{STACK}-client"})
+    found.living = [Resource("AWS::ApiGateway::ApiKey", "3", "ApiKey")]
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Pages(get_api_keys={"items": keys}))
+
+    made = list(belongings._api_keys(found, {f"{STACK}-of-somebody"}))
+
+    assert [resource.name for resource in made] == ["1"]
+
+
+# --- What goes and what stays -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("with_data", [False, True])
+def test_evidence_stays_and_data_goes_only_with_the_word(
+    finds_it: None, found: Belongings, monkeypatch: pytest.MonkeyPatch, with_data: bool
+) -> None:
+    monkeypatch.setattr(destroy, "size_of", lambda _: "")
+    evidence = [Resource(kind, f"a-{name}", name) for name, kind in destroy.AUDIT.items()]
+    data = [Resource(kind, f"a-{name}", name) for name, kind in destroy.DATA.items()]
+    found.living = [*evidence, *data, Resource(ROLE, "a-log-role", "ApiGatewayLogRole"), Resource(ROLE, "r", "Role")]
+
+    listed = destroy.lines(found, with_data=with_data)
+
+    goes = {line.name for line in listed if line.goes}
+    assert goes == {"a-log-role", "r"} | ({resource.name for resource in data} if with_data else set())
+    assert {line.name for line in listed} == {resource.name for resource in found.living}
+    assert all(line.reason for line in listed if not line.goes)
+
+
+def test_what_it_does_not_know_is_named_and_left(finds_it: None, found: Belongings) -> None:
+    found.kept = [Resource("AWS::New::Thing", "thing", "Thing")]
+    found.description = None
+
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
+
+    assert "AWS::New::Thing thing (petdetect cannot remove this type: do it by hand)" in answer.stdout
+
+
+def test_an_empty_place_has_nothing_to_destroy(finds_it: None, found: Belongings) -> None:
+    found.description = None
+
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
+
+    assert answer.exit_code == 0
+    assert answer.stdout.splitlines()[-1] == f"0 leftovers of {STACK}."
+
+
+# --- Removing ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_version_that_s3_does_not_delete_is_named(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    boto3.client("s3").put_object(Bucket=PICTURES, Key="cats/one.jpg", Body=b"one")
+    refused = {"Errors": [{"Key": "cats/one.jpg", "Code": "AccessDenied", "Message": "it is locked"}]}
+    s3: Any = boto3.client("s3")
+    monkeypatch.setattr(s3, "delete_objects", lambda **_: refused)
+    monkeypatch.setattr(destroy, "_s3", lambda: s3)
+
+    with pytest.raises(OperatorError, match=r"cats/one\.jpg: AccessDenied it is locked"):
+        destroy._remove_bucket(Resource(BUCKET, PICTURES, "ImageBucket"), Belongings(STACK, None), print)
+
+
+def test_a_bucket_that_is_written_to_all_the_time_is_reported(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    s3: Any = boto3.client("s3")
+    monkeypatch.setattr(s3, "delete_objects", lambda **_: s3.put_object(Bucket=PICTURES, Key="new", Body=b"") and {})
+    monkeypatch.setattr(destroy, "_s3", lambda: s3)
+    s3.put_object(Bucket=PICTURES, Key="first", Body=b"")
+
+    reason = destroy._remove_bucket(Resource(BUCKET, PICTURES, "ImageBucket"), Belongings(STACK, None), print)
+
+    assert "run the command again in five minutes" in reason
+
+
+def test_a_protected_table_loses_its_protection_first(aws: Cloud) -> None:
+    dynamodb = boto3.client("dynamodb")
+    dynamodb.update_table(TableName=RECORDS, DeletionProtectionEnabled=True)
+
+    assert destroy._remove(Resource(TABLE, RECORDS, "DetectionLogsTable"), Belongings(STACK, None), print) == ""
+
+    with pytest.raises(ClientError, match="ResourceNotFoundException"):
+        dynamodb.describe_table(TableName=RECORDS)
+
+
+def test_a_key_can_be_had_back_for_a_month(aws: Cloud) -> None:
+    kms = boto3.client("kms")
+    key = kms.create_key()["KeyMetadata"]["KeyId"]
+    resource = Resource(KEY, key, "Key")
+    assert destroy.size_of(resource) == ""
+
+    destroy._remove(resource, Belongings(STACK, None), print)
+
+    assert kms.describe_key(KeyId=key)["KeyMetadata"]["KeyState"] == "PendingDeletion"
+    assert destroy.size_of(resource) is None
+
+
+# --- The account's log role -------------------------------------------------------------------------------------------
+
+
+class Pages:
+    """A client whose operations answer one page, and that keeps what it was told to change."""
+
+    def __init__(self, **answers: Any) -> None:
+        self.answers, self.changes = answers, []  # type: ignore[var-annotated]
+
+    def can_paginate(self, operation: str) -> bool:
+        return True
+
+    def get_paginator(self, operation: str) -> Any:
+        return type("Paginator", (), {"paginate": lambda _, **__: [self.answers[operation]]})()
+
+    def __getattr__(self, operation: str) -> Callable[..., Any]:
+        def call(**arguments: Any) -> Any:
+            if operation.startswith(("update", "delete", "detach")):
+                self.changes.append((operation, arguments))
+                if isinstance(self.answers.get(operation), Exception):
+                    raise self.answers[operation]
+            return self.answers.get(operation, {})
+
+        return call
+
+
+LOGGING = {"accessLogSettings": {"destinationArn": "arn:aws:logs:..."}}
+SILENT: dict[str, Any] = {"accessLogSettings": {}, "methodSettings": {"*/*": {"loggingLevel": "OFF"}}}
+DEBUGGED = {"methodSettings": {"*/*": {"loggingLevel": "INFO"}}}
+
+
+@pytest.fixture
+def account(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pages]:
+    """An account with one API of somebody else, whose stage is as said."""
+
+    def make(setting: str, stage: dict[str, Any], sockets: str = "HTTP", refuses: bool = False) -> Pages:
+        refusal = ClientError({"Error": {"Code": "BadRequestException"}}, "UpdateAccount")
+        client = Pages(
+            get_account={"cloudwatchRoleArn": f"arn:aws:iam::123456789012:role/{setting}"} if setting else {},
+            get_rest_apis={"items": [{"id": "other", "name": "theirs"}, {"id": "own", "name": "ours"}]},
+            get_stages={"item": [{"stageName": "live", **stage}]},
+            get_apis={"Items": [{"Name": "chat", "ProtocolType": sockets}]},
+            list_attached_role_policies={"AttachedPolicies": [{"PolicyArn": "push"}]},
+            list_role_policies={"PolicyNames": []},
+            update_account=refusal if refuses else {},
+        )
+        monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
+        return client
+
+    return make
+
+
+def remove_role(found: Belongings) -> str:
+    found.seen = [Resource("AWS::ApiGateway::RestApi", "own", "PetDetectorApi")]
+    return destroy._remove(Resource(ROLE, "log-role", "ApiGatewayLogRole"), found, print)
+
+
+@pytest.mark.parametrize("stage", [LOGGING, DEBUGGED])
+def test_the_log_role_stays_while_another_api_logs_by_it(
+    account: Callable[..., Pages], found: Belongings, stage: dict[str, Any]
+) -> None:
+    client = account("log-role", stage)
+
+    assert "stage live of theirs logs by it" in remove_role(found)
+    assert client.changes == []
+
+
+def test_the_log_role_stays_while_there_is_a_web_socket_api(account: Callable[..., Pages], found: Belongings) -> None:
+    client = account("log-role", SILENT, sockets="WEBSOCKET")
+
+    assert "the WebSocket API chat" in remove_role(found)
+    assert client.changes == []
+
+
+def test_the_log_role_goes_with_the_setting_that_names_it(account: Callable[..., Pages], found: Belongings) -> None:
+    client = account("log-role", SILENT)
+
+    assert remove_role(found) == ""
+    assert [operation for operation, _ in client.changes] == ["update_account", "detach_role_policy", "delete_role"]
+    assert client.changes[0][1] == {"patchOperations": [{"op": "replace", "path": "/cloudwatchRoleArn"}]}
+
+
+def test_the_log_role_goes_though_api_gateway_keeps_its_name(account: Callable[..., Pages], found: Belongings) -> None:
+    client = account("log-role", SILENT, refuses=True)
+
+    assert remove_role(found) == ""
+    assert client.changes[-1][0] == "delete_role"
+
+
+@pytest.mark.parametrize("setting", ["", "role-of-another-stack"])
+def test_a_setting_that_names_another_role_is_left_alone(
+    account: Callable[..., Pages], found: Belongings, setting: str
+) -> None:
+    client = account(setting, LOGGING)
+
+    assert remove_role(found) == ""
+    assert "update_account" not in [operation for operation, _ in client.changes]
+
+
+def test_the_reasons_of_a_failed_deletion_are_the_newest_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    def event(resource: str, status: str, reason: str = "") -> dict[str, str]:
+        words = {"LogicalResourceId": resource, "ResourceType": "AWS::Thing", "ResourceStatusReason": reason}
+        return {"PhysicalResourceId": resource, "ResourceStatus": status, **words}
+
+    events = [
+        event("id", "DELETE_FAILED", "some resources"),
+        event("Rule", "DELETE_FAILED", "it has targets"),
+        event("id", "DELETE_IN_PROGRESS"),
+        event("Old", "DELETE_FAILED", "of the time before"),
+    ]
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Pages(describe_stack_events={"StackEvents": events}))
+
+    assert belongings.failures("id") == ["Rule (AWS::Thing): it has targets"]
+
+
+def test_a_dry_run_needs_no_name(finds_it: None) -> None:
+    answer: Result = petdetect_without_aws("--env", "dev", "destroy", "--dry-run", "--json")
+
+    assert (answer.exit_code, '"dryRun": true' in answer.stdout) == (0, True)
