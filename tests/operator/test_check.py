@@ -112,19 +112,27 @@ def test_a_person_gets_a_table_and_a_program_its_exit_code(application: Applicat
     assert output.out.rstrip().endswith("not checked.")
 
 
-def test_pictures_are_started_on_what_is_named(application: Application) -> None:
-    before = left(application)
-    with application.uploads_ignored():  # they are no uploads
-        found = checked(application, "--version", "live")
+@pytest.mark.parametrize("wanted", ["live", "number"])
+def test_pictures_are_started_on_what_is_named_and_by_nothing_else(application: Application, wanted: str) -> None:
+    before, executions = left(application), set(application.execution_arns())
+    versions = application.sfn.list_state_machine_versions(stateMachineArn=application.workflow)
+    newest = versions["stateMachineVersions"][0]["stateMachineVersionArn"].rpartition(":")[2]
+    version = newest if wanted == "number" else wanted
 
-    assert set(found.red) == {"rule ImageUploadedRule"}
-    assert {name for name in found.verdicts if name.endswith("by execution")} == {
+    found = checked(application, "--version", version)
+
+    assert found.red == {}
+    assert {name for name, verdict in found.verdicts.items() if name.endswith("by execution") and verdict == "ok"} == {
         "cat by execution",
         "dog by execution",
         "cat and dog by execution",
     }
+    started = [application.sfn.describe_execution(executionArn=arn) for arn in application.execution_arns()]
+    new = [one for one in started if one["executionArn"] not in executions]
+    assert len(new) == 3, "no rule watches where they lie"
+    names = {one.get("stateMachineAliasArn") or one["stateMachineVersionArn"] for one in new}
+    assert names == {f"{application.workflow}:{version}"}
     assert left(application) == before
-    assert found.output.json["version"] == "live"
 
 
 def test_a_version_that_is_not_there_is_refused(application: Application) -> None:
