@@ -147,7 +147,7 @@ Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there."
     show_default=True,
     envvar="PETDETECT_ENV",
     show_envvar=True,
-    help="Environment. Nothing in your AWS account is touched unless you name dev, staging or prod.",
+    help="Environment, or pr-12 for a pull request. Nothing in your AWS account is touched unless you name one there.",
 )
 @click.pass_context
 def main(context: click.Context, environment: str) -> None:
@@ -584,7 +584,7 @@ def show_cost(
         else:
             cost_output.show_actual(found)
         return
-    chosen = "prod" if chosen == LOCAL else chosen
+    chosen = "prod" if chosen == LOCAL else "dev" if chosen.startswith(PULL_REQUEST) else chosen
     load = cost.Load(images=images, megabytes=size, uncertain=uncertain / 100, waiting=waiting / 100)
     lines = cost.bill(load, definitions.parameters(chosen))
     monthly = {name: cost.fixed(name) for name in definitions.environments()}

@@ -169,6 +169,8 @@ def _stack(name: str, environment: str) -> StackTypeDef:
         if code_of(error) != "ValidationError":  # CloudFormation's word for a stack that is not there
             raise
         deploy = "make up" if environment == LOCAL else f"sam build && sam deploy --config-env {environment}"
+        if environment.startswith(PULL_REQUEST):
+            deploy = f"sam build && sam deploy --config-env dev --stack-name {name}"
         raise OperatorError(
             f"The stack {name} is not deployed in {REGION} of this account: deploy it with `{deploy}`, or name another "
             "environment with --env."
