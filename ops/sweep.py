@@ -30,9 +30,11 @@ def closed(still_open: frozenset[int]) -> list[str]:
 
     A nested stack counts for the one that it is a part of.
     """
-    names = belongings.stack_names(STACK_PREFIX + PULL_REQUEST)
-    names |= {name for name, _ in belongings.tagged_resources()} | belongings.names_beside(STACK_PREFIX + PULL_REQUEST)
-    numbers = {int(found[1]) for name in names if (found := _STACK.match(name))}
+    prefix = STACK_PREFIX + PULL_REQUEST
+    stacks = belongings.stack_names(prefix) | {name for name, _ in belongings.tagged_resources()}
+    found = [match for name in stacks if (match := _STACK.match(name)) and belongings.is_of(name, match[0])]
+    found += [match for name in belongings.names_beside(prefix) if (match := _STACK.match(name))]
+    numbers = {int(match[1]) for match in found}
     return [f"{STACK_PREFIX}{PULL_REQUEST}{number}" for number in sorted(numbers - still_open)]
 
 
