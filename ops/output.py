@@ -19,6 +19,7 @@ from rich.text import Text
 from ops import next_steps
 from ops.errors import sentence
 from ops.records import FailedImage
+from ops.releases import Live
 from ops.restart import Outcome, Plan, Restart, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
@@ -188,7 +189,8 @@ def _show_run(number: int, run: Run) -> None:
     if run.started is None:
         say(f"  {number}. execution {name}: Step Functions has deleted it (90 days after its end)")
         return
-    say(f"  {number}. {run.started:%Y-%m-%d %H:%M:%S}  execution {name}, started by {_STARTED_BY[run.kind]}")
+    version = f"version {run.version}" if run.version else "no published version"
+    say(f"  {number}. {run.started:%Y-%m-%d %H:%M:%S}  execution {name}, started by {_STARTED_BY[run.kind]}, {version}")
     for step in run.steps:
         attempts = f"  ({step.attempts} attempts)" if step.attempts > 1 else ""
         say(f"     {_clock(step.time)}  {step.state}{attempts}")
@@ -284,6 +286,7 @@ def show_state(environment: str, state: State) -> None:
     queues = [(name, str(depth)) for name, depth in state.dead_letters.items()]
     print_table(("dead letters", "number"), queues)
     say(f"Environment:              {environment}")
+    say(f"Release:                  {_release(state.release)}")
     say(f"Running executions:       {state.running_executions}")
     say(f"Oldest being processed:   {_waiting(state.oldest_unfinished)}")  # uploads may well never come
     oldest = f", the oldest {_waiting(state.oldest_object)}" if state.oldest_object else ""
@@ -311,6 +314,19 @@ def show_state(environment: str, state: State) -> None:
         say("Needs attention: dead letters; see docs/operations.md#dead-letters.")
     for advice in state.pace.advice:
         say(f"Advice: {advice}")
+
+
+def _release(release: Live) -> str:
+    parts = [f"version {number}, {share} %" for number, share in sorted(release.shares.items(), reverse=True)]
+    if release.is_split:
+        return (
+            f"{' and '.join(parts)} of new executions; `live` is split while a deployment shifts, else mend it: "
+            "petdetect rollback --dry-run"
+        )
+    (number,) = release.shares
+    if release.is_newest:
+        return f"version {number}"
+    return f"version {number}, not the newest, {release.newest}: somebody rolled back, or a deployment went back"
 
 
 def _waiting(waiting: Waiting | None) -> str:

@@ -7,9 +7,10 @@ from datetime import UTC, datetime, timedelta
 
 import boto3
 
-from ops import pace, records
+from ops import pace, records, releases
 from ops.environment import CLIENT_CONFIG, Deployment
 from ops.pace import Pace
+from ops.releases import Live
 from pet_detector.aws import daily_limit, detection_logs, image_versions, notice_burst
 from pet_detector.aws.clients import client
 from pet_detector.aws.image_versions import InputVersion
@@ -54,6 +55,7 @@ class State:
     analysed_today: int
     daily_analysis_limit: int
     pace: Pace
+    release: Live
 
     @property
     def needs_attention(self) -> bool:
@@ -78,6 +80,7 @@ def state_of(deployment: Deployment) -> State:
         analysed_today=daily_limit.spent(deployment.output("AnalysesTableName")),
         daily_analysis_limit=int(deployment.parameter("DailyAnalysisLimit")),
         pace=pace.pace_of(deployment),
+        release=releases.live(deployment),
     )
 
 

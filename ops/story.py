@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from ops import next_steps, records
+from ops import next_steps, records, releases
 from ops.environment import Deployment
 from pet_detector.aws.clients import client
 from pet_detector.rules import text
@@ -36,7 +36,10 @@ class Step:
 
 @dataclass
 class Run:
-    """An execution. `status` is AWS's word, or GONE when Step Functions has deleted it (after 90 days)."""
+    """An execution. `status` is AWS's word, or GONE when Step Functions has deleted it (after 90 days).
+
+    `version` is that of the workflow which it runs; None if it began on the state machine itself, without the alias.
+    """
 
     arn: str
     status: str
@@ -45,6 +48,7 @@ class Run:
     kind: str = ""
     error: str = ""
     cause: str = ""
+    version: int | None = None
     steps: list[Step] = field(default_factory=list)
 
 
@@ -106,6 +110,7 @@ def _run(arn: str) -> Run:
         kind_of(arn.rpartition(":")[2], description.get("input")),
         description.get("error", ""),
         text.message_of(description.get("cause", ""), description.get("error", "")),
+        releases.number_of(description["stateMachineVersionArn"]) if "stateMachineVersionArn" in description else None,
         steps_of(event for page in pages for event in page["events"]),
     )
 

@@ -10,11 +10,14 @@ from __future__ import annotations
 from importlib.metadata import PackageNotFoundError, version
 
 from local.ministack_ext import (
+    alarms,
     api_gateway,
     cloudformation,
     cloudwatch,
+    code_deploy,
     distributed_map,
     lambda_,
+    lambda_aliases,
     lambda_concurrency,
     permissions,
     permissions_of_services,
@@ -50,6 +53,7 @@ def install() -> None:
         permissions,
         qualified_rights,
         lambda_,
+        lambda_aliases,  # before the concurrency, so that each throttled attempt counts
         lambda_concurrency,
         distributed_map,
         permissions_of_services,  # before the mocks of tasks: a mocked call needs no right
@@ -59,7 +63,9 @@ def install() -> None:
         state_machine_releases,
         api_gateway,
         cloudformation,
+        code_deploy,
         cloudwatch,
+        alarms,
         s3,
     ):
         service.install()

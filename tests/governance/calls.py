@@ -16,7 +16,11 @@ from botocore import xform_name
 
 from tests.support.paths import REPOSITORY
 
-ROOTS = {"ops": REPOSITORY / "ops", "pet_detector": REPOSITORY / "functions" / "pet_detector"}
+ROOTS = {
+    "delivery": REPOSITORY / "delivery",
+    "ops": REPOSITORY / "ops",
+    "pet_detector": REPOSITORY / "functions" / "pet_detector",
+}
 # Makes clients by a name that its caller gives.
 CLIENTS = "pet_detector.aws.clients"
 # Makes a client of a service without naming it.

@@ -24,7 +24,7 @@ with warnings.catch_warnings():  # of the linter itself
     import samcli.lib.deploy.deployer
 
 from tests.governance.calls import calls
-from tests.support.definitions import ALLOWED_BY_AWS, references, resources, source, translated, words
+from tests.support.definitions import ALLOWED_BY_AWS, references, resources, source, translate, words
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import APPLICATION, Stack, governance, observability
 from tests.support.templates import load
@@ -43,7 +43,7 @@ OUTPUTS = {
 FILE = REPOSITORY / "stacks" / "access.yaml"
 STACK = Stack(FILE, {"ApplicationName": APPLICATION, "BackfillBucket": "archive", **OUTPUTS})
 POLICIES = STACK.of_type("AWS::IAM::ManagedPolicy")
-DEPLOYER = ("DeployerPolicy", "DeployerStoragePolicy", "DeployerObservabilityPolicy")
+DEPLOYER = ("DeployerPolicy", "DeployerReleasePolicy", "DeployerStoragePolicy", "DeployerObservabilityPolicy")
 Statement = dict[str, Any]
 
 
@@ -81,6 +81,7 @@ WITHOUT_RESOURCES = {
     "OperatorPolicy": {"ReadMetricsAndQuotas"},
     "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
     "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
+    "DeployerReleasePolicy": {"SeeAlarms"},
     "DeployerStoragePolicy": {"LogDeliveries"},
     "DeployerObservabilityPolicy": {"SavedQueriesAndCostAlerts", "ListTraceRules", "MakeKey"},
     "DestroyerPolicy": {"FindWhatIsLeft"},
@@ -113,6 +114,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "KeepKeys: ",
         "LeaveTheKeysOfTheWatchAlone: ",
         "FindWebSocketApis: ",
+        "WaysToShift: ",  # they are AWS's
         "ReadExecutionLogsOfApis: ",  # API Gateway names its log groups after an API's id
     )
     assert [line for line in unnamed if not line.startswith(by_id)] == []
@@ -329,7 +331,9 @@ def test_every_role_can_carry_the_boundary() -> None:
         }, name
     for stack in (REPOSITORY / "stacks").glob("*.yaml"):
         for name, resource in load(stack)["Resources"].items():
-            if resource["Type"] == "AWS::IAM::Role":
+            if (
+                resource["Type"] == "AWS::IAM::Role" and stack.stem != "delivery"
+            ):  # test_delivery.py: the pipeline's own
                 assert references(resource["Properties"]["PermissionsBoundary"]["Fn::If"][1]) == {
                     "PermissionsBoundary"
                 }, name
@@ -355,9 +359,11 @@ UNUSED = {
         dynamodb:EnableKinesisStreamingDestination dynamodb:ImportTable dynamodb:PutResourcePolicy
         dynamodb:UpdateContributorInsights dynamodb:UpdateKinesisStreamingDestination
         lambda:AssociateRuntimeAlias lambda:DeleteFunctionCodeSigningConfig lambda:GetCodeSigningConfig
-        lambda:GetFunctionScalingConfig lambda:GetLayerVersion lambda:PassCapacityProvider lambda:PublishVersion
+        lambda:GetFunctionScalingConfig lambda:GetLayerVersion lambda:PassCapacityProvider
         lambda:PutFunctionCodeSigningConfig lambda:PutFunctionRecursionConfig lambda:PutFunctionScalingConfig
-        lambda:PutRuntimeManagementConfig logs:AssociateKmsKey logs:DeleteDataProtectionPolicy logs:DeleteIndexPolicy
+        lambda:PutRuntimeManagementConfig lambda:DeleteProvisionedConcurrencyConfig
+        lambda:PutProvisionedConcurrencyConfig codedeploy:RegisterOnPremisesInstance
+        logs:AssociateKmsKey logs:DeleteDataProtectionPolicy logs:DeleteIndexPolicy
         logs:DeleteResourcePolicy logs:DisassociateKmsKey logs:PutBearerTokenAuthentication
         logs:PutDataProtectionPolicy logs:PutIndexPolicy logs:PutLogGroupDeletionProtection sns:PutDataProtectionPolicy
         s3:CreateBucketMetadataTableConfiguration s3:DeleteBucketAnalyticsConfiguration s3:DeleteBucketCors
@@ -390,22 +396,35 @@ OF_SAM = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"
 
 
 @cache
-def handlers(kind: str) -> set[str]:
-    """Actions that CloudFormation may need for resources of a type, by its schema."""
+def schema_of(kind: str) -> dict[str, Any]:
+    """CloudFormation's own schema of a type."""
     folder = Path(cfnlint.__file__).parent / "data" / "schemas"
     index = json.loads((folder / "providers" / "us-east-1.json").read_text())
-    schema = json.loads((folder / "resources" / f"{index[kind]}.json").read_text())
-    found = schema["handlers"].items()
+    found: dict[str, Any] = json.loads((folder / "resources" / f"{index[kind]}.json").read_text())
+    return found
+
+
+def handlers(kind: str) -> set[str]:
+    """Actions that CloudFormation may need for resources of a type, by its schema."""
+    found = schema_of(kind)["handlers"].items()
     return {action for name, handler in found if name != "list" for action in handler["permissions"]}
+
+
+def types_of_templates() -> set[str]:
+    """Types of the resources that a deployer makes."""
+    gradual = source()  # SAM makes what shifts the API's functions only then
+    gradual["Parameters"]["ReleaseShift"]["Default"] = "Canary10Percent10Minutes"
+    kinds = {resource["Type"] for resource in translate(gradual)["Resources"].values()}
+    assert "AWS::CodeDeploy::DeploymentGroup" in kinds
+    for name in TEMPLATES:
+        kinds |= {r["Type"] for r in load(REPOSITORY / "stacks" / f"{name}.yaml")["Resources"].values()}
+    return kinds
 
 
 def of_templates() -> dict[str, set[str]]:
     """Action -> types of resources of the templates that need it."""
-    kinds = {resource["Type"] for resource in translated()["Resources"].values()}
-    for name in TEMPLATES:
-        kinds |= {r["Type"] for r in load(REPOSITORY / "stacks" / f"{name}.yaml")["Resources"].values()}
     needs: dict[str, set[str]] = {}
-    for kind in kinds:
+    for kind in types_of_templates():
         for action in handlers(kind):
             if action.partition(":")[0] not in UNUSED_SERVICES:
                 needs.setdefault(action, set()).add(kind)
@@ -423,10 +442,16 @@ def of_sam_deploy() -> set[str]:
     return {f"cloudformation:{''.join(part.capitalize() for part in name.split('_'))}" for name in names}
 
 
-def test_deployer_may_do_just_what_the_templates_need() -> None:
+# What the workflows run besides, but `petdetect check`, which has a policy of its own.
+PIPELINE = ("delivery.deploy.deploy", "ops.environment.connect", "ops.prune.", "ops.releases.", "ops.rollback.")
+
+
+def test_deployer_may_do_just_what_the_templates_and_the_pipeline_need() -> None:
     needs, unused = of_templates(), {action for actions in UNUSED.values() for action in actions.split()}
     for action in of_sam_deploy() | OF_SAM:
         needs.setdefault(action, set()).add("sam deploy")
+    for action, callers in needed(calls(*PIPELINE)).items():
+        needs.setdefault(action, set()).update(callers)
     assert not unused & allowed(*DEPLOYER), "called unused in the test, and allowed"
     missing = {action: kinds for action, kinds in needs.items() if action not in allowed(*DEPLOYER) | unused}
     assert not missing, "a Deployer policy of stacks/access.yaml lacks this, or the test a reason why it is unused"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from tests.observability.cases import (
@@ -166,3 +168,68 @@ def test_a_page_is_about_lost_images_users_who_see_errors_or_money() -> None:
     ]
     names = {name.removeprefix(f"{STACK.values['ApplicationName']}-") for name in single}
     assert names == {"reconcile-gap", "image-events-dead-letters", "failed-share", "sudden-cost"}
+
+
+# --- A release that shifts --------------------------------------------------------------------------------------------
+
+
+def minute_of_ringing(alarm: str, events: dict[str, Callable[[int], list[float]]]) -> int | None:
+    """The minute of ten in which an alarm rings first; `events` gives the values of each metric in a minute (1-10)."""
+    by_id = {metric.get("Id", ""): metric for metric in metrics_of(ALARMS[alarm])}
+    for now in range(1, 11):
+        metrics = Metrics()
+        for name, values in events.items():
+            for minute in range(1, now + 1):
+                metrics.put(by_id[name], (now - minute) * 60 + 30, values(minute))
+        if state(ALARMS[alarm], metrics) == "ALARM":
+            return now
+    return None
+
+
+def share(images: int, every: int) -> Callable[[int], list[float]]:
+    """One event in so many of a tenth of the images of a minute, spread evenly."""
+    return lambda minute: [1.0] * (minute * images // (10 * every) - (minute - 1) * images // (10 * every))
+
+
+@pytest.mark.parametrize(("images", "every", "rings"), [(60, 3, 2), (20, 3, 5), (2, 3, None), (2, 1, None), (10, 1, 3)])
+def test_failing_images_of_a_tenth_ring_within_the_ten_minutes_of_a_shift(
+    images: int, every: int, rings: int | None
+) -> None:
+    """With the minutes that a metric takes to arrive; docs/observability.md has the odds when images come at random."""
+    assert minute_of_ringing("ExecutionsFailedAlarm", {"": share(images, every)}) == rings
+
+
+def test_where_few_images_come_their_share_rings_before_their_number() -> None:
+    """Four a minute, of which all that the release gets fail: two in five minutes."""
+
+    def failed(minute: int) -> list[float]:
+        return [1.0] if minute in (2, 4, 7, 9) else []
+
+    def finished(minute: int) -> list[float]:
+        return [0.0012] * (4 - len(failed(minute)))
+
+    assert minute_of_ringing("FailedShareAlarm", {"finished": finished, "failed": failed}) == 5
+    assert minute_of_ringing("ExecutionsFailedAlarm", {"": failed}) is None
+
+
+def test_a_slow_release_rings_when_a_tenth_of_the_images_is_slow() -> None:
+    assert minute_of_ringing("ProcessingSlowAlarm", {"": lambda _: [3_000.0] * 54 + [12_000.0] * 6}) == 2
+
+
+def test_an_api_release_that_answers_5xx_to_all_of_its_tenth_rings() -> None:
+    busy = {"": lambda _: [1.0] * 30 + [0.0] * 270}
+    assert minute_of_ringing("ApiErrorsAlarm", busy) == 1
+    few = {"errors": lambda _: [1.0, *[0.0] * 9], "requests": lambda _: [1.0] * 10}
+    assert minute_of_ringing("ApiErrorsAlarm", {"": few["errors"]}) is None
+    assert minute_of_ringing("FastShortBurn.AvailabilityAlarm", few) == 3
+
+
+def test_what_sends_a_release_back_are_metric_alarms_by_name() -> None:
+    """A composite alarm's name, or one that no alarm has, would count as OK; CodeDeploy takes ten for a group."""
+    outputs = {name: STACK.resolve(output["Value"]) for name, output in STACK.template["Outputs"].items()}
+    named = {alarm["AlarmName"]: name for name, alarm in ALARMS.items()}
+    release = {name: named[value] for name, value in outputs.items() if name.endswith("AlarmName")}
+    assert {name: alarm.rpartition(".")[2] for name, alarm in release.items()} == {
+        name: name.removesuffix("Name") for name in release
+    }
+    assert 0 < len(release) <= 10

@@ -56,8 +56,14 @@ TYPES = {
     "AWS::GuardDuty::Detector": "Enable Features FindingPublishingFrequency",
     # What they allow is compared with what people need by the tests of the access stack.
     "AWS::IAM::ManagedPolicy": "Description ManagedPolicyName PolicyDocument",
-    "AWS::IAM::Role": "AssumeRolePolicyDocument! ManagedPolicyArns! PermissionsBoundary! Policies! Tags",
+    "AWS::IAM::OIDCProvider": "ClientIdList! Url!",
+    "AWS::IAM::Role": (
+        "AssumeRolePolicyDocument! Description ManagedPolicyArns! MaxSessionDuration PermissionsBoundary! Policies! "
+        "RoleName Tags"
+    ),
+    "AWS::IAM::RolePolicy": "PolicyDocument! PolicyName RoleName",
     "AWS::KMS::Key": "Description EnableKeyRotation KeyPolicy! PendingWindowInDays Tags",
+    "AWS::Lambda::Alias": "FunctionName FunctionVersion Name",
     "AWS::Lambda::EventInvokeConfig": "DestinationConfig! FunctionName MaximumRetryAttempts Qualifier",
     "AWS::Lambda::EventSourceMapping": (
         "BatchSize BisectBatchOnFunctionError DestinationConfig! EventSourceArn! FunctionName "
@@ -68,11 +74,13 @@ TYPES = {
         "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig"
     ),
     "AWS::Lambda::Permission": "Action! FunctionName Principal! SourceArn!",
+    "AWS::Lambda::Version": "Description FunctionName",
     "AWS::Logs::LogGroup": "KmsKeyId LogGroupName RetentionInDays",
     "AWS::Logs::MetricFilter": "FilterPattern LogGroupName MetricTransformations",
     "AWS::Logs::QueryDefinition": "LogGroupNames Name QueryString",
     "AWS::S3::Bucket": (
-        "BucketEncryption CorsConfiguration! LifecycleConfiguration NotificationConfiguration! ObjectLockConfiguration "
+        "BucketEncryption BucketName CorsConfiguration! LifecycleConfiguration NotificationConfiguration! "
+        "ObjectLockConfiguration "
         "ObjectLockEnabled OwnershipControls! "
         "PublicAccessBlockConfiguration! VersioningConfiguration"
     ),
@@ -88,6 +96,8 @@ TYPES = {
         "DefinitionS3Location DefinitionSubstitutions LoggingConfiguration! RoleArn StateMachineName "
         "StateMachineType Tags TracingConfiguration"
     ),
+    "AWS::StepFunctions::StateMachineAlias": "DeploymentPreference Name",
+    "AWS::StepFunctions::StateMachineVersion": "StateMachineArn StateMachineRevisionId",
     "AWS::XRay::Group": "FilterExpression GroupName InsightsConfiguration",
     "AWS::XRay::SamplingRule": "SamplingRule",
 }
@@ -98,7 +108,8 @@ _HIDDEN_DOOR = re.compile(
 )
 # Another account, or a place outside AWS, written out.
 _LITERAL = re.compile(
-    r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|https?://"
+    r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|"
+    r"https?://(?!token\.actions\.githubusercontent\.com$)"
 )
 # Attributes of a resource, beside its properties, that CloudFormation knows.
 _ATTRIBUTES = {"Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"}
@@ -109,6 +120,7 @@ _SECTIONS = {
     "Metadata",
     "Parameters",
     "Rules",
+    "Mappings",
     "Conditions",
     "Resources",
     "Outputs",

@@ -32,6 +32,8 @@ SERVICES = ("lambda", "states", "events", "scheduler")
 
 # Step Functions waits (Wait states and retry delays) run at a tenth of their length in these tests.
 WAIT_SCALE = 0.1
+# A minute of alarms' periods, in seconds.
+CLOCK_MINUTE_SECONDS = 2
 
 # Answers of the workflow's mocked task, attempt by attempt, in the format of AWS Step Functions Local.
 MOCKED_TASKS = {
@@ -155,7 +157,12 @@ def run_engine(module: str, scratch: Path, **variables: str) -> Iterator[Running
     """Run an engine (`ministack`, or `local.ministack_ext`) until the generator is closed."""
     mocks = scratch / "mocks.json"
     mocks.write_text(json.dumps(MOCKED_TASKS))
-    settings = {"SFN_WAIT_SCALE": str(WAIT_SCALE), "SFN_MOCK_CONFIG": str(mocks), **variables}
+    settings = {
+        "SFN_WAIT_SCALE": str(WAIT_SCALE),
+        "SFN_MOCK_CONFIG": str(mocks),
+        "CLOCK_MINUTE_SECONDS": str(CLOCK_MINUTE_SECONDS),
+        **variables,
+    }
     if module == "ministack":
         settings |= {"BIND_HOST": "127.0.0.1", "AUTH": "true"}  # ours must choose both by itself
     with local_aws.running(scratch, module, **settings) as url:

@@ -6,6 +6,7 @@ import json
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -267,9 +268,51 @@ def test_a_call_for_which_lambda_has_no_environment_gets_the_templates_response(
     assert json.loads(answer.body).get("code") == "INTEGRATION_FAILURE"
 
 
+def test_a_changed_document_keeps_the_api_with_its_key_and_its_address(gap_engine: Any) -> None:
+    first = template()
+    first["Resources"]["Key"]["Properties"]["Value"] = another = "another-key-of-20-letters"
+    outputs = gap_engine.create_stack(first)
+    api = Api(f"{gap_engine.url}/_aws/execute-api/{outputs['ApiId']}/local", outputs["KeyId"])
+    changed = json.loads(json.dumps(first))
+    paths = changed["Resources"]["Api"]["Properties"]["Body"]["paths"]
+    paths["/another"] = {"get": paths.pop("/slow")["get"]}
+    changed["Resources"]["Deployment2"] = changed["Resources"].pop("Deployment")
+    changed["Resources"]["Stage"]["Properties"]["DeploymentId"] = {"Ref": "Deployment2"}
+
+    gap_engine.update_stack(outputs["StackName"], changed)
+
+    apis = [entry["id"] for entry in gap_engine.client("apigateway").get_rest_apis(limit=500)["items"]]
+    assert outputs["ApiId"] in apis
+    assert api.call("GET", "/another", another).status == 200
+    assert json.loads(api.call("GET", "/slow", another).body)["code"] == "MISSING_AUTHENTICATION_TOKEN"
+
+
 def test_a_call_whose_function_fails_gets_the_templates_response(api: Api) -> None:
     answer = api.call("GET", "/broken")
 
     assert answer.status == 502
     assert json.loads(answer.body).get("code") == "DEFAULT_5XX"
     assert answer.headers["Access-Control-Allow-Origin"] == "https://pets.example"
+
+
+def test_requests_are_counted(api: Api, gap_engine: Any) -> None:
+    """Count is one for each, of which 4XXError and 5XXError average to a share."""
+    assert [api.call("GET", path).status for path in ("/images", "/broken", "/images?animal=cat")] == [400, 502, 200]
+
+    def sums(metric: str, statistic: str = "Sum") -> float:
+        now = datetime.now(UTC)
+        points = gap_engine.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/ApiGateway",
+            MetricName=metric,
+            Dimensions=[{"Name": "ApiName", "Value": API_NAME}, {"Name": "Stage", "Value": "local"}],
+            StartTime=now - timedelta(hours=1),
+            EndTime=now + timedelta(minutes=1),
+            Period=86400,
+            Statistics=[statistic],
+        )["Datapoints"]
+        return float(sum(point[statistic] for point in points))
+
+    assert sums("4XXError") >= 1
+    assert sums("5XXError") >= 1
+    assert sums("Count", "SampleCount") >= 3
+    assert sums("Latency") > 0

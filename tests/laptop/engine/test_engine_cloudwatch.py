@@ -1,9 +1,11 @@
-"""CloudWatch: what a function counts in its log becomes a metric."""
+"""CloudWatch: what a function counts in its log becomes a metric, and what lies in a queue."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
+
+from tests.support.waiting import eventually
 
 EMF = """
 import json
@@ -35,3 +37,26 @@ def test_a_metric_in_the_log_is_counted(gap_engine: Any) -> None:
         Statistics=["Sum"],
     )
     assert [point["Sum"] for point in answer["Datapoints"]] == [2.0]
+
+
+def test_what_lies_in_a_queue_is_counted(gap_engine: Any) -> None:
+    url, arn = gap_engine.create_queue()
+    for text in "ab":
+        gap_engine.client("sqs").send_message(QueueUrl=url, MessageBody=text)
+    name = arn.rpartition(":")[2]
+
+    def most(metric: str) -> float:
+        now = datetime.now(UTC)
+        answer = gap_engine.client("cloudwatch").get_metric_statistics(
+            Namespace="AWS/SQS",
+            MetricName=metric,
+            Dimensions=[{"Name": "QueueName", "Value": name}],
+            StartTime=now - timedelta(minutes=5),
+            EndTime=now + timedelta(minutes=5),
+            Period=3600,
+            Statistics=["Maximum"],
+        )
+        return max((float(point["Maximum"]) for point in answer["Datapoints"]), default=0.0)
+
+    eventually(lambda: most("ApproximateNumberOfMessagesVisible") == 2, "both messages are counted", seconds=5)
+    eventually(lambda: most("ApproximateAgeOfOldestMessage") > 0, "they grow older", seconds=5)

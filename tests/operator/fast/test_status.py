@@ -15,6 +15,7 @@ from pet_detector.aws import detection_logs, image_versions
 from pet_detector.aws.image_versions import InputVersion
 from tests.operator.fast import images
 from tests.operator.fast.images import OTHER_ID
+from tests.operator.fast.releases import LIVE, Releases
 from tests.support.moto_world import IMAGE_ID, KEY, Cloud
 
 
@@ -176,6 +177,29 @@ def test_the_document_has_every_count(petdetect: Callable[..., Result]) -> None:
         "analysedToday",
         "dailyAnalysisLimit",
         "pace",
+        "release",
         "advice",
         "needsAttention",
     }
+
+
+@pytest.mark.parametrize(
+    ("routes", "words"),
+    [
+        ({2: 100}, "version 2\n"),
+        ({1: 100}, "version 1, not the newest, 2: somebody rolled back, or a deployment went back"),
+        ({2: 10, 1: 90}, "version 2, 10 % and version 1, 90 % of new executions; `live` is split"),
+    ],
+)
+def test_says_which_release_is_live(
+    aws: Cloud, published: Releases, petdetect: Callable[..., Result], routes: dict[int, int], words: str
+) -> None:
+    published.publish(2)
+    published.routes[LIVE] = routes
+
+    status = petdetect("status")
+    document = json.loads(petdetect("status", "--json").stdout)
+
+    assert status.exit_code == 0
+    assert f"Release:                  {words}" in status.stdout
+    assert document["release"] == {"shares": {str(number): share for number, share in routes.items()}, "newest": 2}
