@@ -7,6 +7,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ministack.core.responses import request_scope
@@ -40,7 +41,7 @@ def install() -> None:
     threading.Thread(target=_clock, name="alarms", daemon=True).start()
 
 
-def ringing(names: list[str]) -> list[str]:
+def ringing(names: Sequence[str]) -> list[str]:
     """Those of the metric alarms of the current account and region that are in ALARM, evaluated now.
 
     A name that no alarm has, or that a composite alarm has, counts as OK: so do deployments on AWS, which describe

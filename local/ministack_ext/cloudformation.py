@@ -5,6 +5,7 @@ And what the local AWS has no notion of is accepted, so that the template can be
 
 from __future__ import annotations
 
+import contextvars
 import json
 from typing import Any
 
@@ -12,7 +13,8 @@ import botocore.session
 import yaml
 from botocore.serialize import create_serializer
 from ministack.services import dynamodb, s3, sns
-from ministack.services.cloudformation import provisioners
+from ministack.services.cloudformation import changesets, engine, handlers, provisioners
+from samtranslator.translator import transform
 
 # Stored without effect; docs/architecture.md names them.
 WITHOUT_EFFECT = (
@@ -33,6 +35,8 @@ def install() -> None:
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
     _types_without_effect_are_accepted()
+    _references_have_something_to_refer_to()
+    _sam_knows_the_parameters()
 
 
 def _tables_get_ttl_and_recovery() -> None:
@@ -194,6 +198,54 @@ def _types_without_effect_are_accepted() -> None:
 
     for kind in WITHOUT_EFFECT:
         provisioners._RESOURCE_HANDLERS[kind] = {"create": create, "update": update, "delete": delete}
+
+
+def _references_have_something_to_refer_to() -> None:
+    """A template that refers to a resource or parameter that it does not have is refused.
+
+    AWS: so. MiniStack: takes the name for the value, so that a rule's target is the text `Workflow.Alias`.
+    """
+    validate = engine._validate_template_statics
+
+    def validate_references(template: dict[str, Any]) -> None:
+        validate(template)
+        if template.get("Transform"):  # a macro may still add what is missing
+            return
+        known = {*(template.get("Resources") or {}), *(template.get("Parameters") or {})}
+        for block in ("Resources", "Outputs"):
+            named = {name for name, _ in engine._intrinsic_references(template.get(block) or {})}
+            missing = sorted(name for name in named - known if not name.startswith("AWS::"))
+            if missing:
+                raise ValueError(
+                    f"Template format error: Unresolved resource dependencies [{', '.join(missing)}] in the {block} "
+                    "block of the template"
+                )
+
+    engine._validate_template_statics = validate_references
+
+
+def _sam_knows_the_parameters() -> None:
+    """SAM expands a template with the values of its parameters.
+
+    AWS: so; what SAM decides by a parameter (DeploymentPreference.Enabled, say) follows its value.
+    MiniStack: gives SAM no values, so that it decides by the defaults.
+    """
+    expand, apply = transform.transform, engine._apply_transforms
+    values: contextvars.ContextVar[dict[str, str] | None] = contextvars.ContextVar("values", default=None)
+
+    def expand_with_values(template: Any, parameters: dict[str, Any], *rest: Any, **more: Any) -> Any:
+        return expand(template, {**(values.get() or {}), **parameters}, *rest, **more)
+
+    def apply_with_values(template: Any, provided: Any = None, previous: Any = None) -> Any:
+        token = values.set(engine._transform_parameters(template, provided, previous))
+        try:
+            return apply(template, provided, previous)
+        finally:
+            values.reset(token)
+
+    transform.transform = expand_with_values
+    for module in (engine, handlers, changesets):
+        module._apply_transforms = apply_with_values
 
 
 def _is_true(value: Any) -> bool:

@@ -129,7 +129,8 @@ def _a_distributed_map_acts_with_its_role() -> None:
 def _targets_are_reached_by_right() -> None:
     """EventBridge and Scheduler reach a target with the role that is named beside it, or by the target's own policy.
 
-    AWS: so. What may not be delivered goes to the target's dead-letter queue at once, if that may be sent to.
+    AWS: so. What may not be delivered goes to the target's dead-letter queue at once, if that may be sent to; so does
+    what is for a state machine, version or alias that does not exist.
     MiniStack: delivers all, and has no such queues.
     """
     invoke = eventbridge._invoke_target
@@ -150,6 +151,8 @@ def _targets_are_reached_by_right() -> None:
 def _refusal_of_target(target: Any, service: str, source: str) -> str | None:
     arn = target["Arn"]
     kind = arn.split(":")[2]
+    if kind == "states" and stepfunctions._resolve_state_machine_arn(arn) is None:
+        return f"State Machine Does Not Exist: '{arn}'"
     action = {"states": "states:StartExecution", "lambda": "lambda:InvokeFunction", "sqs": "sqs:SendMessage"}.get(kind)
     if action is None:
         return None  # a topic: MiniStack asks its policy; a bus, an API destination: not in this application

@@ -131,6 +131,8 @@ def _note_start(execution: Any) -> None:
         execution.update(
             startedWith=started.machine, stateMachineVersionArn=started.version, stateMachineAliasArn=started.alias
         )
+        details = execution["events"][0]["executionStartedEventDetails"]
+        details.update(_told(execution, "stateMachineVersionArn", "stateMachineAliasArn"))
 
 
 def _told(execution: dict[str, Any], *names: str) -> dict[str, Any]:
@@ -139,7 +141,7 @@ def _told(execution: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _an_execution_tells_its_version() -> None:
-    """DescribeExecution names the version and alias; DescribeStateMachineForExecution shows what the execution runs.
+    """DescribeExecution and the history name version and alias; DescribeStateMachineForExecution shows what is run.
 
     AWS: so. MiniStack: does not name them, and shows the state machine as it is now.
     """

@@ -262,7 +262,7 @@ class World:
 # What a service does with its role.
 OF_SERVICES: dict[str, Callable[[World], Callable[[], bool]]] = {
     "ImageWorkflowRole": World.upload,
-    "ImageUploadedRuleRole": World.upload,
+    "StartLiveRole": World.upload,
     "BackfillWorkflowRole": World.backfill,
     "ReconcileScheduleRole": World.schedule,
 }

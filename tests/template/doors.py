@@ -63,6 +63,7 @@ TYPES = {
     ),
     "AWS::IAM::RolePolicy": "PolicyDocument! PolicyName RoleName",
     "AWS::KMS::Key": "Description EnableKeyRotation KeyPolicy! PendingWindowInDays Tags",
+    "AWS::Lambda::Alias": "FunctionName FunctionVersion Name",
     "AWS::Lambda::EventInvokeConfig": "DestinationConfig! FunctionName MaximumRetryAttempts Qualifier",
     "AWS::Lambda::EventSourceMapping": (
         "BatchSize BisectBatchOnFunctionError DestinationConfig! EventSourceArn! FunctionName "
@@ -73,6 +74,7 @@ TYPES = {
         "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig"
     ),
     "AWS::Lambda::Permission": "Action! FunctionName Principal! SourceArn!",
+    "AWS::Lambda::Version": "Description FunctionName",
     "AWS::Logs::LogGroup": "KmsKeyId LogGroupName RetentionInDays",
     "AWS::Logs::MetricFilter": "FilterPattern LogGroupName MetricTransformations",
     "AWS::Logs::QueryDefinition": "LogGroupNames Name QueryString",
@@ -93,6 +95,8 @@ TYPES = {
         "DefinitionS3Location DefinitionSubstitutions LoggingConfiguration! RoleArn StateMachineName "
         "StateMachineType Tags TracingConfiguration"
     ),
+    "AWS::StepFunctions::StateMachineAlias": "DeploymentPreference Name",
+    "AWS::StepFunctions::StateMachineVersion": "StateMachineArn StateMachineRevisionId",
     "AWS::XRay::Group": "FilterExpression GroupName InsightsConfiguration",
     "AWS::XRay::SamplingRule": "SamplingRule",
 }
@@ -115,6 +119,7 @@ _SECTIONS = {
     "Metadata",
     "Parameters",
     "Rules",
+    "Mappings",
     "Conditions",
     "Resources",
     "Outputs",

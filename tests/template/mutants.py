@@ -81,7 +81,7 @@ def _trust(role: str, principal: dict[str, Any]) -> Mutation:
 
 
 def _own_trust(of: Templates) -> None:
-    _properties(of, "ImageUploadedRuleRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition")
+    _properties(of, "StartLiveRole")["AssumeRolePolicyDocument"]["Statement"][0].pop("Condition")
 
 
 def _policy(principal: Any, action: str, **more: Any) -> dict[str, Any]:
@@ -176,7 +176,7 @@ MUTANTS: dict[str, Mutation] = {
     "M35 bucket copied to a foreign one": _put(
         "ImageBucket",
         ReplicationConfiguration={
-            "Role": {"Fn::GetAtt": ["ImageUploadedRuleRole", "Arn"]},
+            "Role": {"Fn::GetAtt": ["StartLiveRole", "Arn"]},
             "Rules": [{"Status": "Enabled", "Destination": {"Bucket": "arn:aws:s3:::elsewhere"}}],
         },
     ),

@@ -315,6 +315,7 @@ CONDITIONS = {
     "IsProtected": {"staging", "prod"},
     "HasDataKey": set(),  # it costs, and whoever loses the key loses the data: a decision of the account's owner
     "HasObservability": {"staging", "prod"},
+    "ShiftsGradually": {"staging", "prod"},
     "ReservesApi": {"prod"},
     "HasGovernance": {"prod"},
     "HasBoundary": set(),  # a policy of somebody's account

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import uuid
 from typing import Any
 
 import pytest
@@ -126,6 +128,21 @@ def test_a_state_machine_may_be_written_in_yaml(gap_engine: Any) -> None:
     assert json.loads(eventually(output, "the execution ends")) == {"table": "DetectionLogs"}
 
 
+def test_a_permission_has_an_id(gap_engine: Any) -> None:
+    function = gap_engine.create_function("def handler(event, context): ...")
+    grant = {"FunctionName": function, "Action": "lambda:InvokeFunction", "Principal": "events.amazonaws.com"}
+    template = {
+        "Resources": {"Permission": {"Type": "AWS::Lambda::Permission", "Properties": grant}},
+        "Outputs": {"Id": {"Value": {"Fn::Sub": "${Permission.Id}"}}},
+    }
+    found = ""
+    with contextlib.suppress(RuntimeError):  # of the plain one: the stack is rolled back
+        found = gap_engine.create_stack(template)["Id"]
+
+    policy = gap_engine.client("lambda").get_policy(FunctionName=function)["Policy"] if found else '{"Statement": []}'
+    assert [statement["Sid"] for statement in json.loads(policy)["Statement"]] == [found]
+
+
 def test_a_definition_that_cannot_be_read_fails_the_deployment(engine: Any) -> None:
     with pytest.raises(RuntimeError, match="ROLLBACK_COMPLETE"):
         engine.create_stack(machine_template("States: [unclosed"))
@@ -142,6 +159,20 @@ def test_what_the_local_aws_has_no_notion_of_is_accepted(gap_engine: Any) -> Non
     resources = {f"R{i}": {"Type": kind, "Properties": of} for i, (kind, of) in enumerate(properties.items())}
 
     assert gap_engine.refusal(gap_engine.create_stack, template={"Resources": resources}) is None
+
+
+@pytest.mark.parametrize("reference", [{"Ref": "Topic.Alias"}, {"Fn::Sub": "${Topics}"}, {"Fn::GetAtt": ["T", "Arn"]}])
+@pytest.mark.parametrize("block", ["Resources", "Outputs"])
+def test_a_reference_to_nothing_is_refused(gap_engine: Any, block: str, reference: Any) -> None:
+    template: dict[str, Any] = {"Resources": {"Topic": {"Type": "AWS::SNS::Topic", "Properties": {}}}}
+    if block == "Resources":
+        template["Resources"]["Topic"]["Properties"]["DisplayName"] = reference
+    else:
+        template["Outputs"] = {"Out": {"Value": reference}}
+    create = gap_engine.client("cloudformation").create_stack
+
+    name = f"s-{uuid.uuid4().hex[:8]}"
+    assert gap_engine.refusal(create, StackName=name, TemplateBody=json.dumps(template)) == "ValidationError"
 
 
 def test_a_bucket_gets_the_tags_of_its_stack_and_keeps_them_when_it_outlives_it(gap_engine: Any) -> None:

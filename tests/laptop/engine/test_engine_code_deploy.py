@@ -222,3 +222,42 @@ def test_a_version_that_is_replaced_and_retained_can_be_called(engine: Any) -> N
     answer = engine.client("lambda").invoke(FunctionName=stack.function, Qualifier="1")
 
     assert json.loads(answer["Payload"].read()) == "one"
+
+
+@pytest.mark.parametrize(("shift", "kinds"), [("AllAtOnce", 0), ("Canary10Percent10Minutes", 1)])
+def test_sam_shifts_as_a_parameter_says(engine: Any, shift: str, kinds: int) -> None:
+    assert groups(engine, shift, default="Linear10PercentEvery1Minute") == kinds
+
+
+def test_sam_knows_the_value_of_a_parameter(gap_engine: Any) -> None:
+    assert groups(gap_engine, "Canary10Percent10Minutes", default="AllAtOnce") == 1
+
+
+def groups(engine: Any, shift: str, default: str) -> int:
+    """How many deployment groups SAM makes of a template whose parameter `Shift` has this value."""
+    gradual = {
+        name: {"Gradual": name != "AllAtOnce"}
+        for name in ("AllAtOnce", "Canary10Percent10Minutes", "Linear10PercentEvery1Minute")
+    }
+    enabled = {"Fn::FindInMap": ["Shifts", {"Ref": "Shift"}, "Gradual"]}
+    properties = {
+        **{"Runtime": "python3.13", "Handler": "index.handler", "InlineCode": "def handler(e, c): return 1"},
+        **{"Role": ROLE, "AutoPublishAlias": "live"},
+        "DeploymentPreference": {"Enabled": enabled, "Type": {"Ref": "Shift"}, "Role": ROLE},
+    }
+    sam = {
+        "Transform": "AWS::Serverless-2016-10-31",
+        "Parameters": {"Shift": {"Type": "String", "Default": default}},
+        "Mappings": {"Shifts": gradual},
+        "Resources": {"Function": {"Type": "AWS::Serverless::Function", "Properties": properties}},
+    }
+    name, cloudformation = f"s-{uuid.uuid4().hex[:8]}", engine.client("cloudformation")
+    cloudformation.create_stack(
+        StackName=name,
+        TemplateBody=json.dumps(sam),
+        Parameters=[{"ParameterKey": "Shift", "ParameterValue": shift}],
+        Capabilities=["CAPABILITY_AUTO_EXPAND", "CAPABILITY_IAM"],
+    )
+    engine.stack_outputs(name)
+    resources = cloudformation.list_stack_resources(StackName=name)["StackResourceSummaries"]
+    return [resource["ResourceType"] for resource in resources].count("AWS::CodeDeploy::DeploymentGroup")

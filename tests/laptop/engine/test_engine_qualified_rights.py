@@ -12,6 +12,7 @@ import pytest
 from tests.support.local_aws import REGION
 from tests.support.waiting import eventually
 
+from .test_engine_api_gateway import KEY, Api, permission, template
 from .test_engine_distributed_map import ended
 from .test_engine_state_machine_versions import Machine, says
 
@@ -182,3 +183,21 @@ def test_a_rule_calls_an_alias_by_the_permission_on_that_alias(engine: Any, perm
 
     eventually(arrived, "the messages arrive")
     assert bool(engine.denials(f"{arn}:live")) is not bool(permitted)
+
+
+@pytest.mark.parametrize(("permitted", "status"), [("Alias", 200), ("Echo", 500)])
+def test_an_api_calls_an_alias_by_the_permission_on_that_alias(engine: Any, permitted: str, status: int) -> None:
+    key = uuid.uuid4().hex
+    document = json.loads(json.dumps(template()).replace("${Echo.Arn}", "${Alias}").replace(KEY, key))
+    version = {"FunctionName": {"Ref": "Echo"}}
+    alias = {**version, "Name": "live", "FunctionVersion": {"Fn::GetAtt": ["Version", "Version"]}}
+    document["Resources"] |= {
+        "Version": {"Type": "AWS::Lambda::Version", "Properties": version},
+        "Alias": {"Type": "AWS::Lambda::Alias", "Properties": alias},
+        "EchoPermission": permission(permitted),
+    }
+    outputs = engine.create_stack(document)
+
+    answer = Api(f"{engine.url}/_aws/execute-api/{outputs['ApiId']}/local", "").call("GET", "/images?animal=cat", key)
+
+    assert answer.status == status

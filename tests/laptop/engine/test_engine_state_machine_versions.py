@@ -188,6 +188,25 @@ def test_a_rule_starts_the_alias_and_its_events_tell_the_version(gap_engine: Any
         assert detail["stateMachineVersionArn"] == first
         assert detail["stateMachineAliasArn"] == alias
     assert {json.loads(detail["output"]) for detail in told if detail["output"]} == {"one"}
+    history = machine.states.get_execution_history(executionArn=told[0]["executionArn"])["events"]
+    assert history[0]["executionStartedEventDetails"]["stateMachineAliasArn"] == alias
+
+
+def test_an_event_for_an_alias_that_does_not_exist_is_a_dead_letter(gap_engine: Any) -> None:
+    machine, name = Machine(gap_engine, says("one")), f"r-{uuid.uuid4().hex[:8]}"
+    url, queue = gap_engine.create_queue("events")
+    _, next_queue = gap_engine.create_queue("events")
+    events = gap_engine.client("events")
+    target = {"Id": "1", "Arn": f"{machine.arn}:live", "RoleArn": ROLE, "DeadLetterConfig": {"Arn": queue}}
+    events.put_rule(Name=name, EventPattern=json.dumps({"source": [name]}))
+    events.put_targets(Rule=name, Targets=[target, {"Id": "2", "Arn": next_queue}])
+
+    events.put_events(Entries=[{"Source": name, "DetailType": "t", "Detail": "{}"}])
+
+    receive = gap_engine.client("sqs").receive_message
+    next_url = gap_engine.client("sqs").get_queue_url(QueueName=next_queue.rpartition(":")[2])["QueueUrl"]
+    eventually(lambda: receive(QueueUrl=next_url).get("Messages"), "the other target has the event")
+    assert len(receive(QueueUrl=url).get("Messages", [])) == 1
 
 
 def test_what_an_execution_runs_can_be_seen_after_the_machine_has_changed(gap_engine: Any) -> None:
