@@ -498,16 +498,17 @@ def rotate_key(deployment: Deployment, name: str, overlap_days: int, show: bool,
 
 
 @command("index-old", key_group)
-def index_old(deployment: Deployment, as_json: bool) -> None:
+@click.option("--dry-run", is_flag=True, help="Count them, and change nothing.")
+def index_old(deployment: Deployment, dry_run: bool, as_json: bool) -> None:
     """Put images from before keys had owners into the lists of their clients.
 
-    Reads the whole table, once. It can be run again.
+    Reads the whole table, and works while it is used. It can be stopped, and run again.
     """
-    changed = keys.index_old(deployment)
+    count = keys.index_old(deployment, dry_run=dry_run)
     if as_json:
-        output.say_json({"changed": changed})
+        output.say_json({"would_change" if dry_run else "changed": count})
     else:
-        output.say(f"{changed} records were changed.")
+        output.say(f"{count} records would be changed." if dry_run else f"{count} records were changed.")
 
 
 @command("revoke", key_group)

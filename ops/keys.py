@@ -14,9 +14,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
 
 # A key is to be replaced when it is as old as that.
 ROTATION_DAYS = 30
+_WRITERS = 10  # of records at the same time; botocore keeps as many connections
 CLIENTS, OPERATORS = "clients", "operators"  # the usage plans, as template.yaml names them
 
 
@@ -169,32 +172,48 @@ def revoke(deployment: Deployment, keys: Sequence[Key]) -> None:
             _forget_value(_secret(deployment, name))
 
 
-def index_old(deployment: Deployment) -> int:
-    """Give every record the OwnerShard that belongs to its UploadedBy -> how many had another one, or none."""
-    dynamodb, changed = client("dynamodb"), 0
-    pages = dynamodb.get_paginator("scan").paginate(
-        TableName=deployment.table,
-        FilterExpression="attribute_exists(UploadedBy)",
-        ProjectionExpression="ImageID, UploadedBy, OwnerShard",
+def index_old(deployment: Deployment, *, dry_run: bool = False) -> int:
+    """Give every record the OwnerShard that belongs to its UploadedBy -> how many had another one, or none.
+
+    In a dry run they keep it.
+    What is done stays done: when it is stopped, the next run skips it. Nothing reads a record in between as wrong.
+    """
+    pages = (
+        client("dynamodb")
+        .get_paginator("scan")
+        .paginate(
+            TableName=deployment.table,
+            FilterExpression="attribute_exists(UploadedBy)",
+            ProjectionExpression="ImageID, UploadedBy, OwnerShard",
+        )
     )
-    for item in (item for page in pages for item in page["Items"]):
-        uploader = item["UploadedBy"]
-        wanted = {"S": f"{uploader['S']}#{shard_of(item['ImageID']['S'])}"}
-        if item.get("OwnerShard") == wanted:
-            continue
-        try:
-            dynamodb.update_item(
-                TableName=deployment.table,
-                Key={"ImageID": item["ImageID"]},
-                UpdateExpression="SET OwnerShard = :wanted",
-                ConditionExpression="UploadedBy = :uploader",  # it may have expired since
-                ExpressionAttributeValues={":wanted": wanted, ":uploader": uploader},
-            )
-        except ClientError as error:
-            refused_item(error)
-        else:
-            changed += 1
+    changed = 0
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        for page in pages:
+            wrong = [item for item in page["Items"] if item.get("OwnerShard") != _owner_shard(item)]
+            write = partial(_write_owner_shard, deployment.table)
+            changed += len(wrong) if dry_run else sum(pool.map(write, wrong))
     return changed
+
+
+def _owner_shard(item: dict[str, Any]) -> Any:
+    return {"S": f"{item['UploadedBy']['S']}#{shard_of(item['ImageID']['S'])}"}
+
+
+def _write_owner_shard(table: str, item: dict[str, Any]) -> bool:
+    """Whether the record was still there to be changed: it may have expired since."""
+    try:
+        client("dynamodb").update_item(
+            TableName=table,
+            Key={"ImageID": item["ImageID"]},
+            UpdateExpression="SET OwnerShard = :wanted",
+            ConditionExpression="UploadedBy = :uploader",
+            ExpressionAttributeValues={":wanted": _owner_shard(item), ":uploader": item["UploadedBy"]},
+        )
+    except ClientError as error:
+        refused_item(error)
+        return False
+    return True
 
 
 def _finish(deployment: Deployment, key_id: str, name: str, whose: ApiClient) -> Made:

@@ -8,9 +8,21 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ministack.services import apigateway_v1
+from ministack.services.cloudformation import provisioners
 
 # API Gateway's fixed limit on a request body: 10 MB.
 _MAX_BODY_BYTES = 10 * 1024 * 1024
+
+# Where MiniStack keeps what an OpenAPI document defines, by the API's id: all but stages and deployments.
+_DEFINED_BY_A_DOCUMENT = (
+    apigateway_v1._rest_apis,
+    apigateway_v1._resources,
+    apigateway_v1._authorizers_v1,
+    apigateway_v1._models,
+    apigateway_v1._gateway_responses,
+    apigateway_v1._documentation_parts,
+    apigateway_v1._request_validators,
+)
 
 _PARAMETER_PLACES = {"query": "querystring", "header": "header", "path": "path"}
 
@@ -62,6 +74,7 @@ _current_import: contextvars.ContextVar[_Import] = contextvars.ContextVar("curre
 def install() -> None:
     """Apply this module's patches."""
     _imports_the_whole_document()
+    _a_changed_document_keeps_the_api()
     _too_large_bodies_are_refused()
     _lambda_learns_the_api_key()
     _a_call_that_lambda_does_not_answer_gets_the_templates_response()
@@ -100,6 +113,38 @@ def _imports_the_whole_document() -> None:
 
     apigateway_v1._import_rest_api = import_with_gateway_responses
     apigateway_v1._import_operation = import_whole_operation
+
+
+def _a_changed_document_keeps_the_api() -> None:
+    """A changed OpenAPI document changes the API of the stack.
+
+    AWS: replaces what the API defines; its id, and so its address, its stages and its place in usage plans stay.
+    MiniStack: makes another API with another id, and deletes the one before.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::ApiGateway::RestApi"]
+    create, update = handler["create"], handler["update"]
+
+    def update_in_place(
+        api_id: str, old: dict[str, Any], properties: dict[str, Any], stack: str, logical_id: str | None = None
+    ) -> Any:
+        if properties.get("Body") == old.get("Body"):
+            return update(api_id, old, properties, stack, logical_id)
+        imported, _ = create(logical_id or api_id, properties, stack)
+        created = apigateway_v1._rest_apis[api_id]["createdDate"]
+        for store in _DEFINED_BY_A_DOCUMENT:
+            store[api_id] = store.pop(imported, {})
+        api = apigateway_v1._rest_apis[api_id]
+        api.update(id=api_id, createdDate=created)
+        apigateway_v1._v1_tags[apigateway_v1._rest_api_arn(api_id)] = api["tags"]
+        for store, key in (
+            (apigateway_v1._stages_v1, imported),
+            (apigateway_v1._deployments_v1, imported),
+            (apigateway_v1._v1_tags, apigateway_v1._rest_api_arn(imported)),
+        ):
+            store.pop(key, None)
+        return api_id, provisioners._apigw_rest_api_attrs(api_id)
+
+    handler["update"] = update_in_place
 
 
 def _known_variables(response: dict[str, Any]) -> dict[str, Any]:

@@ -34,6 +34,7 @@ def install() -> None:
     _buckets_get_their_tags()
     _topics_are_for_their_owner()
     _state_machines_are_written_in_yaml()
+    _permissions_have_an_id()
     _types_without_effect_are_accepted()
     _references_have_something_to_refer_to()
     _sam_knows_the_parameters()
@@ -179,6 +180,23 @@ def _state_machines_are_written_in_yaml() -> None:
             raise ValueError(f"The state machine's definition is neither JSON nor YAML: {error}") from error
 
     provisioners._sfn_definition = read_definition_as_json
+
+
+def _permissions_have_an_id() -> None:
+    """A template may ask for the Id of a permission, so that something waits for it.
+
+    AWS: Fn::GetAtt gives the id of the statement. MiniStack: knows no attribute.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Permission"]
+
+    def with_id(write: Any) -> Any:
+        def write_with_id(*arguments: Any) -> Any:
+            statement, attributes = write(*arguments)
+            return statement, {**(attributes or {}), "Id": statement}
+
+        return write_with_id
+
+    handler.update(create=with_id(handler["create"]), update=with_id(handler["update"]))
 
 
 def _types_without_effect_are_accepted() -> None:

@@ -32,6 +32,7 @@ def install() -> None:
     _an_alias_splits_its_calls()
     _an_alias_is_described_by_its_main_version()
     _an_alias_has_its_own_settings_for_events()
+    _versions_share_the_reserved_concurrency()
     _calls_are_counted_by_alias_and_version()
 
 
@@ -112,7 +113,9 @@ def _an_alias_has_its_own_settings_for_events() -> None:
         config = function.get("config") or function
         qualifier = _qualifier(config)
         known = lambda_svc._functions.get(config.get("FunctionName")) or {}
-        settings = lambda_svc._event_invoke_config(known, "" if qualifier == "$LATEST" else qualifier)
+        settings = lambda_svc._event_invoke_config(known, qualifier)
+        if not qualifier:  # a stack names the unqualified function $LATEST
+            settings = settings or lambda_svc._event_invoke_config(known, "$LATEST")
         invoke({**function, "config": config, "event_invoke_config": settings, "event_invoke_configs": {}}, event)
 
     lambda_svc.invoke_async_with_retry = invoke_with_own_settings
@@ -122,6 +125,20 @@ def _qualifier(config: dict[str, Any]) -> str:
     """The version or alias by which a function is called; empty without one."""
     parts = str(config.get("FunctionArn", "")).split(":")
     return parts[7] if len(parts) > 7 else ""
+
+
+def _versions_share_the_reserved_concurrency() -> None:
+    """The reserved concurrency of a function is for all of its versions and aliases together.
+
+    AWS: so. MiniStack: counts them together, but limits only calls without a qualifier.
+    """
+    reserved = lambda_svc._reserved_concurrency
+
+    def reserved_for_all(function: Any, config: dict[str, Any]) -> Any:
+        known = lambda_svc._functions.get(config.get("FunctionName")) or function
+        return reserved(known, config)
+
+    lambda_svc._reserved_concurrency = reserved_for_all
 
 
 def _calls_are_counted_by_alias_and_version() -> None:

@@ -35,6 +35,7 @@ def install() -> None:
     _an_error_may_have_no_cause()
     _an_execution_that_has_ended_calls_nothing()
     _succeed_has_an_output()
+    _a_scheduled_task_tells_its_arguments()
 
 
 def _retry_delays_are_capped_and_jittered() -> None:
@@ -232,6 +233,29 @@ def _succeed_has_an_output() -> None:
         return apply(state, data, context)
 
     stepfunctions._apply_output_path = apply_output
+
+
+def _a_scheduled_task_tells_its_arguments() -> None:
+    """The event TaskScheduled holds the arguments of the call: of a Lambda task, which version of which function.
+
+    AWS: so, as JSON text in `parameters`. MiniStack: leaves them out.
+    """
+    apply, add_event = stepfunctions._apply_jsonata_arguments, stepfunctions._add_event
+    arguments: contextvars.ContextVar[Any] = contextvars.ContextVar("arguments", default=None)
+
+    def apply_and_remember(*args: Any, **more: Any) -> Any:
+        found = apply(*args, **more)
+        arguments.set(found)
+        return found
+
+    def add_event_with_arguments(execution: Any, kind: str, details: Any = None, *rest: Any, **more: Any) -> Any:
+        if kind == "TaskScheduled":
+            scheduled = {"region": stepfunctions.get_region(), "parameters": json.dumps(arguments.get())}
+            details = {"taskScheduledEventDetails": {**details["taskScheduledEventDetails"], **scheduled}}
+        return add_event(execution, kind, details, *rest, **more)
+
+    stepfunctions._apply_jsonata_arguments = apply_and_remember
+    stepfunctions._add_event = add_event_with_arguments
 
 
 def _mockable(invoke: Callable[..., Any]) -> Callable[..., Any]:

@@ -42,7 +42,7 @@ MANAGED_POLICIES = {
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
 
-_ALIAS_OR_VERSION = re.compile(r"(?:(?<=Function)|(?<=Workflow))(?:Aliaslive|Version(?:[0-9a-f]{10})?)$")
+_ALIAS_OR_VERSION = re.compile(r"(?:(?<=Function)|(?<=Workflow))(?:\.?(Alias|Version)|Aliaslive|Version[0-9a-f]{10})$")
 _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 
 # What policies of AWS allowed on every resource when somebody looked at them last: AWS may change them at any time.

@@ -59,7 +59,8 @@ class Deployment:
         self.bucket = self.outputs["ImageBucketName"]
         self.table = self.outputs["DetectionLogsTableName"]
         self.analyses = self.outputs["AnalysesTableName"]
-        self.workflow, self.live = self.outputs["ImageWorkflowArn"], self.outputs["LiveAliasArn"]
+        self.workflow = self.outputs["ImageWorkflowArn"]
+        self.live = self.outputs.get("LiveAliasArn", self.workflow)  # early releases have no alias
         self.s3, self.dynamodb, self.sfn = (engine.client(name) for name in ("s3", "dynamodb", "stepfunctions"))
         self.functions_client, self.events = engine.client("lambda"), engine.client("events")
         self.sqs, self.ssm = engine.client("sqs"), engine.client("ssm")

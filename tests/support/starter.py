@@ -20,6 +20,7 @@ def running(
     home: Path,
     builds: Path | None = None,
     *,
+    directory: Path = REPOSITORY,
     before_deployment: Callable[[Engine], None] | None = None,
     calls_per_second: float | None = None,
     **settings: str,
@@ -27,8 +28,8 @@ def running(
     """A local AWS on free ports with the deployed application, until the block ends.
 
     What `sam build` makes is left in `builds` for the next one, and taken from there or from `make run`: it need not
-    install the functions' requirements again. `calls_per_second` is the quota of the local Rekognition, None for none.
-    `settings` are environment variables of the local AWS.
+    install the functions' requirements again. `directory` holds what is deployed. `calls_per_second` is the quota of
+    the local Rekognition, None for none. `settings` are environment variables of the local AWS.
     Raises UserError, with a sentence for a person, when it cannot be started or deployed.
     """
     home.mkdir(parents=True, exist_ok=True)
@@ -51,7 +52,7 @@ def running(
         engine.up()
         if before_deployment:
             before_deployment(engine)
-        deploy(engine)
+        deploy(engine, directory)
         if builds:
             with contextlib.suppress(OSError):  # another process has left its own
                 builds.mkdir()

@@ -79,7 +79,8 @@ TYPES = {
     "AWS::Logs::MetricFilter": "FilterPattern LogGroupName MetricTransformations",
     "AWS::Logs::QueryDefinition": "LogGroupNames Name QueryString",
     "AWS::S3::Bucket": (
-        "BucketEncryption BucketName CorsConfiguration! LifecycleConfiguration NotificationConfiguration! ObjectLockConfiguration "
+        "BucketEncryption BucketName CorsConfiguration! LifecycleConfiguration NotificationConfiguration! "
+        "ObjectLockConfiguration "
         "ObjectLockEnabled OwnershipControls! "
         "PublicAccessBlockConfiguration! VersioningConfiguration"
     ),

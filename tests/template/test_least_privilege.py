@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import moto_world
-from tests.support.definitions import Machine, machines, references, resources, translated, words
+from tests.support.definitions import Machine, machines, references, resources, source, translated, words
 from tests.support.handler_runs import Call, observe
 
 from .test_hops import FUNCTIONS, HOPS, role_of
@@ -37,6 +37,8 @@ NAMED = {
     moto_world.BUCKET: "${ImageBucket.Arn}",
     moto_world.SOURCE: "arn:${AWS::Partition}:s3:::${BackfillBucket}",
     moto_world.WORKFLOW: "${ImageWorkflow}",
+    # IAM knows the machine, and its alias by a condition.
+    moto_world.LIVE: '${ImageWorkflow} if {"ForAnyValue:StringEquals": {"states:StateMachineQualifier": ["live"]}}',
     moto_world.TOPIC: "${NoticesTopic}",
     moto_world.POLICY_PARAMETER: (
         "arn:${AWS::Partition}:ssm:${AWS::Region}:${AWS::AccountId}:parameter/${DetectionPolicyParameter}"
@@ -159,6 +161,17 @@ def tasks_of(machine: Machine) -> Iterator[Grant]:
         )
         (resource,) = references(machine.substitutions[name])
         yield f"{service}:{action}", f"${{{resource}.Arn}}"
+        if action == "InvokeFunction":  # also an older version; the function itself for what began before versions
+            yield f"{service}:{action}", f"${{{resource}.Arn}}:*"
+
+
+def shifts() -> Iterator[Grant]:
+    """What CodeDeploy does with the functions that it shifts, as AWS's own AWSCodeDeployRoleForLambdaLimited has it."""
+    yield "cloudwatch:DescribeAlarms", "*"
+    for name, resource in source()["Resources"].items():
+        if "DeploymentPreference" in resource["Properties"] and name in FUNCTIONS:
+            for action in ("GetAlias", "GetProvisionedConcurrencyConfig", "UpdateAlias"):
+                yield from ((f"lambda:{action}", f"${{{name}.Arn}}{qualifier}") for qualifier in ("", ":*"))
 
 
 def maps_of(machine: Machine) -> Iterator[Grant]:
@@ -188,8 +201,11 @@ def uses() -> Iterator[tuple[str, Grant]]:
             yield role_of(function), (f"dynamodb:{action}", text(mapping["EventSourceArn"]))
     for _, target in targets():
         (role,) = references(target["RoleArn"])
-        action = "lambda:InvokeFunction" if references(target["Arn"]) & FUNCTIONS.keys() else "states:StartExecution"
-        yield role, (action, text(target["Arn"]))
+        if references(target["Arn"]) & FUNCTIONS.keys():
+            yield role, ("lambda:InvokeFunction", text(target["Arn"]))
+        else:
+            yield role, ("states:StartExecution", NAMED[moto_world.LIVE])
+    yield from (("ShiftRole", grant) for grant in shifts())
     for machine in machines():
         (role,) = references(resources("AWS::StepFunctions::StateMachine")[machine.name]["RoleArn"])
         yield from ((role, grant) for grant in (*tasks_of(machine), *maps_of(machine)))
@@ -222,6 +238,11 @@ def test_role_is_lent_to_the_service_that_uses_it() -> None:
     users += [
         ("apigateway.amazonaws.com", account["CloudWatchRoleArn"])
         for account in resources("AWS::ApiGateway::Account").values()
+    ]
+    users += [
+        ("codedeploy.amazonaws.com", resource["Properties"]["DeploymentPreference"]["Role"])
+        for name, resource in source()["Resources"].items()
+        if "DeploymentPreference" in resource["Properties"] and name in FUNCTIONS
     ]
     lent = {
         (name, service)

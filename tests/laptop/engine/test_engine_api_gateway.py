@@ -268,6 +268,25 @@ def test_a_call_for_which_lambda_has_no_environment_gets_the_templates_response(
     assert json.loads(answer.body).get("code") == "INTEGRATION_FAILURE"
 
 
+def test_a_changed_document_keeps_the_api_with_its_key_and_its_address(gap_engine: Any) -> None:
+    first = template()
+    first["Resources"]["Key"]["Properties"]["Value"] = another = "another-key-of-20-letters"
+    outputs = gap_engine.create_stack(first)
+    api = Api(f"{gap_engine.url}/_aws/execute-api/{outputs['ApiId']}/local", outputs["KeyId"])
+    changed = json.loads(json.dumps(first))
+    paths = changed["Resources"]["Api"]["Properties"]["Body"]["paths"]
+    paths["/another"] = {"get": paths.pop("/slow")["get"]}
+    changed["Resources"]["Deployment2"] = changed["Resources"].pop("Deployment")
+    changed["Resources"]["Stage"]["Properties"]["DeploymentId"] = {"Ref": "Deployment2"}
+
+    gap_engine.update_stack(outputs["StackName"], changed)
+
+    apis = [entry["id"] for entry in gap_engine.client("apigateway").get_rest_apis(limit=500)["items"]]
+    assert outputs["ApiId"] in apis
+    assert api.call("GET", "/another", another).status == 200
+    assert json.loads(api.call("GET", "/slow", another).body)["code"] == "MISSING_AUTHENTICATION_TOKEN"
+
+
 def test_a_call_whose_function_fails_gets_the_templates_response(api: Api) -> None:
     answer = api.call("GET", "/broken")
 

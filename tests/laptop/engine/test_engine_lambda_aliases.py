@@ -104,10 +104,33 @@ def test_a_version_keeps_code_environment_and_memory(engine: Any) -> None:
     assert (old["Timeout"], old["MemorySize"], old["Version"]) == (10, 128, "1")
 
 
+def test_versions_share_the_reserved_concurrency(gap_engine: Any) -> None:
+    function = Function(gap_engine)
+    function.functions.put_function_concurrency(FunctionName=function.name, ReservedConcurrentExecutions=0)
+
+    for arn in (function.name, function.first, function.alias):
+        assert gap_engine.refusal(function.functions.invoke, FunctionName=arn) == "TooManyRequestsException"
+
+
 def test_nothing_new_is_no_version(engine: Any) -> None:
     function = Function(engine)
 
     assert function.publish() == function.second
+
+
+@pytest.mark.parametrize("qualifier", [{}, {"Qualifier": "$LATEST"}])
+def test_a_failed_event_of_no_alias_has_the_function_s_settings(engine: Any, qualifier: dict[str, str]) -> None:
+    function = Function(engine)
+    url, queue = engine.create_queue("lambda")
+    function.functions.put_function_event_invoke_config(
+        FunctionName=function.name, MaximumRetryAttempts=0,
+        DestinationConfig={"OnFailure": {"Destination": queue}}, **qualifier,
+    )  # fmt: skip
+
+    function.functions.invoke(FunctionName=function.name, InvocationType="Event", Payload=json.dumps("fail"))
+
+    receive = engine.client("sqs").receive_message
+    eventually(lambda: receive(QueueUrl=url).get("Messages"), "the failed event arrives")
 
 
 def test_a_failed_event_of_an_alias_goes_to_the_alias_s_destination(gap_engine: Any) -> None:

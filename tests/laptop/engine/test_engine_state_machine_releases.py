@@ -19,8 +19,10 @@ from .test_engine_state_machine_versions import says
 RETAIN = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
 
 
-def template(words: str, *, role: str = ROLE, tag: str = "", retain: Any = RETAIN, **preference: Any) -> dict[str, Any]:
-    """A state machine, its version and its alias `live`, as SAM writes them."""
+def template(
+    words: str, *, role: str = ROLE, tag: str = "", retain: Any = RETAIN, last: str = "{}", **preference: Any
+) -> dict[str, Any]:
+    """A state machine, its version and its alias `live`, as SAM writes them; and one that comes last."""
     machine = {"RoleArn": role, "DefinitionString": json.dumps(says(words)), "Tags": [{"Key": "t", "Value": tag}]}
     revision = {"Fn::GetAtt": ["Machine", "StateMachineRevisionId"]}
     version = {"StateMachineArn": {"Ref": "Machine"}, "StateMachineRevisionId": revision}
@@ -32,6 +34,11 @@ def template(words: str, *, role: str = ROLE, tag: str = "", retain: Any = RETAI
             "Alias": {
                 "Type": "AWS::StepFunctions::StateMachineAlias",
                 "Properties": {"Name": "live", "DeploymentPreference": shift},
+            },
+            "Last": {
+                "Type": "AWS::StepFunctions::StateMachine",
+                "DependsOn": "Alias",
+                "Properties": {"RoleArn": role, "DefinitionString": last},
             },
         },
         "Outputs": {name: {"Value": {"Ref": name}} for name in ("Machine", "Version", "Alias")},
@@ -177,6 +184,17 @@ def test_an_alarm_brings_the_alias_back_and_the_stack_with_it(quick: RunningEngi
     assert stack.weights() == {"1": 100}
     assert stack.says() == "one"
     assert watched in stack.failures()
+
+
+def test_an_update_that_fails_later_brings_the_alias_back_at_once(quick: RunningEngine) -> None:
+    stack = Stack(quick, Type="CANARY", Percentage=10, Interval=100)  # 50 s: nobody waits for them
+
+    assert stack.update("two", last="[unclosed") == "UPDATE_ROLLBACK_COMPLETE"
+
+    assert (stack.says(), stack.weights()) == ("one", {"1": 100})
+    events = stack.cloudformation.describe_stack_events(StackName=stack.name)["StackEvents"]
+    moves = [e for e in events if (e["LogicalResourceId"], e["ResourceStatus"]) == ("Alias", "UPDATE_COMPLETE")]
+    assert len(moves) == 2  # there, and back
 
 
 def test_an_alarm_that_rings_already_stops_the_deployment_at_once(quick: RunningEngine) -> None:

@@ -120,6 +120,18 @@ def test_an_execution_that_was_stopped_makes_no_further_attempt(gap_engine: Any)
     assert finish(gap_engine, execution)["status"] == "ABORTED"
 
 
+def test_the_history_names_the_function_that_a_task_called(gap_engine: Any) -> None:
+    called = f"{UNKNOWN_FUNCTION}:7"
+    arguments = {"FunctionName": called, "Payload": "{% $states.input %}"}
+    work = {"Type": "Task", "Resource": "arn:aws:states:::lambda:invoke", "Arguments": arguments, "End": True}
+    execution = start(gap_engine, {"StartAt": "Work", "QueryLanguage": "JSONata", "States": {"Work": work}})
+    finish(gap_engine, execution)
+
+    events = gap_engine.client("stepfunctions").get_execution_history(executionArn=execution)["events"]
+    (scheduled,) = [e["taskScheduledEventDetails"] for e in events if e["type"] == "TaskScheduled"]
+    assert json.loads(scheduled.get("parameters", "null")) == {"FunctionName": called, "Payload": {}}
+
+
 def test_a_mocked_task_that_throws_once_succeeds_on_its_retry(gap_engine: Any) -> None:
     retry = {"ErrorEquals": ["Throttled"], "IntervalSeconds": 1, "MaxAttempts": 2}
 

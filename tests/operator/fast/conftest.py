@@ -8,13 +8,13 @@ from typing import Any
 
 import boto3
 import pytest
-from botocore.stub import Stubber
 from click.testing import Result
 from moto.backends import get_backend
 
 from ops import cli
 from ops.environment import Deployment
 from pet_detector.aws import clients
+from tests.operator.fast.releases import Releases, answering
 from tests.support import moto_world as cloud
 from tests.support.petdetect import petdetect as run_petdetect
 
@@ -42,7 +42,17 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[cloud.Cloud]:
 
 
 @pytest.fixture
-def deployment(aws: cloud.Cloud) -> Deployment:
+def published() -> Iterator[Releases]:
+    """The versions and aliases; at first one version of the workflow, which is live."""
+    releases = Releases()
+    with answering(SESSION, releases, "sfn", "lambda", "cloudformation"):
+        releases.publish(1, ImageProcessor=1)
+        releases.routes[cloud.LIVE] = {1: 100}
+        yield releases
+
+
+@pytest.fixture
+def deployment(published: Releases, aws: cloud.Cloud) -> Deployment:
     """The application on moto; its stack sets no parameter."""
     aws.make_queues()
     outputs = {
@@ -61,7 +71,7 @@ def deployment(aws: cloud.Cloud) -> Deployment:
 
 
 @pytest.fixture(autouse=True)
-def quotas(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+def quotas() -> Iterator[dict[str, Any]]:
     """What Service Quotas and Lambda, which moto lacks, say of the account: answers or error codes by operation."""
     names = ("video operation StartLabelDetection", "image operation DetectLabels", "image operation DetectFaces")
     values = [
@@ -73,23 +83,8 @@ def quotas(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         "list_aws_default_service_quotas": {"Quotas": [dict(value) for value in values]},
         "get_account_settings": {"AccountLimit": {"ConcurrentExecutions": 1000}},
     }
-    real = boto3.client
-
-    def client(service: str, **options: Any) -> Any:
-        quotas = ("list_service_quotas", "list_aws_default_service_quotas")
-        operations = {"service-quotas": quotas, "lambda": ("get_account_settings",)}.get(service, ())
-        made: Any = real(service, **options)  # type: ignore[call-overload]
-        stubber = Stubber(made)
-        for operation in operations:
-            if isinstance(found[operation], str):
-                stubber.add_client_error(operation, found[operation])
-            else:
-                stubber.add_response(operation, found[operation])
-            stubber.activate()
-        return made
-
-    monkeypatch.setattr(boto3, "client", client)
-    return found
+    with answering(SESSION, found, "service-quotas", "lambda"):
+        yield found
 
 
 @pytest.fixture

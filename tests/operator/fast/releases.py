@@ -16,9 +16,8 @@ from typing import Any
 import boto3
 from botocore import xform_name
 
-from tests.support.moto_world import BACKFILL_WORKFLOW, REGION, WORKFLOW
+from tests.support.moto_world import BACKFILL_WORKFLOW, LIVE, REGION, WORKFLOW
 
-LIVE = f"{WORKFLOW}:live"
 FIRST = datetime(2026, 11, 1, 12, tzinfo=UTC)
 _PAGE = 2
 
@@ -187,8 +186,6 @@ def answering(session: boto3.Session, answers: Releases | dict[str, Any], *servi
     """
 
     def look(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
-        if params.get("stateMachineArn") == LIVE:  # moto starts the state machine itself
-            params["stateMachineArn"] = WORKFLOW
         context["asked"] = dict(params)
 
     def found(operation: str, asked: dict[str, Any]) -> Any:

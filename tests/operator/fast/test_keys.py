@@ -323,6 +323,9 @@ def test_images_from_before_keys_had_owners_come_into_the_lists_of_their_clients
         aws.dynamodb.update_item(TableName=TABLE, Key={"ImageID": {"S": digit * 32}}, UpdateExpression=change, **values)
     aws.withhold("ImageUncertain", 1)
 
+    for _ in range(2):
+        assert petdetect("key", "index-old", "--dry-run").stdout == "2 records would be changed.\n"
+    assert json.loads(petdetect("key", "index-old", "--dry-run", "--json").stdout) == {"would_change": 2}
     assert petdetect("key", "index-old").stdout == "2 records were changed.\n"
     found = listing.list_images(TABLE, listing.Query(owner="key-of-a"), 10).records
     assert [record["ImageID"][0] for record in found] == ["3", "2", "1"]

@@ -1,0 +1,1 @@
+"""Releases seen happening on the local AWS: `make release`."""
