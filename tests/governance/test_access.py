@@ -79,6 +79,7 @@ WITHOUT_RESOURCES = {
     "ReaderPolicy": {"ReadMetricsAndQuotas", "OpenConsolePages"},
     "ReviewerPolicy": set(),
     "OperatorPolicy": {"ReadMetricsAndQuotas"},
+    "CheckPolicy": {"AskTheAccount"},
     "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
     "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
     "DeployerReleasePolicy": {"SeeAlarms"},
@@ -109,6 +110,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "UseDataKey: ",
         "DataKey: ",
         "ReadKeysAndPlans: ",
+        "LookAtMapping: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "MakeKeys: ",
         "RevokeKeys: ",
         "KeepKeys: ",
@@ -145,6 +147,10 @@ NAMED_OTHERWISE = {
     "s3:ListObjectVersions": {"s3:ListBucketVersions"},
     "s3:ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
     "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
+    "s3:GetBucketEncryption": {"s3:GetEncryptionConfiguration"},
+    "s3:GetBucketNotificationConfiguration": {"s3:GetBucketNotification"},
+    "s3:GetPublicAccessBlock": {"s3:GetBucketPublicAccessBlock"},
+    "s3:ListBuckets": {"s3:ListAllMyBuckets"},
     "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
     "apigateway:GetApis": {"apigateway:GET"},  # of apigatewayv2, which signs alike
@@ -185,7 +191,7 @@ def test_destroyer_may_do_just_what_destroying_calls_beyond_a_deployer() -> None
 
 
 def test_operator_may_do_just_what_petdetect_calls() -> None:
-    calling = needed(calls("ops.", without=DESTROYING)) | {
+    calling = needed(calls("ops.", without=(*DESTROYING, "ops.check"))) | {
         key: {"the services, with DataKey=customer"} for key in DATA_KEY
     }
     missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
@@ -197,6 +203,13 @@ def test_operator_may_do_just_what_petdetect_calls() -> None:
         if action not in calling
     }
     assert not unused, "OperatorPolicy allows what petdetect never calls"
+
+
+def test_who_checks_may_do_just_what_the_check_calls() -> None:
+    looking = needed(calls("ops.environment.connect", "ops.check.", "ops.check_"))
+    assert allowed("CheckPolicy") == looking.keys() | DATA_KEY
+    touched = {action for action in allowed("CheckPolicy") if action.startswith(("iam:", "sts:"))}
+    assert touched == {"iam:GetRole", "iam:SimulatePrincipalPolicy"}, "it grants nothing"
 
 
 def test_calls_are_found_where_they_hide() -> None:
