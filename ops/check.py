@@ -93,6 +93,11 @@ def run(subject: Subject, seconds: float, begin: Callable[[str], None]) -> Found
     return Found(lines)
 
 
+def only_drift(subject: Subject) -> Found:
+    """Ask for drift alone: nothing is sent, so that a role that only looks can."""
+    return Found(list(guarded("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS), subject)))
+
+
 def guarded(name: str, check: Check, subject: Subject) -> Iterator[Line]:
     """The lines of a check; its error is its last."""
     try:

@@ -31,19 +31,22 @@ class Version(click.ParamType):
         return value if value == "live" else str(int(value))
 
 
-def run(deployment: Deployment, version: str | None, seconds: float, as_json: bool) -> None:
-    """Check it, and say what was found; exit code 3 when something is not ok."""
+def run(deployment: Deployment, version: str | None, seconds: float, as_json: bool, *, only: str | None = None) -> None:
+    """Check it, and say what was found; exit code 3 when something is not ok, or when the only line is not checked."""
     subject = Subject(deployment, version)
     if version not in (None, "live"):
         check_settings.refuse_unknown_version(subject)
     console = Console(stderr=True)
     with _stoppable(), console.status("") as status:
-        found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."))
+        if only:
+            found = check.only_drift(subject)
+        else:
+            found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."))
     if as_json:
         output.say_json(_document(subject, found))
     else:
         _show(found)
-    if found.needs_attention:
+    if found.needs_attention or (only and found.number(Verdict.NOT_CHECKED)):
         raise click.exceptions.Exit(ATTENTION)
 
 

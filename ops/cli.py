@@ -451,14 +451,21 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
     metavar="SECONDS",
     help="Longest wait for the pictures.",
 )
-def check(deployment: Deployment, version: str | None, timeout: int, as_json: bool) -> None:
+@click.option(
+    "--only",
+    type=click.Choice(["drift"]),
+    help="Look for drift alone, and send nothing. Exit code 3 also when it could not be looked for.",
+)
+def check(deployment: Deployment, version: str | None, timeout: int, only: str | None, as_json: bool) -> None:
     """Ask the deployment whether it works, and what to do if not.
 
     Sends three pictures and removes them again: 3 calls of Rekognition, less than a cent. They count in the business
     metrics and the daily limit, and the uncertain one tells the reviewers. Also asked: settings, rights, alarms and
     who hears them, quotas, the API's errors and preflights, drift (minutes). Exit code 3 when a line is not ok.
     """
-    check_command.run(deployment, version, timeout, as_json)
+    if only and version:
+        raise click.UsageError("--only drift is about the stack, not about a version.")
+    check_command.run(deployment, version, timeout, as_json, only=only)
 
 
 @command("rollback")
