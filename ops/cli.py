@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ops import (
     actual_cost,
     backfill_command,
+    check_command,
     cost,
     cost_output,
     definitions,
@@ -37,7 +38,7 @@ from ops import (
     status,
     story,
 )
-from ops.environment import ENVIRONMENTS, LOCAL, PULL_REQUEST, Deployment, connect, reach
+from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, reach, settings_of
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
@@ -48,17 +49,23 @@ from pet_detector.use_cases import reconciler
 ATTENTION = 3
 
 
-class Environment(click.Choice):
-    """An environment of samconfig.toml, or `pr-` and the number of a pull request."""
+class Environment(click.ParamType):
+    """Which stack: one of ENVIRONMENTS, or pr-<number>, that of a pull request."""
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The environment's name, or a usage error."""
-        if re.fullmatch(rf"{PULL_REQUEST}[1-9]\d*", str(value)):
-            return value
-        return super().convert(value, param, ctx)
+    name = "environment"
+
+    def get_metavar(self, param: click.Parameter) -> str:
+        """What --help shows."""
+        return f"[{'|'.join(ENVIRONMENTS)}|pr-<number>]"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The name, or a usage error."""
+        if not is_environment(value):
+            self.fail(f"{value!r} is not one of {', '.join(ENVIRONMENTS)}, pr-<number>.", param, ctx)
+        return value
 
 
-_ENVIRONMENT = Environment(ENVIRONMENTS)
+_ENVIRONMENT = Environment()
 
 
 class ImageId(click.ParamType):
@@ -135,7 +142,8 @@ Exit codes:
   2  a wrong option or argument
   3  something needs attention: `status` found failed images, dead letters or
      stuck objects, an image that was started again did not finish, one could
-     not be erased (or its dead letters not looked at), or a backfill goes on without the command or left something out
+     not be erased (or its dead letters not looked at), a backfill goes on without the command or left something out,
+     or `check` found something that is not ok
 
 \b
 On AWS: the usual credentials (AWS_PROFILE, aws sso login ...), in us-east-1.
@@ -149,7 +157,7 @@ Local: the local AWS of `make up` or `make run`; PORT and ENGINE_HOME as there."
     show_default=True,
     envvar="PETDETECT_ENV",
     show_envvar=True,
-    help="Environment. Nothing in your AWS account is touched unless you name dev, staging or prod.",
+    help="Environment. Nothing in your AWS account is touched unless you name dev, staging, prod or pr-<number>.",
 )
 @click.pass_context
 def main(context: click.Context, environment: str) -> None:
@@ -428,6 +436,38 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
         raise click.exceptions.Exit(ATTENTION)
 
 
+@command("check")
+@click.option(
+    "--version",
+    type=check_command.Version(),
+    metavar="N|live",
+    help="Start the pictures on this version of the workflow, before it gets traffic or before a rollback to it.",
+)
+@click.option(
+    "--timeout",
+    type=click.IntRange(1, 3600),
+    default=180,
+    show_default=True,
+    metavar="SECONDS",
+    help="Longest wait for the pictures.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(["drift"]),
+    help="Look for drift alone, and send nothing. Exit code 3 also when it could not be looked for.",
+)
+def check(deployment: Deployment, version: str | None, timeout: int, only: str | None, as_json: bool) -> None:
+    """Ask the deployment whether it works, and what to do if not.
+
+    Sends three pictures and removes them again: 3 calls of Rekognition, less than a cent. They count in the business
+    metrics and the daily limit, and the uncertain one tells the reviewers. Also asked: settings, rights, alarms and
+    who hears them, quotas, the API's errors and preflights, drift (minutes). Exit code 3 when a line is not ok.
+    """
+    if only and version:
+        raise click.UsageError("--only drift is about the stack, not about a version.")
+    check_command.run(deployment, version, timeout, as_json, only=only)
+
+
 @command("rollback")
 @rollback.options
 def roll_back(deployment: Deployment, **options: Any) -> None:
@@ -610,7 +650,7 @@ def show_cost(
         else:
             cost_output.show_actual(found)
         return
-    chosen = "prod" if chosen == LOCAL else chosen
+    chosen = "prod" if chosen == LOCAL else settings_of(chosen)
     load = cost.Load(images=images, megabytes=size, uncertain=uncertain / 100, waiting=waiting / 100)
     lines = cost.bill(load, definitions.parameters(chosen))
     monthly = {name: cost.fixed(name) for name in definitions.environments()}

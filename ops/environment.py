@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -24,12 +25,23 @@ ENVIRONMENTS = ("local", "dev", "staging", "prod")  # of samconfig.toml
 LOCAL = "local"
 STACK_PREFIX = "serverlessapp-pet-detector-"
 PULL_REQUEST = "pr-"  # and its number: the environment of a pull request, deployed like dev
+_PULL_REQUEST = re.compile(rf"{PULL_REQUEST}[1-9][0-9]{{0,6}}")
 
 REGION = "us-east-1"
 
 # For the services that only operators call; `pet_detector.aws.clients` makes the clients of the others. A person waits:
 # give up before they do, but not at the first failed request.
 CLIENT_CONFIG = Config(connect_timeout=5, read_timeout=20, retries={"mode": "standard", "total_max_attempts": 3})
+
+
+def is_environment(name: str) -> bool:
+    """Whether a stack can be named so: an environment of samconfig.toml, or `pr-` and the number of a pull request."""
+    return name in ENVIRONMENTS or _PULL_REQUEST.fullmatch(name) is not None
+
+
+def settings_of(name: str) -> str:
+    """The environment of samconfig.toml that an environment is deployed with."""
+    return name if name in ENVIRONMENTS else "dev"
 
 
 @dataclass(frozen=True)
@@ -168,7 +180,9 @@ def _stack(name: str, environment: str) -> StackTypeDef:
     except ClientError as error:
         if code_of(error) != "ValidationError":  # CloudFormation's word for a stack that is not there
             raise
-        deploy = "make up" if environment == LOCAL else f"sam build && sam deploy --config-env {environment}"
+        named = "" if environment in ENVIRONMENTS else f" --stack-name {name}"
+        by_sam = f"sam build && sam deploy --config-env {settings_of(environment)}{named}"
+        deploy = "make up" if environment == LOCAL else by_sam
         raise OperatorError(
             f"The stack {name} is not deployed in {REGION} of this account: deploy it with `{deploy}`, or name another "
             "environment with --env."

@@ -24,6 +24,7 @@ from local.ministack_ext import (
     qualified_rights,
     redrive,
     s3,
+    sns,
     state_machine_releases,
     state_machine_versions,
     step_functions,
@@ -67,5 +68,6 @@ def install() -> None:
         cloudwatch,
         alarms,
         s3,
+        sns,
     ):
         service.install()

@@ -91,10 +91,15 @@ def _operations(service: str) -> tuple[str, dict[str, str]]:
 def calls(*starts: str, without: tuple[str, ...] = ()) -> dict[str, set[str]]:
     """`service:Operation` -> the functions that call it, of all that can be reached from these names.
 
-    A start is the full name of a function, or a package with a dot at its end: all in it. What begins with a name of
-    `without` is left out, also where it is used.
+    A start is the full name of a function, or the beginning of names with a dot or an underscore at its end: all in it.
+    What begins with a name of `without` is left out, also where it is used.
     """
-    defined = {name: (module, node) for module in modules() for name, node in module.definitions()}
+    defined = {
+        name: (module, node)
+        for module in modules()
+        for name, node in module.definitions()
+        if not name.startswith(without)
+    }
     waiting = [name for name in defined for start in starts if name == start or name.startswith(_package(start))]
     assert len(waiting) >= len(starts), f"no such names: {starts}"
     reached: set[str] = set()
@@ -119,4 +124,4 @@ def calls(*starts: str, without: tuple[str, ...] = ()) -> dict[str, set[str]]:
 
 
 def _package(start: str) -> str:
-    return start if start.endswith(".") else f"{start}\0"
+    return start if start.endswith((".", "_")) else f"{start}\0"

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable
 from datetime import timedelta
+from unittest import mock
 
+import boto3
 import pytest
 from botocore.exceptions import ClientError
 from click.testing import Result
@@ -14,10 +16,11 @@ from click.testing import Result
 from local.engine import REPOSITORY
 from ops import environment
 from ops.environment import Deployment
-from ops.errors import sentence
+from ops.errors import OperatorError, sentence
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import AccessDeniedError, ServiceError
 from tests.support.moto_world import Cloud, refusal
+from tests.support.petdetect import petdetect
 
 
 def test_a_parameter_of_the_stack_beats_the_template_of_this_repository(
@@ -69,3 +72,28 @@ def test_the_command_works_where_there_is_no_local_aws(arguments: list[str]) -> 
 
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout.startswith("Usage: petdetect")
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"), [("local", "local"), ("prod", "prod"), ("pr-1", "dev"), ("pr-1234567", "dev")]
+)
+def test_environments_are_those_of_samconfig_and_of_pull_requests(name: str, settings: str) -> None:
+    assert environment.is_environment(name)
+    assert environment.settings_of(name) == settings
+
+
+@pytest.mark.parametrize("name", ["", "qa", "pr-", "pr-0", "pr-01", "pr-1\n", "pr-x", "PR-1", "pr-12345678"])
+def test_other_names_are_refused_before_aws_is_asked(name: str) -> None:
+    answer = petdetect("--env", name, "status")
+
+    assert answer.exit_code == 2
+    assert "is not one of local, dev, staging, prod, pr-<number>." in answer.stderr
+
+
+def test_a_stack_that_is_not_there_is_deployed_with_the_settings_of_dev(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = ClientError({"Error": {"Code": "ValidationError", "Message": "no"}}, "DescribeStacks")
+    cloudformation = mock.Mock(describe_stacks=mock.Mock(side_effect=missing))
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: cloudformation)
+
+    with pytest.raises(OperatorError, match="sam deploy --config-env dev --stack-name serverlessapp-pet-detector-pr-7"):
+        environment.connect("pr-7")

@@ -1,0 +1,122 @@
+"""Asks a deployment whether it works: every check in its order, each as lines (`check_lines.Line`).
+
+What goes wrong within a check ends that check, as a line: a refusal of AWS to let the caller look is `not checked`,
+everything else `not ok`. So one thing that is broken hides no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import boto3
+from botocore.exceptions import ClientError
+
+from ops import (
+    check_alarms,
+    check_api,
+    check_drift,
+    check_pictures,
+    check_quotas,
+    check_rights,
+    check_settings,
+    check_unknowns,
+)
+from ops.check_lines import Line, Subject, Verdict, not_checked, not_ok
+from ops.environment import CLIENT_CONFIG
+from ops.errors import KNOWN, sentence
+from pet_detector.aws.errors import DENIALS, code_of
+
+DRIFT_SECONDS = 300.0
+Check = Callable[[Subject], Iterable[Line]]
+
+_BEFORE: dict[str, Check] = {
+    "stack": check_settings.stack,
+    "definition": check_settings.definition,
+    "alias live": check_settings.alias,
+    "aliases of functions": check_settings.function_aliases,
+    "rules": check_settings.rules,
+    "schedule of the Reconciler": check_settings.schedule,
+    "stream to MetricsPublisher": check_settings.mapping,
+    "bucket": check_settings.bucket,
+    "age of the bucket": check_settings.age_of_bucket,
+    "detection policy": check_settings.policy,
+    "logs": check_settings.log_groups,
+    "log role of API Gateway": check_settings.gateway_role,
+    "rights": check_rights.rights,
+    "alarms": check_alarms.alarms,
+    "subscribers": check_alarms.subscriptions,
+    "quota of Rekognition": check_quotas.rekognition,
+    "concurrency of Lambda": check_quotas.concurrency,
+    "quotas of Step Functions": check_quotas.step_functions,
+    "metrics of Step Functions": check_unknowns.metrics,
+    "alarms of shifts": check_unknowns.shifts,
+    "API key": check_settings.api_key,
+    "GET /health": check_api.health,
+    "wrong key, no key": check_api.refusals,
+    "preflights": check_api.preflights,
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """All lines of a check, in order."""
+
+    lines: list[Line]
+
+    def number(self, verdict: Verdict) -> int:
+        """How many lines came to this."""
+        return sum(line.verdict is verdict for line in self.lines)
+
+    @property
+    def needs_attention(self) -> bool:
+        """Whether anything is not as it should be."""
+        return self.number(Verdict.NOT_OK) > 0
+
+
+def run(subject: Subject, seconds: float, begin: Callable[[str], None]) -> Found:
+    """Ask everything. `begin` is told what comes next; pictures are followed for at most so many seconds."""
+    lines: list[Line] = []
+    for name, check in _BEFORE.items():
+        begin(name)
+        lines += guarded(name, check, subject)
+    key = _value_of_key(subject, lines)
+    is_deaf = any(line.name == "rule ImageUploadedRule" and line.verdict is Verdict.NOT_OK for line in lines)
+    for name, last in {
+        "wrong body": lambda subject: check_api.wrong_bodies(subject, key),
+        "pictures": lambda subject: check_pictures.check(subject, key, seconds=seconds, is_deaf=is_deaf),
+        "drift": lambda subject: check_drift.drift(subject, DRIFT_SECONDS),
+        "the rest": check_unknowns.unknowable,
+    }.items():
+        begin(name)
+        lines += guarded(name, last, subject)
+    return Found(lines)
+
+
+def only_drift(subject: Subject) -> Found:
+    """Ask for drift alone: nothing is sent, so that a role that only looks can."""
+    return Found(list(guarded("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS), subject)))
+
+
+def guarded(name: str, check: Check, subject: Subject) -> Iterator[Line]:
+    """The lines of a check; its error is its last."""
+    try:
+        yield from check(subject)
+    except KNOWN as error:
+        if isinstance(error, ClientError) and code_of(error) in DENIALS:
+            yield not_checked(
+                name, f"These credentials may not ask: {error.operation_name} ({code_of(error)}). See CheckPolicy."
+            )
+        else:
+            yield not_ok(name, sentence(error))
+
+
+def _value_of_key(subject: Subject, lines: list[Line]) -> str | None:
+    """The value of an API key that works, of which the line API key has told."""
+    if not any(line.name == "API key" and line.verdict is Verdict.OK for line in lines):
+        return None
+    key = check_settings.working_key(subject)
+    if key is None:
+        return None
+    gateway = boto3.client("apigateway", config=CLIENT_CONFIG)
+    return str(gateway.get_api_key(apiKey=key.key_id, includeValue=True)["value"])

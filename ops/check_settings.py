@@ -1,0 +1,301 @@
+"""What is deployed, as AWS describes it: the definition, what starts it, the bucket, the numbers, keys and logs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+
+import boto3
+
+from ops import keys
+from ops.check_lines import Line, Subject, not_checked, not_ok, ok
+from ops.environment import CLIENT_CONFIG
+from ops.errors import OperatorError
+from ops.keys import Key
+from pet_detector.aws.clients import client
+from pet_detector.rules.errors import PolicyInvalidError
+from pet_detector.rules.policy import Policy
+
+# S3 needs up to 15 minutes until the versioning of a new bucket is everywhere, and 5 for its events.
+SETTLES = timedelta(minutes=15)
+# The key that the template makes.
+CLIENT_KEY = "client"
+_STATEMENTS = ("TlsOnly", "Tls12AtLeast", "FormsAndLinksAreShort")
+
+
+def stack(subject: Subject) -> Iterator[Line]:
+    """Whether the last change of the stack came to its end."""
+    cloudformation = boto3.client("cloudformation", config=CLIENT_CONFIG)
+    (found,) = cloudformation.describe_stacks(StackName=subject.deployment.stack)["Stacks"]
+    status = found["StackStatus"]
+    if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"):
+        yield ok("stack", f"{status}: roles, logs and alarms were made in an order that AWS takes")
+    elif status.endswith("IN_PROGRESS"):
+        yield not_checked("stack", f"{status}: what is below may change. Check again when the deployment has ended.")
+    else:
+        yield not_ok(
+            "stack",
+            f"{status}: the last deployment did not end well. The first event with FAILED has the cause: aws "
+            f"cloudformation describe-stack-events --stack-name {subject.deployment.stack}",
+        )
+
+
+def refuse_unknown_version(subject: Subject) -> None:
+    """Raise OperatorError when the workflow has no such version."""
+    states = client("stepfunctions")
+    try:
+        states.describe_state_machine(stateMachineArn=subject.machine_arn)
+    except states.exceptions.StateMachineDoesNotExist:
+        listed = states.list_state_machine_versions(stateMachineArn=subject.deployment.workflow_arn)
+        numbers = [found["stateMachineVersionArn"].rpartition(":")[2] for found in listed["stateMachineVersions"]]
+        raise OperatorError(
+            f"The workflow has no version {subject.version}: it has {', '.join(numbers) or 'none'}."
+        ) from None
+
+
+def definition(subject: Subject) -> Iterator[Line]:
+    """Whether Step Functions accepts the definition that is deployed, with its substitutions."""
+    name = "definition"
+    if subject.is_local:
+        yield not_checked(name, "The local AWS accepts every definition; make test reads it with two linters.")
+        return
+    states = client("stepfunctions")
+    text = states.describe_state_machine(stateMachineArn=subject.machine_arn)["definition"]
+    answer = states.validate_state_machine_definition(definition=text, type="STANDARD", severity="ERROR")
+    errors = [found for found in answer["diagnostics"] if found["severity"] == "ERROR"]
+    if answer["result"] == "OK" and not errors:
+        yield ok(name, "validate-state-machine-definition finds no error, also not in expressions of several lines")
+        return
+    told = "; ".join(f"{found.get('location', '?')}: {found['code']} {found['message']}" for found in errors[:3])
+    yield not_ok(name, f"Step Functions does not accept it: {told}. Mend statemachine/image_workflow.asl.yaml, deploy.")
+
+
+def alias(subject: Subject) -> Iterator[Line]:
+    """Whether `live` is wholly on one version, and this the newest."""
+    name = "alias live"
+    states = client("stepfunctions")
+    found = states.describe_state_machine_alias(stateMachineAliasArn=subject.deployment.live_arn)[
+        "routingConfiguration"
+    ]
+    weights = {int(entry["stateMachineVersionArn"].rpartition(":")[2]): entry["weight"] for entry in found}
+    listed = states.list_state_machine_versions(stateMachineArn=subject.deployment.workflow_arn, maxResults=1)
+    newest = int(listed["stateMachineVersions"][0]["stateMachineVersionArn"].rpartition(":")[2])
+    shared = {version: weight for version, weight in weights.items() if weight}
+    told = ", ".join(f"{weight} % on version {version}" for version, weight in sorted(shared.items()))
+    if subject.version not in (None, "live"):
+        yield ok(name, told)
+    elif len(shared) > 1:
+        yield not_ok(name, f"A shift is going on, or was left: {told}. Wait for its end, or petdetect rollback.")
+    elif newest not in shared:
+        yield not_ok(
+            name, f"{told}, and {newest} is the newest: it was rolled back. Deploy a mended version when there is one."
+        )
+    else:
+        yield ok(name, told)
+
+
+def function_aliases(subject: Subject) -> Iterator[Line]:
+    """The same of the functions' aliases."""
+    name = "aliases of functions"
+    arns = [physical for physical in subject.of_type("AWS::Lambda::Alias").values() if physical.endswith(":live")]
+    functions, wrong = boto3.client("lambda", config=CLIENT_CONFIG), []
+    for arn in sorted(arns):
+        function = arn.rpartition(":")[0].rpartition(":")[2]
+        found = functions.get_alias(FunctionName=function, Name="live")
+        pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=function)
+        numbers = [int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"].isdecimal()]
+        if found.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
+            wrong.append(f"{function} is shifting")
+        elif int(found["FunctionVersion"]) != max(numbers):
+            wrong.append(f"{function} is on {found['FunctionVersion']} of {max(numbers)}")
+    if wrong and subject.version in (None, "live"):
+        yield not_ok(name, f"{'; '.join(wrong)}: wait for the shift's end, or deploy a mended version.")
+    else:
+        yield ok(name, "; ".join(wrong) or f"{len(arns)}, each wholly on its newest version")
+
+
+def rules(subject: Subject) -> Iterator[Line]:
+    """Whether each rule of EventBridge is on and delivers to what is deployed."""
+    events = boto3.client("events", config=CLIENT_CONFIG)
+    for logical_id, rule in sorted(subject.of_type("AWS::Events::Rule").items()):
+        name, short = f"rule {logical_id}", rule.rpartition("|")[2]
+        if events.describe_rule(Name=short)["State"] != "ENABLED":
+            yield not_ok(name, f"It is disabled, so nothing happens: aws events enable-rule --name {short}")
+            continue
+        targets = [target["Arn"] for target in events.list_targets_by_rule(Rule=short)["Targets"]]
+        if not targets:
+            yield not_ok(name, "It has no target: sam deploy gives it back, once the rule has any other change.")
+        elif logical_id == "ImageUploadedRule" and targets != [subject.deployment.live_arn]:
+            yield not_ok(
+                name,
+                f"It starts {', '.join(targets)}, and not {subject.deployment.live_arn}: uploads run no release. "
+                "Set the target back, or delete the rule's target and deploy.",
+            )
+        else:
+            yield ok(name, f"on, to {', '.join(target.split(':', 5)[5] for target in targets)}")
+
+
+def schedule(subject: Subject) -> Iterator[Line]:
+    """Whether the Reconciler runs by its schedule, and the stream is read."""
+    name = "schedule of the Reconciler"
+    short = subject.named("ReconcileSchedule").rpartition("/")[2]
+    state = boto3.client("scheduler", config=CLIENT_CONFIG).get_schedule(Name=short)["State"]
+    yield (
+        ok(name, "on")
+        if state == "ENABLED"
+        else not_ok(
+            name,
+            f"It is disabled: lost uploads are not found. Enable the schedule {short} in the console of EventBridge.",
+        )
+    )
+
+
+def mapping(subject: Subject) -> Iterator[Line]:
+    """Whether changes of records reach MetricsPublisher."""
+    name = "stream to MetricsPublisher"
+    uuid = subject.named("RecordChangedMapping")
+    found = boto3.client("lambda", config=CLIENT_CONFIG).get_event_source_mapping(UUID=uuid)
+    state, last = found["State"], found.get("LastProcessingResult") or ""
+    if state != "Enabled":
+        yield not_ok(
+            name,
+            f"It is {state}: there are no business metrics. aws lambda update-event-source-mapping --uuid {uuid} "
+            "--enabled",
+        )
+    elif last.startswith("PROBLEM"):
+        yield not_ok(name, f"Lambda says {last}: see docs/operations.md#dead-letters and the log of MetricsPublisher.")
+    else:
+        yield ok(name, last or "on")
+
+
+def bucket(subject: Subject) -> Iterator[Line]:
+    """How the bucket is set, and whether S3 has had the time to spread it."""
+    s3, own = client("s3"), subject.deployment.bucket
+    wrong = []
+    if s3.get_bucket_versioning(Bucket=own).get("Status") != "Enabled":
+        wrong.append("versioning is off, so an upload can destroy another")
+    if "EventBridgeConfiguration" not in s3.get_bucket_notification_configuration(Bucket=own):
+        wrong.append("it sends no events to EventBridge, so uploads start nothing")
+    encryption = s3.get_bucket_encryption(Bucket=own)["ServerSideEncryptionConfiguration"]["Rules"][0]
+    wanted = "aws:kms" if subject.deployment.parameter("DataKey") == "customer" else "AES256"
+    kind = encryption.get("ApplyServerSideEncryptionByDefault", {}).get("SSEAlgorithm", "none")
+    if kind != wanted:
+        wrong.append(f"its default encryption is {kind} and not {wanted}")
+    if not all(s3.get_public_access_block(Bucket=own)["PublicAccessBlockConfiguration"].values()):
+        wrong.append("its public access is not blocked")
+    statements = json.loads(s3.get_bucket_policy(Bucket=own)["Policy"])["Statement"]
+    missing = [sid for sid in _STATEMENTS if sid not in {statement.get("Sid") for statement in statements}]
+    if missing:
+        wrong.append(f"its policy lacks {', '.join(missing)}")
+    yield (
+        not_ok("bucket", f"{'; '.join(wrong)}. Set it back as template.yaml has it (ImageBucket, ImageBucketPolicy).")
+        if wrong
+        else ok("bucket", "versioning, events, encryption, no public access, TLS 1.2 at least")
+    )
+
+
+def age_of_bucket(subject: Subject) -> Iterator[Line]:
+    """A new bucket's versioning and events are not everywhere at once."""
+    name, own = "age of the bucket", subject.deployment.bucket
+    if subject.is_local:
+        yield not_checked(name, "The local AWS needs no time for a new bucket.")
+        return
+    pages = client("s3").get_paginator("list_buckets").paginate(Prefix=own)
+    created = next((one["CreationDate"] for page in pages for one in page["Buckets"] if one["Name"] == own), None)
+    if created is None:
+        yield not_checked(name, f"S3 does not list {own} among the buckets of these credentials.")
+    elif (settled := created.astimezone(UTC) + SETTLES) > datetime.now(UTC):
+        yield not_checked(
+            name,
+            f"It was made at {created.astimezone(UTC):%H:%M} UTC: S3 takes 15 minutes to spread versioning and events. "
+            f"If pictures fail, check again after {settled:%H:%M} UTC.",
+        )
+    else:
+        yield ok(name, f"made on {created.astimezone(UTC):%Y-%m-%d}")
+
+
+def policy(subject: Subject) -> Iterator[Line]:
+    """Whether the functions can use the numbers of the decision: by their own parser."""
+    name, parameter = "detection policy", subject.deployment.output("PolicyParameterName")
+    ssm = client("ssm")
+    try:
+        found = Policy.from_json(ssm.get_parameter(Name=parameter)["Parameter"]["Value"])
+    except ssm.exceptions.ParameterNotFound:
+        yield not_ok(name, f"The parameter {parameter} is gone, so every image fails: deploy again to have it back.")
+        return
+    except PolicyInvalidError as error:
+        yield not_ok(
+            name,
+            f"{parameter}: {error} Every image fails with PolicyInvalidError until it is mended "
+            "(docs/operations.md#policyinvaliderror).",
+        )
+        return
+    yield ok(name, f"minimum {found.minimum:g}, margin {found.margin:g}, floor {found.floor:g}")
+
+
+def working_key(subject: Subject) -> Key | None:
+    """The newest API key of the template's client that opens the API; None when there is none."""
+    found = (key for key in keys.all_keys(subject.deployment) if key.name == CLIENT_KEY and key.state == "valid")
+    return next(found, None)
+
+
+def api_key(subject: Subject) -> Iterator[Line]:
+    """Whether a client has a key that opens anything."""
+    name = "API key"
+    key = working_key(subject)
+    if key:
+        yield ok(name, f"{key.key_id} is enabled, in the plan of {key.plan}")
+        return
+    found = [key for key in keys.all_keys(subject.deployment) if key.name == CLIENT_KEY]
+    told = ", ".join(f"{key.key_id} is {key.state}" for key in found) or "there is none"
+    yield not_ok(
+        name,
+        f"No key of {CLIENT_KEY} opens the API: {told}. petdetect key rotate {CLIENT_KEY} makes one "
+        "(docs/operations.md#rotate-keys-every-30-days).",
+    )
+
+
+def log_groups(subject: Subject) -> Iterator[Line]:
+    """Whether logs are kept as long as the parameter says, and API Gateway may write its own."""
+    logs, wanted, wrong = (
+        boto3.client("logs", config=CLIENT_CONFIG),
+        subject.deployment.parameter("LogRetentionDays"),
+        [],
+    )
+    for logical_id, group in sorted(subject.of_type("AWS::Logs::LogGroup").items()):
+        found = logs.describe_log_groups(logGroupNamePrefix=group)["logGroups"]
+        days = next(
+            (str(one.get("retentionInDays", "for ever")) for one in found if one["logGroupName"] == group), None
+        )
+        if days is None:
+            wrong.append(f"{logical_id} ({group}) is gone")
+        elif days != wanted:
+            wrong.append(f"{logical_id} keeps logs {days} days: aws logs put-retention-policy --log-group-name {group} "
+                         f"--retention-in-days {wanted}")  # fmt: skip
+    yield not_ok("logs", "; ".join(wrong)) if wrong else ok("logs", f"kept {wanted} days")
+
+
+def gateway_role(subject: Subject) -> Iterator[Line]:
+    """Whether API Gateway has the role by which it writes access logs: one for the account and region."""
+    name = "log role of API Gateway"
+    if subject.is_local:
+        yield not_checked(name, "The local AWS has no account settings for API Gateway.")
+        return
+    arn = boto3.client("apigateway", config=CLIENT_CONFIG).get_account().get("cloudwatchRoleArn")
+    if not arn:
+        yield not_ok(
+            name, "The account has none, so there are no access logs: deploy with ManageApiGatewayLogRole=true."
+        )
+        return
+    role = arn.rpartition("/")[2]
+    iam = boto3.client("iam", config=CLIENT_CONFIG)
+    try:
+        iam.get_role(RoleName=role)
+    except iam.exceptions.NoSuchEntityException:
+        yield not_ok(
+            name, f"The account names {role}, which is gone: deploy with ManageApiGatewayLogRole=true, or set another."
+        )
+        return
+    own = subject.resources.get("ApiGatewayLogRole")
+    yield ok(name, role if own and own.physical_id == role else f"{role}, of another stack")

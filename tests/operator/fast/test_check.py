@@ -1,0 +1,429 @@
+"""What `petdetect check` says of what the local AWS has no notion of: AWS's answers are made up at the client's edge.
+
+Requests are checked against AWS's own descriptions, as the clients do it; answers are not, and are copied from its
+documentation.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
+from typing import Any
+
+import boto3
+import pytest
+from botocore.exceptions import ClientError
+
+from ops import (
+    check,
+    check_alarms,
+    check_drift,
+    check_judge,
+    check_picture,
+    check_quotas,
+    check_settings,
+    check_unknowns,
+)
+from ops.check_lines import NESTED, Line, Resource, Subject, Verdict
+from ops.check_picture import Picture
+from ops.environment import Deployment
+from pet_detector.aws import clients
+from pet_detector.rules.models import Record
+from tests.operator.fast.conftest import SESSION
+from tests.support.moto_world import WORKFLOW
+
+STACK = "serverlessapp-pet-detector-prod"
+LIVE = f"{WORKFLOW}:live"
+Answers = dict[str, Any]
+OUTPUTS = {"ImageWorkflowArn": WORKFLOW, "LiveAliasArn": LIVE, "ImageBucketName": "pictures", "AnalysesTableName": "a"}
+
+
+@pytest.fixture
+def answers(monkeypatch: pytest.MonkeyPatch) -> Iterable[Answers]:
+    """What AWS answers, by operation: a document, a function of the request, or an error code."""
+    found: Answers = {}
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing")
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", SESSION)
+
+    def answer(model: Any, params: dict[str, Any], context: dict[str, Any], **_: Any) -> Any:
+        told = found[model.name]
+        given = context["given"]
+        told = told(given) if callable(told) else told
+        if isinstance(told, str):
+            return SimpleNamespace(status_code=400), {"Error": {"Code": told, "Message": "no"}, "ResponseMetadata": {}}
+        return SimpleNamespace(status_code=200), told
+
+    def remember(params: dict[str, Any], context: dict[str, Any], **_: Any) -> None:
+        context["given"] = params
+
+    def client(service: str, **options: Any) -> Any:
+        made: Any = SESSION.client(service, **options)  # type: ignore[call-overload]
+        made.meta.events.register("before-parameter-build.*.*", remember)
+        made.meta.events.register("before-call.*.*", answer)
+        return made
+
+    monkeypatch.setattr(boto3, "client", client)
+    clients.forget()
+    yield found
+    clients.forget()
+
+
+def subject(resources: dict[str, Resource] | None = None, version: str | None = None, **parameters: str) -> Subject:
+    """A stack in prod with these resources in its root."""
+    found = Subject(Deployment("prod", STACK, OUTPUTS, {"Stage": "prod", **parameters}), version)
+    found.__dict__["resources"] = resources or {}
+    found.__dict__.setdefault("nested", {})
+    return found
+
+
+def only(lines: Iterable[Line]) -> Line:
+    (line,) = lines
+    return line
+
+
+def is_red(line: Line, *words: str) -> bool:
+    assert line.verdict is Verdict.NOT_OK, line
+    assert all(word in line.says for word in words), line.says
+    return True
+
+
+# --- Quotas -----------------------------------------------------------------------------------------------------------
+
+
+def quota(answers: Answers, *, calls: float = 50, concurrency: int = 1000, starts: float = 300) -> None:
+    labels = "Transactions per second per account for the Amazon Rekognition image operation DetectLabels"
+    names = {
+        "rekognition": [(labels, calls)],
+        "states": [
+            ("StartExecution throttle token refill rate per second", starts),
+            ("StateTransition throttle token refill rate per second", 5000.0),
+            ("StartExecution throttle token refill rate per second for Express workflows", 6.0),
+        ],
+    }
+
+    def listed(given: dict[str, Any]) -> dict[str, Any]:
+        return {"Quotas": [{"QuotaName": name, "Value": value} for name, value in names[given["ServiceCode"]]]}
+
+    answers |= {"ListServiceQuotas": listed, "ListAWSDefaultServiceQuotas": listed, "GetItem": {}}
+    answers["GetAccountSettings"] = {"AccountLimit": {"ConcurrentExecutions": concurrency}}
+
+
+def test_quotas_that_fit(answers: Answers) -> None:
+    quota(answers)
+    for look in (check_quotas.rekognition, check_quotas.concurrency, check_quotas.step_functions):
+        assert only(look(subject())).verdict is Verdict.OK
+
+
+def test_a_quota_of_rekognition_below_the_parameter(answers: Answers) -> None:
+    quota(answers, calls=5)
+    line = only(check_quotas.rekognition(subject()))
+    assert is_red(line, "RekognitionCallsPerSecond is 45, above Rekognition's quota of 5: set it to 4.5")
+
+
+@pytest.mark.parametrize(
+    ("account", "parameters", "words"),
+    [
+        (200, {"ApiReservedConcurrency": "50"}, "Lambda keeps 100 unreserved: set it to 33"),
+        (10, {"ApiReservedConcurrency": "1"}, "set it to 0, or ask AWS for more"),
+        (10, {"Observability": "true"}, "ConcurrentExecutions is 800, and the account may have 10"),
+    ],
+)
+def test_a_concurrency_below_the_parameters(
+    answers: Answers, account: int, parameters: dict[str, str], words: str
+) -> None:
+    quota(answers, concurrency=account)
+    assert is_red(only(check_quotas.concurrency(subject(None, None, **parameters))), words)
+
+
+def test_starts_below_the_pace_of_images(answers: Answers) -> None:
+    quota(answers, starts=40)
+    line = only(check_quotas.step_functions(subject()))
+    assert is_red(line, "StartExecution refills 40 a second, and RekognitionCallsPerSecond 45 needs 45")
+
+
+def test_quotas_that_cannot_be_read_are_not_checked(answers: Answers) -> None:
+    denied = "AccessDeniedException"
+    answers |= {"ListServiceQuotas": denied, "ListAWSDefaultServiceQuotas": denied, "GetAccountSettings": denied}
+    answers["GetItem"] = {}
+    for look in (check_quotas.rekognition, check_quotas.concurrency, check_quotas.step_functions):
+        assert only(look(subject())).verdict is Verdict.NOT_CHECKED
+
+
+# --- Who hears --------------------------------------------------------------------------------------------------------
+
+TOPIC = "arn:aws:sns:us-east-1:123456789012:notices"
+
+
+def subscribers(answers: Answers, *arns: str) -> Line:
+    listed = [{"SubscriptionArn": arn, "Endpoint": f"{number}@example.org"} for number, arn in enumerate(arns)]
+    answers["ListSubscriptionsByTopic"] = {"Subscriptions": listed}
+    lines = check_alarms.subscriptions(subject({"NoticesTopic": Resource("AWS::SNS::Topic", TOPIC)}))
+    return next(line for line in lines if line.name == "subscribers of NoticesTopic")
+
+
+def test_subscribers(answers: Answers) -> None:
+    assert subscribers(answers, f"{TOPIC}:1", f"{TOPIC}:2").verdict is Verdict.OK
+    assert is_red(subscribers(answers, f"{TOPIC}:1", "PendingConfirmation"), "1@example.org has not confirmed")
+    assert is_red(subscribers(answers), "set NotificationEmail and deploy")
+
+
+def with_alarms(**nested: Resource) -> Subject:
+    found = subject({"ObservabilityStack": Resource(NESTED, "arn:aws:cloudformation:observability")})
+    found.__dict__["nested"] = {"ObservabilityStack": nested}
+    return found
+
+
+def alarm(name: str, **more: Any) -> dict[str, Any]:
+    old = datetime.now(UTC) - timedelta(days=1)
+    usual = {"AlarmActions": [TOPIC], "ActionsEnabled": True, "StateValue": "OK", "StateUpdatedTimestamp": old}
+    return {"AlarmName": name, **usual, **more}
+
+
+@pytest.mark.parametrize(
+    ("alarms", "name", "words"),
+    [
+        ([alarm("one")], "alarms", "Gone: two"),
+        ([alarm("one"), alarm("two", ActionsEnabled=False)], "alarms", "enable-alarm-actions --alarm-names two"),
+        ([alarm("one"), alarm("two", StateValue="ALARM")], "alarms ringing", "two: docs/operations.md"),
+        (
+            [alarm("one"), alarm("two", StateValue="INSUFFICIENT_DATA", Metrics=[{"Expression": "FILL(m1, 0)"}])],
+            "alarms over metrics that never were",
+            "so they never ring: two",
+        ),
+    ],
+)
+def test_alarms_that_do_not_do_their_work(
+    answers: Answers, alarms: list[dict[str, Any]], name: str, words: str
+) -> None:
+    answers["DescribeAlarms"] = {"MetricAlarms": alarms}
+    found = with_alarms(One=Resource("AWS::CloudWatch::Alarm", "one"), Two=Resource("AWS::CloudWatch::Alarm", "two"))
+    lines = {line.name: line for line in check_alarms.alarms(found)}
+    assert is_red(lines[name], words)
+    assert [line.name for line in lines.values() if line.verdict is Verdict.NOT_OK] == [name]
+
+
+def test_alarms_that_do(answers: Answers) -> None:
+    filling = alarm("one", Metrics=[{"Expression": "FILL(m1, 0)"}, {"MetricStat": {}}])
+    answers["DescribeAlarms"] = {"MetricAlarms": [filling], "CompositeAlarms": [alarm("two")]}
+    found = with_alarms(
+        One=Resource("AWS::CloudWatch::Alarm", "one"), Two=Resource("AWS::CloudWatch::CompositeAlarm", "two")
+    )
+    assert {line.verdict for line in check_alarms.alarms(found)} == {Verdict.OK}
+    assert only(check_alarms.alarms(subject())).verdict is Verdict.NOT_CHECKED
+
+
+# --- The release ------------------------------------------------------------------------------------------------------
+
+
+def released(answers: Answers, newest: int, **weights: int) -> Line:
+    entries = [{"stateMachineVersionArn": f"{WORKFLOW}:{v[1:]}", "weight": weight} for v, weight in weights.items()]
+    answers["DescribeStateMachineAlias"] = {"routingConfiguration": entries}
+    answers["ListStateMachineVersions"] = {
+        "stateMachineVersions": [{"stateMachineVersionArn": f"{WORKFLOW}:{newest}", "creationDate": datetime.now(UTC)}]
+    }
+    return only(check_settings.alias(subject()))
+
+
+def test_the_alias(answers: Answers) -> None:
+    assert released(answers, 3, v3=100).verdict is Verdict.OK
+    assert released(answers, 3, v3=100, v2=0).verdict is Verdict.OK
+    assert is_red(released(answers, 3, v2=90, v3=10), "90 % on version 2, 10 % on version 3")
+    assert is_red(released(answers, 3, v2=100), "3 is the newest: it was rolled back")
+    assert only(check_settings.alias(subject(version="3"))).verdict is Verdict.OK, "of a version, a shift is no fault"
+
+
+def test_a_definition_that_aws_does_not_accept(answers: Answers) -> None:
+    asked: list[dict[str, Any]] = []
+
+    def describe(given: dict[str, Any]) -> dict[str, Any]:
+        asked.append(given)
+        return {"definition": "{}"}
+
+    answers["DescribeStateMachine"] = describe
+    problem = {"severity": "ERROR", "code": "SCHEMA_VALIDATION_FAILED", "message": "no States", "location": "/States"}
+    answers["ValidateStateMachineDefinition"] = {"result": "FAIL", "diagnostics": [problem]}
+
+    line = only(check_settings.definition(subject(version="7")))
+
+    assert is_red(line, "/States: SCHEMA_VALIDATION_FAILED no States")
+    assert asked == [{"stateMachineArn": f"{WORKFLOW}:7"}]
+    answers["ValidateStateMachineDefinition"] = {"result": "OK", "diagnostics": []}
+    assert only(check_settings.definition(subject())).verdict is Verdict.OK
+
+
+@pytest.mark.parametrize(
+    ("status", "verdict"),
+    [
+        ("UPDATE_COMPLETE", Verdict.OK),
+        ("UPDATE_ROLLBACK_COMPLETE", Verdict.NOT_OK),
+        ("UPDATE_IN_PROGRESS", Verdict.NOT_CHECKED),
+    ],
+)
+def test_the_stack(answers: Answers, status: str, verdict: Verdict) -> None:
+    answers["DescribeStacks"] = {"Stacks": [{"StackStatus": status}]}
+    assert only(check_settings.stack(subject())).verdict is verdict
+
+
+@pytest.mark.parametrize(("minutes", "verdict"), [(3, Verdict.NOT_CHECKED), (16, Verdict.OK)])
+def test_a_new_bucket_has_15_minutes(answers: Answers, minutes: int, verdict: Verdict) -> None:
+    created = datetime.now(UTC) - timedelta(minutes=minutes)
+    answers["ListBuckets"] = {"Buckets": [{"Name": "pictures", "CreationDate": created}]}
+    assert only(check_settings.age_of_bucket(subject())).verdict is verdict
+
+
+def test_the_log_role_of_api_gateway(answers: Answers) -> None:
+    answers["GetAccount"] = {}
+    assert is_red(only(check_settings.gateway_role(subject())), "ManageApiGatewayLogRole=true")
+    answers["GetAccount"] = {"cloudwatchRoleArn": "arn:aws:iam::123456789012:role/logs"}
+    answers["GetRole"] = "NoSuchEntity"
+    assert is_red(only(check_settings.gateway_role(subject())), "names logs, which is gone")
+    answers["GetRole"] = {"Role": {"Arn": "arn"}}
+    own = {"ApiGatewayLogRole": Resource("AWS::IAM::Role", "logs")}
+    assert only(check_settings.gateway_role(subject(own))).says == "logs"
+    assert only(check_settings.gateway_role(subject())).says == "logs, of another stack"
+
+
+# --- Drift ------------------------------------------------------------------------------------------------------------
+
+
+def drifted(
+    answers: Answers, kind: str, path: str, status: str = "MODIFIED", detection: str = "DETECTION_COMPLETE"
+) -> Line:
+    difference = {"PropertyPath": path, "ExpectedValue": "one", "ActualValue": "two", "DifferenceType": "NOT_EQUAL"}
+    found = {
+        "LogicalResourceId": "It",
+        "ResourceType": kind,
+        "StackResourceDriftStatus": status,
+        "PropertyDifferences": [difference] if status == "MODIFIED" else [],
+    }
+    answers["DetectStackDrift"] = {"StackDriftDetectionId": "1"}
+    answers["DescribeStackDriftDetectionStatus"] = {"DetectionStatus": detection, "DetectionStatusReason": "Queue"}
+    answers["DescribeStackResourceDrifts"] = {"StackResourceDrifts": [found] if status else []}
+    return only(check_drift.drift(subject(), 0))
+
+
+def test_drift_that_is_meant_is_explained(answers: Answers) -> None:
+    line = drifted(answers, "AWS::SSM::Parameter", "/Value")
+    assert line.verdict is Verdict.OK
+    assert "It/Value (operators change the numbers of the decision)" in line.says
+    assert drifted(answers, "", "", "").says == "none"
+
+
+def test_drift_that_is_not_meant(answers: Answers) -> None:
+    assert is_red(drifted(answers, "AWS::SSM::Parameter", "/Type"), "It/Type is two and not one")
+    assert is_red(drifted(answers, "AWS::SQS::Queue", "/Value"), "It/Value is two and not one")
+    assert is_red(drifted(answers, "AWS::SQS::Queue", "", "DELETED"), "It is gone")
+
+
+def test_drift_that_is_not_known_in_time(answers: Answers) -> None:
+    line = drifted(answers, "", "", "", "DETECTION_IN_PROGRESS")
+    assert (line.verdict, "describe-stack-resource-drifts" in line.says) == (Verdict.NOT_CHECKED, True)
+    line = drifted(answers, "", "", "", "DETECTION_FAILED")
+    assert (line.verdict, "Queue" in line.says) == (Verdict.NOT_CHECKED, True)
+
+
+def test_nested_stacks_are_asked_too(answers: Answers) -> None:
+    asked: list[str] = []
+    drifted(answers, "", "", "")
+
+    def detect(given: dict[str, Any]) -> dict[str, Any]:
+        asked.append(given["StackName"])
+        return {"StackDriftDetectionId": "1"}
+
+    answers["DetectStackDrift"] = detect
+    lines = list(check_drift.drift(subject({"ObservabilityStack": Resource(NESTED, "arn:nested")}), 0))
+    assert asked == [STACK, "arn:nested"]
+    assert [line.name for line in lines] == ["drift of the stack", "drift of ObservabilityStack"]
+
+
+# --- What only AWS knows ----------------------------------------------------------------------------------------------
+
+
+def test_metrics_that_an_alarm_reads(answers: Answers) -> None:
+    answers["ListMetrics"] = lambda given: {"Metrics": [{"MetricName": given["MetricName"], "Dimensions": []}]}
+    assert only(check_unknowns.metrics(subject())).verdict is Verdict.OK
+    answers["ListMetrics"] = {"Metrics": [{"Dimensions": [{"Name": "StateMachineArn", "Value": "x"}]}]}
+    assert is_red(only(check_unknowns.metrics(subject())), "There is no OpenExecutionCount, OpenExecutionLimit")
+
+
+def test_shifts_that_no_alarm_sends_back(answers: Answers) -> None:
+    groups = {
+        "Group": Resource("AWS::CodeDeploy::DeploymentGroup", "group"),
+        "Application": Resource("AWS::CodeDeploy::Application", "application"),
+    }
+    watching = {"enabled": True, "alarms": [{"name": "one"}]}
+    answers["GetDeploymentGroup"] = {"deploymentGroupInfo": {"alarmConfiguration": watching}}
+    assert only(check_unknowns.shifts(subject(groups, ReleaseShift="Canary10Percent10Minutes"))).verdict is Verdict.OK
+    answers["GetDeploymentGroup"] = {"deploymentGroupInfo": {}}
+    assert is_red(
+        only(check_unknowns.shifts(subject(groups, ReleaseShift="Canary10Percent10Minutes"))), "Group watches"
+    )
+    assert only(check_unknowns.shifts(subject())).verdict is Verdict.NOT_CHECKED
+
+
+def picture(**more: Any) -> Picture:
+    found = check_picture.pictures(subject())[2]
+    return dataclasses.replace(found, image_id="1" * 32, execution="arn:execution", **more)
+
+
+def test_a_trace(answers: Answers) -> None:
+    header = "Root=1-5f6-abc;Sampled=1"
+    answers["DescribeExecution"] = lambda _: {"status": "SUCCEEDED", "traceHeader": header}
+    answers["BatchGetTraces"] = {"Traces": [{"Id": "1-5f6-abc", "Segments": [{}, {}]}]}
+    assert check_judge.trace(subject(), picture()).says == "trace 1-5f6-abc with 2 segments"
+    answers["BatchGetTraces"] = {"Traces": []}
+    assert check_judge.trace(subject(), picture()).verdict is Verdict.NOT_CHECKED
+    header = "Root=1-5f6-abc;Sampled=0"
+    assert "not sampled" in check_judge.trace(subject(), picture()).says
+
+
+def test_a_picture_of_which_rekognition_is_certain_says_nothing_about_notices(answers: Answers) -> None:
+    record: Record = {"ProcessingStatus": "completed", "Reason": "Dog at 99.1"}
+    line = check_judge._notice(picture(), "notice", record)
+    assert (line.verdict, "Rekognition was certain" in line.says) == (Verdict.NOT_CHECKED, True)
+
+
+def test_every_picture_is_one_that_nobody_has_seen() -> None:
+    first, second = (check_picture.pictures(subject()) for _ in range(2))
+    assert len({one.data for one in first + second}) == 6
+    assert all(one.data.endswith(one.file.read_bytes()[2:]) for one in first)
+    assert [one.way for one in first] == ["form", "inline", "S3"]
+    assert {one.way for one in check_picture.pictures(subject(version="3"))} == {"execution"}
+
+
+@pytest.mark.parametrize("status", ["held", "rejected", "processing", ""])
+def test_pictures_that_do_not_finish(answers: Answers, status: str) -> None:
+    answers["GetExecutionHistory"] = {"events": []}
+    waiting: Record = {"ProcessingStatus": status, "ReasonCode": "EMPTY", "Reason": "nothing"}
+    line = check_judge._unfinished(subject(), picture(), waiting)
+    words = {"held": "DailyAnalysisLimit", "rejected": "EMPTY", "processing": "still being processed"}
+    assert words.get(status, "did not claim it") in line.says
+    assert (line.verdict is Verdict.NOT_CHECKED) == (status == "held")
+
+
+# --- All together -----------------------------------------------------------------------------------------------------
+
+
+def raising(code: str) -> Callable[[Subject], Iterable[Line]]:
+    def look(_: Subject) -> Iterable[Line]:
+        yield Line("before", Verdict.OK)
+        raise ClientError({"Error": {"Code": code, "Message": "no"}}, "DescribeSomething")
+
+    return look
+
+
+def test_what_may_not_be_looked_at_is_not_checked_and_hides_nothing() -> None:
+    denied = list(check.guarded("it", raising("AccessDenied"), subject()))
+    assert [line.verdict for line in denied] == [Verdict.OK, Verdict.NOT_CHECKED]
+    assert "DescribeSomething" in denied[1].says
+    broken = list(check.guarded("it", raising("InternalError"), subject()))
+    assert [line.verdict for line in broken] == [Verdict.OK, Verdict.NOT_OK]
+
+
+def test_only_what_is_not_ok_needs_attention() -> None:
+    fine = [Line("one", Verdict.OK), Line("two", Verdict.NOT_CHECKED)]
+    assert not check.Found(fine).needs_attention
+    assert check.Found([*fine, Line("three", Verdict.NOT_OK)]).needs_attention
