@@ -1,7 +1,7 @@
 """`petdetect destroy` and `petdetect sweep` on a local AWS of their own, beside stacks that are not theirs.
 
-Every service is asked for all that it has, before a stack is deployed and after it was destroyed. In a folder of its own,
-because the tests above wait for each other.
+Every service is asked for all that it has, before a stack is deployed and after it was destroyed. In a folder
+of its own, because the tests above wait for each other.
 """
 
 from __future__ import annotations
