@@ -31,14 +31,14 @@ class Version(click.ParamType):
         return value if value == "live" else str(int(value))
 
 
-def run(deployment: Deployment, version: str | None, seconds: float, as_json: bool) -> None:
+def run(deployment: Deployment, version: str | None, seconds: float, only: tuple[str, ...], as_json: bool) -> None:
     """Check it, and say what was found; exit code 3 when something is not ok."""
     subject = Subject(deployment, version)
     if version not in (None, "live"):
         check_settings.refuse_unknown_version(subject)
     console = Console(stderr=True)
     with _stoppable(), console.status("") as status:
-        found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."))
+        found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."), only or check.SUBJECTS)
     if as_json:
         output.say_json(_document(subject, found))
     else:
