@@ -104,7 +104,7 @@ COVERAGE = --cov --cov-report=term --cov-fail-under=90
 test: lint ## Check and test the application and petdetect, offline
 	@command -v npm > /dev/null && $(MAKE) -s .engine/node/.installed \
 	  || echo "Without npm's packages the state machine is not judged by a second engine: those tests are skipped."
-	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/laptop)
+	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/laptop --ignore=tests/release)
 
 test-laptop: install ## Test the local AWS itself: when local/ or one of its versions changes
 	@.venv/bin/python -m pytest -q tests/laptop $(SIDE_BY_SIDE)
@@ -173,6 +173,11 @@ load: install .engine/load-venv/.installed ## Put load on a local AWS of its own
 	@$(PYTHON) -m venv .engine/load-venv
 	@.engine/load-venv/bin/python $(PIP_INSTALL) -r tests/load/requirements.txt
 	@touch $@
+
+# --- Releases: seen happening on a local AWS of their own ---------------------------------------------------------------
+
+release: install ## Release, mix, break, roll back and prune on the local AWS, with numbers: eight minutes
+	@.venv/bin/python -m pytest -q -p no:xdist tests/release $(if $(ONLY),-k '$(ONLY)')
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 

@@ -160,11 +160,13 @@ def made_beside(found: Belongings) -> list[Resource]:
     return [*_api_keys(found, others), *_secrets(found.stack), *_backups(found.stack), *_log_groups(found)]
 
 
-def names_beside() -> set[str]:
-    """Names of API keys, and of secrets of such, in this region: they begin with the name of their stack."""
+def names_beside(prefix: str) -> set[str]:
+    """Names of API keys, their secrets and log groups in this region that begin with the name of such a stack."""
+    logs = boto3.client("logs", config=CLIENT_CONFIG)
     gateway = boto3.client("apigateway", config=CLIENT_CONFIG)
     pages = gateway.get_paginator("get_api_keys").paginate(includeValues=False)
     names = {key.get("name", "") for page in pages for key in page["items"]}
+    names |= {group["logGroupName"] for group in logs.describe_log_groups(logGroupNamePrefix=prefix)["logGroups"]}
     secrets = boto3.client("secretsmanager", config=CLIENT_CONFIG)
     return names | {
         one["Name"] for page in secrets.get_paginator("list_secrets").paginate() for one in page["SecretList"]

@@ -71,9 +71,10 @@ SUBJECTS = (*_BEFORE, "pictures", "drift")
 
 @dataclass(frozen=True)
 class Found:
-    """All lines of a check, in order."""
+    """All lines of a check, in order. `is_strict`: what was not checked needs attention too."""
 
     lines: list[Line]
+    is_strict: bool = False
 
     def number(self, verdict: Verdict) -> int:
         """How many lines came to this."""
@@ -81,14 +82,14 @@ class Found:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether anything is not as it should be."""
-        return self.number(Verdict.NOT_OK) > 0
+        """Whether anything is not as it should be, or was asked for and not seen."""
+        return self.number(Verdict.NOT_OK) > 0 or (self.is_strict and self.number(Verdict.NOT_CHECKED) > 0)
 
 
 def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Collection[str] = SUBJECTS) -> Found:
     """Ask everything, or what is about `only` these SUBJECTS. `begin` is told what comes next.
 
-    Pictures are followed for at most so many seconds.
+    Pictures are followed for at most so many seconds. Who asks for a part wants to know it: the answer is strict.
     """
     lines: list[Line] = []
 
@@ -111,7 +112,7 @@ def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Co
         ask("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS))
     if set(only) == set(SUBJECTS):
         ask("the rest", check_unknowns.unknowable)
-    return Found(lines)
+    return Found(lines, is_strict=set(only) != set(SUBJECTS))
 
 
 def guarded(name: str, check: Check, subject: Subject) -> Iterator[Line]:

@@ -32,7 +32,7 @@ class Version(click.ParamType):
 
 
 def run(deployment: Deployment, version: str | None, seconds: float, only: tuple[str, ...], as_json: bool) -> None:
-    """Check it, and say what was found; exit code 3 when something is not ok."""
+    """Check it, and say what was found; exit code 3 when something is not ok, or what was asked for was not checked."""
     subject = Subject(deployment, version)
     if version not in (None, "live"):
         check_settings.refuse_unknown_version(subject)

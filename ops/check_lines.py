@@ -66,8 +66,8 @@ class Subject:
 
     @property
     def is_local(self) -> bool:
-        """Whether this is the local AWS."""
-        return self.deployment.environment == LOCAL
+        """Whether this is the local AWS: its own environment, or a stage that is rehearsed there."""
+        return self.deployment.environment == LOCAL or "//127.0.0.1:" in os.environ.get("AWS_ENDPOINT_URL", "")
 
     @property
     def machine_arn(self) -> str:

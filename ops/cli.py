@@ -456,7 +456,7 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
     "--only",
     type=click.Choice(checks.SUBJECTS),
     multiple=True,
-    help="Only what is about this; can be given more than once.",
+    help="Only what is about this; can be given more than once. Exit code 3 also for what is not checked.",
 )
 def check(deployment: Deployment, version: str | None, timeout: int, only: tuple[str, ...], as_json: bool) -> None:
     """Ask the deployment whether it works, and what to do if not.

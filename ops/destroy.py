@@ -7,6 +7,7 @@ never removed here: the application's end is part of what it has to tell.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,10 +44,10 @@ AUDIT = {
     "Detector": "AWS::GuardDuty::Detector",
 }
 # They end with what they are a part of.
+_VERSIONS = {"AWS::Lambda::Version", "AWS::StepFunctions::StateMachineVersion"}
 _PARTS = {
+    *_VERSIONS,
     "AWS::S3::BucketPolicy",
-    "AWS::Lambda::Version",
-    "AWS::StepFunctions::StateMachineVersion",
     "AWS::CloudFormation::Stack",
     "AWS::ApiGateway::Account",  # the account's setting that names the role of its logs, if it is ours
 }
@@ -59,6 +60,7 @@ PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 3.0
 # Times that AWS is asked what is left: a function's last log lines make its log group again.
 _ROUNDS = 5
+_COUNTED = 100_000  # versions of a bucket that are counted for the list
 _BATCH = 1000  # versions that S3 deletes, or lists, in a request
 KEY_DAYS = 30  # in which a scheduled deletion of a key can be cancelled
 
@@ -83,7 +85,7 @@ def lines(found: Belongings, *, with_data: bool) -> list[Line]:
     listed = [
         Line(one.kind, one.name, True, (_log_size(one.name) or "") if one.kind == LOG_GROUP else "")
         for one in found.living
-        if one not in kept and one.kind not in _PARTS
+        if one not in kept and one.kind not in _PARTS - _VERSIONS
     ]
     listed += [line for one in [*kept, *beside] if (line := _line(one, with_data=with_data))]
     return sorted(listed, key=lambda line: (not line.goes, line.kind, line.name))
@@ -197,11 +199,13 @@ def size_of(one: Resource) -> str | None:
 def _bucket_size(name: str) -> str:
     _s3().head_bucket(Bucket=name)
     versions = marks = size = 0
-    for page in _s3().get_paginator("list_object_versions").paginate(Bucket=name):
+    pages = _s3().get_paginator("list_object_versions").paginate(Bucket=name)
+    for page in itertools.islice(pages, _COUNTED // _BATCH):
         versions += len(page.get("Versions", []))
         marks += len(page.get("DeleteMarkers", []))
         size += sum(version["Size"] for version in page.get("Versions", []))
-    return f"{versions} object versions ({size / 1024**2:.1f} MB), {marks} delete markers"
+    more = "more than " if versions + marks >= _COUNTED else ""
+    return f"{more}{versions} object versions ({size / 1024**2:.1f} MB), {marks} delete markers"
 
 
 def _table_size(name: str) -> str:

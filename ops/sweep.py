@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -29,9 +30,11 @@ def closed(still_open: frozenset[int]) -> list[str]:
 
     A nested stack counts for the one that it is a part of.
     """
-    names = belongings.stack_names(STACK_PREFIX + PULL_REQUEST)
-    names |= {name for name, _ in belongings.tagged_resources()} | belongings.names_beside()
-    numbers = {int(found[1]) for name in names if (found := _STACK.match(name))}
+    prefix = STACK_PREFIX + PULL_REQUEST
+    stacks = belongings.stack_names(prefix) | {name for name, _ in belongings.tagged_resources()}
+    found = [match for name in stacks if (match := _STACK.match(name)) and belongings.is_of(name, match[0])]
+    found += [match for name in belongings.names_beside(prefix) if (match := _STACK.match(name))]
+    numbers = {int(match[1]) for match in found}
     return [f"{STACK_PREFIX}{PULL_REQUEST}{number}" for number in sorted(numbers - still_open)]
 
 
@@ -45,9 +48,14 @@ def sweep(stacks: list[str], say: Callable[[str], None]) -> list[Swept]:
             found = belongings.find(stack)
             lines = destroy.lines(found, with_data=True)
             destroy.refuse_if_changing(found)
-            stuck = destroy.run(found, with_data=True, say=say)
+            results.append(Swept(stack, lines, destroy.run(found, with_data=True, say=say)))
         except KNOWN as error:
-            results.append(Swept(stack, lines, [line for line in lines if line.goes], sentence(error)))
-        else:
-            results.append(Swept(stack, lines, stuck))
+            results.append(Swept(stack, lines, _left(stack, lines), sentence(error)))
     return results
+
+
+def _left(stack: str, before: list[Line]) -> list[Line]:
+    """What is still there after an error; all of it if nobody can say."""
+    with contextlib.suppress(*KNOWN):
+        before = destroy.lines(belongings.find(stack), with_data=True)
+    return [line for line in before if line.goes]

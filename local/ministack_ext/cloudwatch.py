@@ -24,6 +24,7 @@ def install() -> None:
     _every_invocation_is_counted()
     _executions_are_counted()
     _requests_are_counted()
+    _no_data_point_is_lost()
 
 
 def _embedded_metrics_become_metrics() -> None:
@@ -137,6 +138,15 @@ def _requests_are_counted() -> None:
         return answer
 
     apigateway_v1._handle_execute_in_scope = handle_and_count
+
+
+def _no_data_point_is_lost() -> None:
+    """A data point that is counted while somebody calls CloudWatch stays.
+
+    AWS: so. MiniStack: at each call it makes every metric's list anew, without data older than two weeks, and so
+    without what another thread adds meanwhile. Here old data stays: a local AWS does not live that long.
+    """
+    cloudwatch._evict_old_metrics = lambda: None
 
 
 def measure_queues() -> None:

@@ -112,7 +112,8 @@ def _an_alias_with_an_update_policy_shifts() -> None:
 
     AWS: CodeDeploy runs the hook before, gives the new version its share step by step, watches the group's alarms, and
     runs the hook after. What fails brings the calls back to the old version, and the update of the stack rolls back. It
-    acts with the group's role. A new alias is not shifted.
+    acts with the group's role. A new alias is not shifted. An alias that is not where the last deployment left it, or
+    that has two versions, fails the deployment.
     MiniStack: does not read the policy, and points the alias to the new version at once.
     (Here a hook must have answered when its function ends; AWS waits an hour. An update that rolls back goes back at
     once.)
@@ -157,6 +158,9 @@ def _deploy(arn: str, old: str, new: str, policy: dict[str, Any], stack: str) ->
         raise DeploymentError(f"There is no deployment group {policy['DeploymentGroupName']}")
     deployment = f"d-{new_uuid()[:9].upper()}"
     function, alias = arn.rsplit(":", 1)
+    found = (lambda_svc._functions.get(function.rpartition(":")[2]) or {}).get("aliases", {}).get(alias) or {}
+    if found.get("FunctionVersion") != old or found.get("RoutingConfig"):
+        raise DeploymentError(f"Deployment {deployment} failed: alias {alias} does not point to version {old} alone")
     watched = group.get("AlarmConfiguration") or {}
     alarms = [entry["Name"] for entry in watched.get("Alarms") or []]
     alarms = alarms if str(watched.get("Enabled", bool(alarms))).lower() == "true" else []

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ministack.services import cloudwatch, lambda_svc
+from ministack.services.cloudformation import provisioners
 
 # Whether this thread describes a function: it is told the alias's main version, not one that a call would get.
 _describing: contextvars.ContextVar[bool] = contextvars.ContextVar("describing", default=False)
@@ -32,6 +33,7 @@ def install() -> None:
     _an_alias_splits_its_calls()
     _an_alias_is_described_by_its_main_version()
     _an_alias_has_its_own_settings_for_events()
+    _a_stack_keeps_a_version_that_an_alias_names()
     _versions_share_the_reserved_concurrency()
     _calls_are_counted_by_alias_and_version()
 
@@ -125,6 +127,25 @@ def _qualifier(config: dict[str, Any]) -> str:
     """The version or alias by which a function is called; empty without one."""
     parts = str(config.get("FunctionArn", "")).split(":")
     return parts[7] if len(parts) > 7 else ""
+
+
+def _a_stack_keeps_a_version_that_an_alias_names() -> None:
+    """A stack cannot delete a version that gets calls of an alias: the version's deletion fails.
+
+    AWS: so, as for DeleteFunction. MiniStack: refuses DeleteFunction only, and the alias then calls nothing.
+    """
+    handler = provisioners._RESOURCE_HANDLERS["AWS::Lambda::Version"]
+    delete = handler["delete"]
+
+    def delete_unless_named(arn: str, properties: dict[str, Any]) -> None:
+        name, _, version = arn.partition(":function:")[2].partition(":")
+        for alias in ((lambda_svc._functions.get(name) or {}).get("aliases") or {}).values():
+            shares = (alias.get("RoutingConfig") or {}).get("AdditionalVersionWeights") or {}
+            if version == alias["FunctionVersion"] or version in shares:
+                raise ValueError(f"Version {version} of {name} cannot be deleted: the alias {alias['Name']} names it")
+        delete(arn, properties)
+
+    handler["delete"] = delete_unless_named
 
 
 def _versions_share_the_reserved_concurrency() -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.governance.calls import calls
-from tests.governance.test_access import DEPLOYER, UNUSED, allowed, needed, schema_of, types_of_templates
+from tests.governance.test_access import DEPLOYER, UNUSED, needed, schema_of, types_of_templates
 from tests.support.definitions import words
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import Stack
@@ -228,7 +228,7 @@ def samples(statements: list[Statement]) -> Iterator[tuple[str, str, Context]]:
 @pytest.mark.parametrize("environment", ["prod", "pull-request"])
 def test_boundary_leaves_a_deployer_what_it_needs(environment: str) -> None:
     stack = delivery(environment)
-    statements = deployer_policies(environment)
+    statements = policies_of_pull_requests() if environment == "pull-request" else deployer_policies(environment)
     refused = [
         (action, resource)
         for action, resource, context in samples(statements)
@@ -321,11 +321,19 @@ def test_policies_fit() -> None:
 # --- Pull requests ----------------------------------------------------------------------------------------------------
 
 
+def policies_of_pull_requests() -> list[Statement]:
+    """What is attached to the role of pull requests, and its own."""
+    destroyer = access("pull-request").of_type("AWS::IAM::ManagedPolicy")["DestroyerPolicy"]["PolicyDocument"]
+    own: list[Statement] = destroyer["Statement"]
+    return deployer_policies("pull-request") + own + inline(delivery("pull-request"))
+
+
 def of_pull_requests(action: str, resource: str, **context: str) -> bool:
     """What the role of pull requests may do, all in all."""
-    stack = delivery("pull-request")
-    policies = deployer_policies("pull-request") + inline(stack)
-    return permits(policies, action, resource, **context) and permits(boundary(stack), action, resource, **context)
+    most = boundary(delivery("pull-request"))
+    return permits(policies_of_pull_requests(), action, resource, **context) and permits(
+        most, action, resource, **context
+    )
 
 
 def arn(service: str, rest: str) -> str:
@@ -386,16 +394,22 @@ def test_pull_request_sees_what_would_change_in_dev_and_only_there() -> None:
             assert of_pull_requests(f"cloudformation:{action}", stack, **tags) is may
 
 
-def test_pull_request_may_remove_just_what_petdetect_destroy_removes() -> None:
-    """With the deployer's policies; GetTemplateSummary and the like are those of the access stack."""
-    removing = set(needed(calls("ops.environment.connect", "ops.destroy.", "ops.destroy_command.", "ops.sweep.")))
-    own = {
+def test_pull_request_may_remove_all_that_petdetect_destroy_removes() -> None:
+    """Each call is allowed on something of a pull request's, with nothing but its tags known."""
+    own = {"aws__ResourceTag/Environment": "pr-7", "aws__ResourceTag/Project": "pet-detector"}
+    removing = needed(calls("ops.environment.connect", "ops.destroy.", "ops.destroy_command.", "ops.sweep."))
+    prefix = access().values["NamePrefix"]
+    may = {
         action
-        for statement in inline(delivery("pull-request"))
-        if statement["Effect"] == "Allow" and statement["Sid"] != "ShowWhatWouldChangeInDev"
-        for action in words(statement["Action"])
+        for action, resource, context in samples(policies_of_pull_requests())
+        if of_pull_requests(
+            action,
+            resource.replace(f"{prefix}x", "serverlessapp-pet-detector-pr-7-x"),
+            **own,
+            **{key.replace(":", "__"): value for key, value in context.items() if not key.startswith("aws:Resource")},
+        )
     }
-    assert removing - allowed(*DEPLOYER) == own
+    assert not removing.keys() - may
 
 
 # --- The watcher ------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import re
 import shlex
@@ -182,7 +183,10 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
         made = None if " create " in command else deployed.petdetect("key", "create", name, "--json").json["key"]
         words = words.replace("NAME", name).replace("KEY_ID", made["keyId"] if made else "")
     words = words.replace("FOLDER", str(tmp_path / "folder"))
-    output = deployed.petdetect(*shlex.split(words)[1:])
+    if " rollback" in command:  # there must be something to go back to
+        deployed.configure("UploadApiFunction" if "UploadApi" in command else "ImageProcessorFunction")
+    with _same_release_after(deployed):
+        output = deployed.petdetect(*shlex.split(words)[1:])
 
     failed_images_are_left = " status" in command and output.code == 3
     if " check" in command:  # no upload starts the workflow here, and it says so
@@ -192,6 +196,20 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
     if re.search(r" (redrive|release) ", command) and "--dry-run" not in command:
         assert images
         assert [deployed.status(image_id) for image_id in images] == ["completed"] * len(images)
+
+
+@contextlib.contextmanager
+def _same_release_after(application: Application) -> Iterator[None]:
+    """What is live before the block is live after it."""
+    workflow, functions = application.sfn, application.functions_client
+    routes = workflow.describe_state_machine_alias(stateMachineAliasArn=application.live)["routingConfiguration"]
+    api = {"FunctionName": application.functions["UploadApiFunction"], "Name": "live"}
+    version = functions.get_alias(**api)["FunctionVersion"]
+    try:
+        yield
+    finally:
+        workflow.update_state_machine_alias(stateMachineAliasArn=application.live, routingConfiguration=routes)
+        functions.update_alias(**api, FunctionVersion=version)
 
 
 # --- aws --------------------------------------------------------------------------------------------------------------

@@ -35,11 +35,13 @@ from tests.support.deployment import (
 from tests.support.petdetect import petdetect
 from tests.support.waiting import eventually
 
+from .report import MINUTE
 from .tree import Tree
 
 PICTURES = (CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT)
 SETTLE_SECONDS = 120.0
 LOOK_SECONDS = 0.1
+CLIENTS = 6
 _FOLDERS = ("cats/", "dogs/", "others/", "rejected/")
 
 
@@ -191,6 +193,17 @@ class Stage(Deployment):
         stacks = self.engine.client("cloudformation").describe_stacks(StackName="serverlessapp-pet-detector-local")
         return str(stacks["Stacks"][0]["StackStatus"])
 
+    def wait_until_quiet(self, *alarms: str) -> None:
+        """Wait until no execution runs, and no alarm whose name ends like these would stop a shift."""
+        cloudwatch = self.engine.client("cloudwatch")
+
+        def is_quiet() -> bool:
+            running = self.sfn.list_executions(stateMachineArn=self.workflow, statusFilter="RUNNING")["executions"]
+            ringing = cloudwatch.describe_alarms(StateValue="ALARM")["MetricAlarms"]
+            return not running and not any(alarm["AlarmName"].endswith(alarms) for alarm in ringing)
+
+        eventually(is_quiet, f"nothing runs, and none of {alarms} rings", 12 * MINUTE)
+
     def alarms_that_rang(self, since: datetime) -> list[str]:
         """Names of the alarms that went to ALARM since then, in order."""
         found = []
@@ -210,6 +223,35 @@ class Stage(Deployment):
         image_id = uuid.uuid4().hex
         self.put_object(f"input/{image_id}.jpg", never_seen(PICTURES[number % len(PICTURES)]))
         return image_id
+
+    @contextlib.contextmanager
+    def clients(self) -> Iterator[list[str]]:
+        """Clients upload pictures inside the block, each the next one when its last has ended: the ids so far.
+
+        Rekognition has seen the pictures before, so that a busy machine has something left for the workflow.
+        """
+        images: list[str] = []
+        is_over = threading.Event()
+
+        def upload(first: int) -> None:
+            number = first
+            while not is_over.is_set():
+                image_id = uuid.uuid4().hex
+                images.append(image_id)
+                self.put_object(f"input/{image_id}.jpg", PICTURES[number % len(PICTURES)].read_bytes())
+                number += 1
+                while self.status(image_id) not in FINAL and not is_over.wait(LOOK_SECONDS):
+                    pass
+
+        threads = [threading.Thread(target=upload, args=(number,)) for number in range(CLIENTS)]
+        for thread in threads:
+            thread.start()
+        try:
+            yield images
+        finally:
+            is_over.set()
+            for thread in threads:
+                thread.join()
 
     def all_final(self, images: list[str], seconds: float = SETTLE_SECONDS) -> Counter[str]:
         """Wait until each of these images has a final status and its execution has ended -> how many have which."""

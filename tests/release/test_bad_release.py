@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator
@@ -11,11 +10,14 @@ from datetime import UTC, datetime
 import pytest
 import requests
 
-from tests.release.conftest import MINUTE, Numbers
+from tests.release.report import MINUTE, Numbers
 from tests.release.stage import Shift, Stage, is_hurt
+from tests.support.waiting import wait_for
 
 GRADUAL = "Canary10Percent10Minutes"
-PAUSE = 0.2  # between two pictures, in seconds
+WORKFLOW_ALARMS = ("-executions-failed", "-processing-slow")
+SHIFT_SECONDS = 600.0  # far more than a deployment takes
+API_ALARMS = ("-api-errors", "Api-errors", "-api-latency")
 
 
 @pytest.fixture(autouse=True)
@@ -26,6 +28,7 @@ def _tree_as_before(stage: Stage) -> Iterator[None]:
 
 
 def test_a_release_that_fails_on_one_picture_in_three_goes_back(stage: Stage, numbers: Numbers) -> None:
+    stage.wait_until_quiet(*WORKFLOW_ALARMS)
     old, newest = stage.version, stage.published()["ImageWorkflow"]
     bad = '__import__("hashlib").sha256(event["key"].encode()).hexdigest()'
     stage.tree.give(ReleaseShift=GRADUAL)
@@ -35,11 +38,10 @@ def test_a_release_that_fails_on_one_picture_in_three_goes_back(stage: Stage, nu
         f'    bind(event)\n    assert int({bad}, 16) % 3 or event["key"].startswith("samples/"), "a bad release"\n',
     )
     begun = datetime.now(UTC)
-    images: list[str] = []
     with stage.releasing() as shift:
-        while not shift.seconds:
-            images.append(stage.put(len(images)))
-            time.sleep(PAUSE)  # the pace of uploads, not a wait for anything
+        _until_it_shifts(shift)
+        with stage.clients() as images:
+            wait_for(lambda: shift.seconds, SHIFT_SECONDS)
 
     assert stage.stack_status() == "UPDATE_ROLLBACK_COMPLETE"
     assert "alarm" in shift.refusal.lower(), shift.refusal
@@ -66,6 +68,7 @@ def test_a_release_that_fails_on_one_picture_in_three_goes_back(stage: Stage, nu
 
 
 def test_a_bad_function_of_the_api_goes_back_by_codedeploy(stage: Stage, numbers: Numbers) -> None:
+    stage.wait_until_quiet(*API_ALARMS)
     (old,) = stage.shares("UploadApiFunction")
     stage.tree.give(ReleaseShift=GRADUAL)
     stage.tree.change(
@@ -78,6 +81,7 @@ def test_a_bad_function_of_the_api_goes_back_by_codedeploy(stage: Stage, numbers
     images: list[str] = []
     with stage.releasing("UploadApiFunction") as shift, requests.Session() as session:
         session.trust_env = False
+        _until_it_shifts(shift)
         while not shift.seconds:
             key = uuid.uuid4().hex  # a client sends the same request again until it is answered
             while True:
@@ -109,11 +113,11 @@ def test_a_bad_function_of_the_api_goes_back_by_codedeploy(stage: Stage, numbers
 
 
 def test_a_shift_is_cancelled_by_one_command(stage: Stage, numbers: Numbers) -> None:
+    stage.wait_until_quiet(*WORKFLOW_ALARMS)
     old = stage.version
     stage.tree.give(ReleaseShift=GRADUAL, DailyAnalysisLimit="777")
     with stage.releasing() as shift:
-        while len(shift.history) == 1 and not shift.seconds:
-            time.sleep(0.05)
+        _until_it_shifts(shift)
         assert "is split" in stage.petdetect("status").out
         back = stage.petdetect("rollback", "--yes", "--json")
     assert back.code == 0, back.err
@@ -123,6 +127,11 @@ def test_a_shift_is_cancelled_by_one_command(stage: Stage, numbers: Numbers) -> 
     numbers.say(
         f"petdetect rollback in the middle of a shift: all of the deployment taken back in {back.json['seconds']} s"
     )
+
+
+def _until_it_shifts(shift: Shift) -> None:
+    """Wait until the alias is split, or the deployment is over without."""
+    wait_for(lambda: len(shift.history) > 1 or shift.seconds, SHIFT_SECONDS)
 
 
 def _times(shift: Shift) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from tests.release.conftest import Numbers
+from tests.release.report import Numbers
 from tests.release.stage import Stage
 
-REGISTERING = {"ImageProcessorFunction", "RegisterImagesFunction"}
+ANALYSING = {"ImageProcessorFunction", "RegisterImagesFunction"}
+API = {"UploadApiFunction", "ImagesApiFunction", "ErasureApiFunction"}
 
 
 def newer(before: dict[str, int], after: dict[str, int]) -> set[str]:
@@ -18,10 +19,10 @@ def newer(before: dict[str, int], after: dict[str, int]) -> set[str]:
 
 def test_a_changed_parameter_becomes_a_version_of_just_what_depends_on_it(stage: Stage, numbers: Numbers) -> None:
     before = stage.published()
-    stage.tree.give(DailyAnalysisLimit="4321")
+    stage.tree.give(DailyAnalysisLimit="4321", AllowedOrigin="https://pets.example.org")
     seconds = stage.release()
     after = stage.published()
-    assert newer(before, after) == {*REGISTERING, "ImageWorkflow"}
+    assert newer(before, after) == {*ANALYSING, *API, "ImageWorkflow"}
     assert stage.shares() == {after["ImageWorkflow"]: 100}
     name = stage.functions["ImageProcessorFunction"]
     number = stage.named_by(stage.version)[name]
@@ -30,7 +31,7 @@ def test_a_changed_parameter_becomes_a_version_of_just_what_depends_on_it(stage:
         found = stage.functions_client.get_function_configuration(FunctionName=name, Qualifier=str(qualifier))
         assert found["Environment"]["Variables"]["DAILY_ANALYSIS_LIMIT"] == limit
     new = ", ".join(sorted(newer(before, after)))
-    numbers.say(f"DailyAnalysisLimit changed: live after {seconds:.1f} s; new versions of {new}")
+    numbers.say(f"DailyAnalysisLimit and AllowedOrigin changed: live after {seconds:.1f} s; new versions of {new}")
 
 
 def test_a_parameter_of_the_definition_and_a_changed_property_become_versions(stage: Stage, numbers: Numbers) -> None:
@@ -66,8 +67,9 @@ def test_a_deployment_that_changes_nothing_publishes_nothing(stage: Stage) -> No
 
 
 def test_a_rollback_by_hand_is_one_command(stage: Stage, numbers: Numbers) -> None:
-    stage.tree.give(DailyAnalysisLimit="1234", AllowedOrigin="https://pets.example.org")
-    stage.release()
+    if max(stage.shares("UploadApiFunction")) == 1:  # nothing was released before this test
+        stage.tree.give(DailyAnalysisLimit="1234", AllowedOrigin="https://pets.example.com")
+        stage.release()
     newest = stage.version
     (newest_of_api,) = stage.shares("UploadApiFunction")
 

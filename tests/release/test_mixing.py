@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from tests.release.conftest import Numbers
+from tests.release.report import Numbers
 from tests.release.stage import SETTLE_SECONDS, Stage
 from tests.support.deployment import CERTAIN_CAT, never_seen
 from tests.support.waiting import eventually

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ops.releases import number_of
-from tests.release.conftest import Numbers
+from tests.release.report import Numbers
 from tests.release.stage import Stage
 from tests.release.test_mixing import waiting
 

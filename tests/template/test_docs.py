@@ -13,6 +13,7 @@ from docs import parameters
 from tests.support.definitions import EVENTS, resources, source
 from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect
+from tests.support.templates import load
 
 DOCUMENTS = sorted(
     [
@@ -91,7 +92,9 @@ def test_every_command_of_petdetect_exists_with_its_options(document: Path) -> N
 @pytest.mark.parametrize("document", DOCUMENTS, ids=IDS)
 def test_every_parameter_and_output_that_is_named_exists(document: Path) -> None:
     """As `Parameter=value`, and as `output Name` in a shell."""
-    parameters_of_stack, outputs = source()["Parameters"].keys(), source()["Outputs"].keys()
+    outputs = source()["Outputs"].keys()
+    of_administrators = (load(REPOSITORY / "stacks" / f"{name}.yaml")["Parameters"] for name in ("access", "delivery"))
+    parameters_of_stack = source()["Parameters"].keys() | {name for found in of_administrators for name in found}
     for piece in code(document):
         for line in piece.splitlines():
             if not line.lstrip().startswith("aws "):

@@ -25,6 +25,10 @@ def is_no_fault(match: Match) -> bool:
         return references(logging["LogGroup"]) <= set(resources("AWS::Logs::LogGroup"))
     if match.rule.id == "ES6000":  # wants a dead-letter queue for each queue; this one is the dead-letter queue
         return logical_id in dead_letter_queues()
+    if match.rule.id == "ES1007":  # wants EventInvokeConfig; does not see one that is the alias's, as the permission is
+        function = references(resources("AWS::Lambda::Permission")[logical_id]["FunctionName"])
+        configured = resources("AWS::Lambda::EventInvokeConfig").values()
+        return any(references(one["FunctionName"]) == function and one["Qualifier"] == "live" for one in configured)
     return False
 
 

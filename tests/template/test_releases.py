@@ -175,7 +175,7 @@ def starters() -> dict[str, dict[str, Any]]:
 
 
 def test_whoever_starts_the_workflow_may_start_its_alias_alone() -> None:
-    assert set(starters()) == {"ImageUploadedRuleRole", "ReconcilerFunctionRole"}
+    assert set(starters()) == {"ReconcilerFunctionRole", "StartLiveRole"}
     for role, statement in starters().items():
         assert statement["Resource"] == {"Ref": "ImageWorkflow"}, role  # IAM is asked for the machine's ARN
         assert list(statement["Condition"].values()) == [{"states:StateMachineQualifier": ["live"]}], role

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import pytest
+
+from tests.support.local_aws import local_aws_python
+from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
 EMF = """
@@ -60,3 +65,25 @@ def test_what_lies_in_a_queue_is_counted(gap_engine: Any) -> None:
 
     eventually(lambda: most("ApproximateNumberOfMessagesVisible") == 2, "both messages are counted", seconds=5)
     eventually(lambda: most("ApproximateAgeOfOldestMessage") > 0, "they grow older", seconds=5)
+
+
+LOST = """
+from local.ministack_ext import install
+from ministack.services import cloudwatch
+{install}
+cloudwatch.record_metric("Pets", "Barks", 1)
+(points,) = cloudwatch._metrics.values()
+cloudwatch._evict_old_metrics()  # what each call to CloudWatch begins with
+points.append("what another thread counted meanwhile")
+print(len(list(cloudwatch._metrics.values())[0]))
+"""
+
+
+@pytest.mark.parametrize(("install", "kept"), [("install()", "2"), ("", "1")], ids=["ours", "plain"])
+def test_what_is_counted_during_a_call_is_not_lost(install: str, kept: str) -> None:
+    """Plain: when it keeps both, delete the patch."""
+    program = LOST.format(install=install)
+    done = subprocess.run(
+        [local_aws_python(), "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stdout.splitlines()[-1] == kept

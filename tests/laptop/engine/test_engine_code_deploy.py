@@ -64,7 +64,7 @@ def template(
             },
             "Version": {"Type": "AWS::Lambda::Version", "Properties": version, "UpdateReplacePolicy": "Retain"},
             "Function": function(f"def handler(event, context):\n    return '{words}'"),
-            "Group": {"Type": "AWS::CodeDeploy::DeploymentGroup", "Properties": group},
+            "Group": {"Type": "AWS::CodeDeploy::DeploymentGroup", "DependsOn": "Version", "Properties": group},
             "Application": {
                 "Type": "AWS::CodeDeploy::Application",
                 "Properties": {"ComputePlatform": "Lambda"},
@@ -205,6 +205,20 @@ def test_a_deployment_group_acts_with_its_role(quick: RunningEngine, missing: st
 
     assert missing in stack.failures()
     assert stack.weights() == {"1": 1}
+
+
+@pytest.mark.parametrize(
+    "moved", [{"FunctionVersion": "2"}, {"RoutingConfig": {"AdditionalVersionWeights": {"2": 0.5}}}]
+)
+def test_an_alias_that_somebody_has_moved_is_not_shifted(engine: Any, moved: dict[str, Any]) -> None:
+    stack, functions = Stack(engine), engine.client("lambda")
+    functions.update_function_configuration(FunctionName=stack.function, MemorySize=256)
+    functions.publish_version(FunctionName=stack.function)
+    functions.update_alias(FunctionName=stack.function, Name="live", **moved)
+
+    assert stack.update("two") == "UPDATE_ROLLBACK_COMPLETE"
+
+    assert "does not point to version 1 alone" in stack.failures()
 
 
 def test_a_description_alone_makes_no_version(engine: Any) -> None:

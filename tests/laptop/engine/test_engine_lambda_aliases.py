@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.waiting import eventually
 
+from .conftest import ROLE
 from .test_engine_distributed_map import ended
 from .test_engine_state_machine_versions import Machine
 
@@ -102,6 +103,27 @@ def test_a_version_keeps_code_environment_and_memory(engine: Any) -> None:
     assert function.call(third)[:4] == ["two", "new", 512, "3"]
     old = function.functions.get_function_configuration(FunctionName=function.first)
     assert (old["Timeout"], old["MemorySize"], old["Version"]) == (10, 128, "1")
+
+
+@pytest.mark.parametrize(("weights", "numbers"), [({}, ["1"]), ({"v2": 0.5}, ["1", "2"])])
+def test_a_stack_keeps_a_version_that_an_alias_names(gap_engine: Any, weights: Any, numbers: list[str]) -> None:
+    code = {"ZipFile": "def handler(event, context): return 1"}
+    properties = {"Runtime": "python3.13", "Handler": "index.handler", "Role": ROLE, "Code": code}
+    resources: dict[str, Any] = {"Function": {"Type": "AWS::Lambda::Function", "Properties": properties}}
+    version = {"Type": "AWS::Lambda::Version", "Properties": {"FunctionName": {"Ref": "Function"}}}
+    named = {"Outputs": {"Function": {"Value": {"Ref": "Function"}}}}
+    stack = gap_engine.create_stack({"Resources": {**resources, "Version": version}, **named})
+    functions, name = gap_engine.client("lambda"), stack["Function"]
+    functions.update_function_configuration(FunctionName=name, MemorySize=256)
+    functions.publish_version(FunctionName=name)
+    main = "2" if weights else "1"
+    routing = {"AdditionalVersionWeights": {"1": weights["v2"]} if weights else {}}
+    functions.create_alias(FunctionName=name, Name="live", FunctionVersion=main, RoutingConfig=routing)
+
+    gap_engine.update_stack(stack["StackName"], {"Resources": resources, **named})
+
+    left = functions.list_versions_by_function(FunctionName=name)["Versions"]
+    assert [v["Version"] for v in left if v["Version"] in numbers] == numbers
 
 
 def test_versions_share_the_reserved_concurrency(gap_engine: Any) -> None:

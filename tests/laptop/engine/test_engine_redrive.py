@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 from tests.support.waiting import eventually
 
-from .conftest import WAIT_SCALE
 from .test_engine_distributed_map import ended
 from .test_engine_state_machine_versions import Machine
 
@@ -69,9 +67,10 @@ def test_a_redrive_goes_on_with_the_version_it_began_with(gap_engine: Any) -> No
 
 def test_an_execution_that_was_stopped_goes_on_where_it_was(gap_engine: Any) -> None:
     url, _ = gap_engine.create_queue()
-    wait = {"Type": "Wait", "Seconds": 10, "Next": "Send"}
-    send = {**SEND, "Parameters": {"QueueUrl": url, "MessageBody": "sent"}, "End": True}
-    machine = Machine(gap_engine, {"StartAt": "Wait", "States": {"Wait": wait, "Send": send}})
+    wait = {"Type": "Wait", "Seconds": 10}
+    send = {**SEND, "Parameters": {"QueueUrl": url, "MessageBody": "sent"}, "Next": "Wait More"}
+    states = {"Wait": {**wait, "Next": "Send"}, "Send": send, "Wait More": {**wait, "End": True}}
+    machine = Machine(gap_engine, {"StartAt": "Wait", "States": states})
     execution = machine.states.start_execution(stateMachineArn=machine.arn)["executionArn"]
 
     def waits() -> bool:
@@ -81,8 +80,8 @@ def test_an_execution_that_was_stopped_goes_on_where_it_was(gap_engine: Any) -> 
     machine.states.stop_execution(executionArn=execution)
     assert gap_engine.refusal(machine.states.redrive_execution, executionArn=execution) is None
     assert ended(gap_engine, execution)["status"] == "SUCCEEDED"
-    time.sleep(10 * WAIT_SCALE)  # the first attempt, whose wait nobody ended, must not send a second message
 
+    # The wait of the first attempt, which nobody ended, was over first: it must not send a second message.
     attributes = gap_engine.client("sqs").get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
     assert attributes["ApproximateNumberOfMessages"] == "1"
 

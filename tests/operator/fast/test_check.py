@@ -436,6 +436,9 @@ def test_a_subject_can_be_asked_alone(answers: Answers) -> None:
     drifted(answers, "", "", "")
     found = check.run(subject(), 0, lambda _: None, ["drift"])
     assert [line.name for line in found.lines] == ["drift of the stack"]
+    assert not found.needs_attention
+    drifted(answers, "", "", "", "DETECTION_FAILED")
+    assert check.run(subject(), 0, lambda _: None, ["drift"]).needs_attention, "it was asked for, and not seen"
 
 
 def test_pictures_ask_first_for_what_they_need(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:

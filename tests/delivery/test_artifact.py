@@ -1,0 +1,157 @@
+"""The artifact: the same sources give the same bytes, and nothing else is deployed under their checksum."""
+
+from __future__ import annotations
+
+import os
+import tarfile
+from pathlib import Path
+
+import pytest
+
+from delivery import artifact, deploy
+from delivery.artifact import DeliveryError
+from delivery.environments import environment
+
+TEMPLATE = """
+Globals: {Function: {CodeUri: functions/, Timeout: 15}}
+Resources:
+  First: {Type: AWS::Serverless::Function, Properties: {CodeUri: First}}
+  Second: {Type: AWS::Serverless::Function, Properties: {CodeUri: Second}}
+  Machine:
+    Type: AWS::Serverless::StateMachine
+    Properties: {DefinitionUri: ../elsewhere/machine.asl.yaml, Role: !GetAtt Role.Arn}
+  Part: {Type: AWS::CloudFormation::Stack, Properties: {TemplateURL: Part/template.yaml}}
+"""
+
+
+def built(place: Path, *, code: str = "print(1)", second: str | None = None, time: int = 1_700_000_000) -> Path:
+    """What `sam build` leaves, at a place and a time -> the artifact made of it."""
+    build = place / "build"
+    for function, text in {"First": code, "Second": code if second is None else second}.items():
+        (build / function / "package").mkdir(parents=True)
+        (build / function / "app.py").write_text(text)
+        (build / function / "package" / "__init__.py").write_text("")
+    (build / "Part").mkdir()
+    (build / "Part" / "template.yaml").write_text("Resources: {}")
+    (build / "template.yaml").write_text(TEMPLATE)
+    (place / "elsewhere").mkdir()
+    (place / "elsewhere" / "machine.asl.yaml").write_text("StartAt: A")
+    for path in place.rglob("*"):
+        os.utime(path, (time, time))
+    artifact._lay_out(build, place / "release")
+    (place / "release.tar").write_bytes(artifact._tar(place / "release"))
+    return place / "release.tar"
+
+
+def test_same_sources_give_the_same_bytes_anywhere_and_any_time(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b" / "deeper").mkdir(parents=True)
+    first = built(tmp_path / "a")
+    second = built(tmp_path / "b" / "deeper", time=1_800_000_000)
+    assert first.read_bytes() == second.read_bytes()
+    (tmp_path / "c").mkdir()
+    assert artifact.checksum(built(tmp_path / "c", code="print(2)")) != artifact.checksum(first)
+
+
+def test_artifact_holds_all_that_its_template_names_and_one_code(tmp_path: Path) -> None:
+    file = built(tmp_path)
+    template = artifact.unpack(file, artifact.checksum(file), tmp_path / "out")
+    text = template.read_text()
+    (code,) = (tmp_path / "out").glob("code-*.zip")
+    assert sorted(
+        path.relative_to(template.parent).as_posix() for path in template.parent.rglob("*") if path.is_file()
+    ) == [
+        "Part/template.yaml",
+        code.name,
+        "machine.asl.yaml",
+        "template.yaml",
+    ]
+    assert text.count(f"CodeUri: {code.name}") == 2
+    assert "DefinitionUri: machine.asl.yaml" in text
+    assert "functions/" not in text
+    assert "elsewhere" not in text
+    assert len(artifact.code_checksum(template)) == 44
+
+
+def test_functions_with_different_code_are_refused(tmp_path: Path) -> None:
+    file = built(tmp_path, second="print(2)")
+    template = artifact.unpack(file, artifact.checksum(file), tmp_path / "out")
+    with pytest.raises(DeliveryError, match="more than one code"):
+        artifact.code_checksum(template)
+
+
+def test_anything_else_than_what_was_built_is_refused(tmp_path: Path) -> None:
+    file = built(tmp_path)
+    expected = artifact.checksum(file)
+    file.write_bytes(file.read_bytes() + b"\0")
+    with pytest.raises(DeliveryError, match="is not what was built"):
+        artifact.unpack(file, expected, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(DeliveryError, match="There is no artifact"):
+        artifact.unpack(tmp_path / "none.tar", expected, tmp_path / "out")
+
+
+def test_nothing_is_unpacked_outside_of_its_directory(tmp_path: Path) -> None:
+    file = tmp_path / "evil.tar"
+    with tarfile.open(file, "w") as archive:
+        archive.addfile(tarfile.TarInfo("../escaped"))
+    with pytest.raises(tarfile.OutsideDestinationError):
+        artifact.unpack(file, artifact.checksum(file), tmp_path / "out")
+    assert not (tmp_path / "escaped").exists()
+
+
+# --- Where it goes ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["dev", "staging", "prod"])
+def test_environment_is_that_of_samconfig(name: str) -> None:
+    found = environment(name)
+    assert (found.stack, found.config, found.prefix) == (f"serverlessapp-pet-detector-{name}", name, "releases")
+    assert f"Stage={name}" in found.parameters
+    assert f"Environment={name}" in found.tags
+
+
+def test_pull_request_has_a_stack_of_its_own_with_its_own_tags_and_leaves_the_account_alone() -> None:
+    found = environment("pr-7")
+    assert found.stack == "serverlessapp-pet-detector-pr-7"
+    assert found.prefix == "pull-requests"
+    assert {"Stage=dev", "ManageApiGatewayLogRole=false"} <= set(found.parameters)
+    assert {"Environment=pr-7", "PullRequest=7", "Project=pet-detector"} <= set(found.tags)
+    assert len({tag.partition("=")[0] for tag in found.tags}) == len(found.tags)
+
+
+@pytest.mark.parametrize("name", ["local", "production", "pr-0", "pr-", "pr-07", "pr-1;ls", "PROD", ""])
+def test_anything_else_is_no_environment(name: str) -> None:
+    with pytest.raises(DeliveryError, match="is no environment"):
+        environment(name)
+
+
+def test_parameters_of_the_account_come_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    """SAM takes the last of two."""
+    monkeypatch.setenv(artifact.PARAMETERS, "AlarmEmail=a@example.org 'RunbookUrl=https://example.org/a b'")
+    assert artifact.given_parameters() == ["AlarmEmail=a@example.org", "RunbookUrl=https://example.org/a b"]
+
+
+def test_changes_show_first_what_could_be_lost() -> None:
+    def change(action: str, name: str, **more: str) -> dict[str, str]:
+        return {"Action": action, "LogicalResourceId": name, "ResourceType": "T", **more}
+
+    text = deploy._table(
+        "the stack",
+        [
+            change("Remove", "Version", PolicyAction="Retain"),
+            change("Add", "New"),
+            change("Modify", "Settings", Replacement="False"),
+            change("Modify", "Maybe", Replacement="Conditional"),
+            change("Modify", "Table", Replacement="True"),
+            change("Remove", "Queue"),
+        ],
+    )
+    assert text.splitlines()[4:] == [
+        "| Remove | Queue | T | **deleted** |",
+        "| Modify | Table | T | **replaced** |",
+        "| Modify | Maybe | T | perhaps replaced |",
+        "| Add | New | T |  |",
+        "| Modify | Settings | T |  |",
+        "| Remove | Version | T | the old one is kept |",
+    ]
