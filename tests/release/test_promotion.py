@@ -35,8 +35,8 @@ STACK = "serverlessapp-pet-detector-"
 MINUTE = "2"  # seconds of a minute of shifts and alarms
 # What a pipeline's account knows: of the machine, what the rules of the template ask for, and what is said above.
 PARAMETERS = (
-    "AlarmEmail=operators@example.org AllowedOrigin=http://localhost:8080 ManageApiGatewayLogRole=false "
-    "AuditTrail=none GuardDuty=none"
+    "AlarmEmail=operators@example.org NotificationEmail=reviewers@example.org AllowedOrigin=http://localhost:8080 "
+    "ManageApiGatewayLogRole=false AuditTrail=none GuardDuty=none"
 )
 # What `petdetect check` finds wrong with a stage, and the local AWS is the reason. No other line may be wrong.
 LIMITS: dict[str, str] = {}
