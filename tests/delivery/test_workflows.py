@@ -36,7 +36,7 @@ REHEARSED = {
     '${FUNCTION:+"--function" "$FUNCTION"} --yes',
     '.venv/bin/petdetect destroy --env "$ENVIRONMENT" --with-data --confirm "serverlessapp-pet-detector-$ENVIRONMENT"',
     "open=$(gh pr list --state open --limit 1000 --json number --jq 'map(.number | tostring) | join(\",\")')\n"
-    '.venv/bin/petdetect sweep --open "${open:-none}"',
+    '.venv/bin/petdetect sweep --env dev --open "${open:-none}"',
 }
 # Not by a test, and why.
 ELSEWHERE = {
