@@ -6,7 +6,7 @@ everything else `not ok`. So one thing that is broken hides no other.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 
 import boto3
@@ -30,39 +30,51 @@ from pet_detector.aws.errors import DENIALS, code_of
 DRIFT_SECONDS = 300.0
 Check = Callable[[Subject], Iterable[Line]]
 
-_BEFORE: dict[str, Check] = {
-    "stack": check_settings.stack,
-    "definition": check_settings.definition,
-    "alias live": check_settings.alias,
-    "aliases of functions": check_settings.function_aliases,
-    "rules": check_settings.rules,
-    "schedule of the Reconciler": check_settings.schedule,
-    "stream to MetricsPublisher": check_settings.mapping,
-    "bucket": check_settings.bucket,
-    "age of the bucket": check_settings.age_of_bucket,
-    "detection policy": check_settings.policy,
-    "logs": check_settings.log_groups,
-    "log role of API Gateway": check_settings.gateway_role,
-    "rights": check_rights.rights,
-    "alarms": check_alarms.alarms,
-    "subscribers": check_alarms.subscriptions,
-    "quota of Rekognition": check_quotas.rekognition,
-    "concurrency of Lambda": check_quotas.concurrency,
-    "quotas of Step Functions": check_quotas.step_functions,
-    "metrics of Step Functions": check_unknowns.metrics,
-    "alarms of shifts": check_unknowns.shifts,
-    "API key": check_settings.api_key,
-    "GET /health": check_api.health,
-    "wrong key, no key": check_api.refusals,
-    "preflights": check_api.preflights,
+# By what they are about, which `--only` chooses.
+_BEFORE: dict[str, dict[str, Check]] = {
+    "settings": {
+        "stack": check_settings.stack,
+        "definition": check_settings.definition,
+        "alias live": check_settings.alias,
+        "aliases of functions": check_settings.function_aliases,
+        "rules": check_settings.rules,
+        "schedule of the Reconciler": check_settings.schedule,
+        "stream to MetricsPublisher": check_settings.mapping,
+        "bucket": check_settings.bucket,
+        "age of the bucket": check_settings.age_of_bucket,
+        "detection policy": check_settings.policy,
+        "logs": check_settings.log_groups,
+        "log role of API Gateway": check_settings.gateway_role,
+    },
+    "rights": {"rights": check_rights.rights},
+    "alarms": {
+        "alarms": check_alarms.alarms,
+        "subscribers": check_alarms.subscriptions,
+        "metrics of Step Functions": check_unknowns.metrics,
+        "metrics of executions": check_unknowns.executions,
+        "alarms of shifts": check_unknowns.shifts,
+    },
+    "quotas": {
+        "quota of Rekognition": check_quotas.rekognition,
+        "concurrency of Lambda": check_quotas.concurrency,
+        "quotas of Step Functions": check_quotas.step_functions,
+    },
+    "api": {
+        "API key": check_settings.api_key,
+        "GET /health": check_api.health,
+        "wrong key, no key": check_api.refusals,
+        "preflights": check_api.preflights,
+    },
 }
+SUBJECTS = (*_BEFORE, "pictures", "drift")
 
 
 @dataclass(frozen=True)
 class Found:
-    """All lines of a check, in order."""
+    """All lines of a check, in order. `is_strict`: what was not checked needs attention too."""
 
     lines: list[Line]
+    is_strict: bool = False
 
     def number(self, verdict: Verdict) -> int:
         """How many lines came to this."""
@@ -70,32 +82,37 @@ class Found:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether anything is not as it should be."""
-        return self.number(Verdict.NOT_OK) > 0
+        """Whether anything is not as it should be, or was asked for and not seen."""
+        return self.number(Verdict.NOT_OK) > 0 or (self.is_strict and self.number(Verdict.NOT_CHECKED) > 0)
 
 
-def run(subject: Subject, seconds: float, begin: Callable[[str], None]) -> Found:
-    """Ask everything. `begin` is told what comes next; pictures are followed for at most so many seconds."""
+def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Collection[str] = SUBJECTS) -> Found:
+    """Ask everything, or what is about `only` these SUBJECTS. `begin` is told what comes next.
+
+    Pictures are followed for at most so many seconds. Who asks for a part wants to know it: the answer is strict.
+    """
     lines: list[Line] = []
-    for name, check in _BEFORE.items():
+
+    def ask(name: str, check: Check) -> None:
         begin(name)
-        lines += guarded(name, check, subject)
+        lines.extend(guarded(name, check, subject))
+
+    for about, checks in _BEFORE.items():
+        for name, check in checks.items():
+            # The pictures need a key, and a rule that starts them.
+            if about in only or ("pictures" in only and name in ("rules", "API key")):
+                ask(name, check)
     key = _value_of_key(subject, lines)
     is_deaf = any(line.name == "rule ImageUploadedRule" and line.verdict is Verdict.NOT_OK for line in lines)
-    for name, last in {
-        "wrong body": lambda subject: check_api.wrong_bodies(subject, key),
-        "pictures": lambda subject: check_pictures.check(subject, key, seconds=seconds, is_deaf=is_deaf),
-        "drift": lambda subject: check_drift.drift(subject, DRIFT_SECONDS),
-        "the rest": check_unknowns.unknowable,
-    }.items():
-        begin(name)
-        lines += guarded(name, last, subject)
-    return Found(lines)
-
-
-def only_drift(subject: Subject) -> Found:
-    """Ask for drift alone: nothing is sent, so that a role that only looks can."""
-    return Found(list(guarded("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS), subject)))
+    if "api" in only:
+        ask("wrong body", lambda subject: check_api.wrong_bodies(subject, key))
+    if "pictures" in only:
+        ask("pictures", lambda subject: check_pictures.check(subject, key, seconds=seconds, is_deaf=is_deaf))
+    if "drift" in only:
+        ask("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS))
+    if set(only) == set(SUBJECTS):
+        ask("the rest", check_unknowns.unknowable)
+    return Found(lines, is_strict=set(only) != set(SUBJECTS))
 
 
 def guarded(name: str, check: Check, subject: Subject) -> Iterator[Line]:

@@ -31,22 +31,19 @@ class Version(click.ParamType):
         return value if value == "live" else str(int(value))
 
 
-def run(deployment: Deployment, version: str | None, seconds: float, as_json: bool, *, only: str | None = None) -> None:
-    """Check it, and say what was found; exit code 3 when something is not ok, or when the only line is not checked."""
+def run(deployment: Deployment, version: str | None, seconds: float, only: tuple[str, ...], as_json: bool) -> None:
+    """Check it, and say what was found; exit code 3 when something is not ok, or what was asked for was not checked."""
     subject = Subject(deployment, version)
     if version not in (None, "live"):
         check_settings.refuse_unknown_version(subject)
     console = Console(stderr=True)
     with _stoppable(), console.status("") as status:
-        if only:
-            found = check.only_drift(subject)
-        else:
-            found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."))
+        found = check.run(subject, seconds, lambda name: status.update(f"checking {name} ..."), only or check.SUBJECTS)
     if as_json:
         output.say_json(_document(subject, found))
     else:
         _show(found)
-    if found.needs_attention or (only and found.number(Verdict.NOT_CHECKED)):
+    if found.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
 
 

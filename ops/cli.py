@@ -38,6 +38,7 @@ from ops import (
     status,
     story,
 )
+from ops import check as checks
 from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, reach, settings_of
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
@@ -453,19 +454,18 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
 )
 @click.option(
     "--only",
-    type=click.Choice(["drift"]),
-    help="Look for drift alone, and send nothing. Exit code 3 also when it could not be looked for.",
+    type=click.Choice(checks.SUBJECTS),
+    multiple=True,
+    help="Only what is about this; can be given more than once. Exit code 3 also for what is not checked.",
 )
-def check(deployment: Deployment, version: str | None, timeout: int, only: str | None, as_json: bool) -> None:
+def check(deployment: Deployment, version: str | None, timeout: int, only: tuple[str, ...], as_json: bool) -> None:
     """Ask the deployment whether it works, and what to do if not.
 
     Sends three pictures and removes them again: 3 calls of Rekognition, less than a cent. They count in the business
     metrics and the daily limit, and the uncertain one tells the reviewers. Also asked: settings, rights, alarms and
     who hears them, quotas, the API's errors and preflights, drift (minutes). Exit code 3 when a line is not ok.
     """
-    if only and version:
-        raise click.UsageError("--only drift is about the stack, not about a version.")
-    check_command.run(deployment, version, timeout, as_json, only=only)
+    check_command.run(deployment, version, timeout, only, as_json)
 
 
 @command("rollback")

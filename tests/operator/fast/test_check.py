@@ -349,6 +349,15 @@ def test_metrics_that_an_alarm_reads(answers: Answers) -> None:
     assert is_red(only(check_unknowns.metrics(subject())), "There is no OpenExecutionCount, OpenExecutionLimit")
 
 
+def test_executions_count_under_the_machine(answers: Answers) -> None:
+    dimension = {"Name": "StateMachineArn", "Value": WORKFLOW}
+    answers["ListMetrics"] = lambda given: {"Metrics": [{"Dimensions": given["Dimensions"]}]}
+    assert only(check_unknowns.executions(subject())).verdict is Verdict.OK
+    more = {"Name": "StateMachineAliasArn", "Value": LIVE}
+    answers["ListMetrics"] = {"Metrics": [{"Dimensions": [dimension, more]}]}
+    assert only(check_unknowns.executions(subject())).verdict is Verdict.NOT_CHECKED
+
+
 def test_shifts_that_no_alarm_sends_back(answers: Answers) -> None:
     groups = {
         "Group": Resource("AWS::CodeDeploy::DeploymentGroup", "group"),
@@ -421,6 +430,33 @@ def test_what_may_not_be_looked_at_is_not_checked_and_hides_nothing() -> None:
     assert "DescribeSomething" in denied[1].says
     broken = list(check.guarded("it", raising("InternalError"), subject()))
     assert [line.verdict for line in broken] == [Verdict.OK, Verdict.NOT_OK]
+
+
+def test_a_subject_can_be_asked_alone(answers: Answers) -> None:
+    drifted(answers, "", "", "")
+    found = check.run(subject(), 0, lambda _: None, ["drift"])
+    assert [line.name for line in found.lines] == ["drift of the stack"]
+    assert not found.needs_attention
+    drifted(answers, "", "", "", "DETECTION_FAILED")
+    assert check.run(subject(), 0, lambda _: None, ["drift"]).needs_attention, "it was asked for, and not seen"
+
+
+def test_pictures_ask_first_for_what_they_need(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[Any] = []
+
+    def look(_: Subject, key: str | None, *, seconds: float, is_deaf: bool) -> list[Line]:
+        given.append((key, seconds, is_deaf))
+        return []
+
+    monkeypatch.setattr("ops.check.check_pictures.check", look)
+    names: list[str] = []
+    rule = {"ImageUploadedRule": Resource("AWS::Events::Rule", "uploads")}
+    answers |= {"DescribeRule": {"State": "DISABLED"}, "GetUsagePlans": {"items": []}}
+
+    check.run(subject(rule), 7, names.append, ["pictures"])
+
+    assert names == ["rules", "API key", "pictures"]
+    assert given == [(None, 7, True)]
 
 
 def test_only_what_is_not_ok_needs_attention() -> None:
