@@ -176,7 +176,7 @@ load: install .engine/load-venv/.installed ## Put load on a local AWS of its own
 
 # --- Releases: seen happening on a local AWS of their own ---------------------------------------------------------------
 
-release: install ## Release, mix, break, roll back and prune on the local AWS, with numbers: eight minutes
+release: install ## Release, mix, break, roll back and prune on the local AWS, with numbers: ten minutes
 	@.venv/bin/python -m pytest -q -p no:xdist tests/release $(if $(ONLY),-k '$(ONLY)')
 
 # --- Measure ---------------------------------------------------------------------------------------------------------

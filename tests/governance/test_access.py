@@ -230,6 +230,17 @@ def test_calls_are_found_where_they_hide() -> None:
     assert "rekognition:DetectLabels" not in found, "that is the functions'"
 
 
+def test_operator_starts_the_release_that_is_live_and_deletes_versions_of_functions_alone() -> None:
+    by_action = {action: s for s in statements("OperatorPolicy") for action in words(s["Action"])}
+    starting = {s["Resource"]: s.get("Condition") for s in statements("OperatorPolicy") if "StartExecution" in str(s)}
+    live = {"ForAnyValue:StringEquals": {"states:StateMachineQualifier": ["live"]}}
+    assert starting == {OUTPUTS["ImageWorkflowArn"]: live, OUTPUTS["BackfillWorkflowArn"]: None}
+    # The ARN of a version has a part more than that of its function.
+    assert by_action["lambda:DeleteFunction"]["Resource"].endswith(f":function:{STACK.values['NamePrefix']}*:*")
+    for action in ("states:DeleteStateMachineVersion", "states:UpdateStateMachineAlias"):
+        assert by_action[action]["Resource"] == OUTPUTS["ImageWorkflowArn"]
+
+
 # What S3, DynamoDB, SNS and SQS do in the name of their caller when data has a key of the account's own.
 DATA_KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
 # What a person looks at in the console: alarms, dashboards, saved queries and logs.

@@ -333,6 +333,34 @@ def test_the_reasons_of_a_failed_deletion_are_the_newest_ones(monkeypatch: pytes
     assert belongings.failures("id") == ["Rule (AWS::Thing): it has targets"]
 
 
+def test_a_deletion_that_fails_says_why_and_what_to_do(
+    aws: Cloud, found: Belongings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    states = iter(["UPDATE_COMPLETE", "DELETE_IN_PROGRESS", "DELETE_FAILED"])
+    client = Pages()
+    monkeypatch.setattr(destroy, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
+    monkeypatch.setattr(belongings, "describe", lambda _: {"StackStatus": next(states)})
+    monkeypatch.setattr(belongings, "failures", lambda _: ["Rule (AWS::Events::Rule): it has targets"])
+
+    with pytest.raises(OperatorError, match="it has targets\nRemove the cause, and run this command again"):
+        destroy._delete_stack("id", print)
+
+    assert client.changes == [("delete_stack", {"StackName": "id"})]
+
+
+def test_a_deletion_that_runs_is_waited_for_and_not_started_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    states = iter(["DELETE_IN_PROGRESS", "DELETE_IN_PROGRESS", "DELETE_COMPLETE"])
+    client = Pages()
+    monkeypatch.setattr(destroy, "_POLL_SECONDS", 0)
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: client)
+    monkeypatch.setattr(belongings, "describe", lambda _: {"StackStatus": next(states)})
+
+    destroy._delete_stack("id", print)
+
+    assert client.changes == []
+
+
 def test_a_dry_run_needs_no_name(finds_it: None) -> None:
     answer: Result = petdetect_without_aws("--env", "dev", "destroy", "--dry-run", "--json")
 

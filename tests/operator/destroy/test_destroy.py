@@ -1,6 +1,7 @@
 """`petdetect destroy` and `petdetect sweep` on a local AWS of their own, beside stacks that are not theirs.
 
-Every service is asked for all that it has, before a stack is deployed and after it was destroyed.
+Every service is asked for all that it has, before a stack is deployed and after it was destroyed. In a folder
+of its own, because the tests above wait for each other.
 """
 
 from __future__ import annotations
@@ -22,12 +23,11 @@ from samcli.yamlhelper import yaml_dump, yaml_parse
 from local.deploy import machine_parameters, stack_name
 from local.engine import CREDENTIALS, REGION, Engine
 from ops import belongings, cli
+from tests.operator.application import Output
 from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect
 from tests.support.starter import running
 from tests.support.waiting import eventually
-
-from .application import Output
 
 PREFIX = "serverlessapp-pet-detector-"
 # A stack whose name begins like that of pr-1: its bucket and its table are not to be touched.
