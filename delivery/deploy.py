@@ -110,10 +110,13 @@ def _all_changes(cloudformation: Any, stack: str, change_set: str) -> Iterator[d
 
 # What a change does to what is there, the worst first.
 _LOST, _REPLACED, _PERHAPS, _KEPT, _SAFE = "**deleted**", "**replaced**", "perhaps replaced", "the old one is kept", ""
-_MARKS = (_LOST, _REPLACED, _PERHAPS, _SAFE, _KEPT)
+_ANEW = "made anew each time"  # AlwaysDeploy of template.yaml
+_MARKS = (_LOST, _REPLACED, _PERHAPS, _SAFE, _KEPT, _ANEW)
 
 
 def _mark(change: dict[str, Any]) -> str:
+    if change["ResourceType"] == "AWS::ApiGateway::Deployment":
+        return _ANEW
     if change.get("PolicyAction", "").startswith("Retain"):
         return _KEPT
     match change["Action"], change.get("Replacement"):

@@ -247,6 +247,30 @@ def test_boundary_leaves_a_deployer_what_it_needs(environment: str) -> None:
     assert not refused, "DeployerBoundary of stacks/delivery.yaml takes this away"
 
 
+def test_boundary_leaves_what_petdetect_check_needs() -> None:
+    name = "serverlessapp-pet-detector-prod"
+    outputs = {
+        "ImageBucketName": f"{name}-imagebucket-1a",
+        "DetectionLogsTableName": f"{name}-DetectionLogs-1A",
+        "AnalysesTableName": f"{name}-Analyses-1A",
+        "ErasuresTableName": f"{name}-Erasures-1A",
+        "ImageWorkflowArn": arn("states", f"stateMachine:{name}-ImageWorkflow-1A"),
+        "BackfillWorkflowArn": arn("states", f"stateMachine:{name}-backfill"),
+        "ImageEventsDeadLetterQueueUrl": f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/{name}-Events-1A",
+        "ReportsDeadLetterQueueUrl": f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/{name}-Reports-1A",
+        "NoticesTopicArn": arn("sns", f"{name}-Notices-1A"),
+    }
+    deployed = Stack(REPOSITORY / "stacks" / "access.yaml", {"ApplicationName": name, **outputs})
+    check = deployed.of_type("AWS::IAM::ManagedPolicy")["CheckPolicy"]["PolicyDocument"]["Statement"]
+    most = boundary(delivery())
+    refused = [
+        (action, resource)
+        for action, resource, context in samples(check)
+        if not permits(most, action, resource, **{key.replace(":", "__"): value for key, value in context.items()})
+    ]
+    assert not refused, "DeployerBoundary of stacks/delivery.yaml takes this away"
+
+
 OWN_ROLE = f"arn:aws:iam::{ACCOUNT}:role/serverlessapp-delivery-prod"
 OF_APPLICATION = f"arn:aws:iam::{ACCOUNT}:role/serverlessapp-pet-detector-prod-ImageProcessorRole-1A"
 NEVER = [
