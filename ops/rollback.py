@@ -207,7 +207,7 @@ def run(
         click.confirm(question, abort=True, err=True)
     began = time.monotonic()
     target.point(found.after)
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.monotonic() - began, 2)
     if as_json:
         output.say_json(document | {"seconds": seconds})
     else:
@@ -245,7 +245,7 @@ def _cancel(deployment: Deployment, *, to: int | None, dry_run: bool, yes: bool,
             f"The stack {deployment.stack} did not go back: it is {releases.stack_status(deployment)}. Its events say "
             f"why: aws cloudformation describe-stack-events --stack-name {deployment.stack}"
         ) from error
-    seconds = round(time.monotonic() - began, 1)
+    seconds = round(time.monotonic() - began, 2)
     if as_json:
         output.say_json(document | {"seconds": seconds})
     else:

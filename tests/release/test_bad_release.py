@@ -15,7 +15,7 @@ from tests.release.stage import Shift, Stage, is_hurt
 from tests.support.waiting import wait_for
 
 GRADUAL = "Canary10Percent10Minutes"
-WORKFLOW_ALARMS = ("-executions-failed", "-processing-slow")
+WORKFLOW_ALARMS = ("-executions-failed", "-failed-share", "-processing-slow")
 SHIFT_SECONDS = 600.0  # far more than a deployment takes
 API_ALARMS = ("-api-errors", "Api-errors", "-api-latency")
 

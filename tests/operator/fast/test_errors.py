@@ -41,7 +41,10 @@ def commands() -> list[str]:
 
 
 def test_help_names_exit_codes_and_every_command_has_json(commands: list[str]) -> None:
-    expected = "backfill cost dismiss erase explain export failed key prune reconcile redrive release rollback status"
+    expected = (
+        "backfill check cost destroy dismiss erase explain export failed key prune reconcile redrive release rollback "
+        "status sweep"
+    )
     assert set(commands) == set(expected.split())
     text = petdetect("--help").stdout
     assert all(f"\n    {code}  " in text for code in (0, 1, 2, 3))

@@ -191,25 +191,20 @@ def test_a_function_that_an_older_stack_has_not_is_refused(petdetect: Petdetect)
     assert "has no function ErasureApi" in answer.stderr
 
 
-def test_functions_with_calls_of_their_own_are_those_whose_alias_the_template_names() -> None:
-    """By a rule, a schedule, a stream or the API. The others the state machines call, by their versions."""
-    aliases = {
-        name: properties["FunctionName"]["Ref"].removesuffix("Function")
-        for name, properties in resources("AWS::Lambda::Alias").items()
-    }
+def test_functions_with_calls_of_their_own_are_those_that_something_else_than_a_workflow_calls() -> None:
+    """A rule, a schedule, a stream or the API. The others the state machines call, by their versions."""
+    functions = resources("AWS::Lambda::Function").keys()
     callers = ("AWS::Events::Rule", "AWS::Scheduler::Schedule", "AWS::Lambda::EventSourceMapping")
-    named = set().union(*(references(properties) for kind in callers for properties in resources(kind).values()))
-    called = {aliases[name] for name in named & aliases.keys()}
-    written = source()["Resources"].items()
-    called |= {
-        name.removesuffix("Function")
-        for name, resource in written
-        if any(event["Type"] == "Api" for event in resource.get("Properties", {}).get("Events", {}).values())
+    called = {
+        name
+        for kind in callers
+        for properties in resources(kind).values()
+        for name in references(properties) & functions
     }
-    shifted = {
-        name.removesuffix("Function")
-        for name, r in written
-        if "Function" in name and "DeploymentPreference" in r["Properties"]
-    }
-    assert called == set(rollback.FUNCTIONS)
-    assert shifted == set(rollback._SHIFTED_BY_CODEDEPLOY)
+    written = source()["Resources"]
+    for name in functions:
+        events = written[name]["Properties"].get("Events", {}).values()
+        called |= {name} if any(event["Type"] == "Api" for event in events) else set()
+    shifted = {name for name in functions if "DeploymentPreference" in written[name]["Properties"]}
+    assert {name.removesuffix("Function") for name in called} == set(rollback.FUNCTIONS)
+    assert {name.removesuffix("Function") for name in shifted} == set(rollback._SHIFTED_BY_CODEDEPLOY)
