@@ -104,7 +104,7 @@ COVERAGE = --cov --cov-report=term --cov-fail-under=90
 test: lint ## Check and test the application and petdetect, offline
 	@command -v npm > /dev/null && $(MAKE) -s .engine/node/.installed \
 	  || echo "Without npm's packages the state machine is not judged by a second engine: those tests are skipped."
-	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/laptop --ignore=tests/release)
+	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/laptop --ignore=tests/release --ignore=tests/upgrade/test_upgrade.py)
 
 test-laptop: install ## Test the local AWS itself: when local/ or one of its versions changes
 	@.venv/bin/python -m pytest -q tests/laptop $(SIDE_BY_SIDE)
@@ -176,8 +176,8 @@ load: install .engine/load-venv/.installed ## Put load on a local AWS of its own
 
 # --- Releases: seen happening on a local AWS of their own ---------------------------------------------------------------
 
-release: install ## Release, mix, break, roll back and prune on the local AWS, with numbers: ten minutes
-	@.venv/bin/python -m pytest -q -p no:xdist tests/release $(if $(ONLY),-k '$(ONLY)')
+release: install ## Release, break, roll back, promote and upgrade on the local AWS, with numbers: a quarter of an hour
+	@.venv/bin/python -m pytest -q -p no:xdist tests/release tests/upgrade $(if $(ONLY),-k '$(ONLY)')
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 

@@ -15,6 +15,7 @@ _ALARM_TYPES = ("AWS::CloudWatch::Alarm", "AWS::CloudWatch::CompositeAlarm")
 _AT_ONCE = 100  # names that DescribeAlarms takes
 # Every alarm has been evaluated by then.
 _EVALUATED = timedelta(minutes=20)
+_UNTIL_THE_FIRST_RUN = "-reconciler-silent"
 _NO_ALARMS = "Observability=false: the stack has no alarms."
 # Their parameter, and what people hear by the topic. Observability and Governance have theirs.
 _TOPICS = {
@@ -50,7 +51,13 @@ def alarms(subject: Subject) -> Iterator[Line]:
         )
     else:
         yield ok("alarms", f"{len(names)}, and they may act")
-    if ringing:
+    first = [name for name in ringing if name.endswith(_UNTIL_THE_FIRST_RUN)]
+    if first and first == ringing and subject.created > datetime.now(UTC) - _EVALUATED:
+        yield not_checked(
+            "alarms ringing",
+            f"{first[0]} rings until the Reconciler has run once, 15 minutes at most after the first deployment.",
+        )
+    elif ringing:
         yield not_ok("alarms ringing", f"{', '.join(ringing)}: docs/operations.md has a section for each.")
     else:
         yield ok("alarms ringing", "none")

@@ -58,7 +58,7 @@ def _stoppable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        print("Stopped; the pictures of the check are removed.", file=sys.stderr)
+        print("Stopped.", file=sys.stderr)
         raise
     finally:
         signal.signal(signal.SIGTERM, before)

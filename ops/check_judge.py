@@ -89,9 +89,9 @@ def _unfinished(subject: Subject, picture: Picture, record: Record) -> Line:
     if status == Status.PROCESSING and "TurnAt" in record:
         return not_checked(picture.title, f"Images wait for their turn, this one until {record['TurnAt']}.")
     if status == Status.PROCESSING:
-        return not_ok(picture.title, f"It is still being processed: see {_last_state(picture)}, and its log.")
+        return not_ok(picture.title, f"It is still being processed: see {last_state(picture)}, and its log.")
     if picture.execution:
-        return not_ok(picture.title, f"Its execution did not claim it: {_last_state(picture)}. {explain}")
+        return not_ok(picture.title, f"Its execution did not claim it: {last_state(picture)}. {explain}")
     return not_ok(
         picture.title,
         "No execution has started for it: look at the lines of the rules and the bucket, and at "
@@ -102,7 +102,7 @@ def _unfinished(subject: Subject, picture: Picture, record: Record) -> Line:
 def _failure(subject: Subject, picture: Picture, record: Record) -> str:
     """Where and why an image failed; of a right that is missing also whose, and on what."""
     error, cause = records.error_of(record)
-    state = _last_state(picture, before=("Record Failure", "Processing Failed"))
+    state = last_state(picture, before=("Record Failure", "Processing Failed"))
     text = f"It failed in {state} with {error}: {cause}"
     function = _FUNCTIONS.get(state)
     if error == "AccessDeniedError" and function:
@@ -114,7 +114,8 @@ def _failure(subject: Subject, picture: Picture, record: Record) -> str:
     return text
 
 
-def _last_state(picture: Picture, before: tuple[str, ...] = ()) -> str:
+def last_state(picture: Picture, before: tuple[str, ...] = ()) -> str:
+    """The state that a picture's execution entered last, of those that are not in `before`."""
     if not picture.execution:
         return "no state"
     pages = client("stepfunctions").get_paginator("get_execution_history").paginate(executionArn=picture.execution)

@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from functools import cached_property
 
@@ -84,6 +85,13 @@ class Subject:
             return url
         api, stage = re.fullmatch(r"https://([^.]+)\.execute-api[^/]+/(.+)", url).groups()  # type: ignore[union-attr]
         return f"{os.environ['AWS_ENDPOINT_URL']}/_aws/execute-api/{api}/{stage}"
+
+    @cached_property
+    def created(self) -> datetime:
+        """When the root stack was made."""
+        cloudformation = boto3.client("cloudformation", config=CLIENT_CONFIG)
+        (found,) = cloudformation.describe_stacks(StackName=self.deployment.stack)["Stacks"]
+        return found["CreationTime"]
 
     @cached_property
     def resources(self) -> dict[str, Resource]:

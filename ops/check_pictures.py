@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -50,8 +51,10 @@ def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool) -
     except KNOWN as error:
         lines.append(not_ok("pictures", sentence(error)))
     finally:
-        lines += _remove(subject, chosen)
-    yield from lines
+        removed = list(_remove(subject, chosen))
+        if isinstance(sys.exception(), KeyboardInterrupt):  # nobody shows the lines
+            print("\n".join(f"{line.name}: {line.says}" for line in removed), file=sys.stderr)
+    yield from lines + removed
 
 
 def _send(subject: Subject, picture: Picture, key: str | None, *, is_deaf: bool) -> None:
@@ -157,10 +160,11 @@ def _remove_one(subject: Subject, picture: Picture) -> None:
     ):
         record = detection_logs.all_known(deployment.table, picture.image_id)  # an execution has changed it meanwhile
     arn = str((record or {}).get("ExecutionArn", picture.execution))
+    picture.execution = arn
     if arn and described(arn).get("status") == "RUNNING":
         with contextlib.suppress(client("stepfunctions").exceptions.ExecutionDoesNotExist):
             client("stepfunctions").stop_execution(executionArn=arn, cause="petdetect check was interrupted")
-        picture.stopped = True
+        picture.stopped = check_judge.last_state(picture) == "Move Image"  # else nothing writes an object any more
     analyses.forget(deployment.output("AnalysesTableName"), hashlib.sha256(picture.data).hexdigest(), picture.image_id)
     found = image_versions.versions_of(deployment.bucket, picture.image_id, None, None)
     found += _versions_at(deployment.bucket, picture.key)

@@ -31,6 +31,7 @@ REHEARSED = {
     '.venv/bin/python -m delivery deploy --env "$ENVIRONMENT" --sha256 "$SHA256"',
     '.venv/bin/petdetect check --env "$ENVIRONMENT"',
     '.venv/bin/petdetect check --env "$ENVIRONMENT" --only drift',
+    '.venv/bin/petdetect check --env "$ENVIRONMENT" --only pictures --only api',
     '.venv/bin/petdetect prune --env "$ENVIRONMENT" --yes',
     '.venv/bin/petdetect rollback --env "$ENVIRONMENT" ${VERSION:+"--to" "$VERSION"} '
     '${FUNCTION:+"--function" "$FUNCTION"} --yes',

@@ -6,6 +6,7 @@ refused for lack of a statement is tried here, the rest is read in test_access.p
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,7 +14,7 @@ import boto3
 import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
-from samcli.yamlhelper import yaml_dump, yaml_parse
+from samcli.yamlhelper import yaml_parse
 
 from tests.support import local_aws
 from tests.support.paths import REPOSITORY
@@ -69,7 +70,7 @@ def deploy(url: str) -> dict[str, str]:
     cloudformation = local_aws.client(url, "cloudformation")
     cloudformation.create_stack(
         StackName=STACK,
-        TemplateBody=yaml_dump(yaml_parse((REPOSITORY / "stacks" / "access.yaml").read_text())),
+        TemplateBody=json.dumps(yaml_parse((REPOSITORY / "stacks" / "access.yaml").read_text()), separators=(",", ":")),
         Capabilities=["CAPABILITY_IAM"],
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PARAMETERS.items()],
     )

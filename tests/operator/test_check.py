@@ -274,6 +274,7 @@ def test_a_check_that_is_ended_removes_what_it_sent(application: Application) ->
         output = ended(process)
 
     assert output.code != 0
+    assert "clean-up: 3 pictures, records and analyses removed" in output.err
     assert len(executions) == 3
     assert not any(application.is_running(execution) for execution in executions)
     assert left(application) == before

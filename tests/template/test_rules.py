@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.definitions import translated
 
-from .test_resources import values_of
+from .test_resources import STAGES, values_of
 
 YOURS = {"AlarmEmail": "alarms@pets.example.org", "AllowedOrigin": "https://pets.example.org"}
 
@@ -81,9 +81,18 @@ def test_staging_and_prod_need_what_no_repository_can_know_and_nothing_else(stag
 def test_staging_and_prod_are_not_deployed_without_limits_and_somebody_who_hears(
     stage: str, parameter: str, bad: str
 ) -> None:
-    (message,) = refusals(stage, **YOURS | {parameter: bad})
+    (message,) = refusals(stage, **YOURS | {parameter: bad, "ReleaseShift": "AllAtOnce"})
     assert parameter in message, "it says what to set"
     assert refusals("dev", **{parameter: bad}) == []
+
+
+@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("shift", ["Canary10Percent10Minutes", "Linear10PercentEvery2Minutes"])
+def test_no_release_shifts_without_alarms_that_send_it_back(stage: str, shift: str) -> None:
+    given = (YOURS if stage in ("staging", "prod") else {}) | {"ReleaseShift": shift}
+    assert refusals(stage, **given | {"Observability": "true"}) == []
+    said = refusals(stage, **given | {"Observability": "false"})
+    assert any("ReleaseShift=AllAtOnce" in message for message in said)
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])

@@ -205,6 +205,20 @@ def test_alarms_that_do_not_do_their_work(
     assert [line.name for line in lines.values() if line.verdict is Verdict.NOT_OK] == [name]
 
 
+@pytest.mark.parametrize(("hours", "verdict"), [(0, Verdict.NOT_CHECKED), (1, Verdict.NOT_OK)])
+def test_the_first_minutes_of_an_environment(answers: Answers, hours: int, verdict: Verdict) -> None:
+    """The Reconciler has not run yet, and its alarm says so."""
+    created = datetime.now(UTC) - timedelta(hours=hours)
+    answers["DescribeStacks"] = {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "CreationTime": created}]}
+    answers["DescribeAlarms"] = {"MetricAlarms": [alarm("pets-reconciler-silent", StateValue="ALARM")]}
+    found = with_alarms(One=Resource("AWS::CloudWatch::Alarm", "pets-reconciler-silent"))
+    lines = {line.name: line for line in check_alarms.alarms(found)}
+    assert lines["alarms ringing"].verdict is verdict
+    answers["DescribeAlarms"] = {"MetricAlarms": [alarm("pets-reconciler-silent"), alarm("two", StateValue="ALARM")]}
+    found = with_alarms(One=Resource("AWS::CloudWatch::Alarm", "two"))
+    assert is_red({line.name: line for line in check_alarms.alarms(found)}["alarms ringing"], "two")
+
+
 def test_alarms_that_do(answers: Answers) -> None:
     filling = alarm("one", Metrics=[{"Expression": "FILL(m1, 0)"}, {"MetricStat": {}}])
     answers["DescribeAlarms"] = {"MetricAlarms": [filling], "CompositeAlarms": [alarm("two")]}
