@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import re
 from collections.abc import Iterable, Iterator
 from functools import cache
 from typing import Any
@@ -176,6 +177,22 @@ def test_each_environment_has_its_own_role(environment: str) -> None:
     own = token(sub=f"repo:example/pet-detector:environment:{environment}")
     for other in ("dev", "staging", "prod", "pull-request"):
         assert trusts(delivery(other), "DeployerRole", own) == (other == environment)
+
+
+def test_repository_may_be_named_with_the_numbers_that_new_repositories_have() -> None:
+    """GitHub says `owner@ID/name@ID` in the tokens of a repository that is younger than July 2026."""
+    pattern = delivery().template["Parameters"]["Repository"]["AllowedPattern"]
+    numbered = "example@123456/pet-detector@456789"
+    for name in ("example/pet-detector", numbered):
+        assert re.fullmatch(pattern, name)
+    for name in ("pet-detector", "example/*", "example/pet-detector:ref", "repo:example/pet-detector", "a/b/c"):
+        assert not re.search(pattern, name)
+    stack = Stack(FILE, {**delivery().parameters, "Repository": numbered})
+    job = token(sub=f"repo:{numbered}:environment:prod")
+    assert trusts(stack, "DeployerRole", job)
+    assert trusts(stack, "WatcherRole", token(sub=f"repo:{numbered}:ref:refs/heads/main"))
+    for stranger in ("example/pet-detector", "example@123457/pet-detector@456789", "example@123456/pet-detector@45678"):
+        assert not trusts(stack, "DeployerRole", token(sub=f"repo:{stranger}:environment:prod"))
 
 
 def test_a_pull_request_gets_the_role_of_pull_requests_and_no_other() -> None:
