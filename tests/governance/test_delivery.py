@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import json
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
+
+with warnings.catch_warnings():  # of SAM itself
+    warnings.simplefilter("ignore")
+    import samcli.lib.deploy.deployer
 
 from tests.governance.calls import calls
 from tests.governance.test_access import DEPLOYER, UNUSED, needed, schema_of, types_of_templates
@@ -430,9 +437,33 @@ def test_pull_request_leaves_the_environments_alone(environment: str) -> None:
 def test_pull_request_sees_what_would_change_in_dev_and_only_there() -> None:
     for environment, may in {"dev": True, "staging": False, "prod": False}.items():
         stack = arn("cloudformation", f"stack/serverlessapp-pet-detector-{environment}/1")
-        for action in ("CreateChangeSet", "DescribeChangeSet", "DeleteChangeSet", "DescribeStacks"):
-            tags = {"aws__ResourceTag/Environment": environment}
-            assert of_pull_requests(f"cloudformation:{action}", stack, **tags) is may
+        tags = {"aws__ResourceTag/Environment": environment}
+        for action in of_change_set():
+            # A deployer may ask which parameters any template declares; it says no values.
+            alone = may or action == "cloudformation:GetTemplateSummary"
+            assert of_pull_requests(action, stack, **tags) is alone, action
+
+
+def of_change_set() -> set[str]:
+    """What `delivery changes` asks of CloudFormation: itself, and `sam deploy --no-execute-changeset` by its code."""
+    methods = {"has_stack", "create_changeset", "_create_change_set", "describe_changeset", "wait_for_changeset"}
+    tree = ast.parse(Path(samcli.lib.deploy.deployer.__file__).read_text())
+    called = {
+        node.attr
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and function.name in methods
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self._client"
+    }
+    # Behind its paginator and its waiter.
+    called = called - {"get_paginator", "get_waiter"} | {"describe_change_set"}
+    by_sam = {f"cloudformation:{''.join(part.capitalize() for part in name.split('_'))}" for name in called}
+    return by_sam | needed(calls("delivery.deploy.changes")).keys()
+
+
+def test_change_set_asks_what_sam_asks_too() -> None:
+    verbs = {"CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStacks", "GetTemplateSummary"}
+    assert of_change_set() == {f"cloudformation:{verb}" for verb in verbs}
 
 
 def test_pull_request_may_remove_all_that_petdetect_destroy_removes() -> None:
