@@ -19,10 +19,11 @@ with warnings.catch_warnings():  # of SAM itself
     import samcli.lib.deploy.deployer
 
 from tests.governance.calls import calls
-from tests.governance.test_access import DEPLOYER, UNUSED, needed, schema_of, types_of_templates
+from tests.governance.test_access import DEPLOYER, needed, schema_of, types_of_templates
 from tests.support.definitions import words
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import Stack
+from tests.support.templates import load
 
 FILE = REPOSITORY / "stacks" / "delivery.yaml"
 ACCOUNT = "123456789012"
@@ -349,7 +350,11 @@ def test_roles_carry_their_boundaries_and_the_policies_of_the_access_stack() -> 
         roles = delivery(environment).of_type("AWS::IAM::Role")
         for name, role in roles.items():
             assert role["PermissionsBoundary"] == name.replace("Role", "Boundary")
-            assert role["ManagedPolicyArns"] == delivery().parameters["DeployerPolicyArns"]
+            assert role["ManagedPolicyArns"] == (
+                delivery().parameters["DeployerPolicyArns"]
+                if name == "DeployerRole"
+                else ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+            )
             assert role["MaxSessionDuration"] == 3600
             # So that no deployment of the application reaches them: see NamePrefix in stacks/access.yaml.
             assert not role["RoleName"].startswith(access().values["NamePrefix"])
@@ -491,6 +496,15 @@ DATA = {
     "s3:GetObjectVersion": f"arn:aws:s3:::serverlessapp-delivery-prod-{ACCOUNT}/a",
     "dynamodb:GetItem": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
     "dynamodb:Query": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
+    "dynamodb:Scan": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
+    "dynamodb:BatchGetItem": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
+    "dynamodb:GetRecords": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs/stream/1"),
+    "s3:GetObjectTagging": "arn:aws:s3:::serverlessapp-pet-detector-prod-imagebucket-1a/a",
+    "cloudtrail:LookupEvents": "*",
+    "guardduty:GetFindings": "*",
+    "states:GetExecutionHistory": arn("states", "execution:ImageWorkflow-1A:a"),
+    "states:DescribeExecution": arn("states", "execution:ImageWorkflow-1A:a"),
+    "xray:GetTraceSummaries": "*",
     "sqs:ReceiveMessage": arn("sqs", "serverlessapp-pet-detector-prod-Events"),
     "logs:FilterLogEvents": arn("logs", "log-group:serverlessapp-pet-detector-prod"),
     "secretsmanager:GetSecretValue": arn("secretsmanager", "secret:serverlessapp-pet-detector-prod/api-keys/a"),
@@ -509,23 +523,38 @@ def test_watcher_sees_settings_and_no_data_whatever_somebody_attaches() -> None:
             assert verb == "GET" or verb.startswith(("Describe", "Detect", "Get", "List", "View")), action
 
 
+# What CloudFormation's schemas ask for to read a resource, and is no look at a setting.
+NOT_NEEDED = {
+    "billing:GetBillingViewData",  # no budget of ours is about a view of the bill
+    "iam:PassRole",  # reading lends nothing
+    "kms:Decrypt",  # variables and definitions are under AWS's own keys
+}
+
+
+def types_of_all_stacks() -> set[str]:
+    """Types of the resources of the application's stack and all that it nests, the trail's included."""
+    stacks = (REPOSITORY / "stacks").glob("*.yaml")
+    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery")]
+    return types_of_templates() | {resource["Type"] for found in nested for resource in found.values()}
+
+
 def test_watcher_reads_what_cloudformation_reads_to_find_drift() -> None:
     """CloudFormation reads each resource with the rights of whoever asks for the drift."""
-    policies, most = deployer_policies() + inline(delivery(), "WatcherRole"), boundary(delivery(), "WatcherBoundary")
-    unused = {action for actions in UNUSED.values() for action in actions.split()}
     reads = {
-        action
-        for kind in types_of_templates()
+        f"{service.lower()}:{name}"
+        for kind in types_of_all_stacks()
         for action in schema_of(kind)["handlers"].get("read", {"permissions": []})["permissions"]
-        if action not in unused
+        for service, _, name in [action.partition(":")]
     }
-    given = {
-        action for statement in policies if statement["Effect"] == "Allow" for action in words(statement["Action"])
-    }
-    assert "lambda:GetFunction" in reads
-    lacking = {a for a in reads & given if not is_like(a, [p for s in most for p in words(s["Action"])])}
-    # What CloudFormation's own schema asks for, and is no look: those resources say that they cannot be checked.
-    assert {a for a in lacking if a.partition(":")[2].startswith(("Get", "List", "Describe"))} == set()
+    assert {"cloudtrail:GetTrail", "lambda:GetFunction", "s3:GetReplicationConfiguration"} <= reads
+    most = boundary(delivery(), "WatcherBoundary")
+    assert {action for action in reads if not permits(most, action, "*")} == NOT_NEEDED
+
+
+def test_nothing_denies_the_watcher_a_look() -> None:
+    """The deployer's policies would: they leave the trail and the watch's keys alone."""
+    found = inline(delivery(), "WatcherRole") + boundary(delivery(), "WatcherBoundary")
+    assert {statement["Effect"] for statement in found} == {"Allow"}
 
 
 # --- The bucket -------------------------------------------------------------------------------------------------------
