@@ -159,7 +159,7 @@ def test_changes_leave_what_only_the_account_knows_as_it_is(tmp_path: Path, monk
 
     monkeypatch.setenv(artifact.PARAMETERS, "AllowedOrigin=https://pull-requests.example.org")
     monkeypatch.setattr(subprocess, "run", run)
-    monkeypatch.setattr(deploy.boto3, "client", lambda *_, **__: Stacks())
+    monkeypatch.setattr("boto3.client", lambda *_, **__: Stacks())
     file, dev = built(tmp_path), environment("dev")
     assert deploy.changes(dev, file, artifact.checksum(file)).startswith(f"### What would change in {dev.stack}")
     with pytest.raises(DeliveryError, match="was not deployed"):
