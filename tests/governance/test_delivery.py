@@ -551,6 +551,13 @@ def test_watcher_reads_what_cloudformation_reads_to_find_drift() -> None:
     assert {action for action in reads if not permits(most, action, "*")} == NOT_NEEDED
 
 
+def test_watcher_may_ask_what_the_nightly_job_asks() -> None:
+    most = boundary(delivery(), "WatcherBoundary")
+    asked = needed(calls("ops.environment.connect", "ops.check_drift."))
+    assert "cloudformation:DetectStackDrift" in asked
+    assert not {action for action in asked if not permits(most, action, "*")}
+
+
 def test_nothing_denies_the_watcher_a_look() -> None:
     """The deployer's policies would: they leave the trail and the watch's keys alone."""
     found = inline(delivery(), "WatcherRole") + boundary(delivery(), "WatcherBoundary")
