@@ -26,7 +26,7 @@ def deploy(environment: Environment, artifact: Path, expected: str) -> str:
     start = time.monotonic()
     with tempfile.TemporaryDirectory() as directory:
         template = unpack(artifact, expected, Path(directory))
-        if _sam_deploy(environment, template).returncode:
+        if _sam_deploy(environment, template, given_parameters()).returncode:
             raise DeliveryError(f"{environment.stack} was not deployed: see above.")
         functions = _compare_code(environment, code_checksum(template))
     seconds = time.monotonic() - start
@@ -34,14 +34,17 @@ def deploy(environment: Environment, artifact: Path, expected: str) -> str:
 
 
 def changes(environment: Environment, artifact: Path, expected: str) -> str:
-    """What a deployment would change, as Markdown; nothing is changed. Raises DeliveryError."""
+    """What a deployment would change, as Markdown; nothing is changed. Raises DeliveryError.
+
+    What only the account knows stays as it is deployed: who asks may know another account's (a pull request does).
+    """
     cloudformation = boto3.client("cloudformation", region_name=environment.region)
     if not _exists(cloudformation, environment.stack):
         # A change set would leave an empty stack behind.
         return f"There is no {environment.stack} yet: everything is new.\n"
     with tempfile.TemporaryDirectory() as directory:
         template = unpack(artifact, expected, Path(directory))
-        done = _sam_deploy(environment, template, "--no-execute-changeset", "--output", "json")
+        done = _sam_deploy(environment, template, [], "--no-execute-changeset", "--output", "json")
     said = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     result: dict[str, Any] = next((line for line in said if line.get("type") == "result"), {})
     if done.returncode or "status" not in result:
@@ -56,11 +59,14 @@ def changes(environment: Environment, artifact: Path, expected: str) -> str:
         cloudformation.delete_change_set(ChangeSetName=change_set, StackName=environment.stack)
 
 
-def _sam_deploy(environment: Environment, template: Path, *options: str) -> subprocess.CompletedProcess[str]:
+def _sam_deploy(
+    environment: Environment, template: Path, given: list[str], *options: str
+) -> subprocess.CompletedProcess[str]:
     command = [str(SAM), "deploy", "--template-file", str(template), "--stack-name", environment.stack]
     command += ["--config-file", str(REPOSITORY / "samconfig.toml"), "--config-env", environment.config]
     # These options replace the lists of samconfig.toml.
-    command += ["--parameter-overrides", *environment.parameters, *given_parameters()]
+    # SAM leaves a parameter that nobody names as it is deployed.
+    command += ["--parameter-overrides", *environment.parameters, *given]
     command += ["--tags", *environment.tags]
     if bucket := os.environ.get(BUCKET):  # else samconfig.toml's: SAM's own
         command += ["--no-resolve-s3", "--s3-bucket", bucket, "--s3-prefix", environment.prefix]

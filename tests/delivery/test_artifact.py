@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,6 +133,41 @@ def test_parameters_of_the_account_come_last(monkeypatch: pytest.MonkeyPatch) ->
     """SAM takes the last of two."""
     monkeypatch.setenv(artifact.PARAMETERS, "AlarmEmail=a@example.org 'RunbookUrl=https://example.org/a b'")
     assert artifact.given_parameters() == ["AlarmEmail=a@example.org", "RunbookUrl=https://example.org/a b"]
+
+
+class Stacks:
+    """CloudFormation with a stack, and a change set of it."""
+
+    def describe_stacks(self, **_: str) -> dict[str, Any]:
+        return {"Stacks": [{"StackStatus": "UPDATE_COMPLETE"}]}
+
+    def describe_change_set(self, **_: str) -> dict[str, Any]:
+        return {"Changes": []}
+
+    def delete_change_set(self, **_: str) -> None:
+        pass
+
+
+def test_changes_leave_what_only_the_account_knows_as_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job of a pull request knows what its own account does: another boundary, another origin."""
+    commands: list[list[str]] = []
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        commands.append(command)
+        result = json.dumps({"type": "result", "status": "changeset_created", "changeset_id": "1"})
+        return subprocess.CompletedProcess(command, int("--output" not in command), result, "")
+
+    monkeypatch.setenv(artifact.PARAMETERS, "AllowedOrigin=https://pull-requests.example.org")
+    monkeypatch.setattr(subprocess, "run", run)
+    monkeypatch.setattr("boto3.client", lambda *_, **__: Stacks())
+    file, dev = built(tmp_path), environment("dev")
+    assert deploy.changes(dev, file, artifact.checksum(file)).startswith(f"### What would change in {dev.stack}")
+    with pytest.raises(DeliveryError, match="was not deployed"):
+        deploy.deploy(dev, file, artifact.checksum(file))
+    showing, deploying = (command[command.index("--parameter-overrides") :] for command in commands)
+    assert "Stage=dev" in showing
+    assert not any(word.startswith("AllowedOrigin=") for word in showing)
+    assert deploying.index("AllowedOrigin=https://pull-requests.example.org") > deploying.index("Stage=dev")
 
 
 def test_changes_show_first_what_could_be_lost() -> None:

@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import ast
 import fnmatch
 import json
+import re
+import warnings
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+with warnings.catch_warnings():  # of SAM itself
+    warnings.simplefilter("ignore")
+    import samcli.lib.deploy.deployer
+
 from tests.governance.calls import calls
-from tests.governance.test_access import DEPLOYER, UNUSED, needed, schema_of, types_of_templates
+from tests.governance.test_access import DEPLOYER, needed, schema_of, types_of_templates
 from tests.support.definitions import words
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import Stack
+from tests.support.templates import load
 
 FILE = REPOSITORY / "stacks" / "delivery.yaml"
 ACCOUNT = "123456789012"
@@ -178,6 +187,22 @@ def test_each_environment_has_its_own_role(environment: str) -> None:
         assert trusts(delivery(other), "DeployerRole", own) == (other == environment)
 
 
+def test_repository_may_be_named_with_the_numbers_that_new_repositories_have() -> None:
+    """GitHub says `owner@ID/name@ID` in the tokens of a repository that is younger than July 2026."""
+    pattern = delivery().template["Parameters"]["Repository"]["AllowedPattern"]
+    numbered = "example@123456/pet-detector@456789"
+    for name in ("example/pet-detector", numbered):
+        assert re.fullmatch(pattern, name)
+    for name in ("pet-detector", "example/*", "example/pet-detector:ref", "repo:example/pet-detector", "a/b/c"):
+        assert not re.search(pattern, name)
+    stack = Stack(FILE, {**delivery().parameters, "Repository": numbered})
+    job = token(sub=f"repo:{numbered}:environment:prod")
+    assert trusts(stack, "DeployerRole", job)
+    assert trusts(stack, "WatcherRole", token(sub=f"repo:{numbered}:ref:refs/heads/main"))
+    for stranger in ("example/pet-detector", "example@123457/pet-detector@456789", "example@123456/pet-detector@45678"):
+        assert not trusts(stack, "DeployerRole", token(sub=f"repo:{stranger}:environment:prod"))
+
+
 def test_a_pull_request_gets_the_role_of_pull_requests_and_no_other() -> None:
     job = token(sub="repo:example/pet-detector:environment:pull-request", ref="refs/pull/7/merge")
     assert trusts(delivery("pull-request"), "DeployerRole", job)
@@ -325,7 +350,11 @@ def test_roles_carry_their_boundaries_and_the_policies_of_the_access_stack() -> 
         roles = delivery(environment).of_type("AWS::IAM::Role")
         for name, role in roles.items():
             assert role["PermissionsBoundary"] == name.replace("Role", "Boundary")
-            assert role["ManagedPolicyArns"] == delivery().parameters["DeployerPolicyArns"]
+            assert role["ManagedPolicyArns"] == (
+                delivery().parameters["DeployerPolicyArns"]
+                if name == "DeployerRole"
+                else ["arn:aws:iam::aws:policy/ReadOnlyAccess"]
+            )
             assert role["MaxSessionDuration"] == 3600
             # So that no deployment of the application reaches them: see NamePrefix in stacks/access.yaml.
             assert not role["RoleName"].startswith(access().values["NamePrefix"])
@@ -413,9 +442,33 @@ def test_pull_request_leaves_the_environments_alone(environment: str) -> None:
 def test_pull_request_sees_what_would_change_in_dev_and_only_there() -> None:
     for environment, may in {"dev": True, "staging": False, "prod": False}.items():
         stack = arn("cloudformation", f"stack/serverlessapp-pet-detector-{environment}/1")
-        for action in ("CreateChangeSet", "DescribeChangeSet", "DeleteChangeSet", "DescribeStacks"):
-            tags = {"aws__ResourceTag/Environment": environment}
-            assert of_pull_requests(f"cloudformation:{action}", stack, **tags) is may
+        tags = {"aws__ResourceTag/Environment": environment}
+        for action in of_change_set():
+            # A deployer may ask which parameters any template declares; it says no values.
+            alone = may or action == "cloudformation:GetTemplateSummary"
+            assert of_pull_requests(action, stack, **tags) is alone, action
+
+
+def of_change_set() -> set[str]:
+    """What `delivery changes` asks of CloudFormation: itself, and `sam deploy --no-execute-changeset` by its code."""
+    methods = {"has_stack", "create_changeset", "_create_change_set", "describe_changeset", "wait_for_changeset"}
+    tree = ast.parse(Path(samcli.lib.deploy.deployer.__file__).read_text())
+    called = {
+        node.attr
+        for function in ast.walk(tree)
+        if isinstance(function, ast.FunctionDef) and function.name in methods
+        for node in ast.walk(function)
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == "self._client"
+    }
+    # Behind its paginator and its waiter.
+    called = called - {"get_paginator", "get_waiter"} | {"describe_change_set"}
+    by_sam = {f"cloudformation:{''.join(part.capitalize() for part in name.split('_'))}" for name in called}
+    return by_sam | needed(calls("delivery.deploy.changes")).keys()
+
+
+def test_change_set_asks_what_sam_asks_too() -> None:
+    verbs = {"CreateChangeSet", "DeleteChangeSet", "DescribeChangeSet", "DescribeStacks", "GetTemplateSummary"}
+    assert of_change_set() == {f"cloudformation:{verb}" for verb in verbs}
 
 
 def test_pull_request_may_remove_all_that_petdetect_destroy_removes() -> None:
@@ -443,6 +496,15 @@ DATA = {
     "s3:GetObjectVersion": f"arn:aws:s3:::serverlessapp-delivery-prod-{ACCOUNT}/a",
     "dynamodb:GetItem": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
     "dynamodb:Query": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
+    "dynamodb:Scan": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
+    "dynamodb:BatchGetItem": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs"),
+    "dynamodb:GetRecords": arn("dynamodb", "table/serverlessapp-pet-detector-prod-DetectionLogs/stream/1"),
+    "s3:GetObjectTagging": "arn:aws:s3:::serverlessapp-pet-detector-prod-imagebucket-1a/a",
+    "cloudtrail:LookupEvents": "*",
+    "guardduty:GetFindings": "*",
+    "states:GetExecutionHistory": arn("states", "execution:ImageWorkflow-1A:a"),
+    "states:DescribeExecution": arn("states", "execution:ImageWorkflow-1A:a"),
+    "xray:GetTraceSummaries": "*",
     "sqs:ReceiveMessage": arn("sqs", "serverlessapp-pet-detector-prod-Events"),
     "logs:FilterLogEvents": arn("logs", "log-group:serverlessapp-pet-detector-prod"),
     "secretsmanager:GetSecretValue": arn("secretsmanager", "secret:serverlessapp-pet-detector-prod/api-keys/a"),
@@ -461,23 +523,45 @@ def test_watcher_sees_settings_and_no_data_whatever_somebody_attaches() -> None:
             assert verb == "GET" or verb.startswith(("Describe", "Detect", "Get", "List", "View")), action
 
 
+# What CloudFormation's schemas ask for to read a resource, and is no look at a setting.
+NOT_NEEDED = {
+    "billing:GetBillingViewData",  # no budget of ours is about a view of the bill
+    "iam:PassRole",  # reading lends nothing
+    "kms:Decrypt",  # variables and definitions are under AWS's own keys
+}
+
+
+def types_of_all_stacks() -> set[str]:
+    """Types of the resources of the application's stack and all that it nests, the trail's included."""
+    stacks = (REPOSITORY / "stacks").glob("*.yaml")
+    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery")]
+    return types_of_templates() | {resource["Type"] for found in nested for resource in found.values()}
+
+
 def test_watcher_reads_what_cloudformation_reads_to_find_drift() -> None:
     """CloudFormation reads each resource with the rights of whoever asks for the drift."""
-    policies, most = deployer_policies() + inline(delivery(), "WatcherRole"), boundary(delivery(), "WatcherBoundary")
-    unused = {action for actions in UNUSED.values() for action in actions.split()}
     reads = {
-        action
-        for kind in types_of_templates()
+        f"{service.lower()}:{name}"
+        for kind in types_of_all_stacks()
         for action in schema_of(kind)["handlers"].get("read", {"permissions": []})["permissions"]
-        if action not in unused
+        for service, _, name in [action.partition(":")]
     }
-    given = {
-        action for statement in policies if statement["Effect"] == "Allow" for action in words(statement["Action"])
-    }
-    assert "lambda:GetFunction" in reads
-    lacking = {a for a in reads & given if not is_like(a, [p for s in most for p in words(s["Action"])])}
-    # What CloudFormation's own schema asks for, and is no look: those resources say that they cannot be checked.
-    assert {a for a in lacking if a.partition(":")[2].startswith(("Get", "List", "Describe"))} == set()
+    assert {"cloudtrail:GetTrail", "lambda:GetFunction", "s3:GetReplicationConfiguration"} <= reads
+    most = boundary(delivery(), "WatcherBoundary")
+    assert {action for action in reads if not permits(most, action, "*")} == NOT_NEEDED
+
+
+def test_watcher_may_ask_what_the_nightly_job_asks() -> None:
+    most = boundary(delivery(), "WatcherBoundary")
+    asked = needed(calls("ops.environment.connect", "ops.check_drift."))
+    assert "cloudformation:DetectStackDrift" in asked
+    assert not {action for action in asked if not permits(most, action, "*")}
+
+
+def test_nothing_denies_the_watcher_a_look() -> None:
+    """The deployer's policies would: they leave the trail and the watch's keys alone."""
+    found = inline(delivery(), "WatcherRole") + boundary(delivery(), "WatcherBoundary")
+    assert {statement["Effect"] for statement in found} == {"Allow"}
 
 
 # --- The bucket -------------------------------------------------------------------------------------------------------
