@@ -31,6 +31,7 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import format_time
 from pet_detector.aws.errors import code_of, refused_item
 from pet_detector.rules.image_ids import shard_of
+from pet_detector.rules.models import ERASED
 
 if TYPE_CHECKING:
     from mypy_boto3_apigateway import APIGatewayClient
@@ -177,13 +178,15 @@ def index_old(deployment: Deployment, *, dry_run: bool = False) -> int:
 
     In a dry run they keep it.
     What is done stays done: when it is stopped, the next run skips it. Nothing reads a record in between as wrong.
+    A record that is being erased is in no list any more, and stays out of them.
     """
     pages = (
         client("dynamodb")
         .get_paginator("scan")
         .paginate(
             TableName=deployment.table,
-            FilterExpression="attribute_exists(UploadedBy)",
+            FilterExpression="attribute_exists(UploadedBy) AND ProcessingStatus <> :erased",
+            ExpressionAttributeValues={":erased": {"S": ERASED}},
             ProjectionExpression="ImageID, UploadedBy, OwnerShard",
         )
     )
@@ -201,14 +204,18 @@ def _owner_shard(item: dict[str, Any]) -> Any:
 
 
 def _write_owner_shard(table: str, item: dict[str, Any]) -> bool:
-    """Whether the record was still there to be changed: it may have expired since."""
+    """Whether the record was still there to be changed: it may have expired since, or be erased."""
     try:
         client("dynamodb").update_item(
             TableName=table,
             Key={"ImageID": item["ImageID"]},
             UpdateExpression="SET OwnerShard = :wanted",
-            ConditionExpression="UploadedBy = :uploader",
-            ExpressionAttributeValues={":wanted": _owner_shard(item), ":uploader": item["UploadedBy"]},
+            ConditionExpression="UploadedBy = :uploader AND ProcessingStatus <> :erased",
+            ExpressionAttributeValues={
+                ":wanted": _owner_shard(item),
+                ":uploader": item["UploadedBy"],
+                ":erased": {"S": ERASED},
+            },
         )
     except ClientError as error:
         refused_item(error)

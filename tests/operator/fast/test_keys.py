@@ -16,7 +16,7 @@ from click.testing import Result
 from ops import key_command, keys
 from ops.environment import Deployment
 from ops.keys import Key
-from pet_detector.aws import api_clients, listing
+from pet_detector.aws import api_clients, detection_logs, erased_records, listing
 from pet_detector.aws.api_clients import ApiClient
 from pet_detector.aws.clients import client
 from pet_detector.rules.errors import RequestError, ServiceError
@@ -330,3 +330,28 @@ def test_images_from_before_keys_had_owners_come_into_the_lists_of_their_clients
     found = listing.list_images(TABLE, listing.Query(owner="key-of-a"), 10).records
     assert [record["ImageID"][0] for record in found] == ["3", "2", "1"]
     assert json.loads(petdetect("key", "index-old", "--json").stdout) == {"changed": 0}
+
+
+@pytest.mark.parametrize("hidden_meanwhile", [False, True])
+def test_an_image_that_is_being_erased_does_not_come_back_into_a_list(
+    aws: Cloud, deployment: Deployment, monkeypatch: pytest.MonkeyPatch, hidden_meanwhile: bool
+) -> None:
+    """Its record is hidden before its objects go, and says whose it was until they are gone."""
+    image_id, time = "1" * 32, "2026-11-21T09:30:00.001Z"
+    aws.write(image_id, ProcessingStatus="completed", UploadedBy="key-of-a", ListedAt=f"{time}#{image_id}")
+    aws.dynamodb.update_item(TableName=TABLE, Key={"ImageID": {"S": image_id}}, UpdateExpression="REMOVE OwnerShard")
+    write = keys._write_owner_shard
+
+    def hide() -> None:
+        assert erased_records.hide(TABLE, image_id, detection_logs.find(TABLE, image_id))
+
+    def write_later(table: str, item: dict[str, Any]) -> bool:
+        hide()
+        return write(table, item)
+
+    if hidden_meanwhile:
+        monkeypatch.setattr(keys, "_write_owner_shard", write_later)
+    else:
+        hide()
+    assert keys.index_old(deployment) == 0
+    assert not listing.list_images(TABLE, listing.Query(owner="key-of-a"), 10).records
