@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import hashlib
+import signal
 import sys
 import time
 import uuid
@@ -43,7 +44,8 @@ def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool) -
     lines: list[Line] = []
     try:
         for picture in chosen:
-            _send(subject, picture, key, is_deaf=is_deaf)
+            with _undivided():  # else there is an image whose ID nobody knows
+                _send(subject, picture, key, is_deaf=is_deaf)
         _follow(subject, chosen, seconds)
         for picture in chosen:
             lines += check_judge.judge(subject, picture, key)
@@ -51,10 +53,26 @@ def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool) -
     except KNOWN as error:
         lines.append(not_ok("pictures", sentence(error)))
     finally:
-        removed = list(_remove(subject, chosen))
+        with contextlib.suppress(KeyboardInterrupt), _undivided():  # a second Ctrl-C leaves no half of it
+            removed = list(_remove(subject, chosen))
         if isinstance(sys.exception(), KeyboardInterrupt):  # nobody shows the lines
             print("\n".join(f"{line.name}: {line.says}" for line in removed), file=sys.stderr)
     yield from lines + removed
+
+
+@contextlib.contextmanager
+def _undivided() -> Iterator[None]:
+    """Ctrl-C and SIGTERM inside the block raise KeyboardInterrupt behind it."""
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda number, _: came.append(number)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
 
 
 def _send(subject: Subject, picture: Picture, key: str | None, *, is_deaf: bool) -> None:

@@ -7,6 +7,8 @@ documentation.
 from __future__ import annotations
 
 import dataclasses
+import os
+import signal
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
@@ -22,6 +24,7 @@ from ops import (
     check_drift,
     check_judge,
     check_picture,
+    check_pictures,
     check_quotas,
     check_settings,
     check_unknowns,
@@ -477,3 +480,32 @@ def test_only_what_is_not_ok_needs_attention() -> None:
     fine = [Line("one", Verdict.OK), Line("two", Verdict.NOT_CHECKED)]
     assert not check.Found(fine).needs_attention
     assert check.Found([*fine, Line("three", Verdict.NOT_OK)]).needs_attention
+
+
+def test_ctrl_c_at_any_moment_removes_every_picture_that_was_sent(
+    answers: Answers, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    removed = []
+
+    def ctrl_c() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def send(_: Any, picture: Any, *__: Any, **___: Any) -> None:
+        ctrl_c()  # the API has made the image, and its answer is on the way
+        picture.image_id = "1" * 32
+
+    def remove(_: Any, picture: Any) -> None:
+        ctrl_c()
+        removed.append(picture.image_id)
+        picture.stopped = True
+
+    monkeypatch.setattr(check_pictures, "_send", send)
+    monkeypatch.setattr(check_pictures, "_remove_one", remove)
+    with pytest.raises(KeyboardInterrupt):
+        list(
+            check_pictures.check(
+                Subject(Deployment("prod", STACK, OUTPUTS, {"Stage": "prod"})), "key", seconds=1, is_deaf=False
+            )
+        )
+    assert removed == ["1" * 32]
+    assert f"petdetect erase {'1' * 32}" in capsys.readouterr().err
