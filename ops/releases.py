@@ -53,9 +53,15 @@ def machine_versions(machine_arn: str) -> Iterator[tuple[str, datetime]]:
 
 def machine_shares(alias_arn: str) -> dict[str, int]:
     """The percentage of new executions that an alias gives to each version, by the version's ARN."""
-    states = boto3.client("stepfunctions", config=CLIENT_CONFIG)
-    routes = states.describe_state_machine_alias(stateMachineAliasArn=alias_arn)["routingConfiguration"]
+    routes = alias_of_machine(alias_arn)["routingConfiguration"]
     return {route["stateMachineVersionArn"]: route["weight"] for route in routes if route["weight"]}
+
+
+def alias_of_machine(alias_arn: str) -> Any:
+    """What Step Functions says of an alias."""
+    return boto3.client("stepfunctions", config=CLIENT_CONFIG).describe_state_machine_alias(
+        stateMachineAliasArn=alias_arn
+    )
 
 
 def functions_named_by(machine_arn: str) -> dict[str, int]:

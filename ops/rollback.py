@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +24,9 @@ FUNCTIONS = ("UploadApi", "ImagesApi", "ErasureApi", "FailureRecorder", "Metrics
 _SHIFTED_BY_CODEDEPLOY = ("UploadApi", "ImagesApi", "ErasureApi")
 # The newest versions that are shown, besides those with traffic.
 _ROWS = 10
+# The alias's own description remembers which versions somebody took back: none of them is the one to go back to.
+_TAKEN_BACK = "Taken back: "
+_REMEMBERED = 20  # versions; a description has 256 characters
 # Seconds between two looks at a stack that goes back, and how many.
 _PAUSE, _LOOKS = 2, 1800
 
@@ -48,8 +52,11 @@ class Target(Protocol):
     def versions(self) -> list[Version]:
         """Every published version, the newest first, with its share."""
 
-    def point(self, version: Version) -> None:
-        """Give one version all new calls."""
+    def taken_back(self) -> set[int]:
+        """Numbers of the versions that were rolled back by this command."""
+
+    def point(self, version: Version, taken_back: set[int]) -> None:
+        """Give one version all new calls, and remember those that are taken back now."""
 
     def warning(self, before: int) -> str:
         """What else there is to know when it goes back from this version."""
@@ -73,10 +80,15 @@ class Workflow:
             found.append(Version(releases.number_of(arn), arn, published, shares.get(arn, 0), functions))
         return found
 
-    def point(self, version: Version) -> None:
+    def taken_back(self) -> set[int]:
+        """From the alias's description."""
+        return _remembered(releases.alias_of_machine(self._deployment.live_arn).get("description", ""))
+
+    def point(self, version: Version, taken_back: set[int]) -> None:
         """One call, whatever the alias said before."""
         boto3.client("stepfunctions", config=CLIENT_CONFIG).update_state_machine_alias(
             stateMachineAliasArn=self._deployment.live_arn,
+            description=_description(taken_back),
             routingConfiguration=[{"stateMachineVersionArn": version.arn, "weight": 100}],
         )
 
@@ -95,9 +107,16 @@ class Function:
             raise OperatorError(f"The stack {deployment.stack} has no function {name}: deploy this version of it.")
         self._name, self._id = names[name], name
 
+    def _alias(self) -> Any:
+        return boto3.client("lambda", config=CLIENT_CONFIG).get_alias(FunctionName=self._name, Name=ALIAS)
+
+    def taken_back(self) -> set[int]:
+        """From the alias's description."""
+        return _remembered(self._alias().get("Description", ""))
+
     def versions(self) -> list[Version]:
         """Newest first."""
-        alias = boto3.client("lambda", config=CLIENT_CONFIG).get_alias(FunctionName=self._name, Name=ALIAS)
+        alias = self._alias()
         weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
         shares = {int(number): round(weight * 100) for number, weight in weights.items()}
         shares[int(alias["FunctionVersion"])] = 100 - sum(shares.values())
@@ -105,12 +124,13 @@ class Function:
             replace(version, share=shares.get(version.number, 0)) for version in releases.function_versions(self._name)
         ]
 
-    def point(self, version: Version) -> None:
+    def point(self, version: Version, taken_back: set[int]) -> None:
         """One call, and no weights any more."""
         boto3.client("lambda", config=CLIENT_CONFIG).update_alias(
             FunctionName=self._name,
             Name=ALIAS,
             FunctionVersion=str(version.number),
+            Description=_description(taken_back),
             RoutingConfig={"AdditionalVersionWeights": {}},
         )
 
@@ -124,22 +144,33 @@ class Function:
         )
 
 
+def _remembered(description: str) -> set[int]:
+    """Of an alias's description, as `_description` wrote it; of any other one: none."""
+    return set(map(int, re.findall(r"\d+", description))) if description.startswith(_TAKEN_BACK) else set()
+
+
+def _description(taken_back: set[int]) -> str:
+    return _TAKEN_BACK + (", ".join(map(str, sorted(taken_back)[-_REMEMBERED:])) or "none")
+
+
 @dataclass(frozen=True)
 class Plan:
-    """From which version `live` goes back to which."""
+    """From which version `live` goes back to which, and the versions that are taken back then."""
 
     versions: list[Version]
     before: Version
     after: Version
+    taken_back: set[int]
 
 
 def plan(target: Target, to: int | None) -> Plan:
-    """Where the alias would point: at version `to`, else at the newest one before that with most of the traffic.
+    """Where the alias would point: at version `to`, else at the newest one before that with most of the traffic which
+    nobody has taken back.
 
     Raises OperatorError when there is no such version, or nothing would change.
     """
     versions = target.versions()
-    before = max(versions, key=lambda version: version.share)
+    before, known_bad = max(versions, key=lambda version: version.share), target.taken_back()
     if to is not None:
         chosen = [version for version in versions if version.number == to]
         if not chosen:
@@ -148,13 +179,18 @@ def plan(target: Target, to: int | None) -> Plan:
         if chosen[0].share == 100:
             raise OperatorError(f"Version {to} of {target.title} is live already, wholly.")
     else:
-        chosen = [version for version in versions if version.number < before.number]
+        older = [version for version in versions if version.number < before.number]
+        chosen = [version for version in older if version.number not in known_bad]
         if not chosen:
-            raise OperatorError(
-                f"There is nothing to go back to: version {before.number} is the oldest one of {target.title}. "
-                "Deploy the commit before instead."
+            why = (
+                f"those before version {before.number} of {target.title} were taken back (--to names one all the same)."
+                if older
+                else f"version {before.number} is the oldest one of {target.title}."
             )
-    return Plan(versions, before, chosen[0])
+            raise OperatorError(f"There is nothing to go back to: {why} Deploy the commit before instead.")
+    after = chosen[0]
+    left = {before.number} if after.number < before.number else set()
+    return Plan(versions, before, after, (known_bad | left) - {after.number})
 
 
 def options(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -171,7 +207,7 @@ def options(function: Callable[..., Any]) -> Callable[..., Any]:
             "--to",
             type=click.IntRange(1),
             metavar="VERSION",
-            help="This version; by default the one before that with most of the traffic.",
+            help="This version; by default the newest one, not yet taken back, before that with most of the traffic.",
         ),
     ):
         function = option(function)
@@ -186,14 +222,14 @@ def run(
         raise click.UsageError("--json cannot prompt; add --yes (or --dry-run).")
     state = releases.stack_status(deployment)
     if state == _SHIFTING:
-        _cancel(deployment, to=to, dry_run=dry_run, yes=yes, as_json=as_json)
+        _cancel(deployment, one=to is not None or function is not None, dry_run=dry_run, yes=yes, as_json=as_json)
         return
     if state in _BUSY:
         raise OperatorError(f"The stack {deployment.stack} is {state}: wait until it is over, then look again.")
     target: Target = Function(deployment, function) if function else Workflow(deployment)
     found = plan(target, to)
     document = {"dryRun": dry_run, "of": function or "ImageWorkflow", "versions": found.versions}
-    document |= {"from": found.before.number, "to": found.after.number}
+    document |= {"from": found.before.number, "to": found.after.number, "takenBack": sorted(found.taken_back)}
     warning = target.warning(found.before.number)
     if not as_json:
         _show(target, found.versions)
@@ -206,7 +242,7 @@ def run(
         question = f"Give version {found.after.number} everything new in {deployment.environment}?"
         click.confirm(question, abort=True, err=True)
     began = time.monotonic()
-    target.point(found.after)
+    target.point(found.after, found.taken_back)
     seconds = round(time.monotonic() - began, 2)
     if as_json:
         output.say_json(document | {"seconds": seconds})
@@ -217,10 +253,10 @@ def run(
         )
 
 
-def _cancel(deployment: Deployment, *, to: int | None, dry_run: bool, yes: bool, as_json: bool) -> None:
+def _cancel(deployment: Deployment, *, one: bool, dry_run: bool, yes: bool, as_json: bool) -> None:
     """While CloudFormation deploys and shifts, only CloudFormation can go back: it undoes the whole deployment."""
-    if to is not None:
-        raise OperatorError("A deployment is in progress: go back without --to first, which cancels it.")
+    if one:
+        raise OperatorError("A deployment is in progress: go back without --to and --function first, which cancels it.")
     command = f"aws cloudformation cancel-update-stack --stack-name {deployment.stack}"
     document: dict[str, Any] = {"dryRun": dry_run, "cancels": deployment.stack}
     if not as_json:

@@ -43,6 +43,7 @@ class Releases:
 
     definitions: dict[str, str] = field(default_factory=dict)  # of machines, versions and executions, by ARN
     routes: dict[str, dict[int, int]] = field(default_factory=dict)  # share by version, by the alias's ARN
+    descriptions: dict[str, str] = field(default_factory=dict)  # of aliases, by machine or function
     functions: dict[str, list[int]] = field(default_factory=dict)  # versions, by the function's name
     aliases: dict[str, dict[str, dict[int, float]]] = field(default_factory=dict)  # share by version, by alias
     executions: dict[str, list[dict[str, Any]]] = field(default_factory=dict)  # by the machine's ARN
@@ -107,12 +108,16 @@ class Releases:
     def describe_state_machine_alias(self, stateMachineAliasArn: str) -> dict[str, Any]:
         routes = self.routes[stateMachineAliasArn].items()
         return {
+            "description": self.descriptions.get(stateMachineAliasArn, ""),
             "routingConfiguration": [
                 {"stateMachineVersionArn": version_arn(number), "weight": weight} for number, weight in routes
-            ]
+            ],
         }
 
-    def update_state_machine_alias(self, stateMachineAliasArn: str, routingConfiguration: Any) -> dict[str, Any]:
+    def update_state_machine_alias(
+        self, stateMachineAliasArn: str, routingConfiguration: Any, description: str
+    ) -> dict[str, Any]:
+        self.descriptions[stateMachineAliasArn] = description
         self.calls.append(("UpdateStateMachineAlias", {"alias": stateMachineAliasArn, "routes": routingConfiguration}))
         self.routes[stateMachineAliasArn] = {
             int(route["stateMachineVersionArn"].rpartition(":")[2]): route["weight"] for route in routingConfiguration
@@ -157,9 +162,17 @@ class Releases:
     def get_alias(self, FunctionName: str, Name: str) -> dict[str, Any]:
         (main, _), *rest = self.aliases[FunctionName][Name].items()
         weights = {str(number): share for number, share in rest}
-        return {"FunctionVersion": str(main), "RoutingConfig": {"AdditionalVersionWeights": weights}}
+        said = self.descriptions.get(FunctionName, "")
+        return {
+            "FunctionVersion": str(main),
+            "Description": said,
+            "RoutingConfig": {"AdditionalVersionWeights": weights},
+        }
 
-    def update_alias(self, FunctionName: str, Name: str, FunctionVersion: str, **more: Any) -> dict[str, Any]:
+    def update_alias(
+        self, FunctionName: str, Name: str, FunctionVersion: str, Description: str, **more: Any
+    ) -> dict[str, Any]:
+        self.descriptions[FunctionName] = Description
         self.calls.append(("UpdateAlias", {"function": FunctionName, "to": FunctionVersion, **more}))
         self.aliases[FunctionName][Name] = {int(FunctionVersion): 1.0}
         return {}

@@ -65,6 +65,39 @@ def test_goes_forward_again_by_its_number(petdetect: Petdetect, published: Relea
     assert published.routes[LIVE] == {3: 100}
 
 
+def test_a_version_that_was_taken_back_is_not_the_one_to_go_back_to(petdetect: Petdetect, published: Releases) -> None:
+    """Version 3 was bad, 4 mends it and is bad in another way: 2 was the last good one."""
+    assert petdetect("rollback", "--yes").exit_code == 0
+    published.publish(4, ImageProcessor=3)
+    published.routes[LIVE] = {4: 100}  # as the next deployment does, which leaves the description
+
+    assert "from version 4 to 2" in petdetect("rollback", "--yes").stdout
+    assert published.routes[LIVE] == {2: 100}
+    assert petdetect("rollback", "--to", "4", "--yes").exit_code == 0  # it was not so bad
+    published.publish(5, ImageProcessor=4)
+    published.routes[LIVE] = {5: 100}
+    assert "from version 5 to 4" in petdetect("rollback", "--dry-run").stdout
+
+
+def test_all_that_are_older_were_taken_back(petdetect: Petdetect, published: Releases) -> None:
+    published.descriptions[LIVE] = "Taken back: 1, 2"
+    answer = petdetect("rollback", "--yes")
+    assert (answer.exit_code, published.calls) == (1, [])
+    assert "were taken back (--to names one all the same)" in answer.stderr.replace("\n", " ")
+
+
+def test_a_description_of_somebody_elses_says_nothing(petdetect: Petdetect, published: Releases) -> None:
+    published.descriptions[LIVE] = "The release of 2026-11-02"
+    assert "from version 3 to 2" in petdetect("rollback", "--dry-run").stdout
+
+
+def test_a_function_remembers_too(petdetect: Petdetect, published: Releases) -> None:
+    assert petdetect("rollback", "--function", "UploadApi", "--yes").exit_code == 0
+    published.functions["UploadApi"].append(11)
+    published.aliases["UploadApi"]["live"] = {11: 1.0}
+    assert "from version 11 to 2" in petdetect("rollback", "--function", "UploadApi", "--dry-run").stdout
+
+
 @pytest.mark.parametrize(("routes", "number"), [({3: 10, 2: 90}, 1), ({3: 60, 1: 40}, 2)])
 def test_a_split_alias_goes_wholly_to_the_version_before_the_one_with_most_of_it(
     petdetect: Petdetect, published: Releases, routes: dict[int, int], number: int
