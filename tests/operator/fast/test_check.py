@@ -245,8 +245,27 @@ def test_the_alias(answers: Answers) -> None:
     assert released(answers, 3, v3=100).verdict is Verdict.OK
     assert released(answers, 3, v3=100, v2=0).verdict is Verdict.OK
     assert is_red(released(answers, 3, v2=90, v3=10), "90 % on version 2, 10 % on version 3")
-    assert is_red(released(answers, 3, v2=100), "3 is the newest: it was rolled back")
+    back = released(answers, 3, v2=100)
+    assert (back.verdict, "3, the newest, was rolled back" in back.says) == (Verdict.OK, True), "somebody chose it"
     assert only(check_settings.alias(subject(version="3"))).verdict is Verdict.OK, "of a version, a shift is no fault"
+
+
+@pytest.mark.parametrize(
+    ("version", "weights", "verdict", "words"),
+    [
+        ("3", {}, Verdict.OK, "1, each wholly on its newest version"),
+        ("2", {}, Verdict.OK, "UploadApi is on 2 of 3, to which it was sent back"),
+        ("2", {"3": 0.1}, Verdict.NOT_OK, "UploadApi is shifting: wait"),
+    ],
+)
+def test_the_aliases_of_functions(
+    answers: Answers, version: str, weights: dict[str, float], verdict: Verdict, words: str
+) -> None:
+    answers["GetAlias"] = {"FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}
+    answers["ListVersionsByFunction"] = {"Versions": [{"Version": one} for one in ("$LATEST", "2", "3")]}
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:UploadApi:live"
+    line = only(check_settings.function_aliases(subject({"Alias": Resource("AWS::Lambda::Alias", arn)})))
+    assert (line.verdict, words in line.says) == (verdict, True), line.says
 
 
 def test_a_definition_that_aws_does_not_accept(answers: Answers) -> None:
@@ -272,7 +291,9 @@ def test_a_definition_that_aws_does_not_accept(answers: Answers) -> None:
     ("status", "verdict"),
     [
         ("UPDATE_COMPLETE", Verdict.OK),
-        ("UPDATE_ROLLBACK_COMPLETE", Verdict.NOT_OK),
+        ("UPDATE_ROLLBACK_COMPLETE", Verdict.OK),  # sam deploy has failed; this is the release before it, whole
+        ("UPDATE_ROLLBACK_FAILED", Verdict.NOT_OK),
+        ("ROLLBACK_COMPLETE", Verdict.NOT_OK),  # it never was
         ("UPDATE_IN_PROGRESS", Verdict.NOT_CHECKED),
     ],
 )
