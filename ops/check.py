@@ -82,8 +82,9 @@ class Found:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether anything is not as it should be, or was asked for and not seen."""
-        return self.number(Verdict.NOT_OK) > 0 or (self.is_strict and self.number(Verdict.NOT_CHECKED) > 0)
+        """Whether anything is not as it should be, or was asked for and not seen (but for what chance shows)."""
+        unseen = any(line.verdict is Verdict.NOT_CHECKED and not line.by_chance for line in self.lines)
+        return self.number(Verdict.NOT_OK) > 0 or (self.is_strict and unseen)
 
 
 def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Collection[str] = SUBJECTS) -> Found:

@@ -171,13 +171,16 @@ def trace(subject: Subject, picture: Picture) -> Line:
     """Whether X-Ray has the execution's trace."""
     name = "X-Ray"
     if subject.is_local:
-        return not_checked(name, "The local AWS has no X-Ray.")
+        return not_checked(name, "The local AWS has no X-Ray.", by_chance=True)
     header = str(described(picture.execution).get("traceHeader", "")) if picture.execution else ""
     parts = dict(part.split("=", 1) for part in header.split(";") if "=" in part)
     if parts.get("Sampled") != "1":
-        return not_checked(name, "The execution was not sampled, as most are not; a later check may be.")
+        said = "The execution was not sampled, as most are not; a later check may be."
+        return not_checked(name, said, by_chance=True)
     xray = boto3.client("xray", config=CLIENT_CONFIG)
     found = xray.batch_get_traces(TraceIds=[parts["Root"]])["Traces"]
     if not found:
-        return not_checked(name, f"The trace {parts['Root']} is not there yet: look for it in a minute.")
+        return not_checked(
+            name, f"The trace {parts['Root']} is not there yet: look for it in a minute.", by_chance=True
+        )
     return ok(name, f"trace {parts['Root']} with {len(found[0]['Segments'])} segments")

@@ -135,6 +135,14 @@ def test_pictures_are_started_on_what_is_named_and_by_nothing_else(application: 
     assert left(application) == before
 
 
+def test_what_a_rollback_ends_with(application: Application) -> None:
+    """The very options of rollback.yml: X-Ray sees nothing here, and what was asked for is seen."""
+    found = checked(application, "--only", "pictures", "--only", "api")
+
+    assert [name for name, verdict in found.verdicts.items() if verdict != "ok"] == ["X-Ray"]
+    assert found.verdicts.keys() >= PICTURES
+
+
 def test_a_version_that_is_not_there_is_refused(application: Application) -> None:
     output = application.petdetect("check", "--version", "999")
 

@@ -494,6 +494,14 @@ def test_pictures_ask_first_for_what_they_need(answers: Answers, monkeypatch: py
     assert given == [(None, 7, True)]
 
 
+def test_who_asks_for_the_pictures_need_not_be_lucky_with_x_ray(answers: Answers) -> None:
+    """Else `--only pictures`, with which a rollback ends, would hardly ever be green."""
+    answers["DescribeExecution"] = lambda _: {"status": "SUCCEEDED", "traceHeader": "Root=1-5f6-abc;Sampled=0"}
+    unsampled = check_judge.trace(subject(), picture())
+    assert not check.Found([unsampled], is_strict=True).needs_attention
+    assert check.Found([unsampled, Line("cat by form", Verdict.NOT_CHECKED)], is_strict=True).needs_attention
+
+
 def test_only_what_is_not_ok_needs_attention() -> None:
     fine = [Line("one", Verdict.OK), Line("two", Verdict.NOT_CHECKED)]
     assert not check.Found(fine).needs_attention
