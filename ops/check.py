@@ -108,7 +108,8 @@ def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Co
     if "api" in only:
         ask("wrong body", lambda subject: check_api.wrong_bodies(subject, key))
     if "pictures" in only:
-        ask("pictures", lambda subject: check_pictures.check(subject, key, seconds=seconds, is_deaf=is_deaf))
+        is_new = check_settings.is_new(subject)
+        ask("pictures", lambda it: check_pictures.check(it, key, seconds=seconds, is_deaf=is_deaf, is_new=is_new))
     if "drift" in only:
         ask("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS))
     if set(only) == set(SUBJECTS):

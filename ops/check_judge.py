@@ -44,7 +44,15 @@ def judge(subject: Subject, picture: Picture, key: str | None) -> Iterator[Line]
         problems = list(_problems(subject, picture, record))
         score = f"{float(record.get('ConfidenceScore', 0)):.1f} %"
         told = f"{picture.folder}/, {score}, source version gone, record complete, {picture.seconds:.1f} s"
-        yield not_ok(picture.title, " ".join(problems)) if problems else ok(picture.title, told)
+        if problems:
+            yield not_ok(picture.title, " ".join(problems))
+        elif picture.is_late:
+            yield not_checked(
+                picture.title,
+                f"The bucket is new, and S3 sent no event (it needs 5 minutes). Started by the alias: {told}.",
+            )
+        else:
+            yield ok(picture.title, told)
     else:
         yield _unfinished(subject, picture, record)
     if picture.is_uncertain:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import boto3
+from botocore.exceptions import ClientError
 
 from ops import keys
 from ops.check_lines import Line, Subject, not_checked, not_ok, ok
@@ -206,18 +207,36 @@ def age_of_bucket(subject: Subject) -> Iterator[Line]:
     if subject.is_local:
         yield not_checked(name, "The local AWS needs no time for a new bucket.")
         return
-    pages = client("s3").get_paginator("list_buckets").paginate(Prefix=own)
-    created = next((one["CreationDate"] for page in pages for one in page["Buckets"] if one["Name"] == own), None)
+    created = _created(own)
     if created is None:
         yield not_checked(name, f"S3 does not list {own} among the buckets of these credentials.")
-    elif (settled := created.astimezone(UTC) + SETTLES) > datetime.now(UTC):
+    elif (settled := created + SETTLES) > datetime.now(UTC):
         yield not_checked(
             name,
-            f"It was made at {created.astimezone(UTC):%H:%M} UTC: S3 takes 15 minutes to spread versioning and events. "
+            f"It was made at {created:%H:%M} UTC: S3 takes 15 minutes to spread versioning and events. "
             f"If pictures fail, check again after {settled:%H:%M} UTC.",
         )
     else:
-        yield ok(name, f"made on {created.astimezone(UTC):%Y-%m-%d}")
+        yield ok(name, f"made on {created:%Y-%m-%d}")
+
+
+def is_new(subject: Subject) -> bool:
+    """Whether the bucket is so young that S3 may keep an upload's event to itself; False when nobody says."""
+    if subject.is_local:
+        return False
+    try:
+        created = _created(subject.deployment.bucket)
+    except ClientError:  # the line age of the bucket tells
+        return False
+    return created is not None and created + SETTLES > datetime.now(UTC)
+
+
+def _created(bucket: str) -> datetime | None:
+    """When a bucket was made, as far as S3 lists it."""
+    pages = client("s3").get_paginator("list_buckets").paginate(Prefix=bucket)
+    found = (one["CreationDate"] for page in pages for one in page["Buckets"] if one["Name"] == bucket)
+    created = next(found, None)
+    return created.astimezone(UTC) if created else None
 
 
 def policy(subject: Subject) -> Iterator[Line]:

@@ -160,6 +160,31 @@ def test_a_disabled_rule(application: Application) -> None:
     assert "see its line" in found.says("cat by form")
 
 
+def test_pictures_of_a_bucket_that_sends_no_events_yet(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first deployment of an environment finds it; the local AWS spreads a new bucket's settings at once."""
+    before, executions = left(application), set(application.execution_arns())
+    monkeypatch.setattr("ops.check.check_settings.is_new", lambda _: True)
+    monkeypatch.setattr("ops.check_pictures._EVENT_SECONDS", 1.0)
+    application.s3.put_bucket_notification_configuration(Bucket=application.bucket, NotificationConfiguration={})
+    try:
+        found = checked(application)
+    finally:
+        application.s3.put_bucket_notification_configuration(
+            Bucket=application.bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+
+    assert set(found.red) == {"bucket"}, "whose setting is missing here, and is on AWS only late"
+    folders = {"cat by form": "cats/", "dog by inline": "dogs/", "cat and dog by S3": "others/"}
+    for name, folder in folders.items():
+        assert found.verdicts[name] == "not checked"
+        assert f"S3 sent no event (it needs 5 minutes). Started by the alias: {folder}, " in found.says(name)
+    assert found.verdicts["notice of cat and dog"] == found.verdicts["GET /images/{id}"] == "ok"
+    assert len(set(application.execution_arns()) - executions) == 3
+    assert left(application) == before
+
+
 def test_a_wrong_origin_of_the_bucket_and_of_the_api(application: Application) -> None:
     s3, gateway = application.s3, application.engine.client("apigateway")
     cors = s3.get_bucket_cors(Bucket=application.bucket)["CORSRules"]

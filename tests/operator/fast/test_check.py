@@ -307,6 +307,12 @@ def test_a_new_bucket_has_15_minutes(answers: Answers, minutes: int, verdict: Ve
     created = datetime.now(UTC) - timedelta(minutes=minutes)
     answers["ListBuckets"] = {"Buckets": [{"Name": "pictures", "CreationDate": created}]}
     assert only(check_settings.age_of_bucket(subject())).verdict is verdict
+    assert check_settings.is_new(subject()) is (verdict is Verdict.NOT_CHECKED)
+
+
+def test_a_bucket_of_which_nobody_may_know_the_age_is_not_new(answers: Answers) -> None:
+    answers["ListBuckets"] = "AccessDenied"
+    assert not check_settings.is_new(subject())
 
 
 def test_the_log_role_of_api_gateway(answers: Answers) -> None:
@@ -381,7 +387,12 @@ def test_metrics_that_an_alarm_reads(answers: Answers) -> None:
     answers["ListMetrics"] = lambda given: {"Metrics": [{"MetricName": given["MetricName"], "Dimensions": []}]}
     assert only(check_unknowns.metrics(subject())).verdict is Verdict.OK
     answers["ListMetrics"] = {"Metrics": [{"Dimensions": [{"Name": "StateMachineArn", "Value": "x"}]}]}
-    assert is_red(only(check_unknowns.metrics(subject())), "There is no OpenExecutionCount, OpenExecutionLimit")
+    for hours, verdict in ((0, Verdict.NOT_CHECKED), (2, Verdict.NOT_OK)):
+        created = datetime.now(UTC) - timedelta(hours=hours)
+        answers["DescribeStacks"] = {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "CreationTime": created}]}
+        line = only(check_unknowns.metrics(subject()))
+        assert line.verdict is verdict
+        assert "There is no OpenExecutionCount, OpenExecutionLimit" in line.says
 
 
 def test_executions_count_under_the_machine(answers: Answers) -> None:
@@ -479,19 +490,20 @@ def test_a_subject_can_be_asked_alone(answers: Answers) -> None:
 def test_pictures_ask_first_for_what_they_need(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
 
-    def look(_: Subject, key: str | None, *, seconds: float, is_deaf: bool) -> list[Line]:
-        given.append((key, seconds, is_deaf))
+    def look(_: Subject, key: str | None, *, seconds: float, is_deaf: bool, is_new: bool) -> list[Line]:
+        given.append((key, seconds, is_deaf, is_new))
         return []
 
     monkeypatch.setattr("ops.check.check_pictures.check", look)
     names: list[str] = []
     rule = {"ImageUploadedRule": Resource("AWS::Events::Rule", "uploads")}
     answers |= {"DescribeRule": {"State": "DISABLED"}, "GetUsagePlans": {"items": []}}
+    answers["ListBuckets"] = {"Buckets": [{"Name": "pictures", "CreationDate": datetime.now(UTC)}]}
 
     check.run(subject(rule), 7, names.append, ["pictures"])
 
     assert names == ["rules", "API key", "pictures"]
-    assert given == [(None, 7, True)]
+    assert given == [(None, 7, True, True)]
 
 
 def test_who_asks_for_the_pictures_need_not_be_lucky_with_x_ray(answers: Answers) -> None:
