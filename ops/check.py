@@ -82,8 +82,9 @@ class Found:
 
     @property
     def needs_attention(self) -> bool:
-        """Whether anything is not as it should be, or was asked for and not seen."""
-        return self.number(Verdict.NOT_OK) > 0 or (self.is_strict and self.number(Verdict.NOT_CHECKED) > 0)
+        """Whether anything is not as it should be, or was asked for and not seen (but for what chance shows)."""
+        unseen = any(line.verdict is Verdict.NOT_CHECKED and not line.by_chance for line in self.lines)
+        return self.number(Verdict.NOT_OK) > 0 or (self.is_strict and unseen)
 
 
 def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Collection[str] = SUBJECTS) -> Found:
@@ -107,7 +108,8 @@ def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Co
     if "api" in only:
         ask("wrong body", lambda subject: check_api.wrong_bodies(subject, key))
     if "pictures" in only:
-        ask("pictures", lambda subject: check_pictures.check(subject, key, seconds=seconds, is_deaf=is_deaf))
+        is_new = check_settings.is_new(subject)
+        ask("pictures", lambda it: check_pictures.check(it, key, seconds=seconds, is_deaf=is_deaf, is_new=is_new))
     if "drift" in only:
         ask("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS))
     if set(only) == set(SUBJECTS):

@@ -44,7 +44,15 @@ def judge(subject: Subject, picture: Picture, key: str | None) -> Iterator[Line]
         problems = list(_problems(subject, picture, record))
         score = f"{float(record.get('ConfidenceScore', 0)):.1f} %"
         told = f"{picture.folder}/, {score}, source version gone, record complete, {picture.seconds:.1f} s"
-        yield not_ok(picture.title, " ".join(problems)) if problems else ok(picture.title, told)
+        if problems:
+            yield not_ok(picture.title, " ".join(problems))
+        elif picture.is_late:
+            yield not_checked(
+                picture.title,
+                f"The bucket is new, and S3 sent no event (it needs 5 minutes). Started by the alias: {told}.",
+            )
+        else:
+            yield ok(picture.title, told)
     else:
         yield _unfinished(subject, picture, record)
     if picture.is_uncertain:
@@ -171,13 +179,16 @@ def trace(subject: Subject, picture: Picture) -> Line:
     """Whether X-Ray has the execution's trace."""
     name = "X-Ray"
     if subject.is_local:
-        return not_checked(name, "The local AWS has no X-Ray.")
+        return not_checked(name, "The local AWS has no X-Ray.", by_chance=True)
     header = str(described(picture.execution).get("traceHeader", "")) if picture.execution else ""
     parts = dict(part.split("=", 1) for part in header.split(";") if "=" in part)
     if parts.get("Sampled") != "1":
-        return not_checked(name, "The execution was not sampled, as most are not; a later check may be.")
+        said = "The execution was not sampled, as most are not; a later check may be."
+        return not_checked(name, said, by_chance=True)
     xray = boto3.client("xray", config=CLIENT_CONFIG)
     found = xray.batch_get_traces(TraceIds=[parts["Root"]])["Traces"]
     if not found:
-        return not_checked(name, f"The trace {parts['Root']} is not there yet: look for it in a minute.")
+        return not_checked(
+            name, f"The trace {parts['Root']} is not there yet: look for it in a minute.", by_chance=True
+        )
     return ok(name, f"trace {parts['Root']} with {len(found[0]['Segments'])} segments")

@@ -28,11 +28,15 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Line:
-    """One thing that was looked at: `says` is what was seen, what to do, or why it was not looked at."""
+    """One thing that was looked at: `says` is what was seen, what to do, or why it was not looked at.
+
+    `by_chance`: it is seen now and then only, so that nobody who asks for it may expect to.
+    """
 
     name: str
     verdict: Verdict
     says: str = ""
+    by_chance: bool = False
 
 
 def ok(name: str, says: str = "") -> Line:
@@ -45,9 +49,9 @@ def not_ok(name: str, says: str) -> Line:
     return Line(name, Verdict.NOT_OK, says)
 
 
-def not_checked(name: str, says: str) -> Line:
+def not_checked(name: str, says: str, *, by_chance: bool = False) -> Line:
     """Nobody knows; the sentence says why, and who can."""
-    return Line(name, Verdict.NOT_CHECKED, says)
+    return Line(name, Verdict.NOT_CHECKED, says, by_chance)
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ FORM, INLINE, S3, VERSION = "form", "inline", "S3", "execution"
 class Picture:
     """A picture, the folder in which it must end, and what is known of it since it was sent.
 
-    `problem`: why it could not be sent. `skipped`: why it was not.
+    `problem`: why it could not be sent. `skipped`: why it was not. `is_late`: no event of S3 started it, the check did.
     """
 
     name: str
@@ -37,6 +37,7 @@ class Picture:
     problem: str = ""
     skipped: str = ""
     stopped: bool = False
+    is_late: bool = False
 
     @property
     def title(self) -> str:

@@ -23,7 +23,7 @@ from ops.check_api import UnreachableError, request
 from ops.check_lines import Line, Subject, not_ok, ok
 from ops.check_picture import FORM, INLINE, S3, VERSION, Picture, described, pictures
 from ops.errors import KNOWN, sentence
-from pet_detector.aws import analyses, detection_logs, erased_records, image_versions
+from pet_detector.aws import analyses, detection_logs, erased_records, image_bucket, image_versions
 from pet_detector.aws.clients import client
 from pet_detector.rules.execution_input import ImageRef, text_for
 from pet_detector.rules.models import ERASED, Status
@@ -33,12 +33,15 @@ PREFIX = "samples/check"
 MARK_SECONDS = 24 * 60 * 60
 _FINAL = (Status.COMPLETED, Status.NEEDS_REVIEW, Status.REJECTED, Status.FAILED, Status.HELD)
 _LOOK_EVERY = 0.5  # seconds
+# An event takes a second or two, or S3 does not send any yet.
+_EVENT_SECONDS = 30.0
 
 
-def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool) -> Iterator[Line]:
+def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool, is_new: bool = False) -> Iterator[Line]:
     """Send, follow for at most so many seconds, judge, and remove, whatever happens in between.
 
-    `key`: the value of an API key, None when there is none. `is_deaf`: no upload can start the workflow.
+    `key`: the value of an API key, None when there is none. `is_deaf`: no upload can start the workflow. `is_new`: the
+    bucket may send no events yet; what none has started is started by its alias, so that the rest is judged.
     """
     chosen = pictures(subject)
     lines: list[Line] = []
@@ -46,7 +49,12 @@ def check(subject: Subject, key: str | None, *, seconds: float, is_deaf: bool) -
         for picture in chosen:
             with _undivided():  # else there is an image whose ID nobody knows
                 _send(subject, picture, key, is_deaf=is_deaf)
-        _follow(subject, chosen, seconds)
+        patience = min(seconds / 2, _EVENT_SECONDS) if is_new else 0
+        if is_new:
+            _follow(subject, chosen, patience)
+            with _undivided():
+                _start_late(subject, chosen)
+        _follow(subject, chosen, seconds - patience)
         for picture in chosen:
             lines += check_judge.judge(subject, picture, key)
         lines.append(check_judge.trace(subject, next((one for one in chosen if one.execution), chosen[0])))
@@ -102,7 +110,20 @@ def _put(subject: Subject, picture: Picture) -> str:
 def _start(subject: Subject, picture: Picture) -> None:
     picture.image_id = uuid.uuid4().hex
     picture.key = f"{PREFIX}/{picture.image_id}.jpg"
-    version = _put(subject, picture)
+    _execute(subject, picture, _put(subject, picture))
+
+
+def _start_late(subject: Subject, chosen: list[Picture]) -> None:
+    """Start what lies there and no event has started. Should one come after all, its execution finds it claimed."""
+    for picture in chosen:
+        if picture.image_id and not picture.problem and not picture.execution:
+            version = image_bucket.present_version(subject.deployment.bucket, picture.key)
+            if version:
+                picture.is_late = True
+                _execute(subject, picture, version)
+
+
+def _execute(subject: Subject, picture: Picture, version: str) -> None:
     started = client("stepfunctions").start_execution(
         stateMachineArn=subject.machine_arn,
         name=f"check-{picture.image_id}",
@@ -134,7 +155,7 @@ def _upload(subject: Subject, picture: Picture, key: str) -> None:
 def _follow(subject: Subject, chosen: list[Picture], seconds: float) -> None:
     """Wait until each has its final status, and its execution has ended, or the time is over."""
     deadline = time.monotonic() + seconds
-    waiting = [picture for picture in chosen if picture.image_id and not picture.problem]
+    waiting = [picture for picture in chosen if picture.image_id and not picture.problem and not picture.seconds]
     while waiting and time.monotonic() < deadline:
         for picture in list(waiting):
             picture.record = detection_logs.find(subject.deployment.table, picture.image_id)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 
 import boto3
+from botocore.exceptions import ClientError
 
 from ops import keys
 from ops.check_lines import Line, Subject, not_checked, not_ok, ok
@@ -31,6 +32,12 @@ def stack(subject: Subject) -> Iterator[Line]:
     status = found["StackStatus"]
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"):
         yield ok("stack", f"{status}: roles, logs and alarms were made in an order that AWS takes")
+    elif status == "UPDATE_ROLLBACK_COMPLETE":  # the deployment was red; what is there now is whole
+        yield ok(
+            "stack",
+            f"{status}: the last deployment was taken back, and all is as before it. Its first event with FAILED has "
+            f"the cause: aws cloudformation describe-stack-events --stack-name {subject.deployment.stack}",
+        )
     elif status.endswith("IN_PROGRESS"):
         yield not_checked("stack", f"{status}: what is below may change. Check again when the deployment has ended.")
     else:
@@ -72,7 +79,7 @@ def definition(subject: Subject) -> Iterator[Line]:
 
 
 def alias(subject: Subject) -> Iterator[Line]:
-    """Whether `live` is wholly on one version, and this the newest."""
+    """Whether `live` is wholly on one version. An older one is what somebody, or an alarm, went back to."""
     name = "alias live"
     states = client("stepfunctions")
     found = states.describe_state_machine_alias(stateMachineAliasArn=subject.deployment.live_arn)[
@@ -88,9 +95,7 @@ def alias(subject: Subject) -> Iterator[Line]:
     elif len(shared) > 1:
         yield not_ok(name, f"A shift is going on, or was left: {told}. Wait for its end, or petdetect rollback.")
     elif newest not in shared:
-        yield not_ok(
-            name, f"{told}, and {newest} is the newest: it was rolled back. Deploy a mended version when there is one."
-        )
+        yield ok(name, f"{told}; {newest}, the newest, was rolled back. Deploy a mended version when there is one.")
     else:
         yield ok(name, told)
 
@@ -99,20 +104,21 @@ def function_aliases(subject: Subject) -> Iterator[Line]:
     """The same of the functions' aliases."""
     name = "aliases of functions"
     arns = [physical for physical in subject.of_type("AWS::Lambda::Alias").values() if physical.endswith(":live")]
-    functions, wrong = boto3.client("lambda", config=CLIENT_CONFIG), []
+    functions = boto3.client("lambda", config=CLIENT_CONFIG)
+    shifting, older = [], []
     for arn in sorted(arns):
         function = arn.rpartition(":")[0].rpartition(":")[2]
         found = functions.get_alias(FunctionName=function, Name="live")
         pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=function)
         numbers = [int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"].isdecimal()]
         if found.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
-            wrong.append(f"{function} is shifting")
+            shifting.append(f"{function} is shifting")
         elif int(found["FunctionVersion"]) != max(numbers):
-            wrong.append(f"{function} is on {found['FunctionVersion']} of {max(numbers)}")
-    if wrong and subject.version in (None, "live"):
-        yield not_ok(name, f"{'; '.join(wrong)}: wait for the shift's end, or deploy a mended version.")
+            older.append(f"{function} is on {found['FunctionVersion']} of {max(numbers)}, to which it was sent back")
+    if shifting and subject.version in (None, "live"):
+        yield not_ok(name, f"{'; '.join(shifting)}: wait for the shift's end, or petdetect rollback --function NAME.")
     else:
-        yield ok(name, "; ".join(wrong) or f"{len(arns)}, each wholly on its newest version")
+        yield ok(name, "; ".join(shifting + older) or f"{len(arns)}, each wholly on its newest version")
 
 
 def rules(subject: Subject) -> Iterator[Line]:
@@ -201,18 +207,36 @@ def age_of_bucket(subject: Subject) -> Iterator[Line]:
     if subject.is_local:
         yield not_checked(name, "The local AWS needs no time for a new bucket.")
         return
-    pages = client("s3").get_paginator("list_buckets").paginate(Prefix=own)
-    created = next((one["CreationDate"] for page in pages for one in page["Buckets"] if one["Name"] == own), None)
+    created = _created(own)
     if created is None:
         yield not_checked(name, f"S3 does not list {own} among the buckets of these credentials.")
-    elif (settled := created.astimezone(UTC) + SETTLES) > datetime.now(UTC):
+    elif (settled := created + SETTLES) > datetime.now(UTC):
         yield not_checked(
             name,
-            f"It was made at {created.astimezone(UTC):%H:%M} UTC: S3 takes 15 minutes to spread versioning and events. "
+            f"It was made at {created:%H:%M} UTC: S3 takes 15 minutes to spread versioning and events. "
             f"If pictures fail, check again after {settled:%H:%M} UTC.",
         )
     else:
-        yield ok(name, f"made on {created.astimezone(UTC):%Y-%m-%d}")
+        yield ok(name, f"made on {created:%Y-%m-%d}")
+
+
+def is_new(subject: Subject) -> bool:
+    """Whether the bucket is so young that S3 may keep an upload's event to itself; False when nobody says."""
+    if subject.is_local:
+        return False
+    try:
+        created = _created(subject.deployment.bucket)
+    except ClientError:  # the line age of the bucket tells
+        return False
+    return created is not None and created + SETTLES > datetime.now(UTC)
+
+
+def _created(bucket: str) -> datetime | None:
+    """When a bucket was made, as far as S3 lists it."""
+    pages = client("s3").get_paginator("list_buckets").paginate(Prefix=bucket)
+    found = (one["CreationDate"] for page in pages for one in page["Buckets"] if one["Name"] == bucket)
+    created = next(found, None)
+    return created.astimezone(UTC) if created else None
 
 
 def policy(subject: Subject) -> Iterator[Line]:

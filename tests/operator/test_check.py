@@ -135,6 +135,14 @@ def test_pictures_are_started_on_what_is_named_and_by_nothing_else(application: 
     assert left(application) == before
 
 
+def test_what_a_rollback_ends_with(application: Application) -> None:
+    """The very options of rollback.yml: X-Ray sees nothing here, and what was asked for is seen."""
+    found = checked(application, "--only", "pictures", "--only", "api")
+
+    assert [name for name, verdict in found.verdicts.items() if verdict != "ok"] == ["X-Ray"]
+    assert found.verdicts.keys() >= PICTURES
+
+
 def test_a_version_that_is_not_there_is_refused(application: Application) -> None:
     output = application.petdetect("check", "--version", "999")
 
@@ -150,6 +158,31 @@ def test_a_disabled_rule(application: Application) -> None:
     assert set(found.red) == {"rule ImageUploadedRule"}
     assert found.verdicts["cat by form"] == "not checked"
     assert "see its line" in found.says("cat by form")
+
+
+def test_pictures_of_a_bucket_that_sends_no_events_yet(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the first deployment of an environment finds it; the local AWS spreads a new bucket's settings at once."""
+    before, executions = left(application), set(application.execution_arns())
+    monkeypatch.setattr("ops.check.check_settings.is_new", lambda _: True)
+    monkeypatch.setattr("ops.check_pictures._EVENT_SECONDS", 1.0)
+    application.s3.put_bucket_notification_configuration(Bucket=application.bucket, NotificationConfiguration={})
+    try:
+        found = checked(application)
+    finally:
+        application.s3.put_bucket_notification_configuration(
+            Bucket=application.bucket, NotificationConfiguration={"EventBridgeConfiguration": {}}
+        )
+
+    assert set(found.red) == {"bucket"}, "whose setting is missing here, and is on AWS only late"
+    folders = {"cat by form": "cats/", "dog by inline": "dogs/", "cat and dog by S3": "others/"}
+    for name, folder in folders.items():
+        assert found.verdicts[name] == "not checked"
+        assert f"S3 sent no event (it needs 5 minutes). Started by the alias: {folder}, " in found.says(name)
+    assert found.verdicts["notice of cat and dog"] == found.verdicts["GET /images/{id}"] == "ok"
+    assert len(set(application.execution_arns()) - executions) == 3
+    assert left(application) == before
 
 
 def test_a_wrong_origin_of_the_bucket_and_of_the_api(application: Application) -> None:

@@ -95,6 +95,15 @@ def test_no_release_shifts_without_alarms_that_send_it_back(stage: str, shift: s
     assert any("ReleaseShift=AllAtOnce" in message for message in said)
 
 
+@pytest.mark.parametrize("stage", STAGES)
+def test_only_the_local_aws_has_a_stand_in_for_rekognition(stage: str) -> None:
+    """Elsewhere no function gets the URL: a version with another description and nothing else, which Lambda refuses."""
+    said = refusals(stage, **(YOURS if stage in ("staging", "prod") else {}), RekognitionEndpoint="http://127.0.0.1:1")
+    assert [message.rpartition(": ")[2] for message in said] == (
+        [] if stage == "local" else ["leave RekognitionEndpoint empty."]
+    )
+
+
 @pytest.mark.parametrize("stage", ["staging", "prod"])
 def test_one_key_cannot_use_up_the_day_of_all(stage: str) -> None:
     found = values_of(stage)

@@ -248,8 +248,27 @@ def test_the_alias(answers: Answers) -> None:
     assert released(answers, 3, v3=100).verdict is Verdict.OK
     assert released(answers, 3, v3=100, v2=0).verdict is Verdict.OK
     assert is_red(released(answers, 3, v2=90, v3=10), "90 % on version 2, 10 % on version 3")
-    assert is_red(released(answers, 3, v2=100), "3 is the newest: it was rolled back")
+    back = released(answers, 3, v2=100)
+    assert (back.verdict, "3, the newest, was rolled back" in back.says) == (Verdict.OK, True), "somebody chose it"
     assert only(check_settings.alias(subject(version="3"))).verdict is Verdict.OK, "of a version, a shift is no fault"
+
+
+@pytest.mark.parametrize(
+    ("version", "weights", "verdict", "words"),
+    [
+        ("3", {}, Verdict.OK, "1, each wholly on its newest version"),
+        ("2", {}, Verdict.OK, "UploadApi is on 2 of 3, to which it was sent back"),
+        ("2", {"3": 0.1}, Verdict.NOT_OK, "UploadApi is shifting: wait"),
+    ],
+)
+def test_the_aliases_of_functions(
+    answers: Answers, version: str, weights: dict[str, float], verdict: Verdict, words: str
+) -> None:
+    answers["GetAlias"] = {"FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}
+    answers["ListVersionsByFunction"] = {"Versions": [{"Version": one} for one in ("$LATEST", "2", "3")]}
+    arn = "arn:aws:lambda:us-east-1:123456789012:function:UploadApi:live"
+    line = only(check_settings.function_aliases(subject({"Alias": Resource("AWS::Lambda::Alias", arn)})))
+    assert (line.verdict, words in line.says) == (verdict, True), line.says
 
 
 def test_a_definition_that_aws_does_not_accept(answers: Answers) -> None:
@@ -275,7 +294,9 @@ def test_a_definition_that_aws_does_not_accept(answers: Answers) -> None:
     ("status", "verdict"),
     [
         ("UPDATE_COMPLETE", Verdict.OK),
-        ("UPDATE_ROLLBACK_COMPLETE", Verdict.NOT_OK),
+        ("UPDATE_ROLLBACK_COMPLETE", Verdict.OK),  # sam deploy has failed; this is the release before it, whole
+        ("UPDATE_ROLLBACK_FAILED", Verdict.NOT_OK),
+        ("ROLLBACK_COMPLETE", Verdict.NOT_OK),  # it never was
         ("UPDATE_IN_PROGRESS", Verdict.NOT_CHECKED),
     ],
 )
@@ -289,6 +310,12 @@ def test_a_new_bucket_has_15_minutes(answers: Answers, minutes: int, verdict: Ve
     created = datetime.now(UTC) - timedelta(minutes=minutes)
     answers["ListBuckets"] = {"Buckets": [{"Name": "pictures", "CreationDate": created}]}
     assert only(check_settings.age_of_bucket(subject())).verdict is verdict
+    assert check_settings.is_new(subject()) is (verdict is Verdict.NOT_CHECKED)
+
+
+def test_a_bucket_of_which_nobody_may_know_the_age_is_not_new(answers: Answers) -> None:
+    answers["ListBuckets"] = "AccessDenied"
+    assert not check_settings.is_new(subject())
 
 
 def test_the_log_role_of_api_gateway(answers: Answers) -> None:
@@ -363,7 +390,12 @@ def test_metrics_that_an_alarm_reads(answers: Answers) -> None:
     answers["ListMetrics"] = lambda given: {"Metrics": [{"MetricName": given["MetricName"], "Dimensions": []}]}
     assert only(check_unknowns.metrics(subject())).verdict is Verdict.OK
     answers["ListMetrics"] = {"Metrics": [{"Dimensions": [{"Name": "StateMachineArn", "Value": "x"}]}]}
-    assert is_red(only(check_unknowns.metrics(subject())), "There is no OpenExecutionCount, OpenExecutionLimit")
+    for hours, verdict in ((0, Verdict.NOT_CHECKED), (2, Verdict.NOT_OK)):
+        created = datetime.now(UTC) - timedelta(hours=hours)
+        answers["DescribeStacks"] = {"Stacks": [{"StackStatus": "CREATE_COMPLETE", "CreationTime": created}]}
+        line = only(check_unknowns.metrics(subject()))
+        assert line.verdict is verdict
+        assert "There is no OpenExecutionCount, OpenExecutionLimit" in line.says
 
 
 def test_executions_count_under_the_machine(answers: Answers) -> None:
@@ -461,19 +493,28 @@ def test_a_subject_can_be_asked_alone(answers: Answers) -> None:
 def test_pictures_ask_first_for_what_they_need(answers: Answers, monkeypatch: pytest.MonkeyPatch) -> None:
     given: list[Any] = []
 
-    def look(_: Subject, key: str | None, *, seconds: float, is_deaf: bool) -> list[Line]:
-        given.append((key, seconds, is_deaf))
+    def look(_: Subject, key: str | None, *, seconds: float, is_deaf: bool, is_new: bool) -> list[Line]:
+        given.append((key, seconds, is_deaf, is_new))
         return []
 
     monkeypatch.setattr("ops.check.check_pictures.check", look)
     names: list[str] = []
     rule = {"ImageUploadedRule": Resource("AWS::Events::Rule", "uploads")}
     answers |= {"DescribeRule": {"State": "DISABLED"}, "GetUsagePlans": {"items": []}}
+    answers["ListBuckets"] = {"Buckets": [{"Name": "pictures", "CreationDate": datetime.now(UTC)}]}
 
     check.run(subject(rule), 7, names.append, ["pictures"])
 
     assert names == ["rules", "API key", "pictures"]
-    assert given == [(None, 7, True)]
+    assert given == [(None, 7, True, True)]
+
+
+def test_who_asks_for_the_pictures_need_not_be_lucky_with_x_ray(answers: Answers) -> None:
+    """Else `--only pictures`, with which a rollback ends, would hardly ever be green."""
+    answers["DescribeExecution"] = lambda _: {"status": "SUCCEEDED", "traceHeader": "Root=1-5f6-abc;Sampled=0"}
+    unsampled = check_judge.trace(subject(), picture())
+    assert not check.Found([unsampled], is_strict=True).needs_attention
+    assert check.Found([unsampled, Line("cat by form", Verdict.NOT_CHECKED)], is_strict=True).needs_attention
 
 
 def test_only_what_is_not_ok_needs_attention() -> None:
