@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -17,7 +18,9 @@ from ops.errors import OperatorError
 from tests.support.moto_world import BUCKET as PICTURES
 from tests.support.moto_world import TABLE as RECORDS
 from tests.support.moto_world import Cloud
+from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect as petdetect_without_aws
+from tests.support.templates import load
 
 STACK = "serverlessapp-pet-detector-dev"
 
@@ -131,6 +134,70 @@ def test_the_key_of_a_longer_named_stack_is_not_ours(found: Belongings, monkeypa
     made = list(belongings._api_keys(found, {f"{STACK}-of-somebody"}))
 
     assert [resource.name for resource in made] == ["1"]
+
+
+@pytest.fixture
+def roles(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Roles with the tag of a stack. Those of `denied` ones cannot be read, nor what our rights do not cover."""
+    iam: Any = boto3.client("iam")
+    read, client = iam.list_role_tags, boto3.client
+    forbidden: set[str] = set()
+
+    def list_role_tags(RoleName: str) -> Any:
+        if RoleName in forbidden or not RoleName.startswith(belongings.ROLE_PREFIX):
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListRoleTags")
+        return read(RoleName=RoleName)
+
+    def make(denied: tuple[str, ...] = (), **stack_by_role: str) -> None:
+        for name, stack in stack_by_role.items():
+            tags = [{"Key": belongings.STACK_TAG, "Value": stack}]
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}", Tags=tags)
+        forbidden.update(denied)
+
+    monkeypatch.setattr(belongings, "describe", lambda _: None)
+    monkeypatch.setattr(belongings, "made_beside", lambda _: [])
+    monkeypatch.setattr(belongings, "names_beside", lambda _: set())
+    monkeypatch.setattr(iam, "list_role_tags", list_role_tags)
+    stacks = Pages(list_stacks={"StackSummaries": []})
+    no_tags = Pages(get_resources={"ResourceTagMappingList": []})
+    instead = {"iam": iam, "cloudformation": stacks, "resourcegroupstaggingapi": no_tags}
+    monkeypatch.setattr(boto3, "client", lambda name, **more: instead.get(name) or client(name, **more))
+    return make
+
+
+OF_DELIVERY = "serverlessapp-delivery-pull-request-DeployerRole-1A"
+SHORTENED, OF_PROD = (
+    "serverlessapp-pet-detecto-ApiGatewayLogRole-1A",
+    "serverlessapp-pet-detector-prod-ApiGatewayLogRole-1A",
+)
+
+
+def test_a_role_that_may_not_be_read_stops_nothing_and_is_named_if_it_may_be_ours(roles: Callable[..., None]) -> None:
+    ours, denied = f"{STACK}-ApiGatewayLogRole-1A", {SHORTENED: STACK, OF_PROD: "serverlessapp-pet-detector-prod"}
+    roles(tuple(denied), **denied, **{OF_DELIVERY: "serverlessapp-delivery-pull-request", ours: STACK})
+
+    found = belongings.find(STACK)
+
+    assert [one.name for one in found.tagged if one.kind == ROLE] == [ours]
+    assert found.unread == [SHORTENED]
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--dry-run")
+    assert (answer.exit_code, f"iam:ListRoleTags was denied: {SHORTENED}. " in answer.stdout) == (0, True)
+
+
+def test_the_sweeper_names_a_role_that_may_be_a_pull_requests(roles: Callable[..., None]) -> None:
+    nested = "serverlessapp-pet-detector-pr-7-ObservabilityStack-1ABC-Role-1A"
+    denied = {SHORTENED: STACK, OF_PROD: "serverlessapp-pet-detector-prod", nested: "serverlessapp-pet-detector-pr-7"}
+    roles(tuple(denied), **denied, **{OF_DELIVERY: "serverlessapp-delivery-pull-request"})
+
+    answer = petdetect_without_aws("--env", "dev", "sweep", "--open", "none", "--json")
+
+    document = json.loads(answer.stdout)
+    assert (answer.exit_code, document["stacks"], sorted(document["notRead"])) == (0, [], sorted([SHORTENED, nested]))
+
+
+def test_roles_are_looked_for_where_the_right_to_read_them_reaches() -> None:
+    prefix = load(REPOSITORY / "stacks" / "access.yaml")["Parameters"]["NamePrefix"]["Default"]
+    assert prefix == belongings.ROLE_PREFIX
 
 
 # --- What goes and what stays -----------------------------------------------------------------------------------------
