@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from click.testing import Result
 
 from ops import belongings, destroy
 from ops.belongings import Belongings, Resource
 from ops.destroy import BUCKET, KEY, ROLE, TABLE
 from ops.errors import OperatorError
+from tests.support.definitions import ROOT, source, templates, translate
 from tests.support.moto_world import BUCKET as PICTURES
 from tests.support.moto_world import TABLE as RECORDS
 from tests.support.moto_world import Cloud
@@ -227,6 +229,50 @@ def test_what_it_does_not_know_is_named_and_left(finds_it: None, found: Belongin
     answer = petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
 
     assert "AWS::New::Thing thing (petdetect cannot remove this type: do it by hand)" in answer.stdout
+
+
+def resources_that_may_stay() -> Iterator[tuple[str, str]]:
+    """Type and logical id of what CloudFormation leaves behind if it deletes or replaces it."""
+    gradual = source()  # SAM makes what shifts the API's functions only then
+    gradual["Parameters"]["ReleaseShift"]["Default"] = "Canary10Percent10Minutes"
+    nested = [template for name, template in templates().items() if name not in (ROOT, "access", "delivery")]
+    for template in (translate(gradual), *nested):
+        for logical_id, one in template["Resources"].items():
+            when_deleted, when_replaced = (one.get(key) for key in ("DeletionPolicy", "UpdateReplacePolicy"))
+            if is_kept(when_deleted) or (is_kept(when_replaced) and may_be_replaced(one)):
+                yield one["Type"], logical_id
+
+
+def is_kept(policy: str | None) -> bool:
+    return policy is not None and policy.startswith("Retain")
+
+
+def may_be_replaced(resource: dict[str, Any]) -> bool:
+    """Whether it sets anything of which a change makes another resource."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource["Type"]).schema
+    fixed = [*schema.get("createOnlyProperties", []), *schema.get("conditionalCreateOnlyProperties", [])]
+    return bool({pointer.split("/")[2] for pointer in fixed} & resource.get("Properties", {}).keys())
+
+
+def test_each_type_that_cloudformation_may_leave_is_removed_or_ends_with_its_whole() -> None:
+    known = {*destroy._ORDER, *destroy._PARTS, *destroy.AUDIT.values()}
+    found = set(resources_that_may_stay())
+
+    assert {kind for kind, _ in found} >= {"AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig", BUCKET, ROLE}
+    assert {(kind, logical_id) for kind, logical_id in found if kind not in known} == set()
+
+
+def test_what_an_upgrade_left_of_a_function_is_no_leftover(finds_it: None, found: Belongings) -> None:
+    found.kept = [
+        Resource("AWS::Lambda::Permission", "stack-UploadPermission-1A", "UploadApiFunctionUploadPermissionStage"),
+        Resource("AWS::Lambda::EventInvokeConfig", "config-1A", "ReconcilerFunctionEventInvokeConfig"),
+        Resource("AWS::Lambda::Version", "arn:...:function:stack-Reconciler-1A:1", "ReconcilerFunctionVersion1"),
+    ]
+    found.description = None
+
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
+
+    assert (answer.exit_code, answer.stdout.splitlines()[-1]) == (0, f"0 leftovers of {STACK}.")
 
 
 def test_an_empty_place_has_nothing_to_destroy(finds_it: None, found: Belongings) -> None:
