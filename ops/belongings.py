@@ -26,8 +26,10 @@ if TYPE_CHECKING:
 STACK_TAG, LOGICAL_ID_TAG = "aws:cloudformation:stack-name", "aws:cloudformation:logical-id"
 # Stacks of the application's stack, whose names begin with its own.
 _NESTED = re.compile(r"-(DataKeyStack|ObservabilityStack|GovernanceStack)-")
-# CloudFormation shortens the stack's name in the names of roles: all begin like this.
-_ROLE_PREFIX = "serverlessapp-"
+# CloudFormation shortens the stack's name in the names of roles: all begin like this, which is also what rights of ours
+# cover (NamePrefix in stacks/access.yaml), and what is left of the stack's name ends where a logical id begins.
+ROLE_PREFIX = "serverlessapp-pet-det"
+_ROLE = re.compile(r"(.+?)-[A-Z]")
 # What a tag query can find of what stays behind: ARN -> type of CloudFormation.
 _KINDS = {
     "s3": ("AWS::S3::Bucket", ""),
@@ -54,6 +56,7 @@ class Belongings:
 
     `living`: of the stack that is there. `kept`: what CloudFormation left behind, by its events. `tagged`: what carries
     the stack's tag. `seen`: whatever it made within 90 days, gone or not. `gone`: names that CloudFormation deleted.
+    `unread`: roles that may be the stack's by their names, and whose tags the caller may not read.
     """
 
     stack: str
@@ -63,6 +66,7 @@ class Belongings:
     tagged: list[Resource] = field(default_factory=list)
     seen: list[Resource] = field(default_factory=list)
     gone: set[str] = field(default_factory=set)
+    unread: list[str] = field(default_factory=list)
 
     def all(self) -> list[Resource]:
         """What may be there, each once.
@@ -98,7 +102,10 @@ def find(stack: str) -> Belongings:
     living = {resource.name for resource in found.living}
     found.kept = [resource for resource in dict.fromkeys(found.kept) if resource.name not in living]
     found.gone -= {resource.name for resource in found.kept} | living
-    found.tagged = [resource for name, resource in tagged_resources() if is_of(name, stack)]
+    denied: list[str] = []
+    found.tagged = [resource for name, resource in tagged_resources(denied) if is_of(name, stack)]
+    told = living | {resource.name for resource in found.seen}
+    found.unread = [role for role in denied if role not in told and stack.startswith(stack_in(role))]
     return found
 
 
@@ -117,8 +124,17 @@ def is_of(name: str, stack: str) -> bool:
     return name == stack or (name.startswith(stack) and _NESTED.match(name.removeprefix(stack)) is not None)
 
 
-def tagged_resources() -> Iterator[tuple[str, Resource]]:
-    """The name of the stack and the resource, of all in this region that CloudFormation tagged, roles of ours too."""
+def stack_in(role: str) -> str:
+    """What the name of a role tells of its stack's name: its beginning, or all of it."""
+    match = _ROLE.match(role)
+    return match[1] if match else role
+
+
+def tagged_resources(denied: list[str]) -> Iterator[tuple[str, Resource]]:
+    """The name of the stack and the resource, of all in this region that CloudFormation tagged, roles of ours too.
+
+    `denied` gets the names of roles whose tags the caller may not read: by those nobody can say whose they are.
+    """
     tagging = boto3.client("resourcegroupstaggingapi", config=CLIENT_CONFIG)
     for page in tagging.get_paginator("get_resources").paginate(TagFilters=[{"Key": STACK_TAG}]):
         for entry in page["ResourceTagMappingList"]:
@@ -127,8 +143,8 @@ def tagged_resources() -> Iterator[tuple[str, Resource]]:
     iam = boto3.client("iam", config=CLIENT_CONFIG)
     for page in iam.get_paginator("list_roles").paginate():
         for role in page["Roles"]:
-            if role["RoleName"].startswith(_ROLE_PREFIX):
-                tags = {tag["Key"]: tag["Value"] for tag in _role_tags(iam, role["RoleName"])}
+            if role["RoleName"].startswith(ROLE_PREFIX):
+                tags = {tag["Key"]: tag["Value"] for tag in _role_tags(iam, role["RoleName"], denied)}
                 if STACK_TAG in tags:
                     yield tags[STACK_TAG], Resource("AWS::IAM::Role", role["RoleName"], tags.get(LOGICAL_ID_TAG, ""))
 
@@ -262,11 +278,13 @@ def _of_arn(arn: str, logical_id: str) -> Resource:
     return Resource(service, arn, logical_id)
 
 
-def _role_tags(iam: Any, name: str) -> list[dict[str, str]]:
+def _role_tags(iam: Any, name: str, denied: list[str]) -> list[dict[str, str]]:
     try:
         tags: list[dict[str, str]] = iam.list_role_tags(RoleName=name)["Tags"]
     except ClientError as error:
-        if code_of(error) != "NoSuchEntity":  # deleted since
+        if code_of(error) in ("AccessDenied", "AccessDeniedException"):
+            denied.append(name)
+        elif code_of(error) != "NoSuchEntity":  # deleted since
             raise
         return []
     return tags

@@ -43,10 +43,18 @@ AUDIT = {
     "HistoryBucket": BUCKET,
     "Detector": "AWS::GuardDuty::Detector",
 }
-# They end with what they are a part of.
-_VERSIONS = {"AWS::Lambda::Version", "AWS::StepFunctions::StateMachineVersion"}
+# They end with what they are a part of. CloudFormation says that it left those of code when an update has replaced
+# them: a function's `UpdateReplacePolicy: Retain` holds for all that SAM makes of it.
+_OF_CODE = {
+    "AWS::Lambda::Version",
+    "AWS::Lambda::Alias",
+    "AWS::Lambda::Permission",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::StepFunctions::StateMachineVersion",
+    "AWS::StepFunctions::StateMachineAlias",
+}
 _PARTS = {
-    *_VERSIONS,
+    *_OF_CODE,
     "AWS::S3::BucketPolicy",
     "AWS::CloudFormation::Stack",
     "AWS::ApiGateway::Account",  # the account's setting that names the role of its logs, if it is ours
@@ -85,7 +93,7 @@ def lines(found: Belongings, *, with_data: bool) -> list[Line]:
     listed = [
         Line(one.kind, one.name, True, (_log_size(one.name) or "") if one.kind == LOG_GROUP else "")
         for one in found.living
-        if one not in kept and one.kind not in _PARTS - _VERSIONS
+        if one not in kept and one.kind not in _PARTS - _OF_CODE
     ]
     listed += [line for one in [*kept, *beside] if (line := _line(one, with_data=with_data))]
     return sorted(listed, key=lambda line: (not line.goes, line.kind, line.name))

@@ -54,7 +54,9 @@ def run(
         show(found, listed)
     if dry_run:
         if as_json:
-            output.say_json(document(stack, dry_run=True, listed=listed, stuck=[]))
+            output.say_json(document(stack, dry_run=True, listed=listed, stuck=[]) | {"notRead": found.unread})
+        else:
+            _show_unread(found.unread)
         return
     destroy.refuse_if_changing(found)
     if any(line.goes for line in listed) or found.description:
@@ -64,8 +66,9 @@ def run(
     else:
         stuck = []
     if as_json:
-        output.say_json(document(stack, dry_run=False, listed=listed, stuck=stuck))
+        output.say_json(document(stack, dry_run=False, listed=listed, stuck=stuck) | {"notRead": found.unread})
     else:
+        _show_unread(found.unread)
         _show_end(stack, environment, listed, stuck, with_data=with_data)
     if stuck:
         raise click.exceptions.Exit(ATTENTION)
@@ -140,6 +143,15 @@ def _refuse_another_name(typed: str, stack: str) -> None:
         raise OperatorError(f"{typed.strip()!r} is not {stack}: nothing was changed.")
 
 
+def _show_unread(roles: list[str]) -> None:
+    """A right that is missing must not hide what is left."""
+    if roles:
+        output.say(
+            f"Nobody knows whose these roles are, because iam:ListRoleTags was denied: {', '.join(roles)}. By their "
+            "names they may belong here: look at their tags, or run this command as somebody who may."
+        )
+
+
 def _show_end(stack: str, environment: str, listed: list[Line], stuck: list[Line], *, with_data: bool) -> None:
     stays = [line for line in listed if not line.goes]
     if stays:
@@ -174,10 +186,12 @@ class PullRequests(click.ParamType):
 
 def run_sweep(still_open: frozenset[int], *, dry_run: bool, as_json: bool) -> None:
     """Destroy what belongs to pull requests that are not among the open ones."""
-    stacks = sweep.closed(still_open)
+    stacks, unread = sweep.closed(still_open)
+    if not as_json:
+        _show_unread(unread)
     if dry_run:
         if as_json:
-            output.say_json({"dryRun": True, "stacks": stacks})
+            output.say_json({"dryRun": True, "stacks": stacks, "notRead": unread})
         else:
             output.say("\n".join(stacks) or "There is no stack of a closed pull request.")
         return
@@ -189,7 +203,9 @@ def run_sweep(still_open: frozenset[int], *, dry_run: bool, as_json: bool) -> No
             document(result.stack, dry_run=False, listed=result.lines, stuck=result.stuck) | {"error": result.error}
             for result in results
         ]
-        output.say_json({"dryRun": False, "stacks": stacks_swept, "leftovers": len(left), "query": asked})
+        output.say_json(
+            {"dryRun": False, "stacks": stacks_swept, "leftovers": len(left), "notRead": unread, "query": asked}
+        )
     else:
         for result in results:
             output.say(

@@ -25,17 +25,19 @@ class Swept:
     error: str = ""
 
 
-def closed(still_open: frozenset[int]) -> list[str]:
+def closed(still_open: frozenset[int]) -> tuple[list[str], list[str]]:
     """Names of the stacks of pull requests that are not open any more: of those that are there, or that left something.
 
-    A nested stack counts for the one that it is a part of.
+    A nested stack counts for the one that it is a part of. The second list: roles that may be a pull request's by their
+    names, and whose tags the caller may not read.
     """
-    prefix = STACK_PREFIX + PULL_REQUEST
-    stacks = belongings.stack_names(prefix) | {name for name, _ in belongings.tagged_resources()}
+    prefix, denied = STACK_PREFIX + PULL_REQUEST, list[str]()
+    stacks = belongings.stack_names(prefix) | {name for name, _ in belongings.tagged_resources(denied)}
     found = [match for name in stacks if (match := _STACK.match(name)) and belongings.is_of(name, match[0])]
     found += [match for name in belongings.names_beside(prefix) if (match := _STACK.match(name))]
     numbers = {int(match[1]) for match in found}
-    return [f"{STACK_PREFIX}{PULL_REQUEST}{number}" for number in sorted(numbers - still_open)]
+    unread = [role for role in denied if prefix.startswith(told := belongings.stack_in(role)) or _STACK.match(told)]
+    return [f"{STACK_PREFIX}{PULL_REQUEST}{number}" for number in sorted(numbers - still_open)], unread
 
 
 def sweep(stacks: list[str], say: Callable[[str], None]) -> list[Swept]:

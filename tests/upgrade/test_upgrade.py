@@ -233,3 +233,12 @@ def test_in_the_end_every_image_is_finished_and_was_filed_once(upgrade: Upgrade)
     locations = [record["S3Location"]["S"].partition(f"{upgrade.stack.bucket}/")[2] for record in records.values()]
     assert sorted(locations) == sorted(key for key, _ in upgrade.stack.objects())
     assert upgrade.petdetect("status")
+
+
+def test_nothing_that_the_upgrade_left_is_in_the_way_of_destroying_all(upgrade: Upgrade) -> None:
+    """What it replaced of functions was left behind, and CloudFormation says so for 90 days."""
+    events = upgrade.engine.client("cloudformation").get_paginator("describe_stack_events")
+    left = events.paginate(StackName=stack_name()).search("StackEvents[?ResourceStatus=='DELETE_SKIPPED'].ResourceType")
+    assert "AWS::Lambda::Permission" in list(left)
+    answer = upgrade.petdetect("destroy", "--with-data", "--confirm", stack_name())
+    assert (answer["leftovers"], answer["stays"]) == (0, [])

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import boto3
 import pytest
 from botocore.exceptions import ClientError
+from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from click.testing import Result
 
 from ops import belongings, destroy
 from ops.belongings import Belongings, Resource
 from ops.destroy import BUCKET, KEY, ROLE, TABLE
 from ops.errors import OperatorError
+from tests.support.definitions import ROOT, source, templates, translate
 from tests.support.moto_world import BUCKET as PICTURES
 from tests.support.moto_world import TABLE as RECORDS
 from tests.support.moto_world import Cloud
+from tests.support.paths import REPOSITORY
 from tests.support.petdetect import petdetect as petdetect_without_aws
+from tests.support.templates import load
 
 STACK = "serverlessapp-pet-detector-dev"
 
@@ -133,6 +138,70 @@ def test_the_key_of_a_longer_named_stack_is_not_ours(found: Belongings, monkeypa
     assert [resource.name for resource in made] == ["1"]
 
 
+@pytest.fixture
+def roles(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Roles with the tag of a stack. Those of `denied` ones cannot be read, nor what our rights do not cover."""
+    iam: Any = boto3.client("iam")
+    read, client = iam.list_role_tags, boto3.client
+    forbidden: set[str] = set()
+
+    def list_role_tags(RoleName: str) -> Any:
+        if RoleName in forbidden or not RoleName.startswith(belongings.ROLE_PREFIX):
+            raise ClientError({"Error": {"Code": "AccessDenied"}}, "ListRoleTags")
+        return read(RoleName=RoleName)
+
+    def make(denied: tuple[str, ...] = (), **stack_by_role: str) -> None:
+        for name, stack in stack_by_role.items():
+            tags = [{"Key": belongings.STACK_TAG, "Value": stack}]
+            iam.create_role(RoleName=name, AssumeRolePolicyDocument="{}", Tags=tags)
+        forbidden.update(denied)
+
+    monkeypatch.setattr(belongings, "describe", lambda _: None)
+    monkeypatch.setattr(belongings, "made_beside", lambda _: [])
+    monkeypatch.setattr(belongings, "names_beside", lambda _: set())
+    monkeypatch.setattr(iam, "list_role_tags", list_role_tags)
+    stacks = Pages(list_stacks={"StackSummaries": []})
+    no_tags = Pages(get_resources={"ResourceTagMappingList": []})
+    instead = {"iam": iam, "cloudformation": stacks, "resourcegroupstaggingapi": no_tags}
+    monkeypatch.setattr(boto3, "client", lambda name, **more: instead.get(name) or client(name, **more))
+    return make
+
+
+OF_DELIVERY = "serverlessapp-delivery-pull-request-DeployerRole-1A"
+SHORTENED, OF_PROD = (
+    "serverlessapp-pet-detecto-ApiGatewayLogRole-1A",
+    "serverlessapp-pet-detector-prod-ApiGatewayLogRole-1A",
+)
+
+
+def test_a_role_that_may_not_be_read_stops_nothing_and_is_named_if_it_may_be_ours(roles: Callable[..., None]) -> None:
+    ours, denied = f"{STACK}-ApiGatewayLogRole-1A", {SHORTENED: STACK, OF_PROD: "serverlessapp-pet-detector-prod"}
+    roles(tuple(denied), **denied, **{OF_DELIVERY: "serverlessapp-delivery-pull-request", ours: STACK})
+
+    found = belongings.find(STACK)
+
+    assert [one.name for one in found.tagged if one.kind == ROLE] == [ours]
+    assert found.unread == [SHORTENED]
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--dry-run")
+    assert (answer.exit_code, f"iam:ListRoleTags was denied: {SHORTENED}. " in answer.stdout) == (0, True)
+
+
+def test_the_sweeper_names_a_role_that_may_be_a_pull_requests(roles: Callable[..., None]) -> None:
+    nested = "serverlessapp-pet-detector-pr-7-ObservabilityStack-1ABC-Role-1A"
+    denied = {SHORTENED: STACK, OF_PROD: "serverlessapp-pet-detector-prod", nested: "serverlessapp-pet-detector-pr-7"}
+    roles(tuple(denied), **denied, **{OF_DELIVERY: "serverlessapp-delivery-pull-request"})
+
+    answer = petdetect_without_aws("--env", "dev", "sweep", "--open", "none", "--json")
+
+    document = json.loads(answer.stdout)
+    assert (answer.exit_code, document["stacks"], sorted(document["notRead"])) == (0, [], sorted([SHORTENED, nested]))
+
+
+def test_roles_are_looked_for_where_the_right_to_read_them_reaches() -> None:
+    prefix = load(REPOSITORY / "stacks" / "access.yaml")["Parameters"]["NamePrefix"]["Default"]
+    assert prefix == belongings.ROLE_PREFIX
+
+
 # --- What goes and what stays -----------------------------------------------------------------------------------------
 
 
@@ -160,6 +229,51 @@ def test_what_it_does_not_know_is_named_and_left(finds_it: None, found: Belongin
     answer = petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
 
     assert "AWS::New::Thing thing (petdetect cannot remove this type: do it by hand)" in answer.stdout
+
+
+def resources_that_may_stay() -> Iterator[tuple[str, str]]:
+    """Type and logical id of what CloudFormation leaves behind if it deletes or replaces it."""
+    gradual = source()  # SAM makes what shifts the API's functions only then
+    gradual["Parameters"]["ReleaseShift"]["Default"] = "Canary10Percent10Minutes"
+    nested = [template for name, template in templates().items() if name not in (ROOT, "access", "delivery")]
+    for template in (translate(gradual), *nested):
+        for logical_id, one in template["Resources"].items():
+            when_deleted, when_replaced = (one.get(key) for key in ("DeletionPolicy", "UpdateReplacePolicy"))
+            if is_kept(when_deleted) or (is_kept(when_replaced) and may_be_replaced(one)):
+                yield one["Type"], logical_id
+
+
+def is_kept(policy: str | None) -> bool:
+    return policy is not None and policy.startswith("Retain")
+
+
+def may_be_replaced(resource: dict[str, Any]) -> bool:
+    """Whether it sets anything of which a change makes another resource."""
+    schema = PROVIDER_SCHEMA_MANAGER.get_resource_schema("us-east-1", resource["Type"]).schema
+    fixed = [*schema.get("createOnlyProperties", []), *schema.get("conditionalCreateOnlyProperties", [])]
+    return bool({pointer.split("/")[2] for pointer in fixed} & resource.get("Properties", {}).keys())
+
+
+def test_each_type_that_cloudformation_may_leave_is_removed_or_ends_with_its_whole() -> None:
+    known = {*destroy._ORDER, *destroy._PARTS, *destroy.AUDIT.values()}
+    found = set(resources_that_may_stay())
+
+    assert {kind for kind, _ in found} >= {"AWS::Lambda::Permission", "AWS::Lambda::EventInvokeConfig", BUCKET, ROLE}
+    assert {(kind, logical_id) for kind, logical_id in found if kind not in known} == set()
+
+
+def test_what_an_upgrade_left_of_a_function_is_no_leftover(finds_it: None, found: Belongings) -> None:
+    found.kept = [
+        Resource("AWS::Lambda::Permission", "stack-UploadPermission-1A", "UploadApiFunctionUploadPermissionStage"),
+        Resource("AWS::Lambda::EventInvokeConfig", "config-1A", "ReconcilerFunctionEventInvokeConfig"),
+        Resource("AWS::Lambda::Version", "arn:...:function:stack-Reconciler-1A:1", "ReconcilerFunctionVersion1"),
+    ]
+    found.description = None
+
+    answer = petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
+
+    assert (answer.exit_code, "Nothing of it is there." in answer.stdout) == (0, True)
+    assert destroy.run(found, with_data=True, say=print) == []
 
 
 def test_an_empty_place_has_nothing_to_destroy(finds_it: None, found: Belongings) -> None:
