@@ -10,7 +10,6 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -22,24 +21,10 @@ from tests.support.deployment import CERTAIN_CAT as CAT
 from tests.support.deployment import CERTAIN_DOG as DOG
 from tests.support.deployment import Deployment, never_seen
 from tests.support.paths import REPOSITORY
-from tests.support.petdetect import petdetect
+from tests.support.petdetect import Output, petdetect
 from tests.support.waiting import eventually
 
 __all__ = ["CAT", "DOG", "Application", "Output", "ended", "eventually", "start_petdetect"]
-
-
-@dataclass(frozen=True)
-class Output:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The whole of standard output, which must be one JSON document."""
-        return json.loads(self.out)
 
 
 def environment(**more: str) -> dict[str, str]:

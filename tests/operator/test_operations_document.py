@@ -124,6 +124,7 @@ def history(deployed: Application) -> Iterator[str]:
     """The ARN of an execution that failed; while it is asked for, no upload starts the workflow."""
     deployed.forget_all()
     arn = deployed.item(deployed.missing())["ExecutionArn"]["S"]
+    deployed.forget_all()  # its record too: what has no object any more cannot be redriven
     with deployed.uploads_ignored():
         yield str(arn)
 

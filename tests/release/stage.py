@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import os
 import threading
 import time
@@ -14,7 +13,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
 import boto3
@@ -32,7 +30,7 @@ from tests.support.deployment import (
     Deployment,
     never_seen,
 )
-from tests.support.petdetect import petdetect
+from tests.support.petdetect import Output, petdetect
 from tests.support.waiting import eventually
 
 from .report import MINUTE
@@ -43,20 +41,6 @@ SETTLE_SECONDS = 120.0
 LOOK_SECONDS = 0.1
 CLIENTS = 6
 _FOLDERS = ("cats/", "dogs/", "others/", "rejected/")
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a command printed, and its exit code."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        """The whole of standard output."""
-        return json.loads(self.out)
 
 
 @dataclass
@@ -130,7 +114,7 @@ class Stage(Deployment):
             for thread in threads:
                 thread.join()
 
-    def petdetect(self, *arguments: str) -> Answer:
+    def petdetect(self, *arguments: str) -> Output:
         """Run the command against this local AWS, in this process."""
         aws, rekognition = self.engine.processes
         variables = {
@@ -138,7 +122,7 @@ class Stage(Deployment):
         }  # fmt: skip
         with mock.patch.dict(os.environ, variables), mock.patch.object(boto3, "DEFAULT_SESSION", None):
             result = petdetect(*arguments)
-        return Answer(result.exit_code, result.stdout, result.stderr)
+        return Output(result.exit_code, result.stdout, result.stderr)
 
     # --- What is published --------------------------------------------------------------------------------------------
 

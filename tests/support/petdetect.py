@@ -2,10 +2,28 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import dataclass
+from typing import Any
+
 from click.testing import CliRunner, Result
 
 from ops.cli import main
 from pet_detector.runtime.observability import logger
+
+
+@dataclass(frozen=True)
+class Output:
+    """What a command printed, and its exit code."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """The whole of standard output, which must be one JSON document."""
+        return json.loads(self.out)
 
 
 def petdetect(*arguments: str, typed: str = "") -> Result:

@@ -130,6 +130,7 @@ class Stack:
         self.s3.put_object(Bucket=TEMPLATES, Key="template.yaml", Body=body.encode())  # too long for a request
         given = [*machine_parameters(self.engine), "Stage=dev"]
         pairs = {name: value for name, _, value in (text.partition("=") for text in given)} | more
+        del pairs["RekognitionEndpoint"]  # only the stage `local` may have a stand-in
         parameters = [{"ParameterKey": name, "ParameterValue": value} for name, value in pairs.items()]
         cloudformation.create_change_set(
             StackName=self.name,
