@@ -340,7 +340,7 @@ def test_the_sweeper_destroys_a_stack_that_still_works(pull_request: Stack) -> N
     running_now = partial(states.list_executions, stateMachineArn=workflow, statusFilter="RUNNING")
     eventually(lambda: running_now()["executions"], "the upload's event starts an execution")
     planned = pull_request.petdetect("sweep", "--open", "none", "--dry-run", "--json")
-    assert planned.json == {"dryRun": True, "stacks": [pull_request.name]}
+    assert planned.json == {"dryRun": True, "stacks": [pull_request.name], "notRead": []}
 
     answer = pull_request.petdetect("sweep", "--open", "none", "--json")
 
