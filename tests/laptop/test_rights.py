@@ -63,8 +63,14 @@ class Right:
 OF_SAM, POLICIES_OF_SAM = "OfSam", "EventInvokeConfigOnFailure"
 
 FUNCTIONS = resources("AWS::Lambda::Function")
+# Of CodeDeploy, which has nothing to shift in the stage `local`: engine/test_engine_code_deploy.py is about its rights.
+NOT_USED = {"ShiftRole"}
 # The role of API Gateway's logs has none: the local AWS does not deploy it.
-ROLES = {name: role["Policies"] for name, role in resources("AWS::IAM::Role").items() if "Policies" in role}
+ROLES = {
+    name: role["Policies"]
+    for name, role in resources("AWS::IAM::Role").items()
+    if "Policies" in role and name not in NOT_USED
+}
 RIGHTS = [
     Right(role, statement.get("Sid", OF_SAM), action)
     for role, policies in ROLES.items()
@@ -105,6 +111,7 @@ class World:
         self._names = {
             moto_world.EXECUTION: deployment.workflow.replace(":stateMachine:", ":execution:") + ":one",
             moto_world.WORKFLOW: deployment.workflow,
+            moto_world.LIVE: deployment.live,
             moto_world.TOPIC: deployment.outputs["NoticesTopicArn"],
             moto_world.TABLE: deployment.table,
             moto_world.ANALYSES: deployment.analyses,
@@ -120,11 +127,11 @@ class World:
             name = deployment.functions[function]
             with_destination = deployment.functions_client.get_function_event_invoke_config
             try:
-                destination = with_destination(FunctionName=name)["DestinationConfig"]
+                destination = with_destination(FunctionName=name, Qualifier="live")["DestinationConfig"]
             except deployment.functions_client.exceptions.ResourceNotFoundException:
                 continue
             deployment.functions_client.put_function_event_invoke_config(
-                FunctionName=name, MaximumRetryAttempts=0, DestinationConfig=destination
+                FunctionName=name, Qualifier="live", MaximumRetryAttempts=0, DestinationConfig=destination
             )
 
     @contextmanager
@@ -232,7 +239,7 @@ class World:
         client = self.engine.client("scheduler")
         (schedule,) = client.list_schedules(NamePrefix="serverlessapp")["Schedules"]
         copy = client.get_schedule(Name=schedule["Name"])["Target"]
-        copy["Arn"] = copy["Arn"].rpartition(":")[0] + ":" + self.deployment.functions[target]
+        copy["Arn"] = f"{copy['Arn'].partition(':function:')[0]}:function:{self.deployment.functions[target]}:live"
         client.create_schedule(
             Name=f"now-{uuid.uuid4().hex[:8]}",
             ScheduleExpression=f"at({datetime.now(UTC):%Y-%m-%dT%H:%M:%S})",
@@ -251,7 +258,8 @@ class World:
         if function == "ReconcilerFunction":
             self.deployment.configure(function, OVERDUE_MINUTES="none")
         name = self.deployment.functions[function]
-        self.deployment.functions_client.invoke(FunctionName=name, InvocationType="Event", Payload="[]")
+        client = self.deployment.functions_client
+        client.invoke(FunctionName=name, Qualifier="live", InvocationType="Event", Payload="[]")
 
     def change(self) -> None:
         """A record changes, and the stream tells."""
