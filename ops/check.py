@@ -93,6 +93,7 @@ def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Co
     Pictures are followed for at most so many seconds. Who asks for a part wants to know it: the answer is strict.
     """
     lines: list[Line] = []
+    is_part = set(only) != set(SUBJECTS)
 
     def ask(name: str, check: Check) -> None:
         begin(name)
@@ -112,9 +113,9 @@ def run(subject: Subject, seconds: float, begin: Callable[[str], None], only: Co
         ask("pictures", lambda it: check_pictures.check(it, key, seconds=seconds, is_deaf=is_deaf, is_new=is_new))
     if "drift" in only:
         ask("drift", lambda subject: check_drift.drift(subject, DRIFT_SECONDS))
-    if set(only) == set(SUBJECTS):
+    if not is_part:
         ask("the rest", check_unknowns.unknowable)
-    return Found(lines, is_strict=set(only) != set(SUBJECTS))
+    return Found(lines, is_strict=is_part)
 
 
 def guarded(name: str, check: Check, subject: Subject) -> Iterator[Line]:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import boto3
 from botocore.exceptions import ClientError
 
-from ops import keys
+from ops import keys, releases
 from ops.check_lines import Line, Subject, not_checked, not_ok, ok
 from ops.environment import CLIENT_CONFIG
 from ops.errors import OperatorError
@@ -27,9 +27,7 @@ _STATEMENTS = ("TlsOnly", "Tls12AtLeast", "FormsAndLinksAreShort")
 
 def stack(subject: Subject) -> Iterator[Line]:
     """Whether the last change of the stack came to its end."""
-    cloudformation = boto3.client("cloudformation", config=CLIENT_CONFIG)
-    (found,) = cloudformation.describe_stacks(StackName=subject.deployment.stack)["Stacks"]
-    status = found["StackStatus"]
+    status = releases.stack_status(subject.deployment)
     if status in ("CREATE_COMPLETE", "UPDATE_COMPLETE", "IMPORT_COMPLETE"):
         yield ok("stack", f"{status}: roles, logs and alarms were made in an order that AWS takes")
     elif status == "UPDATE_ROLLBACK_COMPLETE":  # the deployment was red; what is there now is whole
@@ -54,8 +52,8 @@ def refuse_unknown_version(subject: Subject) -> None:
     try:
         states.describe_state_machine(stateMachineArn=subject.machine_arn)
     except states.exceptions.StateMachineDoesNotExist:
-        listed = states.list_state_machine_versions(stateMachineArn=subject.deployment.workflow_arn)
-        numbers = [found["stateMachineVersionArn"].rpartition(":")[2] for found in listed["stateMachineVersions"]]
+        versions = releases.machine_versions(subject.deployment.workflow_arn)
+        numbers = [str(releases.number_of(arn)) for arn, _ in versions]
         raise OperatorError(
             f"The workflow has no version {subject.version}: it has {', '.join(numbers) or 'none'}."
         ) from None
@@ -81,21 +79,16 @@ def definition(subject: Subject) -> Iterator[Line]:
 def alias(subject: Subject) -> Iterator[Line]:
     """Whether `live` is wholly on one version. An older one is what somebody, or an alarm, went back to."""
     name = "alias live"
-    states = client("stepfunctions")
-    found = states.describe_state_machine_alias(stateMachineAliasArn=subject.deployment.live_arn)[
-        "routingConfiguration"
-    ]
-    weights = {int(entry["stateMachineVersionArn"].rpartition(":")[2]): entry["weight"] for entry in found}
-    listed = states.list_state_machine_versions(stateMachineArn=subject.deployment.workflow_arn, maxResults=1)
-    newest = int(listed["stateMachineVersions"][0]["stateMachineVersionArn"].rpartition(":")[2])
-    shared = {version: weight for version, weight in weights.items() if weight}
-    told = ", ".join(f"{weight} % on version {version}" for version, weight in sorted(shared.items()))
+    live = releases.live(subject.deployment)
+    told = ", ".join(f"{share} % on version {version}" for version, share in sorted(live.shares.items()))
     if subject.version not in (None, "live"):
         yield ok(name, told)
-    elif len(shared) > 1:
+    elif live.is_split:
         yield not_ok(name, f"A shift is going on, or was left: {told}. Wait for its end, or petdetect rollback.")
-    elif newest not in shared:
-        yield ok(name, f"{told}; {newest}, the newest, was rolled back. Deploy a mended version when there is one.")
+    elif not live.is_newest:
+        yield ok(
+            name, f"{told}; {live.newest}, the newest, was rolled back. Deploy a mended version when there is one."
+        )
     else:
         yield ok(name, told)
 
@@ -104,17 +97,15 @@ def function_aliases(subject: Subject) -> Iterator[Line]:
     """The same of the functions' aliases."""
     name = "aliases of functions"
     arns = [physical for physical in subject.of_type("AWS::Lambda::Alias").values() if physical.endswith(":live")]
-    functions = boto3.client("lambda", config=CLIENT_CONFIG)
     shifting, older = [], []
     for arn in sorted(arns):
         function = arn.rpartition(":")[0].rpartition(":")[2]
-        found = functions.get_alias(FunctionName=function, Name="live")
-        pages = functions.get_paginator("list_versions_by_function").paginate(FunctionName=function)
-        numbers = [int(one["Version"]) for page in pages for one in page["Versions"] if one["Version"].isdecimal()]
-        if found.get("RoutingConfig", {}).get("AdditionalVersionWeights"):
+        shares = releases.function_shares(releases.alias_of_function(function))
+        newest = releases.function_versions(function)[0].number
+        if len(shares) > 1:
             shifting.append(f"{function} is shifting")
-        elif int(found["FunctionVersion"]) != max(numbers):
-            older.append(f"{function} is on {found['FunctionVersion']} of {max(numbers)}, to which it was sent back")
+        elif newest not in shares:
+            older.append(f"{function} is on {next(iter(shares))} of {newest}, to which it was sent back")
     if shifting and subject.version in (None, "live"):
         yield not_ok(name, f"{'; '.join(shifting)}: wait for the shift's end, or petdetect rollback --function NAME.")
     else:

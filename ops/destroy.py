@@ -63,6 +63,9 @@ _PARTS = {
 # a copy of the records that comes back is erased again by it.
 _ORDER = (ROLE, API_KEY, SECRET, LOG_GROUP, BUCKET, BACKUP, TABLE, KEY)
 
+# What each service says of a thing that is not there.
+_GONE = ("404", "NoSuchBucket", "ResourceNotFoundException", "NoSuchEntity", "NotFoundException")
+
 # Executions that run get this long to end when their pictures stay.
 PATIENCE_SECONDS = 120.0
 _POLL_SECONDS = 3.0
@@ -199,7 +202,7 @@ def size_of(one: Resource) -> str | None:
     try:
         return look(one.name) if look else ""
     except ClientError as error:
-        if code_of(error) in ("404", "NoSuchBucket", "ResourceNotFoundException", "NoSuchEntity", "NotFoundException"):
+        if code_of(error) in _GONE:
             return None
         raise
 
@@ -322,8 +325,7 @@ def _remove(one: Resource, found: Belongings, say: Say) -> str:
     try:
         reason = remove(one, found, say)
     except ClientError as error:
-        gone = ("404", "NoSuchBucket", "ResourceNotFoundException", "NoSuchEntity", "NotFoundException")
-        if code_of(error) not in (*gone, "BackupNotFoundException"):
+        if code_of(error) not in (*_GONE, "BackupNotFoundException"):
             raise
         reason = ""
     if not reason:

@@ -75,6 +75,18 @@ def functions_in(definition: str) -> dict[str, int]:
     return {name: int(number) for name, number in _FUNCTION_VERSION.findall(definition)}
 
 
+def alias_of_function(name: str) -> Any:
+    """What Lambda says of the alias `live` of a function."""
+    return boto3.client("lambda", config=CLIENT_CONFIG).get_alias(FunctionName=name, Name=ALIAS)
+
+
+def function_shares(alias: Any) -> dict[int, int]:
+    """The percentage of new calls that a function's alias gives to each version, by its number."""
+    weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
+    shares = {int(number): round(weight * 100) for number, weight in weights.items()}
+    return {**shares, int(alias["FunctionVersion"]): 100 - sum(shares.values())}
+
+
 def function_versions(name: str) -> list[Version]:
     """Every published version of a function, the newest first, without shares."""
     pages = boto3.client("lambda", config=CLIENT_CONFIG).get_paginator("list_versions_by_function")

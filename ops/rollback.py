@@ -107,19 +107,13 @@ class Function:
             raise OperatorError(f"The stack {deployment.stack} has no function {name}: deploy this version of it.")
         self._name, self._id = names[name], name
 
-    def _alias(self) -> Any:
-        return boto3.client("lambda", config=CLIENT_CONFIG).get_alias(FunctionName=self._name, Name=ALIAS)
-
     def taken_back(self) -> set[int]:
         """From the alias's description."""
-        return _remembered(self._alias().get("Description", ""))
+        return _remembered(releases.alias_of_function(self._name).get("Description", ""))
 
     def versions(self) -> list[Version]:
         """Newest first."""
-        alias = self._alias()
-        weights = alias.get("RoutingConfig", {}).get("AdditionalVersionWeights", {})
-        shares = {int(number): round(weight * 100) for number, weight in weights.items()}
-        shares[int(alias["FunctionVersion"])] = 100 - sum(shares.values())
+        shares = releases.function_shares(releases.alias_of_function(self._name))
         return [
             replace(version, share=shares.get(version.number, 0)) for version in releases.function_versions(self._name)
         ]

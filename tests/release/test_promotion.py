@@ -146,7 +146,7 @@ def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pipeline]:
     (checkout / ".venv").symlink_to(REPOSITORY / ".venv")
     engine = Engine(free_port(), free_port(), home=place / "engine")
     aws, rekognition = engine.processes
-    clock = {"SFN_WAIT_SCALE": "0.1", "CLOCK_MINUTE_SECONDS": MINUTE, "SHIFT_MINUTE_SECONDS": MINUTE}
+    clock = {"SFN_WAIT_SCALE": "0.1", "CLOCK_MINUTE_SECONDS": MINUTE}
     # Only the stage `local` knows where the stand-in for Rekognition is: the others' functions are told by the machine.
     clock["AWS_ENDPOINT_URL_REKOGNITION"] = engine.rekognition_url
     engine.processes = (dataclasses.replace(aws, environment={**aws.environment, **clock}), rekognition)

@@ -265,8 +265,14 @@ def test_the_aliases_of_functions(
     answers: Answers, version: str, weights: dict[str, float], verdict: Verdict, words: str
 ) -> None:
     answers["GetAlias"] = {"FunctionVersion": version, "RoutingConfig": {"AdditionalVersionWeights": weights}}
-    answers["ListVersionsByFunction"] = {"Versions": [{"Version": one} for one in ("$LATEST", "2", "3")]}
-    arn = "arn:aws:lambda:us-east-1:123456789012:function:UploadApi:live"
+    function = "arn:aws:lambda:us-east-1:123456789012:function:UploadApi"
+    answers["ListVersionsByFunction"] = {
+        "Versions": [
+            {"Version": one, "FunctionArn": f"{function}:{one}", "LastModified": "2026-11-01T12:00:00.000+0000"}
+            for one in ("$LATEST", "2", "3")
+        ]
+    }
+    arn = f"{function}:live"
     line = only(check_settings.function_aliases(subject({"Alias": Resource("AWS::Lambda::Alias", arn)})))
     assert (line.verdict, words in line.says) == (verdict, True), line.says
 
