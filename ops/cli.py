@@ -167,7 +167,9 @@ def main(context: click.Context, environment: str) -> None:
     docs/operations.md has a runbook for every failure and every alarm.
     """
     context.obj = environment
+    level = logger.log_level
     logger.setLevel("CRITICAL")  # the functions' log lines are for CloudWatch
+    context.call_on_close(lambda: logger.setLevel(level))
 
 
 @command("failed")

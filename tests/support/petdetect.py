@@ -9,7 +9,6 @@ from typing import Any
 from click.testing import CliRunner, Result
 
 from ops.cli import main
-from pet_detector.runtime.observability import logger
 
 
 @dataclass(frozen=True)
@@ -28,10 +27,6 @@ class Output:
 
 def petdetect(*arguments: str, typed: str = "") -> Result:
     """Run the command with what a person types: its exit code, and what it printed. It never ends in a traceback."""
-    level = logger.log_level  # the command silences the functions' logger, which other tests read
-    try:
-        result = CliRunner(mix_stderr=False).invoke(main, arguments, input=typed, prog_name="petdetect")
-    finally:
-        logger.setLevel(level)
+    result = CliRunner(mix_stderr=False).invoke(main, arguments, input=typed, prog_name="petdetect")
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exc_info
     return result
