@@ -20,7 +20,7 @@ def main() -> None:
     # With `cryptography`, which signs people's tokens, it would also listen on every address, at port 8883.
     os.environ["IOT_MTLS_ENABLED"] = "0"
     # Where it keeps the keys of those tokens: `make down` empties the directory, and /tmp is everybody's.
-    os.environ.setdefault("STATE_DIR", os.path.join(tempfile.gettempdir(), "ministack-state"))  # noqa: PTH118
+    os.environ.setdefault("STATE_DIR", os.path.join(tempfile.gettempdir(), "ministack-state"))
     try:
         install()
     except UnsupportedMiniStackError as error:

@@ -101,7 +101,15 @@ def _stage_variables_name_the_sign_in_page_here() -> None:
     build_event = apigateway_v1._build_lambda_event_v1
 
     def build_event_with_address(
-        api_id: str, stage: str, settings: Any, resource: Any, path: str, verb: str, headers: Any, *rest: Any, **more: Any
+        api_id: str,
+        stage: str,
+        settings: Any,
+        resource: Any,
+        path: str,
+        verb: str,
+        headers: Any,
+        *rest: Any,
+        **more: Any,
     ) -> dict[str, Any]:
         event: dict[str, Any] = build_event(api_id, stage, settings, resource, path, verb, headers, *rest, **more)
         if event.get("stageVariables"):
