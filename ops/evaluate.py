@@ -21,7 +21,7 @@ from pet_detector.aws import rekognition
 from pet_detector.aws.clients import client
 from pet_detector.rules import image_format
 from pet_detector.rules.errors import ServiceError, ThrottledError
-from pet_detector.rules.models import Animal, ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.models import Animal, ImageHeader, ReasonCode, Rejection
 from pet_detector.rules.policy import Policy, decide
 from pet_detector.rules.prices import prices
 
@@ -223,6 +223,8 @@ def read(path: Path) -> tuple[bytes, ImageHeader | Rejection]:
     header = image_format.inspect(data)
     if isinstance(header, Rejection) and header.code is ReasonCode.NOT_AN_IMAGE:
         raise NotReadableError("it is no picture")
+    if isinstance(header, ImageHeader) and header.format.is_converted:
+        raise NotReadableError(f"it is {header.format.name}: save it as JPEG or PNG to have it judged here")
     return data, header
 
 
@@ -305,11 +307,10 @@ def sendable(data: bytes, header: ImageHeader) -> bytes:
 
 def copy_of(data: bytes, header: ImageHeader, side: int, quality: int) -> bytes:
     """A JPEG of a picture, right way up, at most `side` pixels wide and high. Raises NotReadableError."""
-    kinds = {ImageFormat.JPEG: "JPEG", ImageFormat.PNG: "PNG"}
     file = io.BytesIO()
     try:
         # Only the decoder of what the checks have found: none that a file chooses.
-        with Image.open(io.BytesIO(data), formats=[kinds.get(header.format, "JPEG")]) as opened:
+        with Image.open(io.BytesIO(data), formats=[header.format.name]) as opened:
             opened.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(opened).convert("RGB")
             upright.thumbnail((side, side))

@@ -27,7 +27,7 @@ _STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; }
 table { border-collapse: collapse; margin: 1rem 0; }
 th, td { border: 1px solid var(--line); padding: .3rem .6rem; text-align: right; }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; }
+th:first-child, td:first-child, .texts td, .texts th { text-align: left; overflow-wrap: anywhere; }
 td.right, td.wrong { outline: 2px solid var(--good); outline-offset: -2px; }
 td.wrong { outline-color: var(--bad); }
 .sheet { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: 1rem; padding: 0; }
@@ -56,7 +56,8 @@ def page(evaluation: Evaluation, found: Figures, folder: Path) -> str:
         parts.append("<p><strong>Stopped before the end: these are the pictures that were judged so far.</strong></p>")
     parts += _figures(evaluation, found, folder) if found.pictures else ["<p>There was no picture to judge.</p>"]
     if evaluation.left:
-        parts += ["<h2>Left out</h2>", _table(("File", "Why"), ((one.name, one.reason) for one in evaluation.left))]
+        left = _table(("File", "Why"), ((one.name, one.reason) for one in evaluation.left))
+        parts += ["<h2>Left out</h2>", f'<div class="texts">{left}</div>']
     parts.append("</main></body></html>\n")
     return "\n".join(parts)
 
