@@ -27,6 +27,7 @@ from ops import (
     definitions,
     destroy_command,
     erase_command,
+    evaluate_command,
     export,
     key_command,
     keys,
@@ -362,6 +363,19 @@ def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) ->
     but what AWS keeps for a while (docs/erasure.md). If it is killed, run the same command again.
     """
     erase_command.run(deployment, image_ids, **options)
+
+
+@command("evaluate")
+@evaluate_command.options
+def evaluate(deployment: Deployment, folder: Path, **options: Any) -> None:
+    """Show how right the machine is about your pictures.
+
+    The subfolders of FOLDER say what is on them: cats, dogs and others. Each picture is checked, recognized and decided
+    as the environment does it: confusion matrix, precision and recall with 95 % intervals, whether it is as sure as it
+    should be, time and price of a picture, and the worst ones. Nothing is uploaded or stored. On AWS it says what
+    Amazon Rekognition will cost, and asks; on the local AWS it is free. Ctrl-C shows what was judged so far.
+    """
+    evaluate_command.run(deployment, folder, **options)
 
 
 @command("export")
