@@ -467,7 +467,12 @@ def test_history_of_an_image(aws: Cloud) -> None:
     answer = call("GET", path, BOB)
     assert answer["carriedOut"] is False
     first, second = answer["reviews"]
-    assert (first["kind"], first["animal"], first["by"], first["undone"]) == ("verdict", "dog", "ada@pets.example", True)
+    assert (first["kind"], first["animal"], first["by"], first["undone"]) == (
+        "verdict",
+        "dog",
+        "ada@pets.example",
+        True,
+    )
     assert (second["kind"], second["animal"], second["undone"]) == ("undo", None, False)
     assert call("GET", f"/people/images/{image_id(9)}/reviews")["status"] == 404
     assert call("GET", "/people/images/x/reviews")["status"] == 404
