@@ -7,8 +7,6 @@ import itertools
 from decimal import Decimal
 from typing import Any, cast
 
-from aws_lambda_powertools.utilities.typing import LambdaContext
-
 import review_api.app
 import review_queue.app
 from pet_detector.aws import reviews
@@ -73,9 +71,7 @@ def put(aws: Cloud, *numbers: int, status: str = "needs_review", **more: Any) ->
 
 def call(method: str, path: str, person: str = ADA, groups: tuple[str, ...] = ("reviewer",), **more: Any) -> Any:
     """What ReviewApi answers, with its status as `status`."""
-    answer = review_api.app.lambda_handler(
-        request(method, path, groups=groups, sub=person, **more), cast(LambdaContext, CONTEXT)
-    )
+    answer = review_api.app.lambda_handler(request(method, path, groups=groups, sub=person, **more), CONTEXT)
     return {"status": answer["statusCode"], **body_of(answer)}
 
 

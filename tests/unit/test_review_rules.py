@@ -124,7 +124,8 @@ def test_uncertain_images_wait_by_margin_and_samples_in_no_order_of_the_picture(
     orders = [head["Order"] for head in heads if head]
     assert sorted(orders) == [orders[1], orders[2], orders[0], orders[3]]
     near, far = (new_head(record(IDS[0], "completed", cat=cat), 100, 0) for cat in (81, 99))
-    assert near is not None and far is not None
+    assert near is not None
+    assert far is not None
     assert near["Order"] == far["Order"]
     assert near["Queue"] == Queue.SAMPLE
 
@@ -132,18 +133,19 @@ def test_uncertain_images_wait_by_margin_and_samples_in_no_order_of_the_picture(
 def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
     uncertain = new_head(record(), 2, 0)
     assert uncertain is not None
-    assert (uncertain["Purpose"], uncertain["Probability"], uncertain["Certain"]) == ("uncertain", 1, False)
+    assert (uncertain["Purpose"], float(uncertain["Probability"]), uncertain["Certain"]) == ("uncertain", 1, False)
     assert (uncertain["Guess"], uncertain["Leaning"]) == ("other", "cat")
     sample = new_head(record(status="completed"), 100, 0)
     assert sample is not None
-    assert (sample["Purpose"], sample["Probability"], sample["Leaning"]) == ("sample", 1, "cat")
+    assert (sample["Purpose"], float(sample["Probability"]), sample["Leaning"]) == ("sample", 1, "cat")
     chosen = next(image_id for image_id in IDS if sampled(image_id, 2))
     of_two = new_head(record(chosen, "completed"), 2, 0)
     assert of_two is not None
     assert of_two["Probability"] == Decimal("0.02")
     assert new_head(record(status="completed"), 0, 0) is None
     correction = head_of_any(record(status="completed"), 0, 100)
-    assert (correction["Purpose"], correction["Probability"], correction["SecondLook"]) == ("correction", 0, False)
+    chance = float(correction["Probability"])
+    assert (correction["Purpose"], chance, correction["SecondLook"]) == ("correction", 0, False)
     assert correction["Queue"] == Queue.DONE
 
 
