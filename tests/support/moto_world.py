@@ -37,6 +37,7 @@ SOURCE = "photos-of-years"  # a bucket that is not the application's
 TABLE = "detection-logs"
 ANALYSES = "analyses"
 ERASURES = "erasures"
+REVIEWS = "reviews"
 POLICY_PARAMETER = "detection-policy"
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:notices"
 EVENTS_QUEUE = f"https://sqs.{REGION}.amazonaws.com/123456789012/image-events-dead-letters"
@@ -56,6 +57,7 @@ ENVIRONMENT = {
     "DETECTION_LOGS_TABLE_NAME": TABLE,
     "ANALYSES_TABLE_NAME": ANALYSES,
     "ERASURES_TABLE_NAME": ERASURES,
+    "REVIEWS_TABLE_NAME": REVIEWS,
     "IMAGE_EVENTS_DEAD_LETTER_QUEUE_URL": EVENTS_QUEUE,
     "REPORTS_DEAD_LETTER_QUEUE_URL": REPORTS_QUEUE,
     "IMAGE_RETENTION_DAYS": "365",
@@ -141,6 +143,7 @@ class Cloud:
         create_table(self.dynamodb, TABLE)
         create_table(self.dynamodb, ANALYSES, like="AnalysesTable")
         create_table(self.dynamodb, ERASURES, like="ErasuresTable")
+        create_table(self.dynamodb, REVIEWS, like="ReviewsTable")
 
     def subscribe(self) -> None:
         """Make the topic, and let a person subscribe to it."""
