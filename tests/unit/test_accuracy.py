@@ -129,7 +129,7 @@ def test_a_few_heavy_pictures_are_not_many() -> None:
 
 def test_the_least_is_what_shows_that_at_most_one_in_twenty_is_wrong() -> None:
     def low(number: int) -> float:
-        found = accuracy._share(accuracy._Total(0, 1, number + 0.5), accuracy._Total(0, 1, 0.5))
+        found = accuracy._share(accuracy._Total(0, 1e6, number + 0.5), accuracy._Total(0, 1e6, 0.5))
         return found[0]
 
     assert low(LEAST) == pytest.approx(0.95, abs=0.005)

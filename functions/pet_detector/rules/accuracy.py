@@ -32,6 +32,8 @@ LEAST = 50
 # Draws of an interval's simulation: they put its ends within half a percentile or so of where they belong.
 DRAWS = 1000
 _SEED = 20261130
+# A weight so large that what was seen is as nothing beside it.
+_MANY = 1e6
 # Values of `minimum` in the table of thresholds, beside the one in force.
 MINIMUMS = (55, 60, 65, 70, 75, 80, 85, 90, 95, 98)
 
@@ -186,15 +188,9 @@ def thresholds(reviews: Iterable[Review], minimums: Iterable[float] = MINIMUMS) 
     if not counted:
         return None, []
     newest = max(counted, key=lambda one: one.review.day).review.policy_version
-    policy = numbers_of(newest)
+    policy = Policy.from_version(newest)
     allowed = sorted({policy.minimum, *(float(m) for m in minimums if m > policy.floor)})
     return policy.minimum, [_threshold(counted, replace(policy, minimum=minimum)) for minimum in allowed]
-
-
-def numbers_of(policy_version: str) -> Policy:
-    """The three numbers that each version of the rules has, of a record's PolicyVersion such as `1:80/15/50`."""
-    minimum, margin, floor = (float(text) for text in policy_version.partition(":")[2].split("/")[:3])
-    return Policy(minimum=minimum, margin=margin, floor=floor)
 
 
 def _threshold(counted: list[Judged], policy: Policy) -> Threshold:
@@ -241,7 +237,7 @@ def agreement(pairs: Sequence[tuple[Animal, Animal]]) -> Estimate:
     def kappa(share: float) -> float:
         return (share - chance) / (1 - chance)
 
-    low, high = _share(_Total(0, 1, agreed + 0.5), _Total(0, 1, number - agreed + 0.5))
+    low, high = _share(_Total(0, _MANY, agreed + 0.5), _Total(0, _MANY, number - agreed + 0.5))
     return Estimate(kappa(agreed / number), kappa(low), kappa(high), number)
 
 
@@ -262,7 +258,7 @@ def _effective(weights: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class _Total:
-    """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution.
+    """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution, in whole pictures.
 
     The number seen of a kind is a Poisson variable, nearly, because each is drawn by itself. With Jeffreys' prior that
     leaves a gamma distribution, whose variance for pictures of several weights w is that of the estimate: the sum of
@@ -285,7 +281,7 @@ class _Total:
         if self.shape <= 0:
             return [self.seen] * DRAWS
         draw = random.Random(seed).gammavariate  # noqa: S311
-        return [self.seen + self.scale * draw(self.shape, 1) for _ in range(DRAWS)]
+        return [self.seen + round(self.scale * draw(self.shape, 1)) for _ in range(DRAWS)]
 
 
 def _share(inside: _Total, outside: _Total) -> tuple[float, float]:

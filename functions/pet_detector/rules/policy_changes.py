@@ -79,7 +79,7 @@ def description(by: str, at: str, because: str) -> str:
 
     Raises RequestError when there is no reason, or a very long one.
     """
-    reason = printable(because).strip()
+    reason = printable(because, REASON_LENGTH + 1).strip()
     if len(reason) < 3 or len(reason) > REASON_LENGTH:
         raise RequestError(400, "REASON_MISSING", f"Say why, in 3 to {REASON_LENGTH} characters.")
     return f"Set by {printable(by, NAME_LENGTH) or 'somebody'} at {at}: {reason}"
