@@ -48,6 +48,7 @@ IMAGE_ID = "0123456789abcdef0123456789abcdef"
 KEY = f"input/{IMAGE_ID}.jpg"
 WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ImageWorkflow"
 LIVE = f"{WORKFLOW}:live"
+REVIEW_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ReviewWorkflow"
 BACKFILL_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:Backfill"
 EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
 CORRELATION = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
@@ -68,6 +69,9 @@ ENVIRONMENT = {
     "POLICY_PARAMETER_NAME": POLICY_PARAMETER,
     "IMAGE_WORKFLOW_ARN": WORKFLOW,
     "LIVE_ALIAS_ARN": LIVE,
+    "REVIEW_WORKFLOW_ARN": REVIEW_WORKFLOW,
+    "REVIEW_SAMPLE_PERCENT": "2",
+    "SECOND_LOOK_PERCENT": "10",
     "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
@@ -165,14 +169,14 @@ class Cloud:
         """Make the state machines. Their executions start, and stay as they are."""
         definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
         role = "arn:aws:iam::123456789012:role/workflow"
-        for arn in (WORKFLOW, BACKFILL_WORKFLOW):
+        for arn in (WORKFLOW, BACKFILL_WORKFLOW, REVIEW_WORKFLOW):
             name = arn.rpartition(":")[2]
             made = self.states.create_state_machine(name=name, definition=definition, roleArn=role)
             assert made["stateMachineArn"] == arn
 
-    def started(self) -> dict[str, dict[str, Any]]:
+    def started(self, workflow: str = WORKFLOW) -> dict[str, dict[str, Any]]:
         """The input of every execution that was started, by its name."""
-        executions = self.states.list_executions(stateMachineArn=WORKFLOW)["executions"]
+        executions = self.states.list_executions(stateMachineArn=workflow)["executions"]
         arns = {execution["name"]: execution["executionArn"] for execution in executions}
         return {name: json.loads(self.states.describe_execution(executionArn=arns[name])["input"]) for name in arns}
 
