@@ -13,7 +13,8 @@ INPUT_FOLDER = "input"
 BACKFILL_FOLDER = f"{INPUT_FOLDER}/backfill"
 # Files that are no pictures, and are shown to nobody.
 REJECTED_FOLDER = "rejected"
-FOLDERS = ("cats", "dogs", "others", REJECTED_FOLDER)
+PICTURE_FOLDERS = ("cats", "dogs", "others")
+FOLDERS = (*PICTURE_FOLDERS, REJECTED_FOLDER)
 # SourceVersion of a record whose execution was started by hand, without a version.
 NEWEST = "newest"
 
