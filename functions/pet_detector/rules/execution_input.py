@@ -41,11 +41,6 @@ class VerdictRef:
     sequence: int
 
 
-def verdict_text(verdict: VerdictRef) -> str:
-    """An input of the review workflow as JSON."""
-    return json.dumps({"imageId": verdict.image_id, "sequence": verdict.sequence})
-
-
 def verdict_of(text: str | None) -> VerdictRef | None:
     """The verdict that an input names, or None when it is no input of the review workflow."""
     try:

@@ -19,13 +19,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import islice
 
-from pet_detector.aws import detection_logs, notices_topic, review_keeping, review_workflow
-from pet_detector.aws.review_keeping import Pending
-from pet_detector.rules import notices
+from pet_detector.aws import detection_logs, notices_topic, review_keeping, review_workflow, reviews
+from pet_detector.aws.reviews import Saved
+from pet_detector.rules import notices, review
 from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.image_ids import SHARDS
 from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
+from pet_detector.rules.review import Head
 from pet_detector.runtime.observability import logger, publish
 
 # Younger verdicts are being carried out: an execution takes seconds.
@@ -84,31 +85,31 @@ def keep(resources: Resources) -> Report:
 
 def _carry_out(resources: Resources, now: datetime, report: Report) -> None:
     before = detection_logs.format_time(now - timedelta(minutes=PENDING_MINUTES))
-    found = list(islice(review_keeping.pending(resources.reviews, before), MAX_STARTS))
+    found = list(islice(reviews.pending(resources.reviews, before), MAX_STARTS))
     report.pending = len(found)
     publish([Measurement("VerdictsPending", len(found))])
     for first in range(0, len(found), detection_logs.BATCH):
         batch = found[first : first + detection_logs.BATCH]
-        records = detection_logs.find_many(resources.table, [late.verdict.image_id for late in batch])
-        for late in batch:
+        records = detection_logs.find_many(resources.table, [head["ImageID"] for head in batch])
+        for head in batch:
             try:
-                _take_up(resources, late, records.get(late.verdict.image_id), now, report)
+                _take_up(resources, head, records.get(head["ImageID"]), now, report)
             except PetDetectorError as error:
-                logger.exception("Verdict not started again", image_id=late.verdict.image_id)
+                logger.exception("Verdict not started again", image_id=head["ImageID"])
                 report.error = error
 
 
-def _take_up(resources: Resources, late: Pending, record: Record | None, now: datetime, report: Report) -> None:
+def _take_up(resources: Resources, head: Head, record: Record | None, now: datetime, report: Report) -> None:
     if record is None or record["ProcessingStatus"] == ERASED:
-        closed = review_keeping.close(resources.reviews, late.verdict)
+        closed = review_keeping.close(resources.reviews, head)
         report.closed += closed
-        logger.warning("Verdict on an image that is no more", image_id=late.verdict.image_id, closed=closed)
+        logger.warning("Verdict on an image that is no more", image_id=head["ImageID"], closed=closed)
         return
     # The same name for a quarter of an hour: two runs at once start it once.
     suffix = f"{now:%Y%m%dT%H}{now.minute // 15 * 15:02d}"
-    started = review_workflow.carry_out(resources.workflow_arn, late.verdict, suffix)
+    started = review_workflow.start(resources.workflow_arn, head["ImageID"], int(head["Sequence"]), again=suffix)
     report.started += started
-    logger.info("Verdict started again", image_id=late.verdict.image_id, since=late.since, started=started)
+    logger.info("Verdict started again", image_id=head["ImageID"], since=head["Order"], started=started)
 
 
 # --- What no queue has ------------------------------------------------------------------------------------------------
@@ -119,9 +120,9 @@ def _fill_queue(resources: Resources, now: datetime, report: Report) -> None:
     position = review_keeping.position(resources.reviews)
     looked_at, stopped_at = 0, ""
     for place, records in _uncertain(resources.table, position):
-        missing = review_keeping.without_head(resources.reviews, [record["ImageID"] for record in records])
+        known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
         for record in records:
-            if record["ImageID"] in missing:
+            if record["ImageID"] not in known:
                 report.queued += _put_into_queue(resources, record)
         looked_at += len(records)
         if looked_at >= MAX_LOOKED_AT:
@@ -142,14 +143,17 @@ def _uncertain(table: str, position: str) -> Iterator[tuple[str, list[Record]]]:
 
 
 def _put_into_queue(resources: Resources, record: Record) -> bool:
-    raise NotImplementedError
+    head = review.new_head(
+        record, sample_percent=resources.sample_percent, second_look_percent=resources.second_look_percent
+    )
+    return head is not None and reviews.put_head(resources.reviews, resources.table, head) is Saved.SAVED
 
 
 # --- What waits -------------------------------------------------------------------------------------------------------
 
 
 def _count(resources: Resources, now: datetime, report: Report) -> None:
-    report.waiting = sum(review_keeping.count(resources.reviews, queue) for queue in review_keeping.WAITING)
+    report.waiting = sum(reviews.count(resources.reviews, queue) for queue in review.WAITING)
     report.oldest_hours = _oldest_hours(resources.table, now)
     publish(
         [
