@@ -24,9 +24,11 @@ def refile(bucket: str, name: str, folder: str) -> str:
     elsewhere = [f"{other}/{name}" for other in PICTURE_FOLDERS if other != folder]
     versions = [version for key in elsewhere for version in image_versions.filed_versions(bucket, key)]
     sources = [version for version in versions if version.is_newest]
-    if sources:
+    is_there = image_bucket.present_version(bucket, destination)
+    if sources and not is_there:
         _copy(bucket, sources[0], destination)
-    if not image_bucket.present_version(bucket, destination):
+        is_there = image_bucket.present_version(bucket, destination)
+    if not is_there:
         raise ImageNotFoundError(f"{name} is in none of the folders {', '.join(PICTURE_FOLDERS)}.")
     if sources:
         image_versions.delete_versions(bucket, versions)
