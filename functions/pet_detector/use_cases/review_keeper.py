@@ -28,6 +28,7 @@ from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
 from pet_detector.rules.review import Head
 from pet_detector.runtime.observability import logger, publish
+from pet_detector.use_cases import accuracy
 
 # Younger verdicts are being carried out: an execution takes seconds.
 PENDING_MINUTES = 5
@@ -187,7 +188,7 @@ def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
     def send(notice: Notice) -> Callable[[], object]:
         return lambda: notices_topic.publish(resources.topic_arn, notice)
 
-    tasks: dict[str, Callable[[], object]] = {}
+    tasks: dict[str, Callable[[], object]] = {"accuracy": lambda: accuracy.daily(resources.reviews)}
     if report.waiting:
         tasks["digest"] = send(
             notices.waiting_reviews(
