@@ -124,7 +124,7 @@ def test_a_verdict_moves_the_picture_from_wherever_it_lies(
     """Also when earlier runs were stopped in the middle of a move."""
     lie(aws, *lies_in)
     moved = lambda_handler(verdict(folder), context)
-    assert moved == {"key": f"{folder}/{NAME}", "s3Location": f"s3://{BUCKET}/{folder}/{NAME}"}
+    assert moved == {"key": f"{folder}/{NAME}", "s3Location": f"s3://{BUCKET}/{folder}/{NAME}", "originalLocation": ""}
     assert aws.keys() == [f"{folder}/{NAME}"]
     assert lambda_handler(verdict(folder), context) == moved
 

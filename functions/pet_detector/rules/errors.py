@@ -8,6 +8,7 @@
     ├── ImageNotFoundError      the object is not there, or not yet visible: the state machine retries, a few times
     ├── ClaimExpiredError       an execution comes too late: another may have the picture; the verdict is started again
     ├── ImageChangedError       the object is not the one that was analysed: never retried
+    ├── ConversionFailedError   the decoder does not start: a fault of the deployment, never retried
     ├── PolicyInvalidError      the detection policy parameter cannot be used: an operator must act
     ├── SettingMissingError     a function lacks an environment variable: a fault of the deployment
     └── RequestError            the API's caller must change the request
@@ -49,6 +50,10 @@ class ImageChangedError(PetDetectorError):
 
 class ClaimExpiredError(PetDetectorError):
     """The claim on a picture is over, or nearly: another execution may be moving it."""
+
+
+class ConversionFailedError(PetDetectorError):
+    """The decoder of WebP, AVIF and HEIC did not start, or ended in a way that no picture can bring about."""
 
 
 class PolicyInvalidError(PetDetectorError):
