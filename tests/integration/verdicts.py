@@ -1,4 +1,4 @@
-"""What people decide about images of the deployed application: heads as ReviewApi writes them, and what becomes of them."""
+"""What people decide about images of the deployed application, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -150,7 +150,7 @@ class Verdicts:
         """What AWS would bill of an execution: the states that it entered, and every further attempt."""
         events = [event["type"] for event in self.application.history(execution)]
         entered = sum(kind.endswith("StateEntered") for kind in events)
-        return entered + events.count("TaskScheduled") - sum(kind == "TaskStateEntered" for kind in events)
+        return entered + events.count("TaskScheduled") - events.count("TaskStateEntered")
 
     def keep(self) -> dict[str, Any]:
         """Run ReviewKeeper -> its answer."""

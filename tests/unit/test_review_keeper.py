@@ -48,7 +48,7 @@ def at_noon(monkeypatch: pytest.MonkeyPatch) -> None:
 def uncertain(aws: Cloud, image_id: str, *, hours: float = 1, **more: Any) -> None:
     """An image that waits for people since so many hours."""
     came = text(NOON - timedelta(hours=hours))
-    facts = {"ProcessingStatus": "needs_review", "ContentHash": image_id * 2, "DetectedAnimal": "other"}
+    facts: dict[str, Any] = {"ProcessingStatus": "needs_review", "ContentHash": image_id * 2, "DetectedAnimal": "other"}
     facts |= {"Scores": {"cat": Decimal(70), "dog": Decimal(2)}, "ConfidenceScore": Decimal(30), "UpdatedAt": came}
     facts |= {"Timestamp": came, "ListedAt": f"{came}#{image_id}", "CorrelationId": "c"}
     aws.write(image_id, **facts | more)
@@ -57,7 +57,13 @@ def uncertain(aws: Cloud, image_id: str, *, hours: float = 1, **more: Any) -> No
 def decided(aws: Cloud, image_id: str, *, minutes: float) -> None:
     """A verdict that waits to be carried out since so many minutes."""
     since = text(NOON - timedelta(minutes=minutes))
-    head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": f"{since}#{image_id}", "Sequence": 3}
+    head: dict[str, Any] = {
+        "ImageID": image_id,
+        "Entry": "review",
+        "Queue": "pending",
+        "Order": f"{since}#{image_id}",
+        "Sequence": 3,
+    }
     head |= {"NextQueue": "done", "NextOrder": since, "PendingSince": since, "Verdict": "cat"}
     aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialize(value) for name, value in head.items()})
 

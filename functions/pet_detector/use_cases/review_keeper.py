@@ -155,7 +155,7 @@ def _put_into_queue(resources: Resources, record: Record) -> bool:
 
 def _count(resources: Resources, now: datetime, report: Report) -> None:
     report.waiting = sum(reviews.count(resources.reviews, queue) for queue in review.WAITING)
-    report.oldest_hours = _oldest_hours(resources.table, now)
+    report.oldest_hours = oldest_hours(resources.table, now)
     publish(
         [
             Measurement("ReviewsWaiting", report.waiting),
@@ -164,7 +164,7 @@ def _count(resources: Resources, now: datetime, report: Report) -> None:
     )
 
 
-def _oldest_hours(table: str, now: datetime) -> float:
+def oldest_hours(table: str, now: datetime) -> float:
     """Hours since the uncertain image came that waits for the longest time; 0 without one.
 
     Samples do not count: nobody waits for them.
