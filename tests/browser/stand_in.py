@@ -9,7 +9,9 @@ import base64
 import hashlib
 import importlib.util
 import json
+import os
 import re
+import sys
 import threading
 import time
 import uuid
@@ -33,9 +35,11 @@ Answer = tuple[int, dict[str, Any]]
 
 def _web_app() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler that serves the page on AWS: another `app` than those of functions/, so loaded by its path."""
+    os.environ |= {"IMAGE_BUCKET_NAME": "images", "AWS_REGION": "us-east-1"}
     spec = importlib.util.spec_from_file_location("web_app", WEB / "app.py")
     assert spec and spec.loader
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # its dataclass looks there
     spec.loader.exec_module(module)
     handler: Callable[[dict[str, Any], Any], dict[str, Any]] = module.lambda_handler
     return handler
@@ -300,8 +304,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def serve_page(self, path: str) -> None:
         """Through the application's own handler, with an event as API Gateway makes it."""
-        if path == "/app/config.json":
-            return self.send_json(200, {"api": "..", "signInUrl": f"{self.server.origin}/sign-in", "clientId": "client", "environment": self.app.environment})
         file = path.removeprefix("/app").removeprefix("/")
         event = {
             "httpMethod": "GET",
@@ -311,7 +313,7 @@ class _Handler(BaseHTTPRequestHandler):
             "queryStringParameters": self.query or None,
             "multiValueQueryStringParameters": {name: [value] for name, value in self.query.items()} or None,
             "headers": {name: value for name, value in self.headers.items()},
-            "requestContext": {"path": f"{STAGE}{path}", "stage": STAGE[1:]},
+            "requestContext": {"path": f"{STAGE}{path}", "stage": self.app.environment},
             "stageVariables": {"ClientId": "client", "SignInUrl": f"{self.server.origin}/sign-in"},
         }
         answer = self.server.web_app(event, None)
@@ -393,7 +395,7 @@ class _Handler(BaseHTTPRequestHandler):
         if image and image["status"] != "uploading":
             return 200, {"imageId": image_id, "status": image["status"]}
         if image is None:
-            made = _record(next(n for n, photo in enumerate(PHOTOS) if True))
+            made = _record(0)
             self.app.images.insert(0, made | {"imageId": image_id, "fileName": body["fileName"], "status": "uploading", "createdAt": _now()})
         form = {"url": f"{self.server.origin}/bucket", "fields": {"key": image_id, "Content-Type": body["contentType"]}}
         return 201, {"imageId": image_id, "status": "uploading", "upload": form, "expiresInSeconds": 300}
