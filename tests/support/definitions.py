@@ -83,8 +83,8 @@ def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
     template.setdefault("Globals", {}).setdefault("Function", {})  # `sam package` uploads the code
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"
     for resource in template["Resources"].values():
-        if "DefinitionUri" in resource.get("Properties", {}):
-            resource["Properties"]["DefinitionUri"] = "s3://artifacts/definition.yaml"
+        for name in {"CodeUri", "DefinitionUri"} & resource.get("Properties", {}).keys():
+            resource["Properties"][name] = "s3://artifacts/file"
     session = boto3.session.Session(region_name="us-east-1")
     parameters = SamParameterValues({})
     parameters.add_default_parameter_values(template)

@@ -1,0 +1,61 @@
+// Elements without innerHTML: a file's name or a label stays text, whatever it holds.
+
+const SVG = "http://www.w3.org/2000/svg";
+
+/** An element. An attribute that is a function is a listener (onclick), true is an empty one, false and null are left out. */
+export const h = (tag, attributes = {}, ...children) => filled(document.createElement(tag), attributes, children);
+
+/** The same in a drawing. */
+export const svg = (tag, attributes = {}, ...children) => filled(document.createElementNS(SVG, tag), attributes, children);
+
+function filled(element, attributes, children) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (typeof value === "function") element.addEventListener(name.slice(2), value);
+    else if (value !== false && value != null) element.setAttribute(name, value === true ? "" : value);
+  }
+  element.append(...children.flat(Infinity).filter((child) => child != null && child !== false));
+  return element;
+}
+
+/** A heading that the shell gives the focus to when its view appears. */
+export const heading = (...children) => h("h1", { tabindex: "-1" }, ...children);
+
+export const button = (text, onclick, kind = "", attributes = {}) =>
+  h("button", { type: "button", class: `button ${kind}`, onclick, ...attributes }, text);
+
+/** What went wrong, in the service's words, and a button that tries again. */
+export function problem(error, retry) {
+  return h("div", { class: "card problem", role: "alert" },
+    h("p", {}, error.message ?? String(error)),
+    error.requestId && h("p", { class: "muted small" }, `Request ${error.requestId}`),
+    retry && button("Try again", retry, "primary"));
+}
+
+/**
+ * Shows in `host` what `work()` resolves to (an element), or its error with a way to try again. What takes a moment
+ * shows a skeleton, what takes long says so. Returns a function that forgets an answer still to come.
+ */
+export function loading(host, work) {
+  const gone = new AbortController();
+  const skeleton = setTimeout(() => host.replaceChildren(
+    h("div", { class: "skeleton", role: "status" }, h("span", { class: "visually-hidden" }, "Loading"))), 250);
+  const slow = setTimeout(() => host.append(h("p", { class: "muted", role: "status" },
+    "Still waiting for the service. It goes on by itself; you need not reload.")), 6000);
+  host.setAttribute("aria-busy", "true");
+  work(gone.signal).then(
+    (element) => gone.signal.aborted || host.replaceChildren(element),
+    (error) => {
+      if (gone.signal.aborted) return;
+      host.replaceChildren(problem(error, () => loading(host, work)));
+    },
+  ).finally(() => {
+    clearTimeout(skeleton);
+    clearTimeout(slow);
+    host.removeAttribute("aria-busy");
+  });
+  return () => {
+    gone.abort();
+    clearTimeout(skeleton);
+    clearTimeout(slow);
+  };
+}
