@@ -20,12 +20,12 @@ def refusal(header: Callable[[str], str | None]) -> str | None:
     """
     host = _host(f"//{header('host') or ''}")
     # A page can have its own name lead here (DNS rebinding), but neither an address nor a name that no DNS knows.
-    if not (_is_local(host) or host == DOCKER_HOST or "." not in host or _is_address(host)):
+    if not (is_local(host) or host == DOCKER_HOST or "." not in host or _is_address(host)):
         return f"The local AWS is not {host}: use 127.0.0.1 or localhost."
     page = header("origin")
     if page is None and header("sec-fetch-site") == "cross-site":  # an image or a link: browsers send no Origin
         page = header("referer") or "an unknown page"
-    if page is not None and not _is_local(_host(page)):
+    if page is not None and not is_local(_host(page)):
         return f"The local AWS does not serve web pages from elsewhere, such as {page}."
     return None
 
@@ -37,8 +37,8 @@ def _host(url: str) -> str:
         return ".invalid"
 
 
-def _is_local(host: str) -> bool:
-    """Whether the host is this machine by definition."""
+def is_local(host: str) -> bool:
+    """Whether the host, a name or an address, is this machine by definition."""
     if _is_address(host):
         return ipaddress.ip_address(host).is_loopback
     return host == "localhost" or host.endswith(".localhost")

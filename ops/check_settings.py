@@ -246,7 +246,8 @@ def policy(subject: Subject) -> Iterator[Line]:
             "(docs/operations.md#policyinvaliderror).",
         )
         return
-    yield ok(name, f"minimum {found.minimum:g}, margin {found.margin:g}, floor {found.floor:g}")
+    numbers = f"minimum {found.minimum:g}, margin {found.margin:g}, floor {found.floor:g}, evidence {found.evidence:g}"
+    yield ok(name, numbers)
 
 
 def working_key(subject: Subject) -> Key | None:

@@ -1,4 +1,4 @@
-"""ErasureApi: DELETE /images/{id}. Erases an image of the caller's."""
+"""ErasureApi: DELETE /images/{id} and DELETE /people/images/{id}. Erases an image of the caller's."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from aws_lambda_powertools.event_handler import Response
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.aws import api_clients, detection_logs, erased_records
+from pet_detector.aws.api_clients import ApiClient
 from pet_detector.aws.erasures import Source
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
+from pet_detector.rules.people import Group
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import erasure
@@ -25,15 +27,14 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> dict[str, A
 
 
 @app.delete("/images/<image_id>")
+@app.delete("/people/images/<image_id>")
 def erase_image(image_id: str) -> Response[str]:
     """200 when all that is held of the image is gone; 202 when dead letters are left that an operator has to look at.
 
     404 for an unknown id, another's image, and one that was erased; 409 while it is being processed or may arrive.
     """
     table = settings.required("DETECTION_LOGS_TABLE_NAME")
-    key_id = http_api.caller_of(app)
-    logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
-    caller = api_clients.of_key(table, key_id)
+    caller = caller_of_request(table)
     record = None
     if IMAGE_ID.fullmatch(image_id):
         logger.append_keys(image_id=image_id)
@@ -57,3 +58,16 @@ def erase_image(image_id: str) -> Response[str]:
         raise RequestError(409, "IMAGE_NOT_FINISHED", outcome.refusal)
     status, word = (200, "erased") if outcome.is_done else (202, "erasing")
     return http_api.answer(status, {"imageId": image_id, "status": word})
+
+
+def caller_of_request(table: str) -> ApiClient:
+    """Who asks, with what they may erase. From here on every line of log names the person or the key, and the request.
+
+    A person erases their own pictures; who reviews others' sees them, and erases none.
+    """
+    if person := http_api.person_of(app):
+        person.needs(Group.UPLOADER)
+        return ApiClient(person.owner, sees_all=person.may_set_policy)
+    key_id = http_api.caller_of(app)
+    logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
+    return api_clients.of_key(table, key_id)

@@ -1,4 +1,7 @@
-"""ImagesApi: GET /images, GET /images/{id} and GET /health. Images are answered from the table alone."""
+"""ImagesApi: GET /images and GET /images/{id}, the same under /people, and GET /health.
+
+Images are answered from the table alone.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +19,7 @@ from pet_detector.aws.listing import Query
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
 from pet_detector.rules.models import SUPERSEDED, Animal, Record, Status
+from pet_detector.rules.people import Group
 from pet_detector.rules.text import printable
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
@@ -74,6 +78,7 @@ def health_of_the_service() -> Response[str]:
 
 
 @app.get("/images/<image_id>")
+@app.get("/people/images/<image_id>")
 def one_image(image_id: str) -> Response[str]:
     """The record of an image, with a link to view the picture for a few minutes if it was classified.
 
@@ -98,6 +103,7 @@ def one_image(image_id: str) -> Response[str]:
 
 
 @app.get("/images")
+@app.get("/people/images")
 def all_images() -> Response[str]:
     """Records, newest first, filtered by animal, status, from and to; `nextToken` is null at the end.
 
@@ -134,7 +140,10 @@ def all_images() -> Response[str]:
 
 
 def client_of_request() -> ApiClient:
-    """Who asks. From here on every line of log names the key and the request."""
+    """Who asks. From here on every line of log names the person or the key, and the request."""
+    if person := http_api.person_of(app):
+        person.needs(Group.UPLOADER, Group.REVIEWER)
+        return api_clients.of_person(person)
     key_id = http_api.caller_of(app)
     logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
     return api_clients.of_key(settings.required("DETECTION_LOGS_TABLE_NAME"), key_id)

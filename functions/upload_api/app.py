@@ -1,4 +1,7 @@
-"""UploadApi: POST /upload. Announces an image, and either answers with an upload form or stores it at once."""
+"""UploadApi: POST /upload and POST /people/upload.
+
+Announces an image, and either answers with an upload form or stores it at once.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ from pet_detector.aws import api_clients, detection_logs, image_bucket
 from pet_detector.rules import image_ids
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.models import ImageFormat, Status
+from pet_detector.rules.people import Group
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
 
@@ -52,15 +56,14 @@ class Upload:
 
 
 @app.post("/upload")
+@app.post("/people/upload")
 def upload() -> Response[str]:
     """201 with a form, or 202 when the picture came with the request. 200 when the same request's picture has arrived.
 
     409 when an Idempotency-Key is used again for another request.
     """
     table, correlation_id = settings.required("DETECTION_LOGS_TABLE_NAME"), http_api.request_id_of(app)
-    key_id = http_api.caller_of(app)
-    logger.append_keys(api_key_id=key_id, correlation_id=correlation_id)
-    owner = api_clients.of_key(table, key_id).owner
+    owner = owner_of_request(table)
     request = parse(app.current_event.body)
     image_id = image_id_for(app.current_event.headers.get("Idempotency-Key"), owner)
     logger.append_keys(image_id=image_id)
@@ -89,6 +92,19 @@ def upload() -> Response[str]:
     image_bucket.store(bucket, key, request.data, request.content_type, correlation_id)
     logger.info("Image stored")
     return http_api.answer(202, body)
+
+
+def owner_of_request(table: str) -> str:
+    """Whose the picture will be. From here on every line of log names the person or the key, and the request.
+
+    Raises RequestError when whoever asks may not upload.
+    """
+    if person := http_api.person_of(app):
+        person.needs(Group.UPLOADER)
+        return person.owner
+    key_id = http_api.caller_of(app)
+    logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
+    return api_clients.of_key(table, key_id).owner
 
 
 def image_id_for(idempotency_key: str | None, owner: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 
 from local.ministack_ext import UnsupportedMiniStackError, install
 from local.ministack_ext.guard import guarded
@@ -16,6 +17,10 @@ def main() -> None:
     os.environ.setdefault("BIND_HOST", "127.0.0.1")
     # And without this one it checks neither permissions nor signatures. MiniStack reads it when it is imported.
     os.environ["AUTH"] = "true"
+    # With `cryptography`, which signs people's tokens, it would also listen on every address, at port 8883.
+    os.environ["IOT_MTLS_ENABLED"] = "0"
+    # Where it keeps the keys of those tokens: `make down` empties the directory, and /tmp is everybody's.
+    os.environ.setdefault("STATE_DIR", os.path.join(tempfile.gettempdir(), "ministack-state"))
     try:
         install()
     except UnsupportedMiniStackError as error:

@@ -40,7 +40,7 @@ def test_executions_run_one_version_to_their_end(stage: Stage, numbers: Numbers)
     version_id = stage.item(lost)["SourceVersion"]["S"]
     stage.s3.delete_object(Bucket=stage.bucket, Key=f"input/{lost}.jpg", VersionId=version_id)
 
-    stage.tree.change("functions/pet_detector/rules/policy.py", "RULES_VERSION = 1", "RULES_VERSION = 2")  # all zips
+    stage.tree.change("functions/pet_detector/rules/policy.py", "RULES_VERSION = 2", "RULES_VERSION = 3")  # all zips
     after: list[str] = []
     with stage.releasing() as shift:
         while len(shift.history) == 1 and not shift.seconds:
@@ -81,7 +81,7 @@ def test_executions_run_one_version_to_their_end(stage: Stage, numbers: Numbers)
             ran[version] += 1
         rules = stage.item(image_id)["PolicyVersion"]["S"].partition(":")[0]
         of_last = stage.version_of(stage.item(image_id)["ExecutionArn"]["S"])
-        assert rules == ("1" if of_last == old else "2"), image_id
+        assert rules == ("2" if of_last == old else "3"), image_id
     assert all(stage.version_of(arn) == old for arn in executions.values())
     assert {stage.version_of(stage.executions_of(image_id)[0]) for image_id in after} == {old, new}
     assert ran.keys() == {old, new}

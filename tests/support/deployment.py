@@ -37,7 +37,7 @@ _TURNS = {"ContentHash": {"S": "turns#live"}}
 # What the local Rekognition sees on them is written in photos/ATTRIBUTION.md.
 CERTAIN_CAT = REPOSITORY / "photos" / "cat_chelsea.jpg"
 CERTAIN_DOG = REPOSITORY / "photos" / "dog_gcompris_german_shepherd.jpg"
-CERTAIN_OTHER = REPOSITORY / "photos" / "other_rocket.jpg"
+CERTAIN_OTHER = REPOSITORY / "photos" / "other_coffee.jpg"
 UNCERTAIN_CAT = REPOSITORY / "photos" / "cat_gcompris_cat_yarn.jpg"
 
 

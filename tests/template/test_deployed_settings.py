@@ -15,7 +15,7 @@ import pytest
 from ops import definitions as parameters
 from ops.backfill import MOST_BATCHES
 from pet_detector.rules.notices import DIGEST_MINUTES
-from pet_detector.rules.policy import LOWEST_FLOOR, Policy
+from pet_detector.rules.policy import DEFAULT_EVIDENCE, LOWEST_FLOOR, Policy
 from tests.support.definitions import machines, references, resources, source, translate
 from tests.support.moto_world import POLICY
 from tests.support.paths import REPOSITORY
@@ -159,19 +159,38 @@ def test_a_picture_of_15_mb_fits_into_memory() -> None:
 # --- The numbers of the decision --------------------------------------------------------------------------------------
 
 
+NUMBERS = {"MinimumConfidence": "minimum", "ConfidenceMargin": "margin", "ConfidenceFloor": "floor"}
+
+
+def policy_text(**numbers: float) -> str:
+    """What a deployment with these parameters writes."""
+    parameter = resources("AWS::SSM::Parameter")["DetectionPolicyParameter"]
+    condition, changed, default = parameter["Value"]["Fn::If"]
+    written = changed if condition == "SetsEvidence" and "OtherEvidence" in numbers else default
+    return re.sub(r"\$\{(\w+)\}", lambda found: str(numbers[found[1]]), written["Fn::Sub"])
+
+
 def policy_of(**numbers: float) -> Policy:
     """The policy that a deployment with these parameters writes."""
-    written = resources("AWS::SSM::Parameter")["DetectionPolicyParameter"]["Value"]["Fn::Sub"]
-    return Policy.from_json(re.sub(r"\$\{(\w+)\}", lambda found: str(numbers[found[1]]), written))
+    return Policy.from_json(policy_text(**numbers))
 
 
 def test_each_parameter_becomes_its_number_of_the_policy() -> None:
-    assert policy_of(MinimumConfidence=91, ConfidenceMargin=7, ConfidenceFloor=33) == Policy(91, 7, 33)
+    numbers = {"MinimumConfidence": 91, "ConfidenceMargin": 7, "ConfidenceFloor": 33, "OtherEvidence": 66}
+    assert policy_of(**numbers) == Policy(91, 7, 33, 66)
 
 
 def test_defaults_of_the_parameters_make_the_policy_that_tests_use() -> None:
-    names = ("MinimumConfidence", "ConfidenceMargin", "ConfidenceFloor")
-    assert policy_of(**{name: PARAMETERS[name]["Default"] for name in names}) == POLICY
+    assert policy_of(**{name: PARAMETERS[name]["Default"] for name in NUMBERS}) == POLICY
+
+
+def test_a_default_evidence_leaves_the_parameter_as_earlier_releases_wrote_it() -> None:
+    """They refuse a name that they do not know, and run while a release shifts, and after a rollback."""
+    text = policy_text(**{name: PARAMETERS[name]["Default"] for name in NUMBERS})
+    assert text == '{"minimum": 80, "margin": 15, "floor": 50}'
+    assert PARAMETERS["OtherEvidence"]["Default"] == DEFAULT_EVIDENCE
+    is_changed = {"Fn::Not": [{"Fn::Equals": [{"Ref": "OtherEvidence"}, f"{DEFAULT_EVIDENCE:g}"]}]}
+    assert source()["Conditions"]["SetsEvidence"] == is_changed
 
 
 def test_no_allowed_values_make_a_policy_that_cannot_be_used() -> None:

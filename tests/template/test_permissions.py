@@ -13,6 +13,7 @@ from tests.support.definitions import ALLOWED_BY_AWS, resources, translated, wor
 # Actions that AWS offers no resource for, or only "*" (Service Authorization Reference).
 WITHOUT_RESOURCES = {
     "cloudwatch:DescribeAlarms",
+    "cloudwatch:GetMetricData",
     "dynamodb:ListStreams",
     "logs:CreateLogDelivery",
     "logs:DeleteLogDelivery",

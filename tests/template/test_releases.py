@@ -212,13 +212,12 @@ def test_role_of_a_machine_may_run_every_version_that_an_execution_may_have_begu
 def test_calls_of_functions_from_outside_name_the_alias() -> None:
     """Else a release would change them at once, and nothing could bring them back."""
     aliases = {name: alias["FunctionName"]["Ref"] for name, alias in resources("AWS::Lambda::Alias").items()}
-    (mapping,) = resources("AWS::Lambda::EventSourceMapping").values()
-    (schedule,) = resources("AWS::Scheduler::Schedule").values()
-    arns = [mapping["FunctionName"], schedule["Target"]["Arn"]]
+    arns = [mapping["FunctionName"] for mapping in resources("AWS::Lambda::EventSourceMapping").values()]
+    arns += [schedule["Target"]["Arn"] for schedule in resources("AWS::Scheduler::Schedule").values()]
     arns += [
         t["Arn"] for rule in resources("AWS::Events::Rule").values() for t in rule["Targets"] if "RoleArn" not in t
     ]
-    assert len(arns) == 4
+    assert len(arns) == 6
     for arn in arns:
         assert arn["Ref"] in aliases
     paths = resources("AWS::ApiGateway::RestApi")["PetDetectorApi"]["Body"]["paths"].values()
@@ -226,7 +225,7 @@ def test_calls_of_functions_from_outside_name_the_alias() -> None:
         m["x-amazon-apigateway-integration"] for path in paths for verb, m in path.items() if verb != "options"
     ]
     called = [re.findall(r"\$\{(\w+)\}/invocations$", each["uri"]["Fn::Sub"]) for each in integrations]
-    assert len(called) == 5
+    assert len(called) == 18
     assert {name for names in called for name in names} <= aliases.keys()
     assert all(called)
     for permission in resources("AWS::Lambda::Permission").values():

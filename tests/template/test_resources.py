@@ -22,8 +22,8 @@ ARNS_IN_TEXT = re.compile(r"arn:aws:")
 STATEFUL = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 # Answers that can be asked for again: they go with any stack, and nobody pays for their backup.
 REPEATABLE = {"AnalysesTable"}
-# What must outlive every backup of the others: it forgets nothing, and holds no personal data.
-LEDGERS = {"ErasuresTable"}
+# What forgets nothing by itself: the ledger must outlive every backup, and verdicts go when their image is erased.
+LEDGERS = {"ErasuresTable", "ReviewsTable"}
 
 
 def values_of(stage: str) -> dict[str, str]:
@@ -88,6 +88,8 @@ def test_images_expire_by_their_folder_and_what_waits_for_an_operator_lasts_as_l
     assert days == {
         **{f"{folder}/": (retention, 30) for folder in [*image_ids.FOLDERS, "samples"]},
         "rejected/": (30, 30),
+        "originals/": (retention, 30),
+        "converted/": (7, 1),  # made again from what lies under input/
         # Even a version that was overwritten, or marked as deleted, may be the only copy of a failed image.
         f"{image_ids.INPUT_FOLDER}/": (retention, retention),
     }
@@ -211,11 +213,17 @@ def test_the_gateway_has_one_stage() -> None:
 
 
 @pytest.mark.parametrize("api", resources("AWS::ApiGateway::RestApi"))
-def test_everything_but_health_and_preflights_needs_a_key(api: str) -> None:
+def test_everything_but_health_the_page_and_preflights_needs_a_key_or_a_person(api: str) -> None:
     body = resources("AWS::ApiGateway::RestApi")[api]["Body"]
     methods = {(path, verb): method for path, verbs in body["paths"].items() for verb, method in verbs.items()}
-    guarded = {name for name, method in methods.items() if {"api_key": []} in method.get("security", [])}
-    assert methods.keys() - guarded == {(path, "options") for path in body["paths"]} | {("/health", "get")}
+    keyed = {name for name, method in methods.items() if {"api_key": []} in method.get("security", [])}
+    signed_in = {name for name, method in methods.items() if {"People": []} in method.get("security", [])}
+    assert signed_in == {name for name in methods if name[0].startswith("/people/") and name[1] != "options"}
+    assert not keyed & signed_in
+    open_to_all = {("/health", "get"), ("/app", "get"), ("/app/{file}", "get")}
+    assert methods.keys() - keyed - signed_in == {(path, "options") for path in body["paths"]} | open_to_all
+    (pool,) = references(body["securityDefinitions"]["People"])
+    assert pool in resources("AWS::Cognito::UserPool")
 
 
 # Name (the end of it), throttle and daily quota of each plan.
@@ -251,27 +259,32 @@ def test_all_keys_together_have_a_limit_and_requests_are_not_logged(stage: str) 
     """Without one, this API may use up what the account has for all of its own: 10 000 a second, 5 000 at once."""
     settings = resources("AWS::ApiGateway::Stage")[stage]["MethodSettings"]
     limits = {(found.pop("HttpMethod"), found.pop("ResourcePath")): found for found in settings}
-    assert limits.pop(("*", "/*")) == {"ThrottlingRateLimit": 100, "ThrottlingBurstLimit": 200}
     assert {name: tuple(found.values()) for name, found in limits.items()} == {
+        ("*", "/*"): (20, 40),
         ("GET", "/~1health"): (5, 10),
+        ("GET", "/~1app~1{file}"): (50, 100),
+        ("POST", "/~1upload"): (100, 200),
         ("GET", "/~1images"): (50, 100),
-        **{("OPTIONS", path.replace("/", "/~1", 1)): (20, 40) for path in ("/health", "/upload", "/images")},
-        ("OPTIONS", "/~1images~1{id}"): (20, 40),
+        ("GET", "/~1images~1{id}"): (100, 200),
+        ("GET", "/~1people~1images~1{id}"): (100, 200),
+        ("POST", "/~1people~1reviews"): (100, 200),
     }
 
 
-def test_what_needs_no_api_key_has_a_lower_limit_of_its_own() -> None:
+def test_what_anybody_may_call_has_a_low_limit() -> None:
     (stage,) = resources("AWS::ApiGateway::Stage").values()
-    limited = {(found["HttpMethod"], found["ResourcePath"]) for found in stage["MethodSettings"]}
+    limits = {
+        (found["HttpMethod"], found["ResourcePath"]): found["ThrottlingRateLimit"] for found in stage["MethodSettings"]
+    }
     (api,) = resources("AWS::ApiGateway::RestApi").values()
     open_methods = [
         (method.upper(), "/" + path.replace("/", "~1"))  # AWS::ApiGateway::Stage MethodSetting: ResourcePath
         for path, methods in api["Body"]["paths"].items()
         for method, operation in methods.items()
-        if {"api_key": []} not in operation.get("security", [])
+        if not operation.get("security")
     ]
     assert ("GET", "/~1health") in open_methods
-    assert set(open_methods) <= limited
+    assert max(limits.get(name, limits["*", "/*"]) for name in open_methods) <= 50
 
 
 def test_the_functions_of_the_api_can_have_executions_of_their_own_and_no_more() -> None:
@@ -280,7 +293,7 @@ def test_the_functions_of_the_api_can_have_executions_of_their_own_and_no_more()
     functions = resources("AWS::Lambda::Function")
     found = {name for name, function in functions.items() if function.get("ReservedConcurrentExecutions") == reserved}
     callers = {name.partition("Function")[0] for name in resources("AWS::Lambda::Permission") if "Permission" in name}
-    assert found == {"UploadApiFunction", "ImagesApiFunction", "ErasureApiFunction"}
+    assert found == {f"{name}ApiFunction" for name in ("Upload", "Images", "Erasure", "Page", "Review", "Figures")}
     assert {name.removesuffix("Function") for name in found} <= callers
     assert not [name for name in functions.keys() - found if "ReservedConcurrentExecutions" in functions[name]]
 

@@ -70,7 +70,7 @@ def test_a_cat_is_classified_with_all_that_the_record_keeps(
         "scores": {"cat": 98.77, "dog": 0.0},
         "labels": [{"name": "Cat", "confidence": 98.77}, {"name": "Animal", "confidence": 99.12}],
         "reused": False,
-        "policyVersion": "1:80/15/50",
+        "policyVersion": "2:80/15/50/55",
         "modelVersion": "3.0",
         "fileSize": len(data),
         "etag": etag,
@@ -217,7 +217,7 @@ def test_a_stored_answer_is_judged_by_the_policy_of_today(
     aws.set_policy({"minimum": 90, "margin": 15, "floor": 50})
     clients.forget()  # and so the policy
     again = lambda_handler(event(version), context)
-    assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "1:90/15/50")
+    assert (again["animal"], again["certain"], again["policyVersion"]) == ("other", False, "2:90/15/50/55")
 
 
 def test_an_image_that_is_started_again_does_not_wait_for_itself(

@@ -88,7 +88,7 @@ def _classified(**facts: Any) -> dict[str, Any]:
         "extension": "jpg",
         "outcome": "classified",
         "reused": False,
-        "policyVersion": "80-15-50",
+        "policyVersion": "2:80/15/50/55",
         "modelVersion": "3.0",
         **facts,
     }

@@ -16,6 +16,7 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import translated
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.models import Record
+from pet_detector.rules.people import Person
 
 # No ImageID looks like this: they are hexadecimal.
 KEY_PREFIX = "key#"
@@ -50,6 +51,11 @@ def of_key(table: str, key_id: str) -> ApiClient:
     if "RevokedAt" in item:
         raise RequestError(403, "INVALID_API_KEY", "Send a valid API key in the header x-api-key.")
     return _client_in(item, key_id)
+
+
+def of_person(person: Person) -> ApiClient:
+    """The client that a person is: sees what they uploaded; reviewers and operators see everything."""
+    return ApiClient(person.owner, person.sees_all)
 
 
 def _client_in(item: dict[str, Any], key_id: str) -> ApiClient:

@@ -11,6 +11,7 @@ from aws_lambda_powertools.event_handler import APIGatewayRestResolver, Response
 from aws_lambda_powertools.event_handler.exceptions import NotFoundError
 
 from pet_detector.rules.errors import RequestError, ServiceError, ThrottledError
+from pet_detector.rules.people import Person, unauthorized
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 
@@ -72,6 +73,22 @@ def caller_of(app: APIGatewayRestResolver) -> str:
     `unknown` where no key is checked: API Gateway asks for one, `sam local start-api` does not.
     """
     return app.current_event.request_context.identity.api_key_id or "unknown"
+
+
+def person_of(app: APIGatewayRestResolver) -> Person | None:
+    """The person who signed in; None for a machine with an API key.
+
+    Paths of people begin with /people/. There API Gateway lets only ID tokens of the user pool through. From here on
+    every line of log names the person's id, and never the name or the token. Raises RequestError (401).
+    """
+    if not app.current_event.path.startswith("/people/"):
+        return None
+    claims = (app.current_event["requestContext"].get("authorizer") or {}).get("claims")
+    if not claims:  # the template has lost its authorizer, or it is `sam local`, which has none
+        raise unauthorized()
+    person = Person.of_claims(claims)
+    logger.append_keys(person_id=person.id, correlation_id=request_id_of(app))
+    return person
 
 
 def request_id_of(app: APIGatewayRestResolver) -> str:

@@ -164,7 +164,11 @@ def run_engine(module: str, scratch: Path, **variables: str) -> Iterator[Running
         **variables,
     }
     if module == "ministack":
-        settings |= {"BIND_HOST": "127.0.0.1", "AUTH": "true"}  # ours must choose both by itself
+        settings |= {
+            "BIND_HOST": "127.0.0.1",
+            "AUTH": "true",
+            "IOT_MTLS_ENABLED": "0",
+        }  # ours must choose them by itself
     with local_aws.running(scratch, module, **settings) as url:
         running = RunningEngine(url, scratch / "engine.log")
         running.create_role(ROLE_NAME, ALL)

@@ -23,14 +23,28 @@ def status(port: int, verb: str, path: str, headers: dict[str, str], body: bytes
         connection.close()
 
 
-@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the list of sockets that Linux keeps")
-def test_listens_on_this_machine_only(engine: Any) -> None:
-    listening = {
-        line.split()[1] for line in Path("/proc/net/tcp").read_text().splitlines()[1:] if line.split()[3] == "0A"
-    }
+def listening_sockets() -> dict[str, str]:
+    """Address and port, in hexadecimal, of what listens on this machine, by the socket's inode."""
+    lines = [line for table in ("tcp", "tcp6") for line in Path(f"/proc/net/{table}").read_text().splitlines()[1:]]
+    return {fields[9]: fields[1] for fields in (line.split() for line in lines) if fields[3] == "0A"}
 
-    port = f"{engine.port:04X}"
-    assert {address for address in listening if address.endswith(f":{port}")} == {f"0100007F:{port}"}
+
+def sockets_of(process: Path) -> set[str]:
+    """The inodes of a process's sockets; none when it has ended, or is another user's."""
+    try:
+        links = [os.readlink(file) for file in (process / "fd").iterdir()]
+    except OSError:
+        return set()
+    return {link.removeprefix("socket:[").removesuffix("]") for link in links if link.startswith("socket:[")}
+
+
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="reads the list of sockets that Linux keeps")
+def test_listens_on_this_machine_only_and_at_one_port(engine: Any) -> None:
+    listening, port = listening_sockets(), f":{engine.port:04X}"
+    (server,) = (inode for inode, address in listening.items() if address.endswith(port))
+    (sockets,) = (found for process in Path("/proc").glob("[0-9]*") if server in (found := sockets_of(process)))
+
+    assert {listening[inode] for inode in sockets & listening.keys()} == {f"0100007F{port}"}
 
 
 def test_refuses_another_ministack(tmp_path: Path) -> None:
@@ -69,6 +83,9 @@ WEB_PAGES = [
 
 OTHERS = [
     {},
+    # the application's own page, and its way to the sign-in page and back
+    {"Host": "127.0.0.1:4566", "Origin": "http://127.0.0.1:4566", "Sec-Fetch-Site": "same-origin"},
+    {"Host": "localhost:4566", "Referer": "http://localhost:4566/login", "Sec-Fetch-Site": "same-origin"},
     {"Host": "localhost:4566", "Origin": "http://localhost:3000"},
     {"Host": "bucket.s3.localhost:4566", "Origin": "http://pets.localhost"},
     {"Host": "[::1]:4566", "Origin": "https://127.0.0.2:3000"},

@@ -1,0 +1,122 @@
+"""Cognito: people who sign in keep their groups, and the addresses of AWS that a template names lead here."""
+
+from __future__ import annotations
+
+import re
+import urllib.parse
+from collections.abc import Iterable
+from typing import Any
+
+from ministack.services import apigateway_v1, cognito
+
+from local.origin_check import is_local
+
+_HERE = re.compile(r"/_aws/execute-api/(?P<api>[a-z0-9]+)(?P<rest>/.*)")
+_SIGN_IN_HOST = re.compile(r"https://[a-z0-9-]+\.auth\.[a-z0-9-]+\.amazoncognito\.com")
+
+
+def install() -> None:
+    """Apply this module's patches."""
+    _a_refreshed_token_names_the_groups()
+    _an_access_token_is_no_id_token()
+    _clients_may_return_to_an_api_here()
+    _stage_variables_name_the_sign_in_page_here()
+
+
+def _a_refreshed_token_names_the_groups() -> None:
+    """A token that was refreshed has the claim cognito:groups, with the groups of now.
+
+    AWS: so. MiniStack: leaves it out, so that people lose their rights with their first token.
+    """
+    make = cognito._fake_token
+
+    def make_with_groups(sub: str, pool_id: str, *others: Any, **more: Any) -> str:
+        username, groups = more.get("username"), more.get("groups")
+        if username and groups is None:
+            user = (cognito._get_pool_unscoped(pool_id) or {}).get("_users", {}).get(username, {})
+            more["groups"] = user.get("_groups")
+        token: str = make(sub, pool_id, *others, **more)
+        return token
+
+    cognito._fake_token = make_with_groups
+
+
+def _an_access_token_is_no_id_token() -> None:
+    """A method with a Cognito authorizer and no scopes takes ID tokens only.
+
+    AWS: so. MiniStack: takes access tokens too.
+    """
+    validate = apigateway_v1._validate_cognito_authorizer
+
+    async def validate_id_token(authorizer: Any, method: dict[str, Any], *others: Any) -> Any:
+        claims, error = await validate(authorizer, method, *others)
+        if claims and not method.get("authorizationScopes") and claims.get("token_use") != "id":
+            return None, apigateway_v1._gw_error("UNAUTHORIZED", "Unauthorized")
+        return claims, error
+
+    apigateway_v1._validate_cognito_authorizer = validate_id_token
+
+
+class _Addresses(list[str]):
+    """Addresses on AWS. An address of this machine is among them when it is that of the same API."""
+
+    def __contains__(self, address: object) -> bool:
+        return super().__contains__(address) or super().__contains__(self._on_aws(str(address)))
+
+    def _on_aws(self, address: str) -> str | None:
+        here = urllib.parse.urlsplit(address)
+        found = _HERE.fullmatch(here.path)
+        if not found or not is_local(here.hostname or ""):
+            return None
+        region = cognito.get_region()
+        return f"https://{found['api']}.execute-api.{region}.amazonaws.com{found['rest']}"
+
+
+def _clients_may_return_to_an_api_here() -> None:
+    """Who may return to an API's address on AWS after signing in or out, may return to its address here.
+
+    AWS: an API has a host of its own. MiniStack: serves it at a path, and no template knows the port.
+    """
+    find = cognito._find_pool_by_client_id
+
+    def find_with_addresses(client_id: str) -> tuple[Any, Any, Any]:
+        pool_id, pool, client = find(client_id)
+        if client:
+            lists = {name: _Addresses(_texts(client.get(name))) for name in ("CallbackURLs", "LogoutURLs")}
+            client = {**client, **lists}
+        return pool_id, pool, client
+
+    cognito._find_pool_by_client_id = find_with_addresses
+
+
+def _texts(values: Iterable[str] | None) -> Iterable[str]:
+    return values or []
+
+
+def _stage_variables_name_the_sign_in_page_here() -> None:
+    """A stage variable with the address of a pool's sign-in page reaches Lambda as the address of this machine.
+
+    AWS: a pool's domain is a host. MiniStack: serves its sign-in page at its own address.
+    """
+    build_event = apigateway_v1._build_lambda_event_v1
+
+    def build_event_with_address(
+        api_id: str,
+        stage: str,
+        settings: Any,
+        resource: Any,
+        path: str,
+        verb: str,
+        headers: Any,
+        *rest: Any,
+        **more: Any,
+    ) -> dict[str, Any]:
+        event: dict[str, Any] = build_event(api_id, stage, settings, resource, path, verb, headers, *rest, **more)
+        if event.get("stageVariables"):
+            here = f"http://{headers['host']}"
+            event["stageVariables"] = {
+                name: _SIGN_IN_HOST.sub(here, value) for name, value in event["stageVariables"].items()
+            }
+        return event
+
+    apigateway_v1._build_lambda_event_v1 = build_event_with_address

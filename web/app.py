@@ -1,0 +1,104 @@
+"""PageApi: GET /app and GET /app/{file}. Serves the page that lies beside this file.
+
+Needs no rights and no packages, and holds nothing that is secret: anybody may ask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+# What of this folder is served; this file is not.
+CONTENT_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+PAGE, CONFIG = "index.html", "config.json"
+
+
+@dataclass(frozen=True)
+class File:
+    """What is served under a name; the ETag is that of the content."""
+
+    content: str
+    content_type: str
+
+    @property
+    def etag(self) -> str:
+        """Equal for equal contents."""
+        return f'"{hashlib.sha256(self.content.encode()).hexdigest()[:32]}"'
+
+
+# Read once: a request can name a file only by what is in here.
+FILES = {
+    path.name: File(path.read_text(encoding="utf-8"), CONTENT_TYPES[path.suffix])
+    for path in Path(__file__).parent.iterdir()
+    if path.suffix in CONTENT_TYPES
+}
+
+
+def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
+    """Answers an API Gateway REST proxy event."""
+    variables = event.get("stageVariables") or {}
+    headers = security_headers(variables.get("SignInUrl", ""))
+    path = event["path"].removeprefix("/app")
+    if not path:  # addresses in the page are relative to its folder; so is this one, whatever stands before /app
+        query = urlencode(event.get("multiValueQueryStringParameters") or {}, doseq=True)
+        return answer(302, headers | {"Location": f"app/?{query}" if query else "app/", "Cache-Control": "no-store"})
+    name = path.removeprefix("/") or PAGE
+    file = config_of(variables, event["requestContext"]["stage"]) if name == CONFIG else FILES.get(name)
+    if file is None:
+        text = "There is nothing here: the page is at app/ of this address.\n"
+        return answer(404, headers | {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}, text)
+    # A browser asks each time whether it has the newest: after a release no file meets one of another release.
+    headers |= {"ETag": file.etag, "Cache-Control": "no-cache"}
+    sent = {header.lower(): value for header, value in (event.get("headers") or {}).items()}
+    known = [tag.strip().removeprefix("W/") for tag in sent.get("if-none-match", "").split(",")]
+    if file.etag in known or "*" in known:
+        return answer(304, headers)
+    return answer(200, headers | {"Content-Type": file.content_type}, file.content)
+
+
+def config_of(variables: dict[str, str], stage: str) -> File:
+    """What the page must know of its deployment. The API is the folder above the page, wherever it was loaded from."""
+    config = {
+        "api": "..",
+        "signInUrl": variables.get("SignInUrl", ""),
+        "clientId": variables.get("ClientId", ""),
+        "environment": stage,
+    }
+    return File(json.dumps(config), "application/json")
+
+
+def security_headers(sign_in_url: str) -> dict[str, str]:
+    """Scripts and styles are the page's own files; pictures come from the bucket, tokens from the sign-in page."""
+    bucket, region = os.environ["IMAGE_BUCKET_NAME"], os.environ["AWS_REGION"]
+    pictures = [f"https://{bucket}.s3.amazonaws.com", f"https://{bucket}.s3.{region}.amazonaws.com"]
+    policy = {
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "blob:", *pictures],
+        "connect-src": ["'self'", *pictures, sign_in_url],
+        "base-uri": ["'none'"],
+        "form-action": ["'none'"],
+        "frame-ancestors": ["'none'"],
+        "object-src": ["'none'"],
+    }
+    return {
+        "Content-Security-Policy": "; ".join(f"{name} {' '.join(values).strip()}" for name, values in policy.items()),
+        "Cross-Origin-Opener-Policy": "same-origin",
+        "Referrer-Policy": "same-origin",
+        "Strict-Transport-Security": "max-age=31536000",
+        "X-Content-Type-Options": "nosniff",
+    }
+
+
+def answer(status: int, headers: dict[str, str], body: str = "") -> dict[str, Any]:
+    """A response for API Gateway."""
+    return {"statusCode": status, "headers": headers, "body": body}
