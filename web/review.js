@@ -297,7 +297,7 @@ class Sheet extends Review {
     this.drawn = shown;
     this.shownAt = performance.now();
     this.tiles = shown.map((picture, index) => h("button", {
-      type: "button", class: "tile", tabindex: index ? -1 : 0, onclick: () => { this.at = index; this.mark(); }, onfocus: () => this.point(index),
+      type: "button", class: "shot", tabindex: index ? -1 : 0, onclick: () => { this.at = index; this.mark(); }, onfocus: () => this.point(index),
     }, picture.image, h("span", { class: "mark" })));
     this.at = 0;
     this.stage.replaceChildren(...(shown.length ? this.tiles : [this.nothing()]));
