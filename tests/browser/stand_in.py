@@ -1,6 +1,6 @@
 """A stand-in for the deployed application and for the sign-in page: the contract of docs/api.md with made-up pictures.
 
-It serves web/ as the application does, and can be told to fail (`fault`), so that the page's bad moments can be looked at.
+It serves web/ as the application does, and fails where it is told to, so that the page's bad moments can be seen.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -37,7 +37,8 @@ def _web_app() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler that serves the page on AWS: another `app` than those of functions/, so loaded by its path."""
     os.environ["AWS_REGION"] = "us-east-1"
     spec = importlib.util.spec_from_file_location("web_app", WEB / "app.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclass looks there
     spec.loader.exec_module(module)
@@ -358,7 +359,7 @@ class _Handler(BaseHTTPRequestHandler):
             "pathParameters": {"file": file} if file else None,
             "queryStringParameters": self.query or None,
             "multiValueQueryStringParameters": {name: [value] for name, value in self.query.items()} or None,
-            "headers": {name: value for name, value in self.headers.items()},
+            "headers": dict(self.headers.items()),
             "requestContext": {"path": f"{STAGE}{path}", "stage": self.app.environment},
             "stageVariables": {
                 "ClientId": "client",
@@ -382,7 +383,8 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/authorize"):
             if "again" not in self.query:  # the person's own click
                 address = "?" + urlencode({**self.query, "again": "1"})
-                html = f'<!doctype html><title>Sign in</title><a id="in" href="{address.replace("&", "&amp;")}">Sign in as {self.app.person}</a>'
+                link = f'<a href="{escape(address)}">Sign in as {escape(self.app.person)}</a>'
+                html = f"<!doctype html><title>Sign in</title>{link}"
                 return self.send(200, html.encode(), "text/html")
             code = uuid.uuid4().hex
             self.app.codes[code] = self.query["code_challenge"]

@@ -57,11 +57,16 @@ def test_a_hundred_files_go_a_few_at_a_time(signed_in: Open, application: StandI
     for file in files:
         file.write_bytes(PHOTOS[0].read_bytes())
     page = signed_in("upload")
-    page.evaluate(
-        """() => { const send = XMLHttpRequest.prototype.send; let now = 0; window.most = 0;
-          XMLHttpRequest.prototype.send = function (...all) {
-            window.most = Math.max(window.most, ++now); this.addEventListener("loadend", () => now--); return send.apply(this, all); } }"""
-    )
+    page.evaluate("""() => {
+      const send = XMLHttpRequest.prototype.send;
+      let now = 0;
+      window.most = 0;
+      XMLHttpRequest.prototype.send = function (...all) {
+        window.most = Math.max(window.most, ++now);
+        this.addEventListener("loadend", () => now--);
+        return send.apply(this, all);
+      };
+    }""")
     send(page, *files)
     page.locator("strong", has_text="100 of 100 pictures done: 100 cat.").wait_for(timeout=60_000)
     assert len(application.images) == 140
@@ -106,15 +111,16 @@ def test_a_dropped_folder_gives_all_its_files(signed_in: Open, application: Stan
     page.evaluate("location.hash = '#/upload'")
     page.locator(".drop").wait_for()
     # A folder cannot be dropped by a script: entries as a browser gives them, 100 at a time.
-    page.evaluate(
-        """() => {
-          const file = (n) => ({ isFile: true, file: (done) => done(new File([n % 2 ? "text" : ""], `${n}.txt`)) });
-          const folder = (all) => ({ isFile: false, createReader: () => { let at = 0; return { readEntries: (done) => done(all.slice(at, at += 100)) }; } });
-          const entries = [folder([folder(Array.from({ length: 230 }, (_, n) => file(n))), file(500)])];
-          const drop = new Event("drop", { cancelable: true, bubbles: true });
-          drop.dataTransfer = { items: entries.map((entry) => ({ webkitGetAsEntry: () => entry })) };
-          dispatchEvent(drop);
-        }"""
-    )
+    page.evaluate("""() => {
+      const file = (n) => ({ isFile: true, file: (done) => done(new File([n % 2 ? "text" : ""], `${n}.txt`)) });
+      const folder = (all) => ({ isFile: false, createReader: () => {
+        let at = 0;
+        return { readEntries: (done) => done(all.slice(at, at += 100)) };
+      } });
+      const entries = [folder([folder(Array.from({ length: 230 }, (_, n) => file(n))), file(500)])];
+      const drop = new Event("drop", { cancelable: true, bubbles: true });
+      drop.dataTransfer = { items: entries.map((entry) => ({ webkitGetAsEntry: () => entry })) };
+      dispatchEvent(drop);
+    }""")
     page.locator("strong", has_text="231 of 231 pictures done: 231 refused.").wait_for()
     assert len(application.images) == 40
