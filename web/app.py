@@ -47,7 +47,7 @@ FILES = {
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     """Answers an API Gateway REST proxy event."""
     variables = event.get("stageVariables") or {}
-    headers = security_headers(variables.get("SignInUrl", ""))
+    headers = security_headers(variables)
     path = event["path"].removeprefix("/app")
     if not path:  # addresses in the page are relative to its folder; so is this one, whatever stands before /app
         query = urlencode(event.get("multiValueQueryStringParameters") or {}, doseq=True)
@@ -77,14 +77,17 @@ def config_of(variables: dict[str, str], stage: str) -> File:
     return File(json.dumps(config), "application/json")
 
 
-def security_headers(sign_in_url: str) -> dict[str, str]:
-    """Scripts and styles are the page's own files; pictures come from the bucket, tokens from the sign-in page."""
-    bucket, region = os.environ["IMAGE_BUCKET_NAME"], os.environ["AWS_REGION"]
-    pictures = [f"https://{bucket}.s3.amazonaws.com", f"https://{bucket}.s3.{region}.amazonaws.com"]
+def security_headers(variables: dict[str, str]) -> dict[str, str]:
+    """Scripts and styles are the page's own files; pictures come from the bucket, tokens from the sign-in page.
+
+    `variables` are those of the API's stage. Without them (`sam local`) there is neither.
+    """
+    bucket, region = variables.get("ImageBucketName"), os.environ["AWS_REGION"]
+    pictures = [f"https://{bucket}.s3.amazonaws.com", f"https://{bucket}.s3.{region}.amazonaws.com"] if bucket else []
     policy = {
         "default-src": ["'self'"],
         "img-src": ["'self'", "blob:", *pictures],
-        "connect-src": ["'self'", *pictures, sign_in_url],
+        "connect-src": ["'self'", *pictures, variables.get("SignInUrl", "")],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
         "frame-ancestors": ["'none'"],

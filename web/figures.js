@@ -51,19 +51,19 @@ function bars(volume, days) {
   const shown = Array.from({ length: days }, (_, n) => new Date(Date.parse(newest) - (days - 1 - n) * 86_400_000).toISOString().slice(0, 10));
   const height = (day) => Object.keys(PARTS).reduce((all, part) => all + (byDay[day]?.[part] ?? 0), 0);
   const most = Math.max(...shown.map(height)), step = 10 ** Math.floor(Math.log10(most)), top = Math.ceil(most / step) * step;
-  const W = 640, H = 180, wide = W / days;
-  return svg("svg", { viewBox: `-44 -8 ${W + 48} ${H + 34}`, role: "img", "aria-label": `Pictures a day from ${shown[0]} to ${newest}: at most ${most}. The numbers are in the table below.` },
-    [0, .5, 1].map((share) => [svg("line", { class: "grid-line", x1: 0, x2: W, y1: H - H * share, y2: H - H * share }),
-      svg("text", { x: -8, y: H - H * share + 4, "text-anchor": "end" }, number(top * share))]),
+  const W = 900, H = 300, wide = W / days;
+  const drawing = svg("svg", { viewBox: `0 0 ${W} ${H}`, preserveAspectRatio: "none", role: "img", "aria-label": `Pictures a day from ${shown[0]} to ${newest}, at most ${most}. The table below has the numbers.` },
+    [0, .5, 1].map((share) => svg("line", { x1: 0, x2: W, y1: H * share, y2: H * share })),
     shown.map((day, n) => {
       let y = H;
-      return svg("g", {}, Object.keys(PARTS).map((part) => {
+      return svg("g", {}, svg("title", {}, `${day}: ${count(height(day), "picture")}`), Object.keys(PARTS).map((part) => {
         const tall = (H * (byDay[day]?.[part] ?? 0)) / top;
         y -= tall;
-        return tall ? svg("rect", { class: "fill", "data-kind": part, x: n * wide + wide * .12, y, width: wide * .76, height: Math.max(tall - .8, .8) }) : null;
-      }), svg("title", {}, `${day}: ${count(height(day), "picture")}`));
-    }),
-    [[0, "start"], [days - 1, "end"]].map(([n, anchor]) => svg("text", { x: anchor === "start" ? 0 : W, y: H + 20, "text-anchor": anchor }, shown[n])));
+        return tall ? svg("rect", { class: "fill", "data-kind": part, x: (n + .1) * wide, y, width: wide * .8, height: Math.max(tall - 1.5, 1.5) }) : null;
+      }));
+    }));
+  return h("div", { class: "chart" }, h("span", { class: "up", "aria-hidden": "true" }, [top, top / 2, 0].map((n) => h("span", {}, number(n)))), drawing,
+    h("span", { class: "along", "aria-hidden": "true" }, h("span", {}, shown[0]), h("span", {}, newest)));
 }
 
 /** Amounts as bars, the longest first. */
@@ -76,13 +76,15 @@ function ranks(rows, kind, none) {
 
 function accuracy(found) {
   if (!found) return section("How often is it right?", h("p", { class: "muted" }, "Not computed yet. It is once a day, from what people decide in Review."));
-  const rows = [["precision", "says so, and is right"], ["recall", "is so, and was found"]].flatMap(([figure, words]) =>
-    Object.entries(ANIMALS).map(([animal, word]) => ({ kind: animal, name: `${word}: ${figure}`, words, ...found.classes[animal][figure] })));
+  const rows = (figure) => h("dl", { class: "intervals" }, Object.entries(ANIMALS).map(([animal, word]) => {
+    const row = found.classes[animal][figure];
+    return h("div", { "data-kind": animal }, h("dt", {}, word), h("dd", {}, row.value == null ? null : interval(row), row.text));
+  }));
   return section("How often is it right?",
     h("p", { class: "muted" }, `From ${found.sample.judged} of ${count(found.sample.drawn, "picture")} that were drawn for the blind sample in ${found.days} days. A bar is the 95 % interval: the truth lies in it 19 times of 20.`),
-    h("dl", { class: "intervals" }, rows.map((row) => h("div", { "data-kind": row.kind },
-      h("dt", {}, row.name, h("span", { class: "muted small" }, ` ${row.words}`)), h("dd", {}, row.value == null ? null : interval(row), row.text)))),
-    h("p", {}, h("strong", {}, "Agreement of two people (kappa): "), found.agreement.text));
+    h("h3", {}, "Precision: of what it calls so, the share that is"), rows("precision"),
+    h("h3", {}, "Recall: of what is so, the share that it finds"), rows("recall"),
+    h("h3", {}, "Agreement of two people (kappa)"), h("p", {}, found.agreement.text));
 }
 
 const interval = ({ value, low, high }) => svg("svg", { class: "scale", "aria-hidden": "true" }, svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }),

@@ -4,10 +4,10 @@ import { button, h, heading, loading, problem } from "./dom.js";
 import { number, when } from "./words.js";
 
 const WORDS = {
-  minimum: "Minimum: the winner's least confidence",
-  margin: "Margin: the least distance between cat and dog",
-  floor: "Floor: below it neither cat nor dog",
-  evidence: "Evidence: how surely something else must be seen for a certain \"other\"",
+  minimum: "Minimum of the winner",
+  margin: "Margin between cat and dog",
+  floor: "Floor: below it, neither",
+  evidence: "Evidence for a certain \"other\"",
 };
 
 export function mount(element, { api, announce }) {
@@ -66,5 +66,5 @@ function table(thresholds, form) {
       h("tbody", {}, thresholds.rows.map((row) => h("tr", { "aria-current": row.minimum === thresholds.current && "true" },
         h("th", { scope: "row", class: "number" }, `${number(row.minimum)} %`), h("td", { class: "number" }, `${number(row.review)} (${number(row.reviewPercent)} %)`),
         row.errors == null ? h("td", { colspan: 2, class: "muted" }, `not enough yet: ${row.missing} more`) : [h("td", { class: "number" }, number(row.errors)), h("td", { class: "number" }, number(row.errorsAtMost))],
-        h("td", {}, row.minimum === thresholds.current ? "now" : button("Use", () => use(row.minimum), "small", { "aria-label": `Use ${row.minimum} %` })))))));
+        h("td", {}, row.minimum === thresholds.current ? "now" : button("Use", () => use(row.minimum), "small", { "aria-label": `Use ${row.minimum} %` }))))))));
 }

@@ -58,7 +58,7 @@ async function filesOf(entry) {
 
 function add(files) {
   for (const file of files) {
-    const item = { file, key: crypto.randomUUID(), state: "waiting", row: h("li", { class: "upload" }) };
+    const item = { file, key: crypto.randomUUID(), state: "waiting", row: h("li", { class: "file" }) };
     items.push(item);
     show(item);
   }
@@ -170,7 +170,7 @@ function show(item) {
       h("span", { class: "muted small" }, ` ${bytes(file.size)}`),
       row.bar || h("p", { class: "small muted" }, image?.reason ?? told)),
     h("span", { class: "pill", "data-kind": kind }, text),
-    item.retry && state === "stopped" && button("Try again", () => { again(item); pump(); }, "", { "aria-label": `Try ${file.name} again` }));
+    item.retry && state === "stopped" ? button("Try again", () => { again(item); pump(); }, "", { "aria-label": `Try again: ${file.name}` }) : "");
   if (view && row.parentNode !== view.list) view.list.append(row);
 }
 

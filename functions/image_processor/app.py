@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime
 from typing import Any, NotRequired, TypedDict
 
@@ -33,9 +34,9 @@ class Event(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Returns what Log Detection writes and Move Image needs; `outcome` is classified, rejected, waiting or held.
+    """Returns what Log Detection writes and Move Image needs; `outcome` is one of the following.
 
-    Waiting: the image has to be analysed again at the time in `until`, when its turn to ask Rekognition comes. Held:
+    Classified, rejected. Convert: Rekognition cannot read its format; a JPEG is to be made of it, and analysed. Waiting: the image has to be analysed again at the time in `until`, when its turn to ask Rekognition comes. Held:
     a limit of today's analyses is reached; the answer has nothing else then.
     Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
     ImageNotFoundError, PolicyInvalidError (the image fails).
@@ -50,7 +51,11 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     header = image_format.inspect(stored.data)
     if isinstance(header, Rejection):
         return _rejected(facts, header)
+    if header.format.is_converted:
+        return facts | {"outcome": "convert", "imageFormat": header.format.value, "extension": "bin"}
     facts |= {"imageFormat": header.format.value, "extension": header.format.value}
+    if stored.converted_from:
+        facts |= {"imageFormat": stored.converted_from, "convertedHash": hashlib.sha256(stored.data).hexdigest()}
     picture = Picture(bucket, event["key"], stored.version_id, facts["contentHash"])
     is_released = bool(event.get("overLimit"))
     limits = Limits(
@@ -96,6 +101,6 @@ def _waiting(event: Event, waiting: Waiting) -> dict[str, Any]:
 
 def _rejected(facts: dict[str, Any], rejection: Rejection) -> dict[str, Any]:
     logger.info("Image rejected", reason_code=rejection.code)
-    # What is not a JPEG or PNG gets a name that no browser tries to show.
+    # What is not a picture gets a name that no browser tries to show.
     defaults = {"contentHash": "", "imageFormat": "unknown", "extension": "bin"}
     return defaults | facts | {"outcome": "rejected", "reasonCode": rejection.code.value, "reason": rejection.reason}

@@ -46,6 +46,7 @@ _FIELDS = {
     "FileSize": "fileSize",
     "ImageFormat": "imageFormat",
     "S3Location": "location",
+    "OriginalLocation": "originalLocation",
     "PolicyVersion": "policyVersion",
     "CorrelationId": "correlationId",
     "Timestamp": "timestamp",

@@ -25,7 +25,8 @@ from pet_detector.rules.people import Group
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
 
-EXTENSIONS = {kind.content_type: kind.value for kind in ImageFormat}
+# HEIC is one kind of HEIF, and programs name it either way.
+EXTENSIONS = {kind.content_type: kind.value for kind in ImageFormat} | {"image/heif": ImageFormat.HEIC.value}
 FILE_NAME_LENGTH = 255
 # Lambda takes requests of up to 6 MB, and base64 makes 4 bytes of 3: 4 MB always fit.
 MAX_INLINE_BYTES = 4 * 1024 * 1024
@@ -139,7 +140,7 @@ def parse(body: str | None) -> Upload:
     if not isinstance(file_name, str) or not 1 <= len(file_name) <= FILE_NAME_LENGTH:
         raise RequestError(400, "INVALID_FILE_NAME", f"fileName needs 1 to {FILE_NAME_LENGTH} characters.")
     if not isinstance(content_type, str) or content_type not in EXTENSIONS:
-        raise RequestError(400, "UNSUPPORTED_CONTENT_TYPE", f"contentType must be {' or '.join(EXTENSIONS)}.")
+        raise RequestError(400, "UNSUPPORTED_CONTENT_TYPE", f"contentType must be one of {', '.join(EXTENSIONS)}.")
     return Upload(clean_name(file_name), content_type, picture_in(fields))
 
 

@@ -22,8 +22,10 @@ CORRELATION_FIELD = "x-amz-meta-correlation-id"
 UPLOAD_LINK_SECONDS = 300
 VIEW_LINK_SECONDS = 300
 
-# By the extension of a stored object; bin is what is neither JPEG nor PNG, which no browser should try to show.
+# By the extension of a stored object; bin is what was rejected, which no browser should try to show.
 CONTENT_TYPES = {kind.value: kind.content_type for kind in ImageFormat} | {"bin": "application/octet-stream"}
+# Those of filed objects.
+FILED_EXTENSIONS = ("jpg", "png", "bin")
 
 # Why S3 can copy an object neither now nor on another attempt: it is archived (also by S3 Intelligent-Tiering, which a
 # listing does not show), its sender has the key (SSE-C), or the key in AWS KMS cannot be used.
@@ -38,9 +40,10 @@ _UNREADABLE = frozenset(
 )
 
 # Metadata of a filed picture: which object it was made of (an ETag alone does not say, as it differs after multipart
-# uploads), and what that one was, size in bytes and SHA-256, when it is not the same byte for byte.
+# uploads), and what was uploaded, size in bytes and SHA-256, when it is not the same byte for byte; also its
+# format, when it was another one.
 _SOURCE_ETAG, _SOURCE_VERSION = "source-etag", "source-version"
-UPLOADED_BYTES, _UPLOADED_HASH = "uploaded-bytes", "uploaded-sha256"
+UPLOADED_BYTES, _UPLOADED_HASH, _UPLOADED_FORMAT = "uploaded-bytes", "uploaded-sha256", "uploaded-format"
 _CHUNK_BYTES = 1024 * 1024
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
@@ -71,7 +74,7 @@ def locate(bucket: str, image_id: str, key: str, version_id: str) -> tuple[str, 
     `version_id` may be NEWEST.
     """
     places: list[tuple[str, str | None]] = [(key, None if version_id == NEWEST else version_id)]
-    places += [(f"{folder}/{image_id}.{extension}", None) for folder in FOLDERS for extension in CONTENT_TYPES]
+    places += [(f"{folder}/{image_id}.{extension}", None) for folder in FOLDERS for extension in FILED_EXTENSIONS]
     for place, version in places:
         if found := present_version(bucket, place, version):
             return place, found
@@ -94,7 +97,8 @@ class StoredImage:
     """One version of an object. `data` is None when it has more than MAX_BYTES: it is not read.
 
     `size` (bytes) and `content_hash` (SHA-256 in hexadecimal, empty without data) are those of the file that was
-    uploaded. Those of `data` differ once the picture was filed without its metadata.
+    uploaded. Those of `data` differ once the picture was converted, or filed without its metadata. `converted_from` is
+    the format (an ImageFormat) of the upload, if `data` is the JPEG that was made of it.
     """
 
     size: int
@@ -102,6 +106,7 @@ class StoredImage:
     version_id: str
     data: bytes | None
     content_hash: str
+    converted_from: str = ""
 
 
 class _Version(TypedDict):
@@ -137,7 +142,8 @@ def read(bucket: str, key: str, version_id: str | None, etag: str | None = None)
     noted = {} if key.startswith(f"{INPUT_FOLDER}/") else answer.get("Metadata", {})
     if noted.keys() >= {UPLOADED_BYTES, _UPLOADED_HASH}:
         size, content_hash = int(noted[UPLOADED_BYTES]), noted[_UPLOADED_HASH]
-    return StoredImage(size, answer["ETag"], answer.get("VersionId", "null"), data, content_hash)
+    version = answer.get("VersionId", "null")
+    return StoredImage(size, answer["ETag"], version, data, content_hash, noted.get(_UPLOADED_FORMAT, ""))
 
 
 def _is_damaged(data: bytes, etag: str, encryption: str) -> bool:
@@ -180,9 +186,7 @@ def move(
         _verify(bucket, destination, version_id)  # an earlier run moved it, or it is lost
         return
     _verify(bucket, destination, version_id)
-    with translated("s3:DeleteObject"):
-        # The version, not the key: a newer upload under the same key stays where it is.
-        client("s3").delete_object(Bucket=bucket, Key=key, VersionId=version_id)
+    delete_version(bucket, key, version_id)  # not the key: a newer upload under the same key stays where it is
 
 
 def _copy(bucket: str, key: str, version_id: str, etag: str, destination: str) -> None:
@@ -205,7 +209,7 @@ def _write(
     stored = read(bucket, key, version_id, etag)
     if stored.data is None:  # the gate lets nothing through that is so large
         raise ImageChangedError("The object is too large to be the one that was analysed.")
-    uploaded = {UPLOADED_BYTES: str(stored.size), _UPLOADED_HASH: stored.content_hash}
+    uploaded = _uploaded(stored, stored.converted_from)
     with translated("s3:PutObject"):
         client("s3").put_object(
             Bucket=bucket,
@@ -214,6 +218,43 @@ def _write(
             ContentType=CONTENT_TYPES[destination.rpartition(".")[2]],
             Metadata=_source(version_id, etag) | uploaded,
         )
+
+
+def _uploaded(stored: StoredImage, converted_from: str) -> dict[str, str]:
+    noted = {UPLOADED_BYTES: str(stored.size), _UPLOADED_HASH: stored.content_hash}
+    return noted | ({_UPLOADED_FORMAT: converted_from} if converted_from else {})
+
+
+def converted_before(bucket: str, key: str, source_version: str) -> str | None:
+    """The version of the object at `key`, if it was made of this version of the upload."""
+    with translated("s3:HeadObject"):
+        try:
+            answer = client("s3").head_object(Bucket=bucket, Key=key)
+        except ClientError as error:
+            if code_of(error) not in ABSENCES:
+                raise
+            return None
+    is_same = answer["Metadata"].get(_SOURCE_VERSION) == source_version
+    return answer.get("VersionId", "null") if is_same else None
+
+
+def store_converted(bucket: str, key: str, jpeg: bytes, source: StoredImage, format: ImageFormat) -> str:
+    """Put the JPEG that was made of an upload of this format -> its version. It says what was uploaded."""
+    with translated("s3:PutObject"):
+        answer = client("s3").put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=jpeg,
+            ContentType=ImageFormat.JPEG.content_type,
+            Metadata=_source(source.version_id, source.etag) | _uploaded(source, format.value),
+        )
+    return answer.get("VersionId", "null")
+
+
+def delete_version(bucket: str, key: str, version_id: str) -> None:
+    """Delete one version for good; one that is gone already is no error."""
+    with translated("s3:DeleteObject"):
+        client("s3").delete_object(Bucket=bucket, Key=key, VersionId=version_id)
 
 
 def _source(version_id: str, etag: str) -> dict[str, str]:

@@ -11,7 +11,16 @@ from pet_detector.aws import image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import translated
 from pet_detector.rules.errors import AccessDeniedError, ServiceError
-from pet_detector.rules.image_ids import BACKFILL_FOLDER, FOLDERS, INPUT_FOLDER, NEWEST, image_id_in
+from pet_detector.rules.image_ids import (
+    BACKFILL_FOLDER,
+    CONVERTED_BACKFILL_FOLDER,
+    CONVERTED_FOLDER,
+    FOLDERS,
+    INPUT_FOLDER,
+    NEWEST,
+    ORIGINALS_FOLDER,
+    image_id_in,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3.type_defs import (
@@ -24,6 +33,15 @@ if TYPE_CHECKING:
 VERSIONS_A_KEY = 1000
 # The most that DeleteObjects takes.
 _DELETED_AT_ONCE = 1000
+# Where objects lie whose key the ImageID makes.
+_FOLDERS_OF_AN_IMAGE = (
+    INPUT_FOLDER,
+    BACKFILL_FOLDER,
+    CONVERTED_FOLDER,
+    CONVERTED_BACKFILL_FOLDER,
+    ORIGINALS_FOLDER,
+    *FOLDERS,
+)
 
 
 @dataclass(frozen=True)
@@ -78,7 +96,7 @@ def versions_of(bucket: str, image_id: str, key: str | None, version_id: str | N
     They are all whose key the ImageID makes, in any folder, and the image's own version (`version_id`) at `key`, where
     its uploader may have put it: other versions there are other images.
     """
-    prefixes = tuple(f"{folder}/{image_id}." for folder in (INPUT_FOLDER, BACKFILL_FOLDER, *FOLDERS))
+    prefixes = tuple(f"{folder}/{image_id}." for folder in _FOLDERS_OF_AN_IMAGE)
     found = {
         StoredVersion(entry["Key"], entry["VersionId"], is_marker)
         for prefix in prefixes

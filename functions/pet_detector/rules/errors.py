@@ -7,6 +7,7 @@
     ├── AccessDeniedError       a permission or a credential is missing: an operator must act, never retried
     ├── ImageNotFoundError      the object is not there, or not yet visible: the state machine retries, a few times
     ├── ImageChangedError       the object is not the one that was analysed: never retried
+    ├── ConversionFailedError   the decoder does not start: a fault of the deployment, never retried
     ├── PolicyInvalidError      the detection policy parameter cannot be used: an operator must act
     ├── SettingMissingError     a function lacks an environment variable: a fault of the deployment
     └── RequestError            the API's caller must change the request
@@ -44,6 +45,10 @@ class ImageNotFoundError(PetDetectorError):
 
 class ImageChangedError(PetDetectorError):
     """The object's ETag differs from the one that was analysed."""
+
+
+class ConversionFailedError(PetDetectorError):
+    """The decoder of WebP, AVIF and HEIC did not start, or ended in a way that no picture can bring about."""
 
 
 class PolicyInvalidError(PetDetectorError):

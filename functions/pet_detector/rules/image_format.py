@@ -1,13 +1,13 @@
 """Is this a picture that can be analysed? Answered from its bytes, without decoding a pixel.
 
-Nothing is trusted: not the file name, not the Content-Type, and no length in the file without checking it. Decoding
-first would cost hundreds of megabytes for a 20 KB file (a "decompression bomb"); a walk over the markers costs none.
+JPEG and PNG are walked here, WebP in webp.py, AVIF and HEIC in heif.py. Nothing is trusted: not the file name, not the
+Content-Type, and no length in the file without checking it. Decoding first would cost hundreds of megabytes for a 20 KB
+file (a "decompression bomb"); a walk over the markers costs none.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
+from pet_detector.rules import heif, webp
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 from pet_detector.rules.picture_parts import (
     APP0,
@@ -21,8 +21,10 @@ from pet_detector.rules.picture_parts import (
     EOI,
     FRAMES,
     JPEG_MAGIC,
+    MAX_PARTS,
     PNG_MAGIC,
     SOS,
+    Found,
     chunks,
     segments,
 )
@@ -34,27 +36,19 @@ MAX_SIDE_PX = 10_000
 # This application's own limit: above almost any camera, and it bounds what a decoder must hold (150 MB as RGB).
 MAX_PIXELS = 50_000_000
 
-# Far above any camera or editor, which write dozens of segments, or 1,900 chunks of 8 KB in 15 MB. It bounds the walk.
-MAX_PARTS = 10_000
-
 _IHDR_BYTES = 13
 # Others (JPG, DHP, EXP, JPG0 to JPG13) are reserved. Decoders differ in how far they step over one, or over an overlong
 # DAC, and so in which frame they find next.
 _KNOWN = FRAMES | {DHT, DAC, DQT, DNL, DRI, SOS, EOI, COM, *range(APP0, APP15 + 1)}
 _DAC_BYTES = 2 + 2 + 2 * 32
 
-# Formats that users upload and Rekognition does not read: (offset, magic bytes, name).
+# Formats that users upload and nobody here reads: (offset, magic bytes, name).
 _OTHER_FORMATS = (
     (0, b"GIF87a", "GIF"),
     (0, b"GIF89a", "GIF"),
-    (8, b"WEBP", "WebP"),
     (0, b"BM", "BMP"),
     (0, b"II*\x00", "TIFF"),
     (0, b"MM\x00*", "TIFF"),
-    (4, b"ftypheic", "HEIC"),
-    (4, b"ftypheix", "HEIC"),
-    (4, b"ftypmif1", "HEIF"),
-    (4, b"ftypavif", "AVIF"),
     (0, b"\x00\x00\x01\x00", "ICO"),
     (0, b"\xff\x0a", "JPEG XL"),
     (0, b"\x00\x00\x00\x0cJXL ", "JPEG XL"),
@@ -62,14 +56,7 @@ _OTHER_FORMATS = (
     (0, b"8BPS", "Photoshop"),
 )
 
-
-@dataclass
-class _Found:
-    """What a walk found: (width, height), whether the end came after picture data, and what is wrong."""
-
-    size: tuple[int, int] | None = None
-    complete: bool = False
-    damage: str = ""
+_SEND = "send it as JPEG, PNG, WebP, AVIF or HEIC"
 
 
 def inspect(data: bytes) -> ImageHeader | Rejection:
@@ -82,10 +69,15 @@ def inspect(data: bytes) -> ImageHeader | Rejection:
         return _judge(ImageFormat.JPEG, _walk_jpeg(data))
     if data.startswith(PNG_MAGIC):
         return _judge(ImageFormat.PNG, _walk_png(data))
+    if webp.is_webp(data):
+        return _judge(ImageFormat.WEBP, webp.walk(data))
+    if heif.is_heif(data):
+        format, found = heif.walk(data)
+        return _judge(format, found)
     for offset, magic, name in _OTHER_FORMATS:
         if data.startswith(magic, offset):
-            return Rejection(ReasonCode.UNSUPPORTED_FORMAT, f"The file is {name}; send it as JPEG or PNG.")
-    return Rejection(ReasonCode.NOT_AN_IMAGE, "The file is not a picture, whatever its name says; send a JPEG or PNG.")
+            return Rejection(ReasonCode.UNSUPPORTED_FORMAT, f"The file is {name}; {_SEND}.")
+    return Rejection(ReasonCode.NOT_AN_IMAGE, f"The file is not a picture, whatever its name says; {_SEND}.")
 
 
 def too_large(size: int) -> Rejection:
@@ -95,10 +87,15 @@ def too_large(size: int) -> Rejection:
     )
 
 
-def _judge(format: ImageFormat, found: _Found) -> ImageHeader | Rejection:
+def _judge(format: ImageFormat, found: Found) -> ImageHeader | Rejection:
     # Dimensions before all else: they tell the uploader more than "damaged" or "truncated" does.
-    if found.size is not None and (rejection := _judge_size(*found.size)):
+    if found.size is not None and (rejection := _judge_smallest(*found.size)):
         return rejection
+    for size in ([found.size] if found.size else []) + found.others:
+        if rejection := _judge_largest(*size):
+            return rejection
+    if found.unsupported:
+        return Rejection(ReasonCode.UNSUPPORTED_FORMAT, f"The file is {found.unsupported}; {_SEND}.")
     if found.damage:
         return Rejection(
             ReasonCode.DAMAGED, f"The {format.name} file {found.damage}; save the picture anew and upload that file."
@@ -112,11 +109,15 @@ def _judge(format: ImageFormat, found: _Found) -> ImageHeader | Rejection:
     return ImageHeader(format, *found.size)
 
 
-def _judge_size(width: int, height: int) -> Rejection | None:
+def _judge_smallest(width: int, height: int) -> Rejection | None:
     if min(width, height) < MIN_SIDE_PX:
         return Rejection(
             ReasonCode.TOO_SMALL, f"The picture has {width} x {height} px; each side needs at least {MIN_SIDE_PX}."
         )
+    return None
+
+
+def _judge_largest(width: int, height: int) -> Rejection | None:
     if max(width, height) > MAX_SIDE_PX or width * height > MAX_PIXELS:
         return Rejection(
             ReasonCode.TOO_MANY_PIXELS,
@@ -126,9 +127,9 @@ def _judge_size(width: int, height: int) -> Rejection | None:
     return None
 
 
-def _walk_png(data: bytes) -> _Found:
+def _walk_png(data: bytes) -> Found:
     """The size is that of the first chunk, IHDR. Decoders differ in what they make of a second one."""
-    found, has_pixels = _Found(), False
+    found, has_pixels = Found(), False
     for count, (kind, start, end) in enumerate(chunks(data)):
         if count == MAX_PARTS:
             found.damage = f"has more than {MAX_PARTS:,} chunks"
@@ -145,12 +146,12 @@ def _walk_png(data: bytes) -> _Found:
     return found
 
 
-def _walk_jpeg(data: bytes) -> _Found:
+def _walk_jpeg(data: bytes) -> Found:
     """The size is that of the first frame. Decoders differ in what they make of a second one, wherever it stands.
 
     Bytes behind the end are allowed: phones append depth maps and clips. They are not filed (metadata.py).
     """
-    found, scanned = _Found(), False
+    found, scanned = Found(), False
     for count, (marker, start, end) in enumerate(segments(data)):
         if count == MAX_PARTS:
             found.damage = f"has more than {MAX_PARTS:,} segments"

@@ -14,6 +14,11 @@ BACKFILL_FOLDER = f"{INPUT_FOLDER}/backfill"
 # Files that are no pictures, and are shown to nobody.
 REJECTED_FOLDER = "rejected"
 FOLDERS = ("cats", "dogs", "others", REJECTED_FOLDER)
+# JPEGs that were made of other formats, until they are filed; those of a backfill apart, as under input/.
+CONVERTED_FOLDER = "converted"
+CONVERTED_BACKFILL_FOLDER = f"{CONVERTED_FOLDER}/backfill"
+# What they were made of, if it is kept.
+ORIGINALS_FOLDER = "originals"
 # SourceVersion of a record whose execution was started by hand, without a version.
 NEWEST = "newest"
 
@@ -44,6 +49,12 @@ def image_id_in(key: str) -> str | None:
 def hashed_image_id(key: str, version_id: str) -> str:
     """The ImageID of an object version whose key contains none."""
     return hashlib.sha256(f"{key}@{version_id}".encode()).hexdigest()[:32]
+
+
+def converted_key(image_id: str, key: str) -> str:
+    """Where the JPEG lies that is made of the upload at `key`: in the folder of its lane (lanes.py)."""
+    is_backfill = key.startswith(f"{BACKFILL_FOLDER}/")
+    return f"{CONVERTED_BACKFILL_FOLDER if is_backfill else CONVERTED_FOLDER}/{image_id}.jpg"
 
 
 def shard_of(image_id: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-from pet_detector.rules.image_ids import BACKFILL_FOLDER
+from pet_detector.rules.image_ids import BACKFILL_FOLDER, CONVERTED_BACKFILL_FOLDER
 
 
 class Lane(StrEnum):
@@ -16,4 +16,5 @@ class Lane(StrEnum):
 
 def lane_of(key: str) -> Lane:
     """The lane of an object, by the folder in which it was stored."""
-    return Lane.BACKFILL if key.startswith(f"{BACKFILL_FOLDER}/") else Lane.LIVE
+    is_backfill = key.startswith((f"{BACKFILL_FOLDER}/", f"{CONVERTED_BACKFILL_FOLDER}/"))
+    return Lane.BACKFILL if is_backfill else Lane.LIVE

@@ -59,15 +59,23 @@ class ReasonCode(StrEnum):
 
 
 class ImageFormat(StrEnum):
-    """Formats that Amazon Rekognition can read. The value is the record's ImageFormat and the object's extension."""
+    """Formats that can be uploaded. The value is the record's ImageFormat and the upload's extension."""
 
     JPEG = "jpg"
     PNG = "png"
+    WEBP = "webp"
+    AVIF = "avif"
+    HEIC = "heic"
 
     @property
     def content_type(self) -> str:
         """The MIME type, as in the header Content-Type."""
         return f"image/{self.name.lower()}"
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether Amazon Rekognition cannot read it: a JPEG is made of it, which is analysed and filed."""
+        return self not in (ImageFormat.JPEG, ImageFormat.PNG)
 
     @classmethod
     def of_record(cls, recorded: str) -> str:

@@ -1,0 +1,48 @@
+"""Runs the decoder: in a process of its own, because a hostile picture may crash it, or take what it can get."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+from pet_detector.rules.errors import ConversionFailedError
+from pet_detector.rules.models import ImageHeader, ReasonCode, Rejection
+from pet_detector.runtime.observability import logger
+
+# By the clock, also when the decoder waits: less than the Timeout of the function, with time left to store the JPEG.
+MOST_SECONDS = 45.0
+# Exit code of the decoder: see convert_image/decoder.py, which this function does not import.
+UNDECODABLE = 65
+
+
+def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
+    """A JPEG of a picture whose header was judged.
+
+    Rejected as damaged is what no decoder reads, what crashes it, and what takes more memory or time than such a
+    picture needs. Raises ConversionFailedError when the decoder does not start.
+    """
+    arguments = [header.format.value, str(header.width), str(header.height)]
+    try:
+        done = subprocess.run(  # noqa: S603 - our own module
+            [sys.executable, "-m", "convert_image.decoder", *arguments],
+            input=data,
+            capture_output=True,
+            timeout=MOST_SECONDS,
+            check=False,
+            # Nothing of this function's credentials. One arena: each thread's own would count as memory.
+            env={"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"},
+        )
+        code, said = done.returncode, done.stderr
+    except subprocess.TimeoutExpired:
+        code, said = UNDECODABLE, b"out of time"
+    if code == 0:
+        return done.stdout
+    # A signal (negative): it crashed, or used up its processor time.
+    logger.info("Decoder ended", exit_code=code)
+    if code == UNDECODABLE or code < 0:
+        return Rejection(
+            ReasonCode.DAMAGED,
+            f"The {header.format.name} file cannot be decoded; save the picture anew and upload that file.",
+        )
+    raise ConversionFailedError(f"The decoder ended with {code}: {said.decode(errors='replace')[-300:]}")
