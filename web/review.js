@@ -2,132 +2,116 @@
 
 import { button, h, heading } from "./dom.js";
 import { areOn, listen, switchKeys } from "./keys.js";
-import { answered, OutboxFull } from "./outbox.js";
+import { OutboxFull } from "./outbox.js";
 import { Supply } from "./supply.js";
 import { ANIMALS, number, percent } from "./words.js";
 
 const KEYS = { c: "cat", d: "dog", o: "other" };
-const MANY = { cat: "cats", dog: "dogs", other: "neither cats nor dogs" };
+const KINDS = { "": "One by one", cat: "Cats", dog: "Dogs", other: "Others" };
 const SHEET = 24;
 
-/** Shows #/review (one picture), or #/review/cat, dog, other (sheets). Returns a function that ends it. */
+/** Shows #/review (one picture) or #/review/cat, dog, other (a sheet). Returns a function that ends it. */
 export function mount(element, context) {
-  const guess = Object.keys(ANIMALS).find((animal) => animal === context.route?.path[1]);
+  const guess = Object.keys(ANIMALS).find((animal) => animal === context.route.path[1]);
   const view = guess ? new Sheet(element, context, guess) : new Single(element, context);
   return () => view.close();
 }
 
-/** What outlives a view: the steps that can be undone, and what is known of the pictures' verdicts. */
-class Memory {
-  steps = []; // {place, done: [{picture, key, animal}]}, the last one last
-  undone = new Set(); // keys
-  brought = null; // pictures that an undo brings into the view that opens next
-  #sequences = new Map(); // image id -> sequence of the last answer
+const memories = new WeakMap(); // outbox -> what outlives a view
 
-  constructor(api, outbox) {
-    this.older = older(api, outbox, this.undone);
-    outbox.addEventListener("saved", ({ detail: { answer } }) => this.#sequences.set(answer.imageId, answer.sequence));
+class Memory {
+  steps = []; // what can be undone, the last at the end: {kind, done: [{picture, key, animal}]}
+  undone = new Set(); // keys
+  brought = []; // pictures that an undo brings into the view that opens next
+  older = null; // decisions of earlier sessions
+  sequences = new Map(); // image id -> sequence of the last answer
+
+  static of({ outbox }) {
+    if (!memories.has(outbox)) memories.set(outbox, new Memory(outbox));
+    return memories.get(outbox);
+  }
+
+  constructor(outbox) {
+    outbox.addEventListener("saved", ({ detail: { answer } }) => this.sequences.set(answer.imageId, answer.sequence));
     outbox.addEventListener("refused", ({ detail: { entry } }) => {
       for (const step of this.steps) step.done = step.done.filter(({ key }) => key !== entry.key);
       this.steps = this.steps.filter(({ done }) => done.length);
     });
   }
-
-  /** The sequence that a verdict about the picture follows. */
-  sequenceOf({ imageId, sequence }) {
-    const known = [sequence, this.#sequences.get(imageId)].filter((value) => value !== undefined);
-    return known.length ? Math.max(...known) : undefined;
-  }
 }
 
-const memories = new WeakMap(); // outbox -> Memory
-
-/** The person's verdicts of earlier sessions that still hold, newest first: those not saved yet, then the server's. */
-async function* older(api, outbox, undone) {
-  const isOver = (key) => undone.has(key) || outbox.unsaved.some(({ body }) => body.undoes === key);
-  for (const { key, body } of outbox.unsaved.reverse()) if (!body.undoes && !isOver(key)) yield { key, ...body };
+/** The person's decisions that still hold, newest first: those that are not saved yet, then the service's. */
+async function* decisions({ api, outbox }, undone) {
+  const holds = ({ key }) => !undone.has(key) && !outbox.unsaved.some(({ body }) => body.undoes === key);
+  for (const { key, body } of outbox.unsaved.reverse()) if (body.animal && holds({ key })) yield { key, ...body };
   for (let before; before !== null; ) {
-    const query = { limit: 50, before };
-    const page = await answered((signal) => api.request("GET", "/people/reviews/mine", { query, signal }));
-    for (const verdict of page.verdicts) if (!verdict.undone && !isOver(verdict.key)) yield verdict;
-    before = page.before ?? null;
+    const page = await api.request("GET", "/people/reviews/mine", { query: { limit: 50, before } });
+    for (const verdict of page.verdicts) if (!verdict.undone && holds(verdict)) yield verdict;
+    ({ before = null } = page);
   }
 }
 
-/** What both views have: counts, keys, undo, and words about what happened. */
+/** What both kinds have. */
 class Review {
-  constructor(element, context, place, options) {
-    const { api, outbox } = context;
-    this.context = context;
-    this.place = place;
-    if (!memories.has(outbox)) memories.set(outbox, new Memory(api, outbox));
-    this.memory = memories.get(outbox);
+  constructor(element, context, kind, query, ahead) {
+    Object.assign(this, { element, context, kind, memory: Memory.of(context), undoing: Promise.resolve() });
+    this.stage = h("div", { class: "stage" });
     this.said = h("p", { class: "said" });
     this.count = h("span", { class: "count" });
-    this.stage = h("div", { class: "stage" });
-    this.keys = h("input", { type: "checkbox", checked: areOn(), onchange: () => this.#switch() });
-    element.append(
-      heading("Review"),
-      h("div", { class: "bar" },
-        h("nav", { "aria-label": "Kinds of review" }, ["", ...Object.keys(MANY)].map((name) =>
-          h("a", { href: `#/review${name && `/${name}`}`, "aria-current": name === place && "page" },
-            name ? `Sheet: ${name}` : "One picture"))),
-        this.count,
-        h("label", {}, this.keys, " Keys")),
-      this.said,
-    );
-    this.element = element;
-    this.supply = new Supply(context, options.query, options);
+    this.keys = h("input", { type: "checkbox", checked: areOn(), onchange: () => this.switch() });
+    element.append(heading("Review"), h("div", { class: "bar" },
+      h("nav", { "aria-label": "Kinds of review" }, Object.entries(KINDS).map(([name, text]) =>
+        h("a", { href: `#/review/${name}`, "aria-current": name === kind && "page" }, text))),
+      this.count, h("label", {}, this.keys, "Keys")), this.said);
+    this.switch();
+    this.supply = new Supply(context, query, ahead);
     this.supply.addEventListener("change", () => this.changed());
-    this.onrefused = ({ detail: { entry } }) => this.say(`Not accepted: ${entry.refused.message}`);
-    outbox.addEventListener("refused", this.onrefused);
-    this.undoing = Promise.resolve();
-    if (this.memory.brought) this.supply.bring(this.memory.brought);
-    this.memory.brought = null;
-    this.#switch();
+    this.onrefused = ({ detail: { entry } }) => this.say(`Not accepted. ${entry.refused.message}`);
+    context.outbox.addEventListener("refused", this.onrefused);
+    if (this.memory.brought.length) this.supply.bring(this.memory.brought.splice(0));
   }
 
-  /** To be called when the element is complete. `within` hears its keys even when single keys are off. */
-  start(actions, within) {
-    this.stopKeys = listen({ ...actions, u: () => this.undo() }, () => this.keys.checked, within);
+  /** When all is in its place. */
+  begin(actions, within) {
+    const animals = Object.entries(KEYS).map(([key, animal]) => [key, () => this.judge(animal)]);
+    this.stop = listen({ ...Object.fromEntries(animals), u: () => this.undo(), ...actions }, () => this.keys.checked, within);
     this.changed();
   }
 
   close() {
-    this.stopKeys();
+    this.stop();
     this.supply.close();
-    this.context.outbox.removeEventListener("refused", this.onrefused);
     clearTimeout(this.timer);
+    this.context.outbox.removeEventListener("refused", this.onrefused);
   }
 
-  #switch() {
+  switch() {
     switchKeys(this.keys.checked);
     this.element.classList.toggle("no-keys", !this.keys.checked);
   }
 
   changed() {
-    const { left, leftIsMore, pending } = this.supply;
-    this.left = `${number(left)}${leftIsMore ? "+" : ""} left`;
+    const { left, isMore, pending } = this.supply;
+    this.left = `${number(left)}${isMore ? " or more" : ""} left`;
     this.count.textContent = this.left + (pending ? `, ${number(pending)} being moved` : "");
   }
 
-  /** On the screen at once; to a screen reader at most once a second, the newest. */
+  /** On the screen at once, aloud at most once a second. */
   say(text) {
     this.said.textContent = text;
-    this.newest = `${text} ${this.left}`;
     this.timer ??= setTimeout(() => {
-      this.timer = undefined;
-      this.context.announce(this.newest);
+      this.timer = null;
+      this.context.announce(`${this.said.textContent} ${this.left}`);
     }, 1000);
   }
 
-  /** Keeps decisions: [picture, animal, milliseconds]. Returns the pictures of those that the browser has kept. */
-  keep(decisions, mode) {
+  /** Keeps decisions [picture, animal, milliseconds]. Returns the pictures of those that the browser has kept. */
+  keep(decided, mode) {
     const done = [];
     try {
-      for (const [picture, animal, milliseconds] of decisions) {
+      for (const [picture, animal, milliseconds] of decided) {
         const { imageId, blind } = picture;
-        const sequence = this.memory.sequenceOf(picture);
+        const sequence = Math.max(picture.sequence ?? 0, this.memory.sequences.get(imageId) ?? 0);
         const { key } = this.context.outbox.add({ imageId, animal, blind, mode, milliseconds: Math.round(milliseconds), sequence });
         done.push({ picture, key, animal });
         this.supply.decided({ imageId, sequence });
@@ -136,110 +120,97 @@ class Review {
       if (!(error instanceof OutboxFull)) throw error;
       this.say(error.message);
     }
-    if (done.length) this.memory.steps.push({ place: this.place, done });
+    if (done.length) this.memory.steps.push({ kind: this.kind, done });
     return done.map(({ picture }) => picture);
   }
 
   /** One after the other, however fast the key is pressed. */
   undo() {
-    this.undoing = this.undoing.then(() => this.#undo()).catch((error) => this.say(`Not undone: ${error.message}`));
+    this.undoing = this.undoing.then(() => this.undoOne()).catch((error) => this.say(error.message));
   }
 
-  async #undo() {
-    const step = this.memory.steps.at(-1) ?? (await this.#olderStep());
+  async undoOne() {
+    const { memory, context } = this;
+    const step = memory.steps.at(-1) ?? (await this.older());
     if (!step) return this.say("There is nothing to undo.");
-    for (const { picture, key } of step.done.filter(({ key }) => !this.memory.undone.has(key))) {
-      this.context.outbox.add({ imageId: picture.imageId, undoes: key });
-      this.memory.undone.add(key);
+    for (const { picture, key } of step.done) {
+      if (!memory.undone.has(key)) context.outbox.add({ imageId: picture.imageId, undoes: key });
+      memory.undone.add(key);
     }
-    this.memory.steps = this.memory.steps.filter((other) => other !== step);
+    memory.steps = memory.steps.filter((other) => other !== step);
+    this.say(step.done.length > 1 ? `${step.done.length} undone.` : `Undone: ${ANIMALS[step.done[0].animal]}.`);
     const pictures = step.done.map(({ picture }) => picture);
-    for (const picture of pictures) if (!picture.viewUrl) Object.assign(picture, await this.#found(picture));
-    const what = pictures.length > 1 ? `${pictures.length} decisions` : ANIMALS[step.done[0].animal].toLowerCase();
-    if (step.place === this.place) {
+    for (const picture of pictures) {
+      // One of an earlier session; if it does not come, it waits among the others.
+      if (!picture.viewUrl) Object.assign(picture, { viewUrl: (await context.api.request("GET", `/people/images/${picture.imageId}`)).viewUrl });
+    }
+    if (step.kind === this.kind) {
       this.supply.bring(pictures);
       this.back(step);
+      this.changed();
     } else {
-      this.memory.brought = pictures;
-      this.context.navigate(`/review${step.place && `/${step.place}`}`);
+      memory.brought = pictures;
+      context.navigate(`/review/${step.kind}`);
     }
-    this.say(`Undone: ${what}.`);
   }
 
-  async #olderStep() {
-    const { value } = await this.memory.older.next();
-    // Whether the guess was hidden is not known here, so it is.
-    return value && { place: "", done: [{ picture: { imageId: value.imageId, blind: value.blind ?? true }, key: value.key, animal: value.animal }] };
-  }
-
-  /** The picture of an earlier session. */
-  async #found({ imageId, blind }) {
-    const image = await answered((signal) => this.context.api.request("GET", `/people/images/${imageId}`, { signal }));
-    return { viewUrl: image.viewUrl, blind };
+  async older() {
+    const { memory, context } = this;
+    memory.older ??= decisions(context, memory.undone);
+    try {
+      const { value: found } = await memory.older.next();
+      // Its guess stays hidden: whether it was is not known here.
+      return found && { kind: "", done: [{ picture: { imageId: found.imageId, blind: true }, key: found.key, animal: found.animal }] };
+    } catch (error) {
+      memory.older = null; // next time from the newest
+      throw error;
+    }
   }
 
   /** Instead of pictures: why there are none, and what to do. */
   nothing() {
     const { state, error, skipped } = this.supply;
-    if (state === "asking") return h("p", { class: "muted" }, "Asking for pictures ...");
+    if (state === "asking") return h("p", {}, "Asking for pictures ...");
     if (state === "failed") return h("div", {}, h("p", {}, error.message), button("Try again", () => this.supply.fill(), "primary"));
-    return h("div", {},
-      h("p", {}, skipped.length ? "All others are decided." : "Nothing waits for a decision here. New pictures come by themselves."),
-      skipped.length
-        ? button(`Look again at ${skipped.length} skipped`, () => { this.supply.bring(skipped.splice(0)); this.supply.retry(); this.changed(); }, "primary")
-        : button("Look again", () => this.supply.fill(), "primary"));
+    return h("div", {}, h("p", {}, skipped.length ? "All others are decided." : "Nothing waits for a decision here. New pictures come by themselves."),
+      skipped.length && button(`Look at ${skipped.length} skipped`, () => this.supply.again(), "primary"));
   }
 }
 
 class Single extends Review {
   constructor(element, context) {
-    super(element, context, "", { query: { mode: "single" }, enough: 16, loaded: 8 });
+    super(element, context, "", { mode: "single" }, 8);
     this.seen = h("aside", { class: "card seen", "aria-label": "What the machine saw" });
-    this.buttons = h("div", { class: "decide" },
-      Object.entries(KEYS).map(([key, animal]) => keyed(ANIMALS[animal], key, () => this.decide(animal), "primary")),
-      keyed("Skip", "s", () => this.skip()), keyed("Undo", "u", () => this.undo()));
-    element.append(h("div", { class: "single" }, this.stage, this.buttons, this.seen));
-    const actions = Object.fromEntries(Object.entries(KEYS).map(([key, animal]) => [key, () => this.decide(animal)]));
-    this.start({ ...actions, s: () => this.skip() });
-  }
-
-  get picture() {
-    return this.supply.shown[0];
+    element.append(h("div", { class: "single" }, this.stage, h("div", { class: "decide" },
+      Object.entries(KEYS).map(([key, animal]) => keyed(ANIMALS[animal], key, () => this.judge(animal), "primary")),
+      keyed("Skip", "s", () => this.skip()), keyed("Undo", "u", () => this.undo())), this.seen));
+    this.begin({ s: () => this.skip() });
   }
 
   changed() {
+    const { supply } = this;
+    if (!supply.shown.length && supply.next.length) return supply.advance(1), this.changed();
     super.changed();
-    if (!this.picture && this.supply.next.length) this.supply.advance(1);
-    this.draw();
+    const [picture] = supply.shown;
+    const what = picture?.isLoaded ? picture.image : picture?.isBroken ? "This picture cannot be shown. Skip it." : "Loading the picture ...";
+    if (picture && this.picture === picture && this.drawn === what) return;
+    if (this.picture !== picture) this.seen.replaceChildren(...(picture ? seen(picture) : []));
+    Object.assign(this, { picture, drawn: what });
+    this.shownAt = picture?.isLoaded && performance.now(); // what nobody has seen cannot be decided
+    this.stage.replaceChildren(picture ? what : this.nothing());
   }
 
-  back() {
-    this.draw();
-  }
+  back() {}
 
-  draw() {
-    const { picture } = this;
-    const what = !picture ? null : picture.isLoaded ? picture.image : picture.isBroken ? "broken" : "loading";
-    if (this.drawn === what && this.drawnFor === picture && what) return;
-    this.drawn = what;
-    this.drawnFor = picture;
-    this.shownAt = picture?.isLoaded ? performance.now() : 0; // what nobody has seen cannot be decided
-    if (!picture) this.stage.replaceChildren(this.nothing());
-    else if (picture.isLoaded) this.stage.replaceChildren(picture.image);
-    else this.stage.replaceChildren(h("p", {}, picture.isBroken ? "This picture cannot be shown. Skip it, or try again later." : "Loading the picture ..."));
-    this.seen.replaceChildren(...(picture ? seen(picture) : []));
-  }
-
-  decide(animal) {
+  judge(animal) {
     if (!this.shownAt) return;
-    const kept = this.keep([[this.picture, animal, performance.now() - this.shownAt]], "single");
-    if (kept.length) this.go(`${ANIMALS[animal]}.`);
+    if (this.keep([[this.picture, animal, performance.now() - this.shownAt]], "single").length) this.go(`${ANIMALS[animal]}.`);
   }
 
   skip() {
     if (!this.picture) return;
-    this.supply.skip(this.picture);
-    this.go("Skipped: it comes again later.");
+    this.supply.skipped.push(this.picture);
+    this.go("Skipped.");
   }
 
   go(text) {
@@ -251,80 +222,61 @@ class Single extends Review {
 
 class Sheet extends Review {
   constructor(element, context, guess) {
-    super(element, context, guess, { query: { mode: "sheet", guess }, enough: SHEET, loaded: SHEET });
-    this.guess = guess;
-    this.marks = new Map(); // image id -> animal, or "" for left out
-    this.stage.classList.add("sheet");
-    this.stage.setAttribute("role", "group");
-    this.stage.setAttribute("aria-label", `Pictures that look like ${guess}`);
-    this.fileButton = keyed("File", "Enter", () => this.file(), "primary");
-    this.hint = h("p", { class: "hint" },
-      `All that the machine leans to call ${guess}. Mark those that are not: a mark leaves a picture out, for a look at it alone; an animal files it as that. `,
-      h("span", { class: "keyed" }, "Arrows move, Space marks."));
-    element.append(this.hint, this.stage, h("div", { class: "decide" }, this.fileButton,
-      Object.entries(KEYS).filter(([, animal]) => animal !== guess).map(([key, animal]) => keyed(`It is ${animal}`, key, () => this.mark(animal))),
-      keyed("Undo", "u", () => this.undo())));
-    const animals = Object.fromEntries(Object.entries(KEYS).map(([key, animal]) => [key, () => this.mark(animal)]));
-    this.stage.addEventListener("keyup", (event) => event.key === " " && event.preventDefault()); // else it would click, too
-    this.start({
-      ...animals, " ": () => this.mark(), Enter: () => this.file(),
-      ArrowLeft: () => this.move(-1), ArrowRight: () => this.move(1), ArrowUp: () => this.move(-this.columns), ArrowDown: () => this.move(this.columns),
+    super(element, context, guess, { mode: "sheet", guess }, SHEET);
+    this.marks = new Map(); // image id -> animal, or "" when it is left out
+    this.stage.className = "stage sheet";
+    this.file = keyed("File", "Enter", () => this.fileAll(), "primary");
+    this.stage.addEventListener("keyup", (event) => event.key === " " && event.preventDefault()); // else it clicks, too
+    element.append(
+      h("p", {}, `The machine leans to ${guess}. Mark what is not: left out, it comes one by one; with an animal, it is filed as that. `,
+        h("span", { class: "keyed" }, "Arrows move, Space marks.")),
+      this.stage, h("div", { class: "decide" }, this.file,
+        Object.entries(KEYS).filter(([, animal]) => animal !== guess).map(([key, animal]) => keyed(`It is ${animal}`, key, () => this.judge(animal))),
+        keyed("Undo", "u", () => this.undo())));
+    const down = () => this.tiles.filter((tile) => tile.offsetTop === this.tiles[0].offsetTop).length;
+    this.begin({
+      " ": () => this.judge(), Enter: () => this.fileAll(), ArrowLeft: () => this.move(-1), ArrowRight: () => this.move(1),
+      ArrowUp: () => this.move(-down()), ArrowDown: () => this.move(down()),
     }, this.stage);
   }
 
-  get columns() {
-    const tiles = [...this.stage.children];
-    return Math.max(1, tiles.filter((tile) => tile.offsetTop === tiles[0].offsetTop).length);
-  }
-
   changed() {
-    super.changed();
     const { supply } = this;
-    if (!supply.shown.length && supply.next.length) supply.advance(SHEET);
+    if (!supply.shown.length && supply.next.length) return supply.advance(SHEET), this.changed();
+    super.changed();
     if (this.drawn !== supply.shown || !supply.shown.length) this.draw();
-    this.update();
-  }
-
-  back(step) {
-    this.marks = new Map(step.done.filter(({ animal }) => animal !== this.guess).map(({ picture, animal }) => [picture.imageId, animal]));
-    this.draw();
-    this.update();
+    let many = 0;
+    this.tiles.forEach((tile, index) => {
+      const { imageId, image, isBroken } = supply.shown[index];
+      if (isBroken) this.marks.set(imageId, "");
+      const mark = this.marks.get(imageId), isMarked = mark !== undefined;
+      const words = isBroken ? "cannot be shown" : mark === "" ? "left out" : mark ?? "";
+      if (image.parentElement !== tile) tile.prepend(image);
+      tile.lastChild.textContent = words;
+      tile.setAttribute("aria-pressed", isMarked);
+      tile.setAttribute("aria-label", `Picture ${index + 1}${words && `, ${words}`}`);
+      many += !isMarked;
+    });
+    this.file.firstChild.textContent = `File ${many} as ${this.kind}`;
   }
 
   draw() {
     const { shown } = this.supply;
-    const hadFocus = this.stage.contains(document.activeElement);
-    this.drawn = shown;
-    this.shownAt = performance.now();
-    this.tiles = shown.map((picture, index) => h("button", {
-      type: "button", class: "shot", tabindex: index ? -1 : 0, onclick: () => { this.at = index; this.mark(); }, onfocus: () => this.point(index),
-    }, picture.image, h("span", { class: "mark" })));
-    this.at = 0;
+    const hadFocus = this.stage.contains(document.activeElement) || document.activeElement === document.body;
+    Object.assign(this, { drawn: shown, at: 0, shownAt: performance.now() });
+    this.tiles = shown.map((_, index) => h("button", {
+      type: "button", class: "shot", tabindex: index ? -1 : 0, onfocus: () => this.point(index), onclick: () => { this.point(index); this.judge(); },
+    }, h("span", { class: "mark" })));
     this.stage.replaceChildren(...(shown.length ? this.tiles : [this.nothing()]));
-    if (hadFocus || (shown.length && document.activeElement === document.body)) this.tiles[0]?.focus({ preventScroll: true });
+    if (hadFocus) this.tiles[0]?.focus({ preventScroll: true });
   }
 
-  /** Marks, names and numbers as they are now. */
-  update() {
-    this.supply.shown.forEach((picture, index) => {
-      if (picture.isBroken) this.marks.set(picture.imageId, "");
-      const mark = this.marks.get(picture.imageId);
-      const words = picture.isBroken ? "cannot be shown" : mark === "" ? "left out" : mark ?? "";
-      const tile = this.tiles[index];
-      if (picture.image.parentElement !== tile) tile.prepend(picture.image);
-      tile.setAttribute("aria-pressed", mark !== undefined);
-      tile.setAttribute("aria-label", `Picture ${index + 1}${words && `, ${words}`}`);
-      tile.lastChild.textContent = words;
-    });
-    const many = this.supply.shown.filter(({ imageId }) => !this.marks.has(imageId)).length;
-    this.fileButton.firstChild.textContent = `File ${many} as ${this.guess}`;
-    this.fileButton.disabled = !this.supply.shown.length;
+  back({ done }) {
+    this.marks = new Map(done.filter(({ animal }) => animal !== this.kind).map(({ picture, animal }) => [picture.imageId, animal]));
   }
 
   move(steps) {
-    const to = this.at + steps;
-    if (!this.tiles[to]) return;
-    this.tiles[to].focus();
+    this.tiles[this.at + (this.stage.contains(document.activeElement) ? steps : 0)]?.focus();
   }
 
   point(index) {
@@ -333,54 +285,51 @@ class Sheet extends Review {
     this.at = index;
   }
 
-  /** Marks the picture that the arrows are at; without an animal: leaves it out, or no longer. */
-  mark(animal) {
-    const picture = this.supply.shown[this.at];
-    if (!picture) return;
-    if (animal === this.guess || (animal ?? "") === this.marks.get(picture.imageId) || (!animal && this.marks.has(picture.imageId))) {
-      this.marks.delete(picture.imageId);
-    } else this.marks.set(picture.imageId, animal ?? "");
-    this.update();
+  /** Marks the picture that the arrows are at: as an animal, or left out. The same again takes the mark away. */
+  judge(animal = "") {
+    const { imageId } = this.supply.shown[this.at] ?? {};
+    if (!imageId) return;
+    const before = this.marks.get(imageId);
+    if (animal === this.kind || before === animal || (before && !animal)) this.marks.delete(imageId);
+    else this.marks.set(imageId, animal);
+    this.changed();
   }
 
-  /** Files what is not left out. Nothing that nobody could see is filed. */
-  file() {
-    const { shown } = this.supply;
-    if (!shown.length) return;
+  /** Files what is not left out: nothing that nobody could see. */
+  fileAll() {
+    const { supply, marks } = this, { shown } = supply;
     const loading = shown.filter(({ isLoaded, isBroken }) => !isLoaded && !isBroken).length;
-    if (loading) return this.say(`Wait a moment: ${loading} pictures are still loading.`);
-    const filed = shown.filter(({ imageId }) => this.marks.get(imageId) !== "");
+    if (loading || !shown.length) return this.say(`${loading} pictures are still loading.`);
+    const filed = shown.filter(({ imageId }) => marks.get(imageId) !== "");
     const each = (performance.now() - this.shownAt) / shown.length;
-    const kept = new Set(this.keep(filed.map((picture) => [picture, this.marks.get(picture.imageId) ?? this.guess, each]), "sheet"));
+    const kept = new Set(this.keep(filed.map((picture) => [picture, marks.get(picture.imageId) ?? this.kind, each]), "sheet"));
     const rest = shown.filter((picture) => !kept.has(picture));
     if (kept.size < filed.length) {
-      this.supply.bring(rest); // the browser keeps no more: `keep` has said so
-      return this.changed();
+      supply.shown = rest; // the browser keeps no more, as `keep` has said
+    } else {
+      supply.skipped.push(...rest);
+      marks.clear();
+      supply.advance(SHEET);
+      this.say(`${kept.size} filed, ${rest.length} left out.`);
     }
-    rest.forEach((picture) => this.supply.skip(picture));
-    this.marks.clear();
-    this.supply.advance(SHEET);
     this.changed();
-    this.say(`${kept.size} filed${rest.length ? `, ${rest.length} left out` : ""}.`);
   }
 }
 
-/** A button with its key. */
+/** A button, and its key. */
 function keyed(text, key, action, kind) {
   const made = button(text, action, kind, { "aria-keyshortcuts": key });
   made.append(" ", h("kbd", { "aria-hidden": "true" }, key === "Enter" ? "↵" : key.toUpperCase()));
   return made;
 }
 
-/** What the machine saw; nothing of it when the guess is hidden. */
+/** What the machine saw, unless its guess is hidden. */
 function seen({ blind, leaning, scores = {}, reason, labels = [], fileName }) {
-  if (blind) return [h("h2", {}, "The guess is hidden"), h("p", {}, "Say what you see. This picture checks how often the machine is right.")];
+  if (blind) return [h("h2", {}, "The guess is hidden"), h("p", {}, "Say what you see: this picture shows how often the machine is right.")];
   return [
-    h("h2", {}, `It leans to ${leaning ?? "nothing"}`),
-    h("p", {}, reason ?? ""),
-    h("dl", {}, Object.entries(scores).flatMap(([animal, score]) => [
-      h("dt", {}, ANIMALS[animal] ?? animal), h("dd", {}, h("meter", { min: 0, max: 100, value: score }), ` ${percent(score)}`)])),
-    h("p", { class: "muted small" }, "Seen: ", labels.map(({ name, confidence }) => `${name} ${percent(confidence)}`).join(", ") || "nothing"),
-    fileName && h("p", { class: "muted small" }, fileName),
-  ].filter(Boolean);
+    h("h2", {}, `It leans to ${leaning}`), h("p", {}, reason ?? ""),
+    h("dl", {}, Object.entries(scores).map(([animal, score]) => [h("dt", {}, ANIMALS[animal]), h("dd", {}, h("meter", { max: 100, value: score }), ` ${percent(score)}`)])),
+    h("p", { class: "muted small" }, labels.map(({ name, confidence }) => `${name} ${percent(confidence)}`).join(", ")),
+    h("p", { class: "muted small" }, fileName ?? ""),
+  ];
 }

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import random
+import signal
 import sys
 import threading
 import time
@@ -15,8 +17,11 @@ from enum import StrEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser, Page
 
 ROOT = Path(__file__).parents[2]
 ANIMALS = ("cat", "dog", "other")
@@ -290,3 +295,59 @@ def serving(service: FakeService) -> Iterator[str]:
         server.shutdown()
         server.server_close()
         thread.join()
+
+
+# Pauses of seconds would be all that the tests wait for: the page's clock for them runs faster.
+_FASTER = """
+const { setTimeout: later } = window, { timeout } = AbortSignal;
+window.setTimeout = (action, delay = 0, ...rest) => later(action, delay > 100 ? delay / 20 : delay, ...rest);
+AbortSignal.timeout = (delay) => timeout.call(AbortSignal, delay / 20);
+"""
+
+
+class Desk:
+    """A browser's profile, in which people are signed in, tab by tab; what it stores outlives its tabs."""
+
+    def __init__(self, browser: Browser, service: FakeService, address: str) -> None:
+        self.service = service
+        self._browser = browser
+        self._address = address
+        self._context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self._context.set_default_timeout(15_000)
+        self._context.add_init_script(_FASTER)
+        self.errors: list[str] = []
+        self._context.on("weberror", lambda error: self.errors.append(str(error.error)))
+
+    def tab(self, view: str = "review", person: str = "rita") -> Page:
+        """A new tab, in which the view has its first picture, or says that there is none."""
+        page = self._context.new_page()
+        tokens = json.dumps({"id": token_of(person), "refresh": None, "since": 0, "until": 9e15})
+        page.add_init_script(f"sessionStorage.setItem('pet-detector.tokens', {json.dumps(tokens)})")
+        page.goto(f"{self._address}#/{view}")
+        page.locator(".stage :is(img, button)").first.wait_for()
+        return page
+
+    def kill(self, page: Page) -> None:
+        """The tab dies as it does when the system kills it: at once, with nothing said to the page."""
+        session = self._browser.new_browser_cdp_session()
+        processes = session.send("SystemInfo.getProcessInfo")["processInfo"]
+        with page.expect_event("crash"):
+            for process in processes:
+                if process["type"] == "renderer":
+                    os.kill(process["id"], signal.SIGKILL)
+        session.detach()
+        page.close()
+
+    def close(self) -> None:
+        self._context.close()
+
+
+def image_of(page: Page) -> str:
+    """The ImageID of the single picture that is shown, and can be decided."""
+    return str(page.locator(".stage img").get_attribute("src")).partition(".jpg")[0].rpartition("/")[2]
+
+
+def unsaved(page: Page) -> int:
+    """How many entries the browser keeps as not saved."""
+    kept = "Object.keys(localStorage).filter((name) => name.startsWith('petdetect.outbox.')).map((name) => JSON.parse(localStorage[name]))"
+    return int(page.evaluate(f"{kept}.filter((entry) => !entry.refused).length"))
