@@ -227,7 +227,7 @@ def figures() -> dict[str, Any]:
 
 def thresholds() -> dict[str, Any]:
     """The table of thresholds, as GET /people/policy gives it."""
-    rows = [
+    rows: list[dict[str, Any]] = [
         {
             "minimum": minimum,
             "review": review,
