@@ -11,7 +11,7 @@ const LONGEST_PAUSE_MS = 30_000;
 
 /** The browser keeps nothing (more), so nothing may be decided. */
 export class OutboxFull extends Error {
-  message = "Nothing was decided: this browser keeps no more decisions. Wait until all are saved; if that does not help, allow this page to store data.";
+  message = "This browser keeps no more decisions, so what you see is not decided. Wait until all are saved; if that does not help, allow this page to store data.";
 }
 
 /** Events: "change"; "saved" (detail: entry, answer) and "refused" (detail: entry), also of what another tab sent. */

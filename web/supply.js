@@ -41,7 +41,12 @@ export class Supply extends EventTarget {
     const isThere = () => { this.#seenAt = Date.now(); };
     for (const type of ["keydown", "pointerdown"]) document.addEventListener(type, isThere, { signal });
     document.addEventListener("visibilitychange", () => this.#keepFresh(), { signal });
-    context.outbox.addEventListener("saved", () => this.fill(), { signal });
+    context.outbox.addEventListener("saved", ({ detail: { entry } }) => {
+      const { imageId, animal } = entry.body;
+      const isUndone = context.outbox.unsaved.some(({ body }) => body.undoes === entry.key);
+      if (animal && !isUndone) this.next = this.next.filter((picture) => picture.imageId !== imageId); // decided in another tab
+      this.fill();
+    }, { signal });
     const clock = setInterval(() => this.#keepFresh(), 15_000);
     signal.addEventListener("abort", () => { clearInterval(clock); clearTimeout(this.#timer); });
     this.fill();

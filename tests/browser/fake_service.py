@@ -324,7 +324,7 @@ class Desk:
         tokens = json.dumps({"id": token_of(person), "refresh": None, "since": 0, "until": 9e15})
         page.add_init_script(f"sessionStorage.setItem('pet-detector.tokens', {json.dumps(tokens)})")
         page.goto(f"{self._address}#/{view}")
-        page.locator(".stage :is(img, button)").first.wait_for()
+        page.locator(".stage :is(img, button)" if view.startswith("review") else "main h1").first.wait_for()
         return page
 
     def kill(self, page: Page) -> None:
