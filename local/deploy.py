@@ -129,7 +129,7 @@ def _stack(engine: Engine, directory: Path) -> dict[str, Any] | None:
 
 
 def stack_outputs(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
-    """The outputs of the deployed stack; ApiUrl is the address at which this machine reaches the API.
+    """The outputs of the deployed stack; ApiUrl and PageUrl are addresses at which this machine reaches the API.
 
     Raises UserError when the application is not deployed.
     """
@@ -137,8 +137,9 @@ def stack_outputs(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str
     if stack is None:
         raise UserError(f"The stack {stack_name(directory)} is not deployed: run `make run`.")
     outputs = {output["OutputKey"]: output["OutputValue"] for output in stack.get("Outputs", [])}
-    if "ApiUrl" in outputs:
-        outputs["ApiUrl"] = _AWS_HOST.sub(rf"{engine.url}/_aws/execute-api/\1/\2", outputs["ApiUrl"]).rstrip("/")
+    for name in ("ApiUrl", "PageUrl"):
+        if name in outputs:
+            outputs[name] = _AWS_HOST.sub(rf"{engine.url}/_aws/execute-api/\1/\2", outputs[name])
     return outputs
 
 

@@ -1,4 +1,7 @@
-"""PageApi: GET /app and GET /app/{file}. Serves the page that lies beside this file; needs no rights and no packages."""
+"""PageApi: GET /app and GET /app/{file}. Serves the page that lies beside this file.
+
+Needs no rights and no packages, and holds nothing that is secret: anybody may ask.
+"""
 
 from __future__ import annotations
 
@@ -42,14 +45,15 @@ FILES = {
 
 
 def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
-    """Answers an API Gateway REST proxy event; anybody may ask."""
-    headers = security_headers(event.get("stageVariables") or {})
+    """Answers an API Gateway REST proxy event."""
+    variables = event.get("stageVariables") or {}
+    headers = security_headers(variables)
     path = event["path"].removeprefix("/app")
     if not path:  # addresses in the page are relative to its folder; so is this one, whatever stands before /app
         query = urlencode(event.get("multiValueQueryStringParameters") or {}, doseq=True)
         return answer(302, headers | {"Location": f"app/?{query}" if query else "app/", "Cache-Control": "no-store"})
     name = path.removeprefix("/") or PAGE
-    file = config_of(event) if name == CONFIG else FILES.get(name)
+    file = config_of(variables, event["requestContext"]["stage"]) if name == CONFIG else FILES.get(name)
     if file is None:
         text = "There is nothing here: the page is at app/ of this address.\n"
         return answer(404, headers | {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}, text)
@@ -62,37 +66,35 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     return answer(200, headers | {"Content-Type": file.content_type}, file.content)
 
 
-def config_of(event: dict[str, Any]) -> File:
+def config_of(variables: dict[str, str], stage: str) -> File:
     """What the page must know of its deployment. The API is the folder above the page, wherever it was loaded from."""
-    variables = event.get("stageVariables") or {}
     config = {
         "api": "..",
         "signInUrl": variables.get("SignInUrl", ""),
         "clientId": variables.get("ClientId", ""),
-        "environment": event["requestContext"]["stage"],
+        "environment": stage,
     }
     return File(json.dumps(config), "application/json")
 
 
 def security_headers(variables: dict[str, str]) -> dict[str, str]:
-    """The page's own scripts and styles and none in its text; pictures from the bucket; tokens from the sign-in page.
+    """Scripts and styles are the page's own files; pictures come from the bucket, tokens from the sign-in page.
 
-    `variables` are those of the stage: without them there is no bucket and no sign-in page to talk to.
+    `variables` are those of the API's stage. Without them (`sam local`) there is neither.
     """
-    bucket, sign_in = variables.get("ImageBucketName"), variables.get("SignInUrl", "")
-    hosts = (f"{bucket}.s3.amazonaws.com", f"{bucket}.s3.{os.environ.get('AWS_REGION', '')}.amazonaws.com")
-    pictures = [f"https://{host}" for host in hosts] if bucket else []
+    bucket, region = variables.get("ImageBucketName"), os.environ["AWS_REGION"]
+    pictures = [f"https://{bucket}.s3.amazonaws.com", f"https://{bucket}.s3.{region}.amazonaws.com"] if bucket else []
     policy = {
         "default-src": ["'self'"],
         "img-src": ["'self'", "blob:", *pictures],
-        "connect-src": ["'self'", *pictures, *([sign_in] if sign_in else [])],
+        "connect-src": ["'self'", *pictures, variables.get("SignInUrl", "")],
         "base-uri": ["'none'"],
         "form-action": ["'none'"],
         "frame-ancestors": ["'none'"],
         "object-src": ["'none'"],
     }
     return {
-        "Content-Security-Policy": "; ".join(f"{name} {' '.join(values)}" for name, values in policy.items()),
+        "Content-Security-Policy": "; ".join(f"{name} {' '.join(values).strip()}" for name, values in policy.items()),
         "Cross-Origin-Opener-Policy": "same-origin",
         "Referrer-Policy": "same-origin",
         "Strict-Transport-Security": "max-age=31536000",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Sequence
 from typing import Any
 
 from tests.support.moto_world import CORRELATION, ORIGIN
@@ -11,6 +12,9 @@ from tests.support.moto_world import CORRELATION, ORIGIN
 API_KEY = "the-value-of-the-api-key"
 API_KEY_ID = "key-id"
 OPERATOR_KEY_ID = "operator-key-id"  # for a test that makes it one
+PERSON_ID = "6d1f3c1a-3e0c-4a43-9d5f-0c6f6a2f6d11"
+EMAIL = "ada@pets.example"
+ID_TOKEN = "header.the-claims-of-a-person.signature"
 REQUEST_ID = CORRELATION  # what the API is asked first names the image's story
 
 
@@ -22,8 +26,22 @@ def request(
     query: dict[str, str] | None = None,
     headers: dict[str, str] | None = None,
     api_key_id: str | None = API_KEY_ID,
+    groups: Sequence[str] | None = None,
+    sub: str = PERSON_ID,
 ) -> dict[str, Any]:
-    """A REST API proxy event, as of a web page of our origin. A `body` that is no text is sent as JSON."""
+    """A REST API proxy event, as of a web page of our origin. A `body` that is no text is sent as JSON.
+
+    With `groups`: of a person in them who has signed in, as the pool's authorizer hands it on; without an API key.
+    """
+    if groups is not None:
+        sent = {"Content-Type": "application/json", "Authorization": ID_TOKEN} | (headers or {})
+        claims = {"sub": sub, "email": EMAIL, "cognito:username": sub, "token_use": "id"}
+        if groups:
+            claims["cognito:groups"] = ",".join(groups)
+        event = request(method, path, body=body, query=query, headers=sent, api_key_id=None)
+        del event["headers"]["x-api-key"], event["requestContext"]["identity"]["apiKey"]
+        event["requestContext"]["authorizer"] = {"claims": claims}
+        return event
     sent = {"Content-Type": "application/json", "x-api-key": API_KEY, "Origin": ORIGIN} | (headers or {})
     return {
         "resource": path,

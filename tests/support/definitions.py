@@ -83,8 +83,11 @@ def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
     template.setdefault("Globals", {}).setdefault("Function", {})  # `sam package` uploads the code
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"
     for resource in template["Resources"].values():
-        for name in {"CodeUri", "DefinitionUri"} & resource.get("Properties", {}).keys():
-            resource["Properties"][name] = "s3://artifacts/file"
+        properties = resource.get("Properties", {})
+        if "CodeUri" in properties:  # a zip of its own: named as tests import it, from the root of the repository
+            properties["Handler"] = properties["CodeUri"].replace("/", ".") + properties["Handler"]
+        for name in {"CodeUri", "DefinitionUri"} & properties.keys():
+            properties[name] = "s3://artifacts/file"
     session = boto3.session.Session(region_name="us-east-1")
     parameters = SamParameterValues({})
     parameters.add_default_parameter_values(template)

@@ -85,9 +85,12 @@ def template() -> dict[str, Any]:
 
 
 def handlers() -> dict[str, str]:
-    """Every function of the template: its logical id and its handler, `<folder>.app.lambda_handler`."""
+    """Every function of the template: its logical id and its handler as tests import it, `<folder>.app.lambda_handler`.
+
+    That of a zip of its own is named from the root of the repository.
+    """
     return {
-        name: resource["Properties"]["Handler"]
+        name: resource["Properties"].get("CodeUri", "").replace("/", ".") + resource["Properties"]["Handler"]
         for name, resource in template()["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
     }

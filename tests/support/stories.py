@@ -19,7 +19,7 @@ from pet_detector.aws.clients import client, counting_client
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
-from tests.support.api_events import API_KEY, API_KEY_ID, OPERATOR_KEY_ID, request, upload
+from tests.support.api_events import API_KEY, API_KEY_ID, EMAIL, ID_TOKEN, OPERATOR_KEY_ID, request, upload
 from tests.support.moto_world import (
     ANALYSES,
     BUCKET,
@@ -53,6 +53,8 @@ SECRETS = (
     "SECRET-BYTES",
     base64.b64encode(PICTURE).decode()[:40],
     API_KEY,
+    EMAIL,
+    ID_TOKEN,
     IDEMPOTENCY_KEY,
     "X-Amz-Signature",
     "x-amz-signature",
@@ -255,6 +257,10 @@ def post(aws: Cloud, run: Run) -> None:
             run(upload(PICTURE, file_name=name))
     run(request("POST", "/upload", body=NAME, headers={"Idempotency-Key": IDEMPOTENCY_KEY}))
     run(request("POST", f"/{NAME}", body=NAME))
+    picture = {"fileName": name, "contentType": "image/jpeg"}
+    for groups in (["uploader"], ["reviewer"], []):
+        run(request("POST", "/people/upload", body=picture, groups=groups))
+    run(request("POST", "/people/upload", body=picture))  # nobody has signed in
 
 
 def look(aws: Cloud, run: Run) -> None:
@@ -281,6 +287,9 @@ def look(aws: Cloud, run: Run) -> None:
         run(request("GET", "/images", query=query))
         run(request("GET", "/images", query=query, api_key_id=OPERATOR_KEY_ID))
     run(request("GET", "/images", api_key_id=OPERATOR_KEY_ID))
+    for groups in (["uploader"], ["reviewer"], []):
+        for path in (f"/people/images/{IMAGE_ID}", "/people/images"):
+            run(request("GET", path, groups=groups))
     for operation, path in (("GetItem", f"/images/{IMAGE_ID}"), ("Query", "/images")):
         with refusal(client("dynamodb"), operation, "AccessDeniedException"):
             run(request("GET", path))
@@ -298,6 +307,8 @@ def erase(aws: Cloud, run: Run) -> None:
         run(request("DELETE", path))
     aws.write(**record | {"UploadedBy": NAME, "ProcessingStatus": "completed"})
     run(delete)  # another's
+    for groups in (["uploader"], ["reviewer"], []):
+        run(request("DELETE", f"/people/images/{IMAGE_ID}", groups=groups))
     for status in ("processing", "uploading"):
         aws.write(**record | {"ProcessingStatus": status, "CreatedAt": detection_logs.now()})
         run(delete)
@@ -322,6 +333,12 @@ def erase(aws: Cloud, run: Run) -> None:
     aws.put(f"input/{IMAGE_ID}.jpg", PICTURE)
     aws.sqs.receive_message(QueueUrl=EVENTS_QUEUE)  # somebody looks at it
     run(delete)
+
+
+def serve(_: Cloud, run: Run) -> None:
+    """Every end that PageApi has."""
+    for path in ("/app", "/app/", "/app/index.html", "/app/config.json", "/app/app.py", f"/app/{NAME}"):
+        run(request("GET", path, headers={"If-None-Match": "*"}))
 
 
 def register(aws: Cloud, run: Run) -> None:
@@ -359,4 +376,5 @@ STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "upload_api.app.lambda_handler": post,
     "images_api.app.lambda_handler": look,
     "erasure_api.app.lambda_handler": erase,
+    "web.app.lambda_handler": serve,
 }

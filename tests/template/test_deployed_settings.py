@@ -36,8 +36,8 @@ each_function = pytest.mark.parametrize("function", FUNCTIONS)
 def test_rules_schedule_and_stream_are_on() -> None:
     for kind in ("AWS::Events::Rule", "AWS::Scheduler::Schedule"):
         assert {properties.get("State", "ENABLED") for properties in resources(kind).values()} == {"ENABLED"}
-    (stream,) = resources("AWS::Lambda::EventSourceMapping").values()
-    assert stream.get("Enabled", True) is True
+    for stream in resources("AWS::Lambda::EventSourceMapping").values():
+        assert stream.get("Enabled", True) is True
 
 
 def test_executions_are_exactly_once_visible_and_their_failures_logged() -> None:
@@ -140,14 +140,19 @@ def test_lambda_repeats_events_but_those_that_the_schedule_repeats() -> None:
         config["FunctionName"]["Ref"]: config["MaximumRetryAttempts"]
         for config in resources("AWS::Lambda::EventInvokeConfig").values()
     }
-    assert attempts == {"FailureRecorderFunction": 2, "MetricsPublisherFunction": 2, "ReconcilerFunction": 0}
+    assert attempts == {
+        "FailureRecorderFunction": 2,
+        "MetricsPublisherFunction": 2,
+        "ReconcilerFunction": 0,
+        "ReviewKeeperFunction": 0,
+    }
 
 
 def test_no_change_is_skipped_when_measuring_begins_or_fails() -> None:
     """One record that cannot be measured costs itself, not the hundred beside it."""
-    (stream,) = resources("AWS::Lambda::EventSourceMapping").values()
-    assert stream["StartingPosition"] == "TRIM_HORIZON"
-    assert stream["BisectBatchOnFunctionError"] is True
+    for stream in resources("AWS::Lambda::EventSourceMapping").values():
+        assert stream["StartingPosition"] == "TRIM_HORIZON"
+        assert stream["BisectBatchOnFunctionError"] is True
 
 
 def test_a_picture_of_15_mb_fits_into_memory() -> None:
@@ -231,9 +236,10 @@ def test_an_address_is_an_address_or_empty(name: str, address: str, allowed: boo
 
 def test_one_key_can_use_up_its_own_limits_only() -> None:
     """What all keys together may do is more than one of them may by default."""
-    setting = resources("AWS::ApiGateway::Stage")["PetDetectorApiStage"]["MethodSettings"][0]
-    assert PARAMETERS["ApiRateLimit"]["Default"] < setting["ThrottlingRateLimit"]
-    assert PARAMETERS["ApiBurstLimit"]["Default"] < setting["ThrottlingBurstLimit"]
+    settings = resources("AWS::ApiGateway::Stage")["PetDetectorApiStage"]["MethodSettings"]
+    (upload,) = [setting for setting in settings if setting["ResourcePath"] == "/~1upload"]
+    assert PARAMETERS["ApiRateLimit"]["Default"] < upload["ThrottlingRateLimit"]
+    assert PARAMETERS["ApiBurstLimit"]["Default"] < upload["ThrottlingBurstLimit"]
     assert PARAMETERS["ApiRateLimit"]["Default"] <= PARAMETERS["ApiBurstLimit"]["Default"]
 
 
@@ -256,7 +262,8 @@ def test_browsers_of_the_allowed_origin_and_no_other_may_use_everything() -> Non
     for function in FUNCTIONS.values():
         assert function["Environment"]["Variables"].get("ALLOWED_ORIGIN", ORIGIN) == ORIGIN
     (rule,) = resources("AWS::S3::Bucket")["ImageBucket"]["CorsConfiguration"]["CorsRules"]
-    assert (rule["AllowedOrigins"], set(rule["AllowedMethods"])) == ([ORIGIN], {"GET", "POST"})
+    page = {"Fn::Sub": "https://*.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    assert (rule["AllowedOrigins"], set(rule["AllowedMethods"])) == ([ORIGIN, page], {"GET", "POST"})
     for answer in API["x-amazon-apigateway-gateway-responses"].values():
         parameter = "gatewayresponse.header.Access-Control-Allow-Origin"
         assert answer["responseParameters"][parameter] == QUOTED_ORIGIN
@@ -280,6 +287,7 @@ GATEWAY_RESPONSES = {
     "DEFAULT_5XX": (None, "$context.error.responseType"),
     "MISSING_AUTHENTICATION_TOKEN": (404, "NOT_FOUND"),
     "REQUEST_TOO_LARGE": (413, "REQUEST_TOO_LARGE"),
+    "UNAUTHORIZED": (401, "UNAUTHORIZED"),
     "INVALID_API_KEY": (403, "INVALID_API_KEY"),
     "BAD_REQUEST_BODY": (400, "INVALID_BODY"),
     "THROTTLED": (429, "THROTTLED"),

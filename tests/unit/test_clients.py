@@ -31,7 +31,9 @@ def test_a_call_that_hangs_ends_before_its_function_does(function: str) -> None:
     reservation of a notice and its sending, the notice would be lost.
     """
     seen = observe(handlers()[function])
-    assert seen.configured or function == "MetricsPublisherFunction", "no client was made: the test sees nothing"
+    assert seen.configured or function in ("MetricsPublisherFunction", "PageApiFunction"), (
+        "no client was made: the test sees nothing"
+    )
     for service, config in seen.configured:
         assert longest(config) <= timeout_of(function), service
     for invocation in {call.invocation for call in seen.calls}:

@@ -31,6 +31,10 @@ def test_a_metric_is_a_document_of_its_own(capsys: pytest.CaptureFixture[str]) -
     assert (document["ImageClassified"], document["Animal"]) == ([1.0], "cat")
 
 
+# Serves files that anybody may have: the access log of the API says who asked.
+SILENT = {"web.app.lambda_handler"}
+
+
 @pytest.mark.parametrize("handler", sorted(handlers().values()))
 def test_no_log_and_no_metric_holds_a_name_a_key_a_link_or_a_byte_of_a_picture(handler: str) -> None:
     seen = observe(handler)
@@ -39,7 +43,7 @@ def test_no_log_and_no_metric_holds_a_name_a_key_a_link_or_a_byte_of_a_picture(h
     for secret in SECRETS:
         assert secret not in everything
         assert json.dumps(secret)[1:-1] not in everything
-    assert seen.lines, "nothing was logged"
+    assert seen.lines or handler in SILENT, "nothing was logged"
     for line in seen.lines:  # of standard error too
         assert line.get("level") or line.get("_aws"), line
         assert not {"event", "body", "headers", "left_over"} & line.keys()
