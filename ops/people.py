@@ -42,6 +42,7 @@ def add(deployment: Deployment, email: str, group: Group) -> Added:
     It can be run again. Raises OperatorError for a deployment without people.
     """
     pool, found = _pool(deployment), find(deployment, email)
+    email = found.email if found else email  # as it is written there
     password = None
     if found is None:
         # On AWS Cognito makes the password up, mails it, and asks for another one at the first sign-in.

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ops import output, people
+from ops.check_lines import Subject
 from ops.environment import Deployment
 from ops.people import Added, Known
 from pet_detector.rules.people import OWNER_PREFIX, Group
@@ -33,7 +34,7 @@ class Email(click.ParamType):
 
 def say_added(deployment: Deployment, added: Added, *, as_json: bool) -> None:
     """Who may do what now, and where they sign in."""
-    person, page = added.person, deployment.output("PageUrl")
+    person, page = added.person, f"{Subject(deployment).api_url}/app/"
     if as_json:
         output.say_json({"person": document(person), "isNew": added.is_new, "page": page} | _password(added))
         return
@@ -73,7 +74,8 @@ def remove(deployment: Deployment, email: str, groups: Sequence[str], *, yes: bo
     if as_json:
         output.say_json({"removed": document(person), "groups": list(groups), "tokenMinutes": TOKEN_MINUTES})
         return
-    output.say(f"{person.email} is removed. A page that is open goes on for up to {TOKEN_MINUTES} minutes.")
+    whence = f"from {', '.join(groups)}" if groups else "and cannot sign in any more"
+    output.say(f"{person.email} is removed {whence}. A page that is open goes on for up to {TOKEN_MINUTES} minutes.")
     if not groups:
         output.say(
             f"Their pictures stay. To erase them, too: petdetect erase --uploader {OWNER_PREFIX}{person.id}\n"

@@ -50,6 +50,7 @@ _FIELDS = {
     "PolicyVersion": "policyVersion",
     "CorrelationId": "correlationId",
     "Timestamp": "timestamp",
+    "ReviewedAt": "reviewedAt",
     "CreatedAt": "createdAt",
     "UpdatedAt": "updatedAt",
 }
@@ -159,6 +160,8 @@ def visible(record: Record, client: ApiClient) -> dict[str, Any]:
     shown = {field: found[name] for name, field in _FIELDS.items() if name in found}
     if client.sees_all and "AnalysisReused" in found:  # it tells that somebody uploaded the same bytes before
         shown["analysisReused"] = found["AnalysisReused"]
+    if "ReviewedAt" in record:  # a person has decided; who, is for people alone
+        shown["reviewed"] = True
     if record["ProcessingStatus"] == Status.PROCESSING and "TurnAt" in record:
         shown["turnAt"] = record["TurnAt"]
     if number := int(record.get("Superseded", 0)):
