@@ -33,7 +33,7 @@ class Queue(StrEnum):
 
     DISAGREED = "disagreed"  # two people said different things: waits for a third
     UNCERTAIN = "uncertain"
-    SAMPLE = "sample"  # the machine was certain; people are asked without seeing what it said
+    SAMPLE = "sample"  # drawn from all images; people are asked without seeing what the machine said
     SECOND = "second"  # one person has decided, another one is asked the same
     PENDING = "pending"  # decided, and not carried out yet
     DONE = "done"
@@ -174,7 +174,7 @@ def sequence_of(row: Row) -> int:
 
 
 def sampled(image_id: str, percent: float) -> bool:
-    """Whether a certain image is one of so many percent that people look at all the same."""
+    """Whether an image is one of so many percent that are drawn, certain or not, to measure accuracy."""
     return _draw("sample", image_id) < percent / 100
 
 
@@ -240,12 +240,12 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
     }
     if "ExpiresAt" in record:
         head["ExpiresAt"] = record["ExpiresAt"]
-    if not is_certain:
-        home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
-        head["Purpose"], head["Probability"] = Purpose.UNCERTAIN.value, Decimal(1)
-    elif sampled(image_id, sample_percent):
+    if sampled(image_id, sample_percent):  # also uncertain ones: those of the other queue are judged hardest first
         home, order = Queue.SAMPLE, _hash("order", image_id)
         head["Purpose"], head["Probability"] = Purpose.SAMPLE.value, Decimal(str(sample_percent)) / 100
+    elif not is_certain:
+        home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
+        head["Purpose"], head["Probability"] = Purpose.UNCERTAIN.value, Decimal(1)
     else:
         home, order = Queue.DONE, f"{head['GuessedAt']}#{image_id}"
         head["Purpose"], head["Probability"], head["SecondLook"] = Purpose.CORRECTION.value, Decimal(0), False
