@@ -205,7 +205,7 @@ def reconcile(aws: Cloud, run: Run) -> None:
     with refusal(client("sns"), "Publish", "Throttled"):
         run({"source": "aws.scheduler"})
     with mock.patch.dict(os.environ, OVERDUE_MINUTES="0"):
-        with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+        with refusal(client("stepfunctions", quick=True), "StartExecution", "AccessDeniedException"):
             run({})
         run({})
     with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
@@ -378,13 +378,14 @@ def queue_reviews(aws: Cloud, run: Run) -> None:
             run({"Records": records[:1]})
     run({"Records": records[:1]})
     run({"Records": records[:1]})
-    poison = {"NewImage": {"ImageID": {"S": NAME}, "ProcessingStatus": {"S": "completed"}}, "SequenceNumber": "1"}
+    broken = {"ImageID": {"S": IMAGE_ID}, "ProcessingStatus": {"S": "completed"}, "OriginalFilename": {"S": NAME}}
+    poison = {"NewImage": broken, "SequenceNumber": "1"}
     run({"Records": [{"dynamodb": poison}, {"dynamodb": {"SequenceNumber": "1"}}]})
     said: Row = {"Key": "key-00000001", "Person": PERSON_ID, "PersonName": NAME, "At": "2026-01-01T00:00:00.000Z"}
     said |= {"Kind": "verdict", "Animal": "dog", "Mode": "single", "Blind": False, "Milliseconds": 1}
     longer = appended(Review(_head(aws, images[0])), said)
     aws.put_review(with_changes(longer.head, changes(longer)), *longer.rows)
-    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+    with refusal(client("stepfunctions", quick=True), "StartExecution", "AccessDeniedException"):
         run({"Records": records[1:2]})  # the same bytes, decided
     aws.put_review(_head(aws, images[2]))
     decided = aws.item(images[0]) | {"VerdictSequence": {"N": "1"}}
@@ -448,7 +449,7 @@ def review(aws: Cloud, run: Run) -> None:
     say("another-key-6", animal=NAME)
     aws.write(images[1], ProcessingStatus="failed", OriginalFilename=NAME)
     say("another-key-7", imageId=images[1])
-    with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+    with refusal(client("stepfunctions", quick=True), "StartExecution", "AccessDeniedException"):
         say("another-key-8", imageId=images[2])
     for operation in ("Query", "TransactWriteItems", "BatchGetItem"):
         with refusal(client("dynamodb"), operation, "AccessDeniedException"):
