@@ -38,6 +38,7 @@ from ops import (
     records,
     replay,
     restart,
+    reviews_command,
     rollback,
     status,
     story,
@@ -148,6 +149,7 @@ Exit codes:
   3  something needs attention: `status` found failed images, dead letters or
      stuck objects, an image that was started again did not finish, one could
      not be erased (or its dead letters not looked at), a backfill goes on without the command or left something out,
+     `reviews` found a verdict that is not carried out or reviews that are overdue,
      or `check` found something that is not ok
 
 \b
@@ -453,6 +455,19 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
     else:
         output.show_state(deployment.environment, state)
     if state.needs_attention:
+        raise click.exceptions.Exit(ATTENTION)
+
+
+@command("reviews")
+def show_reviews(deployment: Deployment, as_json: bool) -> None:
+    """Show what waits for review, and which verdicts are not carried out yet.
+
+    Exit code 3 when a verdict was started again and is still not carried out, or when the oldest uncertain image waits
+    for longer than ReviewOverdueHours.
+    """
+    found = reviews_command.look(deployment)
+    reviews_command.say(deployment.environment, found, as_json=as_json)
+    if found.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
 
 
