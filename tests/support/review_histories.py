@@ -72,7 +72,7 @@ def history(seed: int) -> History:
         errors += certain_then and decision.animal is not truth
         image_id = f"{seed:08x}{number:024x}"
         if animal is None or review.sampled(image_id, percent):
-            head = review.new_head(_record(source, image_id, decision), sample_percent=percent)
+            head = review.new_head(_record(source, image_id, decision), percent, 0)
             assert head is not None
             heads.append(head)
             truths[image_id] = truth
