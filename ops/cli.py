@@ -28,6 +28,7 @@ from ops import (
     definitions,
     destroy_command,
     erase_command,
+    evaluate_command,
     export,
     key_command,
     keys,
@@ -37,6 +38,7 @@ from ops import (
     records,
     replay,
     restart,
+    reviews_command,
     rollback,
     status,
     story,
@@ -147,6 +149,7 @@ Exit codes:
   3  something needs attention: `status` found failed images, dead letters or
      stuck objects, an image that was started again did not finish, one could
      not be erased (or its dead letters not looked at), a backfill goes on without the command or left something out,
+     `reviews` found a verdict that is not carried out or reviews that are overdue,
      or `check` found something that is not ok
 
 \b
@@ -367,6 +370,19 @@ def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) ->
     erase_command.run(deployment, image_ids, **options)
 
 
+@command("evaluate")
+@evaluate_command.options
+def evaluate(deployment: Deployment, folder: Path, **options: Any) -> None:
+    """Show how right the machine is about your pictures.
+
+    The subfolders of FOLDER say what is on them: cats, dogs and others. Each picture is checked, recognized and decided
+    as the environment does it: confusion matrix, precision and recall with 95 % intervals, whether it is as sure as it
+    should be, time and price of a picture, and the worst ones. Nothing is uploaded or stored. On AWS it says what
+    Amazon Rekognition will cost, and asks; on the local AWS it is free. Ctrl-C shows what was judged so far.
+    """
+    evaluate_command.run(deployment, folder, **options)
+
+
 @command("export")
 @click.argument("image_id", metavar="ID", type=ImageId())
 @click.option(
@@ -439,6 +455,19 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
     else:
         output.show_state(deployment.environment, state)
     if state.needs_attention:
+        raise click.exceptions.Exit(ATTENTION)
+
+
+@command("reviews")
+def show_reviews(deployment: Deployment, as_json: bool) -> None:
+    """Show what waits for review, and which verdicts are not carried out yet.
+
+    Exit code 3 when a verdict was started again and is still not carried out, or when the oldest uncertain image waits
+    for longer than ReviewOverdueHours.
+    """
+    found = reviews_command.look(deployment)
+    reviews_command.say(deployment.environment, found, as_json=as_json)
+    if found.needs_attention:
         raise click.exceptions.Exit(ATTENTION)
 
 

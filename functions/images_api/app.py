@@ -95,6 +95,9 @@ def one_image(image_id: str) -> Response[str]:
         logger.info("Image not shown", denied=record is not None)
         raise http_api.image_not_found()
     body = visible(record, client)
+    if client.is_person and "Labels" in record:
+        body["labels"] = [{"name": label["Name"], "confidence": label["Confidence"]} for label in record["Labels"]]
+        body["modelVersion"] = record.get("ModelVersion")
     linked = record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW)
     logger.info("Image shown", linked=linked)
     if linked:

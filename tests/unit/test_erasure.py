@@ -584,3 +584,11 @@ def test_what_a_restore_brings_back_is_found_by_the_ledger(aws: Cloud) -> None:
     assert detection_logs.find(TABLE, OTHER) is not None
     rows = {row.image_id: row for row in erasures.every(ERASURES)}
     assert (rows[ids[1]].objects, rows[ids[1]].stage) == (1, "done")
+
+
+def test_an_image_whose_verdict_is_being_carried_out_is_erased_when_that_is_over(aws: Cloud) -> None:
+    """Else its picture could be copied behind the erasure's back."""
+    image(aws, ReviewClaim=EXECUTION, ReviewClaimedAt=ago(seconds=detection_logs.REVIEW_CLAIM_SECONDS - 60))
+    assert "try again in" in erase().refusal
+    image(aws, ReviewClaim=EXECUTION, ReviewClaimedAt=ago(seconds=detection_logs.REVIEW_CLAIM_SECONDS + 60))
+    assert erase().refusal == ""

@@ -211,7 +211,9 @@ def _refusal(record: Record | None, source: Source) -> str:
     if status == Status.PROCESSING:
         return _refusal_of_processing(record, source)
     waits = 0.0
-    if status == Status.UPLOADING:
+    if "ReviewClaim" in record:  # a verdict on it is being carried out
+        waits = _seconds(record.get("ReviewClaimedAt", "")) + detection_logs.REVIEW_CLAIM_SECONDS - time.time()
+    elif status == Status.UPLOADING:
         form_ends = _seconds(record.get("CreatedAt", "")) + UPLOAD_LINK_SECONDS + _ARRIVES_SECONDS
         waits = max(form_ends, float(record.get("CopyEnds", 0))) - time.time()
     elif status == Status.FAILED:
