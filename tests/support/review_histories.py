@@ -112,17 +112,22 @@ def _record(source: random.Random, image_id: str, decision: Decision) -> Any:
 def _work(source: random.Random, heads: list[Head], truths: dict[str, Animal]) -> None:
     """People decide, in the order of the queues; in half of the histories they have not come to the end.
 
-    Then they also correct, in the gallery, mistakes that they happen to see; and they undo a few verdicts.
+    Then some mistakes are corrected out of turn, in the gallery. And a few verdicts were undone.
     """
     is_behind = source.random() < 0.5
     for queue, least in ((Queue.SAMPLE, 0.6), (Queue.UNCERTAIN, 0.3)):
         waiting = sorted((head for head in heads if head["Queue"] == queue), key=lambda head: head["Order"])
-        come_to = int(len(waiting) * source.uniform(least, 1)) if is_behind else len(waiting)
-        for place, head in enumerate(waiting):
-            truth = truths[head["ImageID"]]
-            seen = head["Certain"] and head["Guess"] != truth and source.random() < 0.3
-            if (place < come_to and source.random() > 0.002) or (is_behind and seen):
-                head["Verdict"] = truth.value
+        left = []
+        for head in waiting:
+            mistaken = head["Certain"] and head["Guess"] != truths[head["ImageID"]]
+            if is_behind and mistaken and source.random() < 0.3:
+                head["Verdict"] = truths[head["ImageID"]].value
+            else:
+                left.append(head)
+        come_to = int(len(left) * source.uniform(least, 1)) if is_behind else len(left)
+        for head in left[:come_to]:
+            if source.random() > 0.002:
+                head["Verdict"] = truths[head["ImageID"]].value
 
 
 def _second_looks(source: random.Random) -> tuple[list[tuple[Animal, Animal]], float]:
