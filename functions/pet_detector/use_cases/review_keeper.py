@@ -8,8 +8,8 @@
                  an image that waits for longer than it should        a notice to operators
                  how often the machine is right                       computed from the verdicts (accuracy.py)
 
-What is done once a day is reserved by a conditional write before it is done: a run that is repeated, or two at once, do
-it once. What AWS refused is done by the next run.
+What is done once a day is done by the first run of the day (UTC). It is reserved by a conditional write before it is
+done: a run that is repeated, or two at once, do it once. What AWS refused is done by the next run.
 """
 
 from __future__ import annotations
@@ -36,8 +36,6 @@ PENDING_MINUTES = 5
 MAX_STARTS = 500
 # Uncertain images that one run looks at: 100 with one call. The next run goes on behind them.
 MAX_LOOKED_AT = 2000
-# From this hour on (UTC) what is done once a day is done.
-DAY_BEGINS = 6
 
 
 @dataclass(frozen=True)
@@ -182,9 +180,6 @@ def oldest_hours(table: str, now: datetime) -> float:
 
 
 def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
-    if now.hour < DAY_BEGINS:
-        return
-
     def send(notice: Notice) -> Callable[[], object]:
         return lambda: notices_topic.publish(resources.topic_arn, notice)
 
