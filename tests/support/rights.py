@@ -33,7 +33,10 @@ NAMES = {
     "ReviewWorkflow": moto_world.REVIEW_WORKFLOW.rpartition(":")[2],
 }
 # What shared code calls for the operator's commands alone: see OperatorPolicy of stacks/access.yaml.
-OF_OPERATORS_ALONE = {("dynamodb:Scan", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{moto_world.ERASURES}")}
+OF_OPERATORS_ALONE = {
+    ("dynamodb:Scan", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}")
+    for table in (moto_world.ERASURES, moto_world.REVIEWS)
+}
 FUNCTIONS, TESTS = REPOSITORY / "functions", REPOSITORY / "tests"
 
 # Action, ARN and what conditions ask for.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, cast
 
 from pet_detector.aws import reviews
 from pet_detector.aws.clients import client
@@ -13,7 +13,7 @@ from pet_detector.aws.detection_logs import deserialized
 from pet_detector.aws.errors import translated
 from pet_detector.rules.accuracy import Review
 from pet_detector.rules.models import Animal
-from pet_detector.rules.review import WAITING, Mode, Queue
+from pet_detector.rules.review import WAITING, Head, Mode, Queue
 
 # The ImageID of the items that hold figures, which is none of an image.
 FIGURES = "figures"
@@ -50,25 +50,9 @@ def asked(table: str, since: str) -> Iterator[tuple[str, bool, Review]]:
         )
         with translated("dynamodb:Query"):
             for page in pages:
-                yield from map(_review, page["Items"])
-
-
-def _review(item: dict[str, Any]) -> tuple[str, bool, Review]:
-    head: dict[str, Any] = dict(deserialized(item))
-    scores = head.get("Scores", {})
-    review = Review(
-        day=head["GuessedAt"][:10],
-        order=head["HomeOrder"],
-        purpose=head["Purpose"],
-        probability=float(head["Probability"]),
-        guess=Animal(head["Guess"]),
-        certain=head["Certain"],
-        verdict=Animal(head["Verdict"]) if "Verdict" in head else None,
-        cat=float(scores.get("cat", 0)),
-        dog=float(scores.get("dog", 0)),
-        policy_version=head["PolicyVersion"],
-    )
-    return head["ImageID"], bool(head.get("SecondLook")), review
+                for item in page["Items"]:
+                    head = cast(Head, deserialized(item))
+                    yield head["ImageID"], head.get("SecondLook", False), Review.of_head(head)
 
 
 def second_looks(table: str, image_ids: list[str]) -> list[tuple[Animal, Animal]]:

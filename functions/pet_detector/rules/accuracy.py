@@ -20,18 +20,20 @@ import math
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from itertools import groupby, takewhile
 
 from pet_detector.rules.models import Animal, Label
 from pet_detector.rules.policy import Policy, decide
-
-SAMPLE, UNCERTAIN = "sample", "uncertain"
+from pet_detector.rules.review import Head, Purpose
 
 # The fewest judged pictures for a figure: with 50, all of them right, the interval reaches down to 95 %.
 LEAST = 50
-# Draws of an interval's simulation. Its end lies within half a percentile of where more of them would put it.
-DRAWS = 2000
+# Draws of an interval's simulation: they put its ends within half a percentile or so of where they belong.
+DRAWS = 1000
 _SEED = 20261130
+# A weight so large that what was seen is as nothing beside it.
+_MANY = 1e6
 # Values of `minimum` in the table of thresholds, beside the one in force.
 MINIMUMS = (55, 60, 65, 70, 75, 80, 85, 90, 95, 98)
 
@@ -54,6 +56,23 @@ class Review:
     cat: float
     dog: float
     policy_version: str
+
+    @classmethod
+    def of_head(cls, head: Head) -> Review:
+        """The same, from the head of a review."""
+        scores = head.get("Scores", {})
+        return cls(
+            day=head["GuessedAt"][:10],
+            order=head["HomeOrder"],
+            purpose=head["Purpose"],
+            probability=float(head["Probability"]),
+            guess=Animal(head["Guess"]),
+            certain=head["Certain"],
+            verdict=Animal(head["Verdict"]) if "Verdict" in head else None,
+            cat=float(scores.get("cat", 0)),
+            dog=float(scores.get("dog", 0)),
+            policy_version=head["PolicyVersion"],
+        )
 
 
 @dataclass(frozen=True)
@@ -123,8 +142,8 @@ def accuracy(reviews: Iterable[Review], second_looks: Sequence[tuple[Animal, Ani
         missed = [one.weight for one in counted if one.called is not animal and one.truth is animal]
         precision[animal] = _estimate(right, wrong, most)
         recall[animal] = _estimate(right, missed, most)
-    drawn = [one for one in every if one.purpose == SAMPLE]
-    used = sum(one.review.purpose == SAMPLE for one in counted)
+    drawn = [one for one in every if one.purpose == Purpose.SAMPLE]
+    used = sum(one.review.purpose == Purpose.SAMPLE for one in counted)
     return Accuracy(precision, recall, agreement(second_looks), len(drawn), used)
 
 
@@ -141,10 +160,10 @@ class _Day:
     """The reviews of one day: its sample, what counts of it, and its uncertain pictures if all are decided."""
 
     def __init__(self, reviews: list[Review]) -> None:
-        uncertain = [one for one in reviews if not one.certain and one.purpose in (SAMPLE, UNCERTAIN)]
+        uncertain = [one for one in reviews if not one.certain and one.purpose in (Purpose.SAMPLE, Purpose.UNCERTAIN)]
         whole = all(one.verdict for one in uncertain)
         self.decided = uncertain if whole else []
-        drawn = [one for one in reviews if one.purpose == SAMPLE and one.probability > 0]
+        drawn = [one for one in reviews if one.purpose == Purpose.SAMPLE and one.probability > 0]
         self.sample = sorted((one for one in drawn if one.certain or not whole), key=lambda one: one.order)
         # Where the queue has come to: a drawn picture of a whole day stays in it, and is decided.
         self.used = list(takewhile(lambda one: one.verdict is not None, self.sample))
@@ -169,15 +188,9 @@ def thresholds(reviews: Iterable[Review], minimums: Iterable[float] = MINIMUMS) 
     if not counted:
         return None, []
     newest = max(counted, key=lambda one: one.review.day).review.policy_version
-    policy = numbers_of(newest)
+    policy = Policy.from_version(newest)
     allowed = sorted({policy.minimum, *(float(m) for m in minimums if m > policy.floor)})
     return policy.minimum, [_threshold(counted, replace(policy, minimum=minimum)) for minimum in allowed]
-
-
-def numbers_of(policy_version: str) -> Policy:
-    """The three numbers that each version of the rules has, of a record's PolicyVersion such as `1:80/15/50`."""
-    minimum, margin, floor = (float(text) for text in policy_version.partition(":")[2].split("/")[:3])
-    return Policy(minimum=minimum, margin=margin, floor=floor)
 
 
 def _threshold(counted: list[Judged], policy: Policy) -> Threshold:
@@ -194,9 +207,7 @@ def _threshold(counted: list[Judged], policy: Policy) -> Threshold:
     missing = LEAST - math.floor(_effective(right + wrong))
     if missing > 0:
         return Threshold(policy.minimum, pictures, review, None, None, missing)
-    total = _Total.of(wrong, max(one.weight for one in counted))
-    draws = random.Random(_SEED)  # noqa: S311 - the same figures every time
-    (at_most,) = _quantiles([total.draw(draws) for _ in range(DRAWS)], 0.95)
+    (at_most,) = _quantiles(_Total.of(wrong, max(one.weight for one in counted)).draws(_SEED), 0.95)
     return Threshold(policy.minimum, pictures, review, sum(wrong), at_most)
 
 
@@ -226,7 +237,7 @@ def agreement(pairs: Sequence[tuple[Animal, Animal]]) -> Estimate:
     def kappa(share: float) -> float:
         return (share - chance) / (1 - chance)
 
-    low, high = _share(_Total(0, 1, agreed + 0.5), _Total(0, 1, number - agreed + 0.5))
+    low, high = _share(_Total(0, _MANY, agreed + 0.5), _Total(0, _MANY, number - agreed + 0.5))
     return Estimate(kappa(agreed / number), kappa(low), kappa(high), number)
 
 
@@ -247,7 +258,7 @@ def _effective(weights: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class _Total:
-    """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution.
+    """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution, in whole pictures.
 
     The number seen of a kind is a Poisson variable, nearly, because each is drawn by itself. With Jeffreys' prior that
     leaves a gamma distribution, whose variance for pictures of several weights w is that of the estimate: the sum of
@@ -264,21 +275,22 @@ class _Total:
         scale = sum(weight * (weight - 1) for weight in weights) / rest if rest > 1e-9 else most
         return cls(len(weights), scale, rest / scale + 0.5 * (1 - 1 / scale))
 
-    def draw(self, source: random.Random) -> float:
-        return self.seen + (self.scale * source.gammavariate(self.shape, 1) if self.shape > 0 else 0.0)
+    @lru_cache(maxsize=64)  # noqa: B019 - of values, and few: what is found right is drawn for precision and for recall
+    def draws(self, seed: int) -> Sequence[float]:
+        """Numbers that it may be, the same every time."""
+        if self.shape <= 0:
+            return [self.seen] * DRAWS
+        draw = random.Random(seed).gammavariate  # noqa: S311
+        return [self.seen + round(self.scale * draw(self.shape, 1)) for _ in range(DRAWS)]
 
 
 def _share(inside: _Total, outside: _Total) -> tuple[float, float]:
     """The 95 % interval of the share that lies inside."""
-    source = random.Random(_SEED)  # noqa: S311 - the same figures every time
-    drawn = []
-    for _ in range(DRAWS):
-        one, other = inside.draw(source), outside.draw(source)
-        drawn.append(one / (one + other))
-    low, high = _quantiles(drawn, 0.025, 0.975)
+    pairs = zip(inside.draws(_SEED), outside.draws(_SEED + 1), strict=True)
+    low, high = _quantiles([one / (one + other) for one, other in pairs], 0.025, 0.975)
     return low, high
 
 
-def _quantiles(values: list[float], *shares: float) -> list[float]:
-    values.sort()
-    return [values[round(share * (len(values) - 1))] for share in shares]
+def _quantiles(values: Sequence[float], *shares: float) -> list[float]:
+    ordered = sorted(values)
+    return [ordered[round(share * (len(ordered) - 1))] for share in shares]

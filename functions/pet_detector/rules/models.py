@@ -206,7 +206,13 @@ class Record(TypedDict, total=False):
     ReviewClaimedAt: str
     Superseded: Decimal | int  # later uploads with the same form that were rejected
     ErasedAt: str  # of an erased image: when
-    Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
+    VerdictSequence: Decimal | int  # of people's verdicts and undos about it: the last one that was carried out
+    ReviewedBy: str  # id of the person whose verdict holds
+    MachineAnimal: str  # what the workflow had decided before people did
+    ReviewClaim: str  # the execution of the review machine that moves it, and since when
+    ReviewClaimedAt: str
+    Timestamp: str  # when it was filed; this and the next seven are RFC 3339 UTC
+    ReviewedAt: str
     ClaimedAt: str
     TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one
     ReceivedAt: str

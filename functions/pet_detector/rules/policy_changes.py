@@ -79,26 +79,31 @@ def description(by: str, at: str, because: str) -> str:
 
     Raises RequestError when there is no reason, or a very long one.
     """
-    reason = printable(because).strip()
+    reason = printable(because, REASON_LENGTH + 1).strip()
     if len(reason) < 3 or len(reason) > REASON_LENGTH:
         raise RequestError(400, "REASON_MISSING", f"Say why, in 3 to {REASON_LENGTH} characters.")
     return f"Set by {printable(by, NAME_LENGTH) or 'somebody'} at {at}: {reason}"
 
 
-def changed(current: Policy | None, numbers: Mapping[str, Any]) -> Policy:
-    """The policy with some of its numbers changed. Raises RequestError when there is no such policy, or no change."""
+def with_numbers(current: Policy | None, numbers: Mapping[str, Any]) -> Policy:
+    """The policy with some of its numbers replaced. Raises RequestError when there is no such policy."""
     names = [field.name for field in dataclasses.fields(Policy)]
     known = dataclasses.asdict(current) if current else {}
     if unknown := sorted(numbers.keys() - set(names)):
         raise RequestError(400, "POLICY_INVALID", f"{unknown[0]} is no number of the policy: give {', '.join(names)}.")
     try:
-        policy = Policy(**(known | dict(numbers)))
+        return Policy(**(known | dict(numbers)))
     except TypeError:
         raise RequestError(
             400, "POLICY_INVALID", f"The parameter cannot be read now, so give every number: {', '.join(names)}."
         ) from None
     except PolicyInvalidError as error:
         raise RequestError(400, "POLICY_INVALID", str(error)) from None
+
+
+def changed(current: Policy | None, numbers: Mapping[str, Any]) -> Policy:
+    """The same. Raises RequestError also when nothing changes."""
+    policy = with_numbers(current, numbers)
     if policy == current:
         raise RequestError(409, "NOTHING_CHANGES", "The policy has these numbers already.")
     return policy
