@@ -178,7 +178,7 @@ def _keeper_cell(call: str, fault: str, service: str, operation: str, rule: dict
     def act(case: Case) -> None:
         verdicts, upload = _filed(case)
         verdicts.decide(upload.image_id, "dog", start=False, minutes_ago=30)
-        unseen = verdicts.filed(head=False)
+        unseen = verdicts.in_no_queue()
         case.answer_for(unseen, Expected("needs_review", "others"))
         verdicts.forget_today()
         before = len(verdicts.digests())

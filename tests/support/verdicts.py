@@ -67,6 +67,14 @@ class Verdicts:
             self.put_head(image_id)
         return image_id
 
+    def in_no_queue(self) -> str:
+        """An uncertain image that the stream has lost, or that is from before there were reviews."""
+        image_id = self.filed(head=False)
+        eventually(lambda: self.head(image_id), f"the stream puts {image_id} into a queue")
+        key = {"ImageID": {"S": image_id}, "Entry": {"S": "review"}}
+        self.application.dynamodb.delete_item(TableName=self.reviews, Key=key)
+        return image_id
+
     def put_head(self, image_id: str) -> None:
         """The head of an image about which nobody has decided, whatever the stream has made of it."""
         queue, order = "uncertain", f"040.00#{image_id}"

@@ -28,7 +28,7 @@ from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
 from pet_detector.rules.review import Head
 from pet_detector.runtime.observability import logger, publish
-from pet_detector.use_cases import accuracy
+from pet_detector.use_cases import accuracy, review_queue
 
 # Younger verdicts are being carried out: an execution takes seconds.
 PENDING_MINUTES = 5
@@ -142,10 +142,14 @@ def _uncertain(table: str, position: str) -> Iterator[tuple[str, list[Record]]]:
 
 
 def _put_into_queue(resources: Resources, record: Record) -> bool:
-    head = review.new_head(
-        record, sample_percent=resources.sample_percent, second_look_percent=resources.second_look_percent
+    known = review_queue.Resources(
+        resources.reviews,
+        resources.table,
+        resources.workflow_arn,
+        resources.sample_percent,
+        resources.second_look_percent,
     )
-    return head is not None and reviews.put_head(resources.reviews, resources.table, head) is Saved.SAVED
+    return review_queue.enqueue(known, record) is Saved.SAVED
 
 
 # --- What waits -------------------------------------------------------------------------------------------------------
