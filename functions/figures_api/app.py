@@ -40,7 +40,7 @@ def all_figures() -> Response[str]:
     days = days_of((app.current_event.query_string_parameters or {}).get("days"))
     now = datetime.now(UTC)
     since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-    counts = daily_counts.counts(settings.required("POWERTOOLS_SERVICE_NAME"), since, now)
+    counts = daily_counts.counts(settings.required("POWERTOOLS_SERVICE_NAME"), since, days)
     table = settings.required("REVIEWS_TABLE_NAME")
     volume = figures.volume_document(counts, [f"{since + timedelta(days=day):%Y-%m-%d}" for day in range(days)])
     accuracy = review_figures.stored(table, review_figures.ACCURACY)

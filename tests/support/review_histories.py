@@ -59,7 +59,7 @@ def history(seed: int) -> History:
     """One history; the same seed makes the same one."""
     source = random.Random(seed)
     percent = source.choice((10, 20, 30))
-    images = source.choice((200, 400, 800)) * 100 // percent
+    images = source.choice((300, 500, 800)) * 100 // percent
     shares = [source.uniform(0.2, 0.5), source.uniform(0.2, 0.4), source.uniform(0.2, 0.4), source.uniform(0.03, 0.15)]
     right = {animal: source.uniform(0.85, 0.995) for animal in ANIMALS}
     called = source.choices((*ANIMALS, None), shares, k=images)
@@ -115,12 +115,12 @@ def _work(source: random.Random, heads: list[Head], truths: dict[str, Animal]) -
     Then some mistakes are corrected out of turn, in the gallery. And a few verdicts were undone.
     """
     is_behind = source.random() < 0.5
-    for queue, least in ((Queue.SAMPLE, 0.6), (Queue.UNCERTAIN, 0.3)):
+    for queue, least in ((Queue.SAMPLE, 0.2), (Queue.UNCERTAIN, 0.2)):
         waiting = sorted((head for head in heads if head["Queue"] == queue), key=lambda head: head["Order"])
         left = []
         for head in waiting:
             mistaken = head["Certain"] and head["Guess"] != truths[head["ImageID"]]
-            if is_behind and mistaken and source.random() < 0.3:
+            if is_behind and mistaken and source.random() < 0.5:
                 head["Verdict"] = truths[head["ImageID"]].value
             else:
                 left.append(head)

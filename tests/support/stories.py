@@ -266,6 +266,14 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
     for image_id in (IMAGE_ID, "c" * 32):  # of the second there is no record
         head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": came, "Sequence": 1}
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
+    aws.put_review(  # drawn for agreement, and decided once
+        {
+            **{"ImageID": "b" * 32, "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
+            **{"HomeOrder": "0", "Guess": "cat", "Certain": True, "Verdict": "cat", "SecondLook": True, "Sequence": 0},
+            **{"Purpose": "sample", "Probability": Decimal("0.02"), "GuessedAt": detection_logs.now()},
+            **{"PolicyVersion": "2:80/15/50/55"},
+        }
+    )
     noon = datetime.now(UTC).replace(hour=12)
     calls: tuple[tuple[Any, str], ...] = (
         (client("dynamodb"), "Query"),
