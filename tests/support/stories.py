@@ -266,6 +266,12 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
     for image_id in (IMAGE_ID, "c" * 32):  # of the second there is no record
         head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": came, "Sequence": 1}
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
+    of_same_bytes = {"ImageID": "b" * 32, "ContentHash": "0" * 64, "Queue": "done", "Order": came, "Sequence": 1}
+    of_same_bytes |= {"HomeQueue": "uncertain", "HomeOrder": "1", "DecidedKey": IDEMPOTENCY_KEY, "Verdict": "cat"}
+    row = {"ImageID": "b" * 32, "Key": IDEMPOTENCY_KEY, "Person": "p", "PersonName": NAME, "At": came}
+    row |= {"Kind": "verdict", "Animal": "cat", "Mode": "single", "Milliseconds": 5, "Blind": False}
+    for item in (of_same_bytes | {"Entry": "review"}, row | {"Entry": "verdict#000001"}):
+        aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in item.items()})
     noon = datetime.now(UTC).replace(hour=12)
     calls: tuple[tuple[Any, str], ...] = (
         (client("dynamodb"), "Query"),
