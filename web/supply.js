@@ -63,12 +63,13 @@ export class Supply extends EventTarget {
     this.fill();
   }
 
-  /** Puts these on the screen, and what is there behind them. */
+  /** Puts these, which are undone, on the screen, and what is there behind them. */
   bring(pictures) {
     const ids = new Set(idsOf(pictures));
     this.next = [...this.shown, ...this.next].filter(({ imageId }) => !ids.has(imageId));
     this.shown = pictures;
-    for (const id of ids) this.left += this.#decided.delete(id);
+    for (const id of ids) this.#decided.delete(id);
+    this.left += ids.size;
     this.#load();
   }
 
@@ -108,7 +109,10 @@ export class Supply extends EventTarget {
     this.#isAsking = false;
     if (this.#ends.signal.aborted) return;
     this.#notBefore = Date.now() + wait;
-    this.#timer = setTimeout(() => document.hidden || this.fill(), wait);
+    this.#timer = setTimeout(() => {
+      this.#notBefore = 0;
+      if (!document.hidden) this.fill();
+    }, wait);
     this.#load();
     this.dispatchEvent(new Event("change"));
   }
