@@ -20,6 +20,8 @@ FINAL = {"completed", "needs_review", "rejected", "failed", "held"}
 # What S3 says when it refuses the picture in a form, in the words of the workflow's reason codes.
 _REFUSALS = {"EntityTooLarge": "TOO_LARGE", "EntityTooSmall": "EMPTY"}
 
+_TYPES = {f".{name}": f"image/{name}" for name in ("png", "webp", "avif", "heic", "heif")}
+
 
 @dataclass
 class Outcome:
@@ -98,7 +100,7 @@ class Sender:
 
 def _declared_type(file: Path) -> str:
     """What a client that goes by the name would declare; the workflow judges the bytes."""
-    return "image/png" if file.suffix.lower() == ".png" else "image/jpeg"
+    return _TYPES.get(file.suffix.lower(), "image/jpeg")
 
 
 def _milliseconds(start: float) -> int:

@@ -68,6 +68,7 @@ async function prepare() {
   place("views").append(...Object.entries(VIEWS).filter(([, view]) => may[view.right])
     .map(([name, { title }]) => h("a", { href: `#/${name}`, id: `to-${name}` }, title)));
   place("header").hidden = false;
+  if (may.upload) VIEWS.upload.load(); // it takes files that are dropped on any view
   if (may.review) {
     const { createOutbox } = await import("./outbox.js");
     context.outbox = createOutbox({ api, session, element, announce });

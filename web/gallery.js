@@ -85,7 +85,7 @@ function pill(image) {
 }
 
 function story(element, context, id) {
-  const { api, session, announce, navigate } = context, may = session.may;
+  const { api, session, outbox, announce, navigate } = context, may = session.may;
   const name = heading("Picture"), host = h("div"), told = h("div", { role: "status" });
   element.append(h("p", {}, h("a", { href: "#/gallery" }, "Back to the gallery")), name, told, host);
   let timer, stop = loading(host, show);
@@ -107,25 +107,32 @@ function story(element, context, id) {
 
   const again = async () => host.replaceChildren(await show().catch((error) => problem(error, again)));
 
-  function correction(image, { reviews }) {
-    const key = crypto.randomUUID();
-    return h("section", { class: "card" }, h("h2", {}, "What does it show?"), h("div", { class: "row" },
-      Object.entries(ANIMALS).map(([animal, word]) => button(word, () => post(key, { animal, blind: false, mode: "gallery", sequence: reviews.length }),
-        "", { "aria-pressed": String(image.status === "completed" && image.animal === animal) }))));
-  }
+  const correction = (image, { reviews }) => h("section", { class: "card" }, h("h2", {}, "What does it show?"), h("div", { class: "row" },
+    Object.entries(ANIMALS).map(([animal, word]) => button(word, () => decide({ animal, blind: false, mode: "gallery", milliseconds: 0, sequence: reviews.length }),
+      "", { "aria-pressed": String(image.status === "completed" && image.animal === animal) }))));
 
-  /** A verdict or an undo. Tried again with the same key, it is one all the same. */
-  async function post(key, verdict) {
-    told.replaceChildren("Saving ...");
+  /** A verdict or an undo: kept in this browser until the service has it. */
+  function decide(verdict) {
     try {
-      const answer = await api.request("POST", "/people/reviews", { body: { imageId: id, ...verdict }, headers: { "Idempotency-Key": key } });
-      told.replaceChildren(h("p", { class: "card row" }, answer.animal && !verdict.undoes ? `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.` : "Taken back.",
-        !verdict.undoes && button("Undo", () => post(crypto.randomUUID(), { undoes: key }))));
-      await again();
+      outbox.add({ imageId: id, ...verdict });
+      told.replaceChildren("Saving ...");
     } catch (error) {
-      told.replaceChildren(problem(error, () => (error.status === 409 ? (told.replaceChildren(), again()) : post(key, verdict))));
+      told.replaceChildren(problem(error));
     }
   }
+
+  const left = new AbortController();
+  outbox?.addEventListener("saved", ({ detail: { entry, answer } }) => {
+    if (entry.body.imageId !== id) return;
+    told.replaceChildren(h("p", { class: "card row" }, entry.body.undoes ? "Taken back." : `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.`,
+      !entry.body.undoes && button("Undo", () => decide({ undoes: entry.key }))));
+    again();
+  }, { signal: left.signal });
+  outbox?.addEventListener("refused", ({ detail: { entry } }) => {
+    if (entry.body.imageId !== id) return;
+    told.replaceChildren(); // the header says why
+    again();
+  }, { signal: left.signal });
 
   function erase(image) {
     const failed = h("div");
@@ -149,7 +156,7 @@ function story(element, context, id) {
     dialog.showModal();
   }
 
-  return () => { stop(); clearTimeout(timer); };
+  return () => { stop(); clearTimeout(timer); left.abort(); };
 }
 
 function decision(image) {

@@ -59,7 +59,9 @@ def new_page(browser: Browser, server: Server) -> Iterator[Callable[..., Page]]:
         contexts.append(context)
         context.set_default_timeout(TIMEOUT_MS)
         context.on("request", lambda request: None if _is_ours(request.url, server) else wrong.append(request.url))
-        context.on("console", lambda message: wrong.append(message.text) if "Content Security Policy" in message.text else None)
+        context.on(
+            "console", lambda message: wrong.append(message.text) if "Content Security Policy" in message.text else None
+        )
         context.on("weberror", lambda error: wrong.append(str(error.error)))
         return context.new_page()
 

@@ -1,6 +1,6 @@
 """A stand-in for the deployed application and for the sign-in page: the contract of docs/api.md with made-up pictures.
 
-It serves web/ as the application does, and can be told to fail (`fault`), so that the page's bad moments can be looked at.
+It serves web/ as the application does, and fails where it is told to, so that the page's bad moments can be seen.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from html import escape
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlencode, urlsplit
 
@@ -35,9 +35,10 @@ Answer = tuple[int, dict[str, Any]]
 
 def _web_app() -> Callable[[dict[str, Any], Any], dict[str, Any]]:
     """The handler that serves the page on AWS: another `app` than those of functions/, so loaded by its path."""
-    os.environ |= {"IMAGE_BUCKET_NAME": "images", "AWS_REGION": "us-east-1"}
+    os.environ["AWS_REGION"] = "us-east-1"
     spec = importlib.util.spec_from_file_location("web_app", WEB / "app.py")
-    assert spec and spec.loader
+    assert spec
+    assert spec.loader
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # its dataclass looks there
     spec.loader.exec_module(module)
@@ -134,14 +135,22 @@ def _record(n: int) -> dict[str, Any]:
         "photo": photo,
     }
     if n % 11 == 5:
-        return record | {"status": "rejected", "reasonCode": "TOO_SMALL", "reason": "The picture has 64 x 48 px; each side needs at least 80."}
+        return record | {
+            "status": "rejected",
+            "reasonCode": "TOO_SMALL",
+            "reason": "The picture has 64 x 48 px; each side needs at least 80.",
+        }
     if n % 17 == 8:
         return record | {"status": "failed", "reason": "The picture could not be processed; operators were notified."}
     cat, dog = {"cat": (97.4, 3.1), "dog": (1.2, 93.8), "other": (4.0, 11.5)}[animal]
     sure = n % 6 != 4
     if not sure:
         cat, dog, animal = 71.5, 64.2, "other"
-    reason = f"{animal.capitalize()} at {max(cat, dog)} %, at or above the minimum of 80 %." if sure else "Cat at 71.5 % is below the minimum of 80 %."
+    reason = (
+        f"{animal.capitalize()} at {max(cat, dog)} %, at or above the minimum of 80 %."
+        if sure
+        else "Cat at 71.5 % is below the minimum of 80 %."
+    )
     return record | {
         "status": "completed" if sure else "needs_review",
         "animal": animal,
@@ -152,7 +161,11 @@ def _record(n: int) -> dict[str, Any]:
         "policyVersion": "2:80/15/50/55",
         "modelVersion": "3.0",
         "location": f"s3://images/{animal}s/{record['imageId']}.jpg",
-        "labels": [{"name": "Animal", "confidence": 98.2}, {"name": "Pet", "confidence": 97.9}, {"name": "Whiskers", "confidence": 71.0}],
+        "labels": [
+            {"name": "Animal", "confidence": 98.2},
+            {"name": "Pet", "confidence": 97.9},
+            {"name": "Whiskers", "confidence": 71.0},
+        ],
     }
 
 
@@ -174,7 +187,14 @@ def figures() -> dict[str, Any]:
         )
 
     def estimate(value: float, low: float, high: float, judged: int) -> dict[str, Any]:
-        return {"value": value, "low": low, "high": high, "judged": judged, "missing": 0, "text": f"{value} % ({low} to {high} %)"}
+        return {
+            "value": value,
+            "low": low,
+            "high": high,
+            "judged": judged,
+            "missing": 0,
+            "text": f"{value} % ({low} to {high} %)",
+        }
 
     missing = {"value": None, "low": None, "high": None, "judged": 16, "missing": 34, "text": "not enough yet: 34 more"}
     return {
@@ -190,7 +210,14 @@ def figures() -> dict[str, Any]:
                 "dog": {"precision": estimate(95.2, 90.1, 98.0, 131), "recall": estimate(88.0, 81.5, 92.8, 127)},
                 "other": {"precision": estimate(93.6, 88.4, 96.9, 140), "recall": missing},
             },
-            "agreement": {"value": 91.0, "low": 84.2, "high": 96.0, "judged": 64, "missing": 0, "text": "91 (84.2 to 96)"},
+            "agreement": {
+                "value": 91.0,
+                "low": 84.2,
+                "high": 96.0,
+                "judged": 64,
+                "missing": 0,
+                "text": "91 (84.2 to 96)",
+            },
             "sample": {"drawn": 96, "judged": 83},
         },
         "cost": {"usd": 4.3127, "images": 3982, "since": "2026-11-01T00:00:00Z"},
@@ -200,11 +227,27 @@ def figures() -> dict[str, Any]:
 
 def thresholds() -> dict[str, Any]:
     """The table of thresholds, as GET /people/policy gives it."""
-    rows = [
-        {"minimum": minimum, "review": review, "reviewPercent": round(review / 39.8, 1), "errors": errors, "errorsAtMost": at_most, "missing": 0}
-        for minimum, review, errors, at_most in [(60, 61, 148.0, 201.0), (70, 130, 96.5, 139.2), (75, 202, 71.0, 108.4), (80, 288, 48.3, 80.1), (85, 391, 30.2, 57.7), (90, 560, 14.9, 37.0)]
+    rows: list[dict[str, Any]] = [
+        {
+            "minimum": minimum,
+            "review": review,
+            "reviewPercent": round(review / 39.8, 1),
+            "errors": errors,
+            "errorsAtMost": at_most,
+            "missing": 0,
+        }
+        for minimum, review, errors, at_most in [
+            (60, 61, 148.0, 201.0),
+            (70, 130, 96.5, 139.2),
+            (75, 202, 71.0, 108.4),
+            (80, 288, 48.3, 80.1),
+            (85, 391, 30.2, 57.7),
+            (90, 560, 14.9, 37.0),
+        ]
     ]
-    rows.append({"minimum": 98, "review": 1311, "reviewPercent": 32.9, "errors": None, "errorsAtMost": None, "missing": 12})
+    rows.append(
+        {"minimum": 98, "review": 1311, "reviewPercent": 32.9, "errors": None, "errorsAtMost": None, "missing": 12}
+    )
     return {"computedAt": "2026-11-30T03:00:00Z", "days": 30, "current": 80, "least": 50, "rows": rows}
 
 
@@ -287,7 +330,11 @@ class _Handler(BaseHTTPRequestHandler):
         if isinstance(fault.kind, str):
             self.close_connection = True
             return None
-        body = fault.body or {"code": "UNAVAILABLE", "message": "A part of the service does not answer; try again shortly.", "requestId": "r-503"}
+        body = fault.body or {
+            "code": "UNAVAILABLE",
+            "message": "A part of the service does not answer; try again shortly.",
+            "requestId": "r-503",
+        }
         self.send_json(fault.kind, body)
 
     def send_json(self, status: int, body: dict[str, Any]) -> None:
@@ -312,9 +359,13 @@ class _Handler(BaseHTTPRequestHandler):
             "pathParameters": {"file": file} if file else None,
             "queryStringParameters": self.query or None,
             "multiValueQueryStringParameters": {name: [value] for name, value in self.query.items()} or None,
-            "headers": {name: value for name, value in self.headers.items()},
+            "headers": dict(self.headers.items()),
             "requestContext": {"path": f"{STAGE}{path}", "stage": self.app.environment},
-            "stageVariables": {"ClientId": "client", "SignInUrl": f"{self.server.origin}/sign-in"},
+            "stageVariables": {
+                "ClientId": "client",
+                "ImageBucketName": "images",
+                "SignInUrl": f"{self.server.origin}/sign-in",
+            },
         }
         answer = self.server.web_app(event, None)
         data = base64.b64decode(answer["body"]) if answer.get("isBase64Encoded") else answer.get("body", "").encode()
@@ -332,11 +383,14 @@ class _Handler(BaseHTTPRequestHandler):
         if path.endswith("/authorize"):
             if "again" not in self.query:  # the person's own click
                 address = "?" + urlencode({**self.query, "again": "1"})
-                html = f'<!doctype html><title>Sign in</title><a id="in" href="{address.replace("&", "&amp;")}">Sign in as {self.app.person}</a>'
+                link = f'<a href="{escape(address)}">Sign in as {escape(self.app.person)}</a>'
+                html = f"<!doctype html><title>Sign in</title>{link}"
                 return self.send(200, html.encode(), "text/html")
             code = uuid.uuid4().hex
             self.app.codes[code] = self.query["code_challenge"]
-            return self.redirect(self.query["redirect_uri"] + "?" + urlencode({"code": code, "state": self.query["state"]}))
+            return self.redirect(
+                self.query["redirect_uri"] + "?" + urlencode({"code": code, "state": self.query["state"]})
+            )
         if path.endswith("/logout"):
             return self.redirect(self.query["logout_uri"])
         fields = {name: values[0] for name, values in parse_qs(self.data.decode()).items()}
@@ -373,12 +427,38 @@ class _Handler(BaseHTTPRequestHandler):
             (r"GET /people/images", self.list_images),
             (r"GET /people/images/(\w+)", self.one_image),
             (r"DELETE /people/images/(\w+)", self.erase),
-            (r"GET /people/images/(\w+)/reviews", lambda image_id: (200, {"imageId": image_id, "reviews": self.app.history.get(image_id, []), "carriedOut": True})),
+            (
+                r"GET /people/images/(\w+)/reviews",
+                lambda image_id: (
+                    200,
+                    {"imageId": image_id, "reviews": self.app.history.get(image_id, []), "carriedOut": True},
+                ),
+            ),
             (r"POST /people/reviews", lambda: self.decide(body)),
-            (r"GET /people/reviews", lambda: (200, {"pictures": [], "waiting": {"uncertain": 0, "sample": 0, "second": 0, "disagreed": 0}, "pending": 0})),
+            (
+                r"GET /people/reviews",
+                lambda: (
+                    200,
+                    {
+                        "pictures": [],
+                        "waiting": {"uncertain": 0, "sample": 0, "second": 0, "disagreed": 0},
+                        "pending": 0,
+                    },
+                ),
+            ),
             (r"GET /people/reviews/mine", lambda: (200, {"verdicts": [], "before": None})),
             (r"GET /people/figures", lambda: (200, self.app.figures or figures())),
-            (r"GET /people/policy", lambda: (200, {"policy": self.app.policy, "history": self.app.changes, "thresholds": self.app.thresholds or thresholds()})),
+            (
+                r"GET /people/policy",
+                lambda: (
+                    200,
+                    {
+                        "policy": self.app.policy,
+                        "history": self.app.changes,
+                        "thresholds": self.app.thresholds or thresholds(),
+                    },
+                ),
+            ),
             (r"POST /people/policy", lambda: self.set_policy(body)),
         ]
         for pattern, route in routes:
@@ -388,7 +468,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def upload(self, body: dict[str, Any]) -> Answer:
         if body["contentType"] not in ("image/jpeg", "image/png", "image/webp", "image/avif", "image/heic"):
-            return 400, {"code": "UNSUPPORTED_CONTENT_TYPE", "message": "contentType must be image/jpeg or image/png.", "requestId": "r-400"}
+            return 400, {
+                "code": "UNSUPPORTED_CONTENT_TYPE",
+                "message": "contentType must be image/jpeg or image/png.",
+                "requestId": "r-400",
+            }
         key = self.headers["Idempotency-Key"]
         image_id = self.app.keys.setdefault(key, hashlib.sha256(key.encode()).hexdigest()[:32])
         image = self.app.image(image_id)
@@ -396,7 +480,10 @@ class _Handler(BaseHTTPRequestHandler):
             return 200, {"imageId": image_id, "status": image["status"]}
         if image is None:
             made = _record(0)
-            self.app.images.insert(0, made | {"imageId": image_id, "fileName": body["fileName"], "status": "uploading", "createdAt": _now()})
+            self.app.images.insert(
+                0,
+                made | {"imageId": image_id, "fileName": body["fileName"], "status": "uploading", "createdAt": _now()},
+            )
         form = {"url": f"{self.server.origin}/bucket", "fields": {"key": image_id, "Content-Type": body["contentType"]}}
         return 201, {"imageId": image_id, "status": "uploading", "upload": form, "expiresInSeconds": 300}
 
@@ -435,20 +522,42 @@ class _Handler(BaseHTTPRequestHandler):
             kind = "undo" if "undoes" in body else "verdict"
             for row in rows:
                 row["undone"] = row["undone"] or row["key"] == body.get("undoes")
-            rows.append({"key": key, "kind": kind, "animal": body.get("animal"), "by": self.app.person, "at": _now(), "mode": body.get("mode"),
-                         "blind": body.get("blind", False), "milliseconds": body.get("milliseconds", 0), "undone": False})
+            rows.append(
+                {
+                    "key": key,
+                    "kind": kind,
+                    "animal": body.get("animal"),
+                    "by": self.app.person,
+                    "at": _now(),
+                    "mode": body.get("mode"),
+                    "blind": body.get("blind", False),
+                    "milliseconds": body.get("milliseconds", 0),
+                    "undone": False,
+                }
+            )
         image = self.app.image(body["imageId"])
         effective = [row["animal"] for row in rows if row["kind"] == "verdict" and not row["undone"]]
         if image and effective:
             image |= {"animal": effective[-1], "status": "completed"}
-        return 200, {"imageId": body["imageId"], "key": key, "sequence": len(rows), "animal": effective[-1] if effective else None}
+        return 200, {
+            "imageId": body["imageId"],
+            "key": key,
+            "sequence": len(rows),
+            "animal": effective[-1] if effective else None,
+        }
 
     def set_policy(self, body: dict[str, Any]) -> Answer:
         if body.get("takeBack"):
-            self.app.policy = self.app.changes[1]["policy"] if len(self.app.changes) > 1 else {"minimum": 80, "margin": 15, "floor": 50, "evidence": 55}
+            self.app.policy = (
+                self.app.changes[1]["policy"]
+                if len(self.app.changes) > 1
+                else {"minimum": 80, "margin": 15, "floor": 50, "evidence": 55}
+            )
         else:
             self.app.policy = body["policy"]
-        self.app.changes.insert(0, {"policy": self.app.policy, "by": self.app.person, "at": _now(), "because": body["because"]})
+        self.app.changes.insert(
+            0, {"policy": self.app.policy, "by": self.app.person, "at": _now(), "because": body["because"]}
+        )
         return 200, {"policy": self.app.policy}
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pet_detector.rules.image_format import MAX_BYTES
-from pet_detector.rules.image_ids import BACKFILL_FOLDER, FOLDERS, INPUT_FOLDER
+from pet_detector.rules.image_ids import BACKFILL_FOLDER, CONVERTED_FOLDER, FOLDERS, INPUT_FOLDER, ORIGINALS_FOLDER
 from pet_detector.rules.models import ImageFormat
 
 # Of the image bucket: what lies there is an image already, or made by this application.
-OWN_FOLDERS = tuple(f"{folder}/" for folder in (INPUT_FOLDER, *FOLDERS, "samples"))
+OWN_FOLDERS = tuple(f"{folder}/" for folder in (INPUT_FOLDER, CONVERTED_FOLDER, ORIGINALS_FOLDER, *FOLDERS, "samples"))
 
-_EXTENSIONS = {"jpg": ImageFormat.JPEG, "jpeg": ImageFormat.JPEG, "png": ImageFormat.PNG}
+_EXTENSIONS = {format.value: format for format in ImageFormat} | {"jpeg": ImageFormat.JPEG, "heif": ImageFormat.HEIC}
 # Nobody can read an object of these classes until it is restored, and a listing does not say whether it is.
 _ARCHIVES = frozenset(["GLACIER", "DEEP_ARCHIVE"])
 
@@ -21,7 +21,7 @@ _ARCHIVES = frozenset(["GLACIER", "DEEP_ARCHIVE"])
 class Skip(StrEnum):
     """Why a backfill leaves an object out."""
 
-    NOT_A_PICTURE = "its name does not end in .jpg, .jpeg or .png"
+    NOT_A_PICTURE = "its name does not end in .jpg, .jpeg, .png, .webp, .avif, .heic or .heif"
     EMPTY = "it is empty"
     TOO_LARGE = "it has more than 15 MB"
     ARCHIVED = "it is archived (GLACIER, DEEP_ARCHIVE): restore it, and copy it to another storage class"
