@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.waiting import eventually
 
-from .fake_service import Desk, FakeService, Fault, image_of, serving, unsaved
+from tests.support.fake_reviews import Desk, FakeService, Fault, image_of, serving, unsaved
 from .stand_in import PHOTOS
 
 if TYPE_CHECKING:
