@@ -76,8 +76,8 @@ def measure() -> list[Measure]:
             browser.close()
 
 
-def _open(browser: Browser, service: FakeService, address: str, view: str) -> Page:
-    page = Desk(browser, service, address).tab(view)
+def _open(browser: Browser, address: str, view: str) -> Page:
+    page = Desk(browser, address).tab(view)
     _all_loaded(page)
     return page
 
@@ -89,7 +89,7 @@ def _all_loaded(page: Page) -> None:
 def _painted(browser: Browser) -> list[Measure]:
     service = FakeService(PRESSES + 40, PHOTOS)
     with serving(service) as address:
-        page = _open(browser, service, address, "review")
+        page = _open(browser, address, "review")
         page.evaluate(_LISTEN)
         for turn in range(PRESSES):
             page.keyboard.press("x")  # means nothing: what the browser itself needs
@@ -112,7 +112,7 @@ def _single(browser: Browser) -> list[Measure]:
     for waits in (False, True):
         service = FakeService(PRESSES + 40, PHOTOS)
         with serving(service) as address:
-            page = _open(browser, service, address, "review")
+            page = _open(browser, address, "review")
             start = time.monotonic()
             for turn in range(PRESSES):
                 before = page.locator(".stage img").get_attribute("src")
@@ -130,7 +130,7 @@ def _sheets(browser: Browser) -> list[Measure]:
     for review in service.reviews.values():
         review.leaning = "cat"
     with serving(service) as address:
-        page = _open(browser, service, address, "review/cat")
+        page = _open(browser, address, "review/cat")
         start = time.monotonic()
         while page.locator(".shot").count():
             _all_loaded(page)
