@@ -107,7 +107,7 @@ def lying(width: int = 226, height: int = 150) -> bytes:
     [
         heif(items={1: (b"hvc1", [1], b"pixels")}, properties=[ispe(640, 480)]),
         lying(120, 100),
-        real_heic().replace(b"hvcC\x01", b"hvcC\x00"),
+        heif(items={1: (b"hvc1", [1, 2], b"pixels")}, properties=[ispe(226, 150), parts_of_real_heic()[0]]),
         riff(lossless(640, 480)),
         saved("AVIF").replace(b"av1C", b"av1X"),
     ],
