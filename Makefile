@@ -16,7 +16,7 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test test-laptop lint audit fuzz faults load bench dashboards clean
+.PHONY: help install run up down test test-browser test-laptop lint audit fuzz faults load bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -67,7 +67,7 @@ installed: .venv/.installed .engine/venv/.installed
 	elif [ "$(origin PYTHON)" != file ] && [ "$$given" != "$$installed" ]; then \
 	  echo "Python $$given instead of $$installed: installing again ..."; \
 	  if [ -x .venv/bin/python ]; then .venv/bin/python -m local engine down || exit 1; fi; \
-	  rm -rf .venv .engine/venv .engine/faults-venv .engine/load-venv .engine/docs-venv .engine/audit-venv .engine/checkov-venv; \
+	  rm -rf .venv .engine/venv .engine/browser .engine/faults-venv .engine/load-venv .engine/docs-venv .engine/audit-venv .engine/checkov-venv; \
 	  echo "$$given" > $@; \
 	fi
 
@@ -104,10 +104,20 @@ COVERAGE = --cov --cov-report=term --cov-fail-under=90
 test: lint ## Check and test the application and petdetect, offline
 	@command -v npm > /dev/null && $(MAKE) -s .engine/node/.installed \
 	  || echo "Without npm's packages the state machine is not judged by a second engine: those tests are skipped."
-	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/laptop --ignore=tests/release --ignore=tests/upgrade/test_upgrade.py)
+	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/browser --ignore=tests/laptop --ignore=tests/release --ignore=tests/upgrade/test_upgrade.py)
 
 test-laptop: install ## Test the local AWS itself: when local/ or one of its versions changes
 	@.venv/bin/python -m pytest -q tests/laptop $(SIDE_BY_SIDE)
+
+test-browser: install .engine/browser/.installed ## Test the page in this machine's Chromium; without one it is skipped. ONLY=expression chooses tests
+	@PYTHONPATH=.engine/browser .venv/bin/python -m pytest -q -rs -p no:xdist tests/browser $(if $(ONLY),-k '$(ONLY)')
+
+# Beside the tools of .venv, whose pytest runs it. Playwright is its wheel alone: it downloads no browser.
+.engine/browser/.installed: tests/browser/requirements.txt .engine/python
+	@echo "Installing Playwright and axe into .engine/browser ..."
+	@rm -rf .engine/browser
+	@.venv/bin/python $(PIP_INSTALL) --target .engine/browser -r tests/browser/requirements.txt
+	@touch $@
 
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .

@@ -25,7 +25,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from local import report
 from local.api_client import ApiClient
 from local.denials import Denials
-from local.deploy import deploy, stack_name
+from local.deploy import deploy, stack_name, stack_outputs
 from local.engine import (
     REPOSITORY,
     Engine,
@@ -37,6 +37,7 @@ from local.engine import (
 from local.engine_command import start_engine
 from local.lock import locked
 from local.next_steps import api_key, next_steps
+from local.page_offer import is_for_a_person, offer_to_open
 from local.pictures import Pictures, pictures_at
 from local.sender import Outcome, Sender
 from local.subscribed_queue import subscribed_queue
@@ -150,7 +151,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         found = pictures_at(Path(photos).expanduser())
         with locked(home_from_environment() / "run.lock", "make run"):
             engine = engine_from_environment()
-            return run(engine, found, Terminal(), Path(json_file).expanduser() if json_file else None)
+            code = run(engine, found, Terminal(), Path(json_file).expanduser() if json_file else None)
+        if is_for_a_person():
+            offer_to_open(stack_outputs(engine)["PageUrl"])
+        return code
 
     return run_command(command)
 

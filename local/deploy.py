@@ -38,6 +38,7 @@ from local.engine import (
 from local.engine_command import start_engine
 from local.lock import locked
 from local.next_steps import next_steps
+from local.people import add_made_up_people
 from local.terminal import run_command, say
 
 CONFIG_ENVIRONMENT = "local"
@@ -109,9 +110,12 @@ def deploy(engine: Engine, directory: Path = REPOSITORY) -> dict[str, str]:
     except _SamFailedError as failure:
         failed = _failed_resources(engine, config["deploy"]["stack_name"], start)
         raise UserError(failure.explained_by(failed)) from None
+    outputs = stack_outputs(engine, directory)
+    if "PeoplePoolId" in outputs:  # no release before 0.2 has it
+        add_made_up_people(engine, outputs["PeoplePoolId"])
     if stack := _stack(engine, directory):
         deployed.remember(engine, stack, application)
-    return stack_outputs(engine, directory)
+    return outputs
 
 
 def stack_name(directory: Path = REPOSITORY) -> str:

@@ -11,7 +11,10 @@ from typing import Any
 from local.engine import Engine
 
 # What `sam build` and `sam deploy` read. A test looks for paths of the templates that lie elsewhere.
-INPUTS = ("template.yaml", "samconfig.toml", "functions", "converter", "stacks", "statemachine", "requirements-dev.txt")
+INPUTS = (
+    *("template.yaml", "samconfig.toml", "functions", "converter", "web", "stacks", "statemachine"),
+    "requirements-dev.txt",
+)
 
 
 def fingerprint(directory: Path, parameters: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Mapping
 
 from local.engine import CREDENTIALS, REGION, REPOSITORY, Engine
+from local.people import PASSWORD, PEOPLE
 
 
 def api_key(engine: Engine, outputs: Mapping[str, str]) -> str:
@@ -33,6 +34,11 @@ def next_steps(engine: Engine, outputs: Mapping[str, str], stack: str) -> list[s
         """  curl -sw '\\n' "$API/upload" -H "x-api-key: $KEY" -H 'content-type: application/json' -d @-""",
     ]
     return [
+        "",
+        "The page, to send, see and judge pictures:",
+        f"  {outputs['PageUrl']}",
+        f"  Sign in as {', '.join(PEOPLE.values())}",
+        f"  with the password {PASSWORD}",
         "",
         "The local AWS keeps running. To go on, paste these lines (the credentials are made up):",
         f"  export API={outputs['ApiUrl']}",

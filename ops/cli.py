@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from ops import (
+    accuracy_command,
     actual_cost,
     backfill_command,
     check_command,
@@ -27,13 +28,17 @@ from ops import (
     definitions,
     destroy_command,
     erase_command,
+    evaluate_command,
     export,
     key_command,
     keys,
     output,
+    policy_command,
     prune,
     records,
+    replay,
     restart,
+    reviews_command,
     rollback,
     status,
     story,
@@ -45,7 +50,7 @@ from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
 from pet_detector.rules.models import Record
 from pet_detector.runtime.observability import logger
-from pet_detector.use_cases import reconciler
+from pet_detector.use_cases import accuracy, reconciler
 
 ATTENTION = 3
 
@@ -144,6 +149,7 @@ Exit codes:
   3  something needs attention: `status` found failed images, dead letters or
      stuck objects, an image that was started again did not finish, one could
      not be erased (or its dead letters not looked at), a backfill goes on without the command or left something out,
+     `reviews` found a verdict that is not carried out or reviews that are overdue,
      or `check` found something that is not ok
 
 \b
@@ -364,6 +370,19 @@ def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) ->
     erase_command.run(deployment, image_ids, **options)
 
 
+@command("evaluate")
+@evaluate_command.options
+def evaluate(deployment: Deployment, folder: Path, **options: Any) -> None:
+    """Show how right the machine is about your pictures.
+
+    The subfolders of FOLDER say what is on them: cats, dogs and others. Each picture is checked, recognized and decided
+    as the environment does it: confusion matrix, precision and recall with 95 % intervals, whether it is as sure as it
+    should be, time and price of a picture, and the worst ones. Nothing is uploaded or stored. On AWS it says what
+    Amazon Rekognition will cost, and asks; on the local AWS it is free. Ctrl-C shows what was judged so far.
+    """
+    evaluate_command.run(deployment, folder, **options)
+
+
 @command("export")
 @click.argument("image_id", metavar="ID", type=ImageId())
 @click.option(
@@ -439,6 +458,19 @@ def show_status(deployment: Deployment, as_json: bool) -> None:
         raise click.exceptions.Exit(ATTENTION)
 
 
+@command("reviews")
+def show_reviews(deployment: Deployment, as_json: bool) -> None:
+    """Show what waits for review, and which verdicts are not carried out yet.
+
+    Exit code 3 when a verdict was started again and is still not carried out, or when the oldest uncertain image waits
+    for longer than ReviewOverdueHours.
+    """
+    found = reviews_command.look(deployment)
+    reviews_command.say(deployment.environment, found, as_json=as_json)
+    if found.needs_attention:
+        raise click.exceptions.Exit(ATTENTION)
+
+
 @command("check")
 @click.option(
     "--version",
@@ -491,6 +523,80 @@ def prune_versions(deployment: Deployment, **options: Any) -> None:
     If it is killed, run it again.
     """
     prune.run(deployment, **options)
+
+
+_days_option = click.option(
+    "--days", type=click.IntRange(1, 365), default=accuracy.DAYS, show_default=True, help="Days until now."
+)
+
+
+@command("accuracy")
+@_days_option
+def show_accuracy(deployment: Deployment, days: int, as_json: bool) -> None:
+    """Show how often the machine is right, by what people said.
+
+    Precision and recall of each class with 95 % intervals, and how far two people agree. A figure for which too little
+    was judged says how much is missing. The page shows the same.
+    """
+    accuracy_command.show_accuracy(deployment, days, as_json=as_json)
+
+
+@command("thresholds")
+@_days_option
+def show_thresholds(deployment: Deployment, days: int, as_json: bool) -> None:
+    """Show what each minimum would do: pictures to review, and errors of the rest.
+
+    Estimated from the scores and verdicts of the pictures that people judged.
+    """
+    accuracy_command.show_thresholds(deployment, days, as_json=as_json)
+
+
+@command("replay")
+@replay.options
+def replay_records(deployment: Deployment, limit: int, as_json: bool, **numbers: float | None) -> None:
+    """Show what other numbers would have decided, paying nothing.
+
+    Every record is decided again from its labels; what is not given is as the policy has it now. Nothing is changed.
+    """
+    replay.run(deployment, numbers, limit, as_json=as_json)
+
+
+@main.group("policy")
+def policy_group() -> None:
+    """Show and change the numbers of the decision.
+
+    They are kept with who changed them, when and why.
+    """
+
+
+@command("show", policy_group)
+def show_policy(deployment: Deployment, as_json: bool) -> None:
+    """Show the numbers, and who set them."""
+    policy_command.show(deployment, as_json=as_json)
+
+
+@command("set", policy_group)
+@click.argument("numbers", metavar="NAME=PERCENT...", nargs=-1, required=True, type=policy_command.Number())
+@policy_command.because_option
+def set_policy(deployment: Deployment, numbers: tuple[tuple[str, float], ...], because: str, as_json: bool) -> None:
+    """Change some of the numbers, such as minimum=75."""
+    policy_command.change(deployment, dict(numbers), because, as_json=as_json)
+
+
+@command("history", policy_group)
+def show_policy_history(deployment: Deployment, as_json: bool) -> None:
+    """Show every change that is kept (the last 100), newest first."""
+    policy_command.show_history(deployment, as_json=as_json)
+
+
+@command("take-back", policy_group)
+@policy_command.because_option
+def take_policy_back(deployment: Deployment, because: str, as_json: bool) -> None:
+    """Put back the numbers from before the last change.
+
+    That is a change of its own: taking it back too puts the other numbers in force again.
+    """
+    policy_command.take_back(deployment, because, as_json=as_json)
 
 
 @main.group("key")

@@ -85,9 +85,12 @@ METRICS = (
     "ImageUncertain",
     "ImageWaited",
     "NoticeSent",
+    "OldestReviewHours",
     "ProcessingTime",
     "ReconcileGap",
     "RekognitionCall",
+    "ReviewsWaiting",
+    "VerdictsPending",
 )
 # ... and those that have another one: CloudWatch bills each of its values.
 METRICS_BY_DIMENSION = {"ImageClassified": tuple(Animal), "ImageRejected": tuple(ReasonCode)}

@@ -167,6 +167,7 @@ def _point_at_the_local_aws() -> None:
     os.environ.update(
         engine.CREDENTIALS,
         AWS_ENDPOINT_URL=local_aws.url,
+        AWS_ENDPOINT_URL_REKOGNITION=local_aws.rekognition_url,
         AWS_CONFIG_FILE=os.devnull,
         AWS_SHARED_CREDENTIALS_FILE=os.devnull,
         NO_PROXY=bypass,

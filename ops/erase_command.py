@@ -92,6 +92,7 @@ def resources_of(deployment: Deployment) -> Resources:
         bucket=deployment.bucket,
         table=deployment.table,
         analyses=deployment.output("AnalysesTableName"),
+        reviews=deployment.output("ReviewsTableName"),
         ledger=deployment.output("ErasuresTableName"),
         dead_letter_queues=tuple(deployment.dead_letter_queues.values()),
         retention_days=int(deployment.parameter("RecordRetentionDays")),

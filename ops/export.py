@@ -32,6 +32,7 @@ def run(deployment: Deployment, image_id: str, folder: Path | None) -> None:
         "record": record,
         "executions": story.runs_of(record) if record else [],
         "objects": [{"key": v.key, "versionId": v.version_id, "deleted": v.is_marker} for v in found.versions],
+        "review": {"head": found.review.head, "rows": found.review.rows} if found.review else None,
         "erasure": row,
         "picture": _save(deployment, record, folder) if record and folder else None,
         "elsewhere": "docs/erasure.md lists what AWS keeps of an image, and for how many days",

@@ -4,8 +4,8 @@ import { Api } from "./api.js";
 import { button, h, heading, problem } from "./dom.js";
 import { Session } from "./session.js";
 
-const HERE = new URL("..", import.meta.url); // the stage: all addresses are relative to where the page came from
-const PAGE = new URL("app", HERE).href;
+const PAGE = new URL("./", import.meta.url).href; // all addresses are relative to where the page came from
+const STAGE = new URL("../", PAGE);
 
 const VIEWS = {
   upload: { title: "Upload", right: "upload", load: () => import("./upload.js") },
@@ -22,7 +22,7 @@ let session, context, unmount, shown;
 start().catch((error) => main.replaceChildren(heading("Pet Detector"), problem(error, () => location.reload())));
 
 async function start() {
-  const answer = await fetch(new URL("app/config.json", HERE)).catch(() => null);
+  const answer = await fetch(new URL("config.json", PAGE)).catch(() => null);
   if (!answer?.ok) throw new Error("The service does not answer. See whether you are online, then try again.");
   const config = await answer.json();
   session = new Session(config, PAGE);
@@ -47,7 +47,7 @@ function welcome(config, error) {
   document.title = "Pet Detector: sign in";
   main.className = "welcome";
   main.replaceChildren(h("div", { class: "card" },
-    h("img", { src: "app/icon.svg", alt: "", width: "56", height: "56" }),
+    h("img", { src: "icon.svg", alt: "", width: "56", height: "56" }),
     heading("Pet Detector"),
     h("p", {}, "Send pictures, and see which show a cat, which a dog and which neither. Where the machine is not sure, people decide."),
     error && h("p", { class: "problem", role: "alert" }, error.message),
@@ -61,13 +61,14 @@ function welcome(config, error) {
 async function prepare() {
   const { person, may } = session;
   const element = h("span", { class: "outbox", role: "status" });
-  const api = new Api(HERE, session);
+  const api = new Api(STAGE, session);
   context = { api, session, announce, navigate: (path) => { location.hash = `#${path}`; } };
   place("account").append(element, h("span", { class: "person", title: person.groups.join(", ") }, person.name),
     button("Sign out", () => session.signOut(), "quiet"));
   place("views").append(...Object.entries(VIEWS).filter(([, view]) => may[view.right])
     .map(([name, { title }]) => h("a", { href: `#/${name}`, id: `to-${name}` }, title)));
   place("header").hidden = false;
+  if (may.upload) VIEWS.upload.load(); // it takes files that are dropped on any view
   if (may.review) {
     const { createOutbox } = await import("./outbox.js");
     context.outbox = createOutbox({ api, session, element, announce });

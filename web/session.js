@@ -76,7 +76,7 @@ export class Session extends EventTarget {
     sessionStorage.setItem(BEGUN, JSON.stringify({ ...begun, state, verifier }));
     const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(verifier));
     return `${this.signInUrl}/oauth2/authorize?` + new URLSearchParams({
-      response_type: "code", client_id: this.clientId, redirect_uri: this.page, scope: "openid email profile", state,
+      response_type: "code", client_id: this.clientId, redirect_uri: this.page, scope: "openid email", state,
       code_challenge: base64url(new Uint8Array(digest)), code_challenge_method: "S256",
     });
   }

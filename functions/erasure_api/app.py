@@ -46,6 +46,7 @@ def erase_image(image_id: str) -> Response[str]:
         bucket=settings.required("IMAGE_BUCKET_NAME"),
         table=table,
         analyses=settings.required("ANALYSES_TABLE_NAME"),
+        reviews=settings.required("REVIEWS_TABLE_NAME"),
         ledger=settings.required("ERASURES_TABLE_NAME"),
         dead_letter_queues=(
             settings.required("IMAGE_EVENTS_DEAD_LETTER_QUEUE_URL"),

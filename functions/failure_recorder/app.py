@@ -4,6 +4,8 @@ It is called twice. The state Record Failure calls it for what the state machine
 executions (ExecutionFailed in template.yaml) calls it when the execution has ended, also for what no state can catch: a
 timeout of the whole machine, a stop by hand, data too large, an error of the runtime. Both send the same event, and
 the second call finds the work done.
+
+Executions of the review workflow come here in the same way: operators are notified, and the image stays as it is.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.rules import text
 from pet_detector.rules.errors import ERROR_OF_STATUS
-from pet_detector.rules.execution_input import subject_of
+from pet_detector.rules.execution_input import VerdictRef, subject_of, verdict_of
 from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import failures
@@ -50,7 +52,7 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
     """Records the failure of the execution that the event names, unless its input names no image."""
     detail = event["detail"]
     logger.append_keys(execution_id=detail["executionArn"])
-    subject = subject_of(detail["input"])
+    subject = subject_of(detail["input"]) or verdict_of(detail["input"])
     if subject is None:
         logger.error("An execution failed whose input names no image", status=detail["status"])
         return {"recorded": False, "notice": "none"}
@@ -64,5 +66,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> Answer:
         int(settings.required("NOTICE_BURST")),
         int(settings.required("IMAGE_RETENTION_DAYS")),
     )
-    done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
+    if isinstance(subject, VerdictRef):
+        done = failures.record_verdict(operators, subject, detail["executionArn"], error, cause)
+    else:
+        done = failures.record(operators, Failure(subject, detail["executionArn"], error, cause))
     return {"recorded": done.changed, "notice": done.notice}

@@ -50,6 +50,7 @@ _FIELDS = {
     "PolicyVersion": "policyVersion",
     "CorrelationId": "correlationId",
     "Timestamp": "timestamp",
+    "ReviewedAt": "reviewedAt",
     "CreatedAt": "createdAt",
     "UpdatedAt": "updatedAt",
 }
@@ -94,6 +95,9 @@ def one_image(image_id: str) -> Response[str]:
         logger.info("Image not shown", denied=record is not None)
         raise http_api.image_not_found()
     body = visible(record, client)
+    if client.is_person and "Labels" in record:
+        body["labels"] = [{"name": label["Name"], "confidence": label["Confidence"]} for label in record["Labels"]]
+        body["modelVersion"] = record.get("ModelVersion")
     linked = record["ProcessingStatus"] in (Status.COMPLETED, Status.NEEDS_REVIEW)
     logger.info("Image shown", linked=linked)
     if linked:
@@ -156,6 +160,8 @@ def visible(record: Record, client: ApiClient) -> dict[str, Any]:
     shown = {field: found[name] for name, field in _FIELDS.items() if name in found}
     if client.sees_all and "AnalysisReused" in found:  # it tells that somebody uploaded the same bytes before
         shown["analysisReused"] = found["AnalysisReused"]
+    if "ReviewedAt" in record:  # a person has decided; who, is for people alone
+        shown["reviewed"] = True
     if record["ProcessingStatus"] == Status.PROCESSING and "TurnAt" in record:
         shown["turnAt"] = record["TurnAt"]
     if number := int(record.get("Superseded", 0)):

@@ -44,6 +44,9 @@ CASES = {
     ),
     "HeldImagesAlarm": Case(one(1), one(0)),
     "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
+    "ReviewExecutionsFailedAlarm": Case(one(1, 1, 1), one(1, 1)),
+    "VerdictsPendingAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
+    "ReviewsOverdueAlarm": Case(one(72.5), one(71.5)),
     # Nothing for an hour, and the last word in time; what it says is that nothing is lost.
     "ReconcilerSilentAlarm": Case({"runs": [[], [], [], [], [0]]}, {"runs": [[], [], [], [0]]}),
     "SuddenCostAlarm": Case(one(*[0.0012] * 4_200), one(*[0.0012] * 4_100)),
@@ -94,6 +97,7 @@ ALSO_QUIET: dict[str, list[Data]] = {
     "ProcessingSlowAlarm": [{"": [[60_000] * 9]}, {"": [[3_000] * 96 + [60_000] * 4] * 3}],
     "FailedShareAlarm": [now(finished=[0.0012] * 17, failed=[1] * 2), now(finished=[0.0012] * 500)],
     "ReconcileGapAlarm": [{"": [[5, 0], [0, 0]]}],  # started again, and finished by the next run
+    "VerdictsPendingAlarm": [{"": [[5, 0], [0, 0]]}],  # started again, and carried out
     "ConcurrencyAlarm": [{"": [[1_000]]}],
     "ApiClientErrorsAlarm": [now(refused=[1] * 49, requests=[1] * 49), now(requests=[1] * 400)],
     "StreamStalledAlarm": [{"": [[900_000], [900_000]]}],

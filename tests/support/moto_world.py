@@ -37,6 +37,7 @@ SOURCE = "photos-of-years"  # a bucket that is not the application's
 TABLE = "detection-logs"
 ANALYSES = "analyses"
 ERASURES = "erasures"
+REVIEWS = "reviews"
 POLICY_PARAMETER = "detection-policy"
 TOPIC = f"arn:aws:sns:{REGION}:123456789012:notices"
 EVENTS_QUEUE = f"https://sqs.{REGION}.amazonaws.com/123456789012/image-events-dead-letters"
@@ -47,6 +48,7 @@ IMAGE_ID = "0123456789abcdef0123456789abcdef"
 KEY = f"input/{IMAGE_ID}.jpg"
 WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ImageWorkflow"
 LIVE = f"{WORKFLOW}:live"
+REVIEW_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:ReviewWorkflow"
 BACKFILL_WORKFLOW = f"arn:aws:states:{REGION}:123456789012:stateMachine:Backfill"
 EXECUTION = f"arn:aws:states:{REGION}:123456789012:execution:ImageWorkflow:one"
 CORRELATION = "c6af9ac6-7b61-11e6-9a41-93e8deadbeef"
@@ -56,6 +58,7 @@ ENVIRONMENT = {
     "DETECTION_LOGS_TABLE_NAME": TABLE,
     "ANALYSES_TABLE_NAME": ANALYSES,
     "ERASURES_TABLE_NAME": ERASURES,
+    "REVIEWS_TABLE_NAME": REVIEWS,
     "IMAGE_EVENTS_DEAD_LETTER_QUEUE_URL": EVENTS_QUEUE,
     "REPORTS_DEAD_LETTER_QUEUE_URL": REPORTS_QUEUE,
     "IMAGE_RETENTION_DAYS": "365",
@@ -66,6 +69,11 @@ ENVIRONMENT = {
     "POLICY_PARAMETER_NAME": POLICY_PARAMETER,
     "IMAGE_WORKFLOW_ARN": WORKFLOW,
     "LIVE_ALIAS_ARN": LIVE,
+    "REVIEW_WORKFLOW_ARN": REVIEW_WORKFLOW,
+    "REVIEW_SAMPLE_PERCENT": "2",
+    "SECOND_LOOK_PERCENT": "10",
+    "REVIEW_OVERDUE_HOURS": "72",
+    "PAGE_ADDRESS": "https://pets.example.com/dev/app/",
     "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
@@ -145,6 +153,7 @@ class Cloud:
         create_table(self.dynamodb, TABLE)
         create_table(self.dynamodb, ANALYSES, like="AnalysesTable")
         create_table(self.dynamodb, ERASURES, like="ErasuresTable")
+        create_table(self.dynamodb, REVIEWS, like="ReviewsTable")
 
     def subscribe(self) -> None:
         """Make the topic, and let a person subscribe to it."""
@@ -163,14 +172,14 @@ class Cloud:
         """Make the state machines. Their executions start, and stay as they are."""
         definition = json.dumps({"StartAt": "End", "States": {"End": {"Type": "Succeed"}}})
         role = "arn:aws:iam::123456789012:role/workflow"
-        for arn in (WORKFLOW, BACKFILL_WORKFLOW):
+        for arn in (WORKFLOW, BACKFILL_WORKFLOW, REVIEW_WORKFLOW):
             name = arn.rpartition(":")[2]
             made = self.states.create_state_machine(name=name, definition=definition, roleArn=role)
             assert made["stateMachineArn"] == arn
 
-    def started(self) -> dict[str, dict[str, Any]]:
+    def started(self, workflow: str = WORKFLOW) -> dict[str, dict[str, Any]]:
         """The input of every execution that was started, by its name."""
-        executions = self.states.list_executions(stateMachineArn=WORKFLOW)["executions"]
+        executions = self.states.list_executions(stateMachineArn=workflow)["executions"]
         arns = {execution["name"]: execution["executionArn"] for execution in executions}
         return {name: json.loads(self.states.describe_execution(executionArn=arns[name])["input"]) for name in arns}
 

@@ -26,12 +26,17 @@ NAMES = {
     "DetectionPolicyParameter": moto_world.POLICY_PARAMETER,
     "NoticesTopic": moto_world.TOPIC.rpartition(":")[2],
     "ErasuresTable": moto_world.ERASURES,
+    "ReviewsTable": moto_world.REVIEWS,
     "ImageEventsDeadLetterQueue": moto_world.EVENTS_QUEUE.rpartition("/")[2],
     "ReportsDeadLetterQueue": moto_world.REPORTS_QUEUE.rpartition("/")[2],
     "ImageWorkflow": moto_world.WORKFLOW.rpartition(":")[2],
+    "ReviewWorkflow": moto_world.REVIEW_WORKFLOW.rpartition(":")[2],
 }
 # What shared code calls for the operator's commands alone: see OperatorPolicy of stacks/access.yaml.
-OF_OPERATORS_ALONE = {("dynamodb:Scan", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{moto_world.ERASURES}")}
+OF_OPERATORS_ALONE = {
+    ("dynamodb:Scan", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}")
+    for table in (moto_world.ERASURES, moto_world.REVIEWS)
+}
 TESTS = REPOSITORY / "tests"
 
 # Action, ARN and what conditions ask for.
@@ -42,6 +47,9 @@ def needs(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[
     """What a call needs; its service as IAM calls it."""
     action = f"{service}:{operation}"
     match service:
+        case "dynamodb" if operation == "TransactWriteItems":  # no right of its own: each part needs that of its own
+            for ((kind, part),) in (item.items() for item in parameters["TransactItems"]):
+                yield from needs(service, f"{kind}Item", part)
         case "dynamodb":
             for table in parameters.get("RequestItems") or [parameters["TableName"]]:
                 index = f"/index/{parameters['IndexName']}" if "IndexName" in parameters else ""

@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -16,6 +17,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from pet_detector.aws import detection_logs
 from pet_detector.aws.clients import client, counting_client
+from pet_detector.aws.detection_logs import serialized
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
@@ -30,6 +32,7 @@ from tests.support.moto_world import (
     KEY,
     POLICY_PARAMETER,
     REPORTS_QUEUE,
+    REVIEWS,
     SOURCE,
     TABLE,
     Cloud,
@@ -151,6 +154,27 @@ def move(aws: Cloud, run: Run) -> None:
         with refusal(client("s3"), "CopyObject", code):
             run(rejected)
     run(rejected)
+    _move_for_verdicts(aws, run)
+
+
+def _move_for_verdicts(aws: Cloud, run: Run) -> None:
+    """Every end that a move for a verdict has."""
+    event = {
+        "imageId": IMAGE_ID,
+        "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
+        "s3Location": f"s3://{BUCKET}/others/{IMAGE_ID}.jpg",
+        "claimEnds": "2126-01-01T00:00:00.000Z",
+    }
+    run(event | {"folder": "cats", "claimEnds": "2026-01-01T00:00:00.000Z"})
+    run(event | {"folder": "cats", "s3Location": f"s3://{BUCKET}/others/{'e' * 32}.jpg"})
+    aws.put(f"others/{IMAGE_ID}.jpg", PICTURE)
+    for operation in ("ListObjectVersions", "HeadObject", "CopyObject", "DeleteObjects"):
+        for code in ("AccessDenied", "SlowDown", "InternalError"):
+            with refusal(client("s3"), operation, code):
+                run(event | {"folder": "cats"})
+    for folder in image_ids.PICTURE_FOLDERS:
+        run(event | {"folder": folder})
 
 
 def notify(aws: Cloud, run: Run) -> None:
@@ -190,6 +214,9 @@ def record_failures(aws: Cloud, run: Run) -> None:
         for code in ("AccessDenied", "Throttled", "InternalServerError"):
             with refusal(service, operation, code):
                 run({"detail": detail | {"input": json.dumps({"detail": {"object": {"key": KEY}}})}})
+    aws.write(ProcessingStatus="completed", CorrelationId=CORRELATION, OriginalFilename=NAME)
+    for _ in range(2):
+        run({"detail": detail | {"input": json.dumps({"imageId": IMAGE_ID, "sequence": 1})}})
 
 
 def reconcile(aws: Cloud, run: Run) -> None:
@@ -224,6 +251,37 @@ def reconcile(aws: Cloud, run: Run) -> None:
             run({})
         run({})
     run({})
+
+
+def keep_reviews(aws: Cloud, run: Run) -> None:
+    """Every end that ReviewKeeper has."""
+    aws.deploy_workflow()
+    came = "2026-01-01T00:00:00.000Z"
+    facts: dict[str, Any] = {"ContentHash": "0" * 64, "DetectedAnimal": "other", "ConfidenceScore": 30}
+    facts |= {"OriginalFilename": NAME, "SourceKey": HOSTILE_KEY, "Reason": NAME, "UpdatedAt": came, "Scores": {}}
+    for image_id in (IMAGE_ID, "e" * 32, "d" * 32):
+        aws.write(image_id, ProcessingStatus="needs_review", ListedAt=f"{came}#{image_id}", **facts)
+    for image_id in (IMAGE_ID, "c" * 32):  # of the second there is no record
+        head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": came, "Sequence": 1}
+        aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
+    noon = datetime.now(UTC).replace(hour=12)
+    calls: tuple[tuple[Any, str], ...] = (
+        (client("dynamodb"), "Query"),
+        (client("dynamodb"), "BatchGetItem"),
+        (client("dynamodb"), "TransactWriteItems"),
+        (client("dynamodb"), "UpdateItem"),
+        (client("stepfunctions"), "StartExecution"),
+        (client("sns"), "Publish"),
+    )
+    clock = SimpleNamespace(now=lambda _: noon, fromisoformat=datetime.fromisoformat)
+    with mock.patch("pet_detector.use_cases.review_keeper.datetime", clock):
+        for service, operation in calls:
+            for code in ("AccessDenied", "Throttled"):
+                with refusal(service, operation, code):
+                    run({"source": "aws.scheduler"})
+        with mock.patch("pet_detector.use_cases.review_keeper.MAX_LOOKED_AT", 1):
+            run({})  # stops, and says where
+        run({})
 
 
 def measure(aws: Cloud, run: Run) -> None:
@@ -372,6 +430,7 @@ STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "failure_recorder.app.lambda_handler": record_failures,
     "reconciler.app.lambda_handler": reconcile,
     "register_images.app.lambda_handler": register,
+    "review_keeper.app.lambda_handler": keep_reviews,
     "metrics_publisher.app.lambda_handler": measure,
     "upload_api.app.lambda_handler": post,
     "images_api.app.lambda_handler": look,

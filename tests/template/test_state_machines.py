@@ -54,6 +54,7 @@ AWS_ERRORS = {
     "DynamoDB.SdkClientException",
     "DynamoDB.ServiceUnavailableException",
     "DynamoDB.ThrottlingException",
+    "DynamoDB.TransactionConflictException",
 }
 DOMAIN_ERRORS = {
     name

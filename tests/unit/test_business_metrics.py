@@ -38,6 +38,12 @@ def one(metric: str, old: Record | None, new: Record | None) -> Measurement:
     return found
 
 
+def test_what_a_person_decides_is_no_new_image() -> None:
+    """Neither a verdict nor its undo counts or costs anything again."""
+    assert names(record("needs_review"), record("completed")) == []
+    assert names(record("completed"), record("needs_review")) == []
+
+
 # --- What is received -------------------------------------------------------------------------------------------------
 
 

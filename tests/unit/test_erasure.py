@@ -35,6 +35,7 @@ from tests.support.moto_world import (
     IMAGE_ID,
     KEY,
     REPORTS_QUEUE,
+    REVIEWS,
     TABLE,
     TOPIC,
     WORKFLOW,
@@ -43,7 +44,7 @@ from tests.support.moto_world import (
     refusal,
 )
 
-RESOURCES = Resources(BUCKET, TABLE, ANALYSES, ERASURES, (EVENTS_QUEUE, REPORTS_QUEUE), 365)
+RESOURCES = Resources(BUCKET, TABLE, ANALYSES, REVIEWS, ERASURES, (EVENTS_QUEUE, REPORTS_QUEUE), 365)
 LONG_AGO = "2026-01-01T00:00:00.000Z"
 OTHER = "f" * 32
 HASH = "e" * 64
@@ -271,6 +272,7 @@ def test_the_ledger_says_when_who_asked_and_how_much_and_nothing_about_the_image
         "Versions": {"N": "1"},
         "Analyses": {"N": "1"},
         "Messages": {"N": "0"},
+        "Reviews": {"N": "0"},
     }
 
 
@@ -280,6 +282,7 @@ CALLS = [
     ("s3", "DeleteObjects"),
     ("dynamodb", "DeleteItem"),
     ("dynamodb", "PutItem"),
+    ("dynamodb", "Query"),
     ("sqs", "ReceiveMessage"),
     ("sqs", "ChangeMessageVisibilityBatch"),
     ("sqs", "DeleteMessageBatch"),
@@ -514,6 +517,45 @@ def test_no_metric_tells_of_an_erasure(aws: Cloud) -> None:
             assert list(measurements(*change)) == []
 
 
+# --- What people said about it ----------------------------------------------------------------------------------------
+
+
+def reviewed(aws: Cloud, image_id: str = IMAGE_ID) -> None:
+    """A head and two rows, as reviews are stored."""
+    for entry in ("review", "verdict#000001", "verdict#000002"):
+        item = {"ImageID": {"S": image_id}, "Entry": {"S": entry}, "Person": {"S": "ada"}, "PersonName": {"S": NAME}}
+        aws.dynamodb.put_item(TableName=REVIEWS, Item=item)
+
+
+def test_what_people_said_about_it_goes_with_it_and_is_counted(aws: Cloud) -> None:
+    image(aws, "completed")
+    reviewed(aws)
+    reviewed(aws, OTHER)
+    assert erase().reviews == 3
+    assert {item["ImageID"]["S"] for item in aws.dynamodb.scan(TableName=REVIEWS)["Items"]} == {OTHER}
+    (row,) = erasures.every(ERASURES)
+    assert row.reviews == 3
+
+
+def test_a_picture_that_is_being_moved_to_where_a_person_put_it_is_left_until_it_is_there(aws: Cloud) -> None:
+    image(aws, "completed", ReviewClaim=EXECUTION, ReviewClaimedAt=detection_logs.now())
+    assert "may still be arriving or moving: try again in" in erase().refusal
+    image(aws, "completed", ReviewClaim=EXECUTION, ReviewClaimedAt="2026-01-01T00:00:00.000Z")
+    assert erase().is_done
+
+
+def test_a_review_that_a_restore_brings_back_is_found_by_the_ledger(aws: Cloud) -> None:
+    image(aws, "completed")
+    erase()
+    assert list(erasure.came_back(RESOURCES)) == []
+    reviewed(aws)
+    reviewed(aws, OTHER)
+    assert list(erasure.came_back(RESOURCES)) == [IMAGE_ID]
+    assert not erasure.look(RESOURCES, IMAGE_ID, Source.OPERATOR).is_nothing
+    erase()
+    assert list(erasure.came_back(RESOURCES)) == []
+
+
 # --- A restore --------------------------------------------------------------------------------------------------------
 
 
@@ -542,3 +584,11 @@ def test_what_a_restore_brings_back_is_found_by_the_ledger(aws: Cloud) -> None:
     assert detection_logs.find(TABLE, OTHER) is not None
     rows = {row.image_id: row for row in erasures.every(ERASURES)}
     assert (rows[ids[1]].objects, rows[ids[1]].stage) == (1, "done")
+
+
+def test_an_image_whose_verdict_is_being_carried_out_is_erased_when_that_is_over(aws: Cloud) -> None:
+    """Else its picture could be copied behind the erasure's back."""
+    image(aws, ReviewClaim=EXECUTION, ReviewClaimedAt=ago(seconds=detection_logs.REVIEW_CLAIM_SECONDS - 60))
+    assert "try again in" in erase().refusal
+    image(aws, ReviewClaim=EXECUTION, ReviewClaimedAt=ago(seconds=detection_logs.REVIEW_CLAIM_SECONDS + 60))
+    assert erase().refusal == ""

@@ -133,6 +133,11 @@ def reconciler_schedule(samples: Samples) -> None:
     assert CAT in name
 
 
+def review_keeper_schedule(samples: Samples) -> None:
+    answer = samples.run("review_keeper", event("review_keeper_schedule"))
+    assert answer == {"pending": 0, "started": 0, "closed": 0, "queued": 0, "waiting": 0}
+
+
 def register_images_batch(samples: Samples) -> None:
     happened = event("register_images_batch") | {"bucket": SOURCE}  # the one that its role may read
     assert samples.run("register_images", happened)["counts"] == {"missing": 1, "skipped": 1}  # no such bucket
@@ -242,6 +247,7 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     failure_recorder_timed_out,
     failure_recorder_stopped,
     reconciler_schedule,
+    review_keeper_schedule,
     register_images_batch,
     metrics_publisher_stream,
     metrics_publisher_duplicate,

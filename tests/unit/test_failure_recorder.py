@@ -356,3 +356,61 @@ def test_log_lines_hold_the_ids_of_the_image_the_execution_and_the_story(
     lambda_handler(ended(), context)
     line = json.loads(logs.getvalue().splitlines()[-1])
     assert (line["image_id"], line["execution_id"], line["correlation_id"]) == (IMAGE_ID, EXECUTION, CORRELATION)
+
+
+# --- Verdicts ---------------------------------------------------------------------------------------------------------
+
+VERDICT = json.dumps({"imageId": IMAGE_ID, "sequence": 3})
+
+
+def filed(aws: Cloud) -> dict[str, Any]:
+    """An image about which somebody decided."""
+    return aws.write(ProcessingStatus="needs_review", CorrelationId=CORRELATION, ReviewClaim=EXECUTION)
+
+
+def test_a_verdict_that_was_not_carried_out_is_told_once_and_the_image_stays_as_it_is(
+    aws: Cloud, context: LambdaContext
+) -> None:
+    """However often it is started again, and from whichever road it comes."""
+    filed(aws)
+    before = aws.item()
+    failed = ended("FAILED", VERDICT, error="AccessDeniedError", cause="s3:CopyObject: AccessDenied")
+    assert lambda_handler(failed, context) == {"recorded": False, "notice": "sent"}
+    for execution in (EXECUTION, OTHER):
+        assert lambda_handler(ended("FAILED", VERDICT, executionArn=execution), context)["notice"] == "already_sent"
+    (notice,) = aws.notices()
+    assert "number 3" in notice["Message"]
+    assert "AccessDeniedError: s3:CopyObject: AccessDenied" in notice["Message"]
+    assert "petdetect --env dev reviews" in notice["Message"]
+    changed = aws.item()
+    assert {name: changed[name] for name in before} == before
+    assert changed.keys() - before.keys() == {"Notices", "NoticeClaim"}
+
+
+def test_another_verdict_on_the_same_image_is_told_again(aws: Cloud, context: LambdaContext) -> None:
+    filed(aws)
+    for sequence in (3, 4):
+        lambda_handler(ended("FAILED", json.dumps({"imageId": IMAGE_ID, "sequence": sequence})), context)
+    assert len(aws.notices()) == 2
+
+
+@pytest.mark.parametrize("status", ["erased", None])
+def test_of_a_verdict_on_an_image_that_is_no_more_nobody_is_told(
+    aws: Cloud, context: LambdaContext, status: str | None
+) -> None:
+    if status:
+        aws.write(ProcessingStatus=status)
+    assert lambda_handler(ended("FAILED", VERDICT), context) == NOTHING
+    assert aws.notices() == []
+
+
+@pytest.mark.parametrize("sequence", ["3", None, True, 3.5])
+def test_a_verdict_without_a_number_is_none_of_ours(aws: Cloud, context: LambdaContext, sequence: object) -> None:
+    filed(aws)
+    sent = json.dumps({"imageId": IMAGE_ID, "sequence": sequence})
+    assert lambda_handler(ended("FAILED", sent), context) == NOTHING
+
+
+def test_an_image_whose_input_also_has_a_number_is_on_record(aws: Cloud, context: LambdaContext) -> None:
+    aws.write(ProcessingStatus="processing", **CLAIMED)
+    assert lambda_handler(ended(sent=started_with(imageId=IMAGE_ID, sequence=3)), context) == ON_RECORD

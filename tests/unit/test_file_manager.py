@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
-from file_manager.app import lambda_handler
+from file_manager.app import MOVE_SECONDS, lambda_handler
 from pet_detector.aws import image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.rules import image_ids
-from pet_detector.rules.errors import ImageNotFoundError, ServiceError
+from pet_detector.rules.errors import AccessDeniedError, ClaimExpiredError, ImageNotFoundError, ServiceError
 from pet_detector.rules.models import ImageFormat
-from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, refusal
+from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, breakdown, refusal
 from tests.support.pictures import chunk, jpeg, png, segment
+from tests.support.stories import LOST
 
 # Where it was taken, a comment, and what lies behind its end; its pixels are made up.
 SECRETS = segment(0xE1, b"Exif\x00\x00II*\x00 SECRET") + segment(0xFE, b"SECRET")
@@ -153,3 +155,90 @@ def test_what_could_not_be_converted_is_moved_as_it_is(aws: Cloud, context: Lamb
     sent = event(aws, HEIC, folder="rejected", extension="bin") | {"imageFormat": "heic", "original": None}
     assert lambda_handler(sent, context)["originalLocation"] == ""
     assert aws.get(f"rejected/{IMAGE_ID}.bin") == PICTURES["bin"]
+
+
+# --- For a verdict ----------------------------------------------------------------------------------------------------
+
+NAME = f"{IMAGE_ID}.jpg"
+NOTED = {"source-version": "v1", "uploaded-bytes": "7", "uploaded-sha256": "0" * 64}
+
+
+def verdict(folder: str, *, seconds: float = 600) -> Any:
+    """A person chose this folder, and the claim ends in so many seconds."""
+    return {
+        "imageId": IMAGE_ID,
+        "executionArn": EXECUTION,
+        "correlationId": CORRELATION,
+        "s3Location": f"s3://{BUCKET}/others/{NAME}",
+        "folder": folder,
+        "claimEnds": (datetime.now(UTC) + timedelta(seconds=seconds)).isoformat(),
+    }
+
+
+def lie(aws: Cloud, *folders: str) -> None:
+    """The filed picture lies in these folders."""
+    for folder in folders:
+        aws.put(f"{folder}/{NAME}", b"picture", ContentType="image/jpeg", Metadata=NOTED)
+
+
+@pytest.mark.parametrize("folder", image_ids.PICTURE_FOLDERS)
+@pytest.mark.parametrize("lies_in", [("others",), ("cats",), ("cats", "others"), ("cats", "dogs", "others")])
+def test_a_verdict_moves_the_picture_from_wherever_it_lies(
+    aws: Cloud, context: LambdaContext, folder: str, lies_in: tuple[str, ...]
+) -> None:
+    """Also when earlier runs were stopped in the middle of a move."""
+    lie(aws, *lies_in)
+    moved = lambda_handler(verdict(folder), context)
+    assert moved == {"key": f"{folder}/{NAME}", "s3Location": f"s3://{BUCKET}/{folder}/{NAME}", "originalLocation": ""}
+    assert aws.keys() == [f"{folder}/{NAME}"]
+    assert lambda_handler(verdict(folder), context) == moved
+
+
+def test_a_moved_picture_keeps_its_type_and_what_is_noted_of_it(aws: Cloud, context: LambdaContext) -> None:
+    lie(aws, "others")
+    key = lambda_handler(verdict("dogs"), context)["key"]
+    found = aws.s3.head_object(Bucket=BUCKET, Key=key)
+    assert (found["ContentType"], found["Metadata"]) == ("image/jpeg", NOTED)
+
+
+def test_no_older_version_comes_to_light(aws: Cloud, context: LambdaContext) -> None:
+    lie(aws, "others", "others")
+    lambda_handler(verdict("cats"), context)
+    assert aws.s3.list_object_versions(Bucket=BUCKET, Prefix="others/").get("Versions", []) == []
+
+
+def test_a_picture_in_its_folder_is_not_written(aws: Cloud, context: LambdaContext) -> None:
+    lie(aws, "others")
+    with refusal(client("s3"), "CopyObject", "AccessDenied") as fault:
+        lambda_handler(verdict("others"), context)
+    assert fault.happened == 0
+
+
+def test_a_verdict_on_a_picture_that_is_in_no_folder_says_so(aws: Cloud, context: LambdaContext) -> None:
+    with pytest.raises(ImageNotFoundError, match="none of the folders cats, dogs, others"):
+        lambda_handler(verdict("cats"), context)
+
+
+def test_who_comes_when_the_claim_is_nearly_over_moves_nothing(aws: Cloud, context: LambdaContext) -> None:
+    lie(aws, "others")
+    with pytest.raises(ClaimExpiredError):
+        lambda_handler(verdict("cats", seconds=MOVE_SECONDS - 1), context)
+    assert aws.keys() == [f"others/{NAME}"]
+
+
+def test_nothing_is_deleted_before_its_copy_is_seen(aws: Cloud, context: LambdaContext) -> None:
+    lie(aws, "others")
+    with refusal(client("s3"), "CopyObject", "AccessDenied"), pytest.raises(AccessDeniedError):
+        lambda_handler(verdict("cats"), context)
+    assert aws.keys() == [f"others/{NAME}"]
+
+
+@pytest.mark.parametrize("operation", ["CopyObject", "DeleteObjects"])
+def test_a_lost_answer_is_no_second_object(aws: Cloud, context: LambdaContext, operation: str) -> None:
+    lie(aws, "others")
+    with breakdown(client("s3"), operation, LOST, done=True) as fault, pytest.raises(Exception, match=operation):
+        lambda_handler(verdict("cats"), context)
+    assert fault.happened == 1
+    lambda_handler(verdict("cats"), context)
+    versions = aws.s3.list_object_versions(Bucket=BUCKET)["Versions"]
+    assert [version["Key"] for version in versions] == [f"cats/{NAME}"]

@@ -89,7 +89,7 @@ def test_a_cat_is_classified_with_all_that_the_record_keeps(
         ({"Cat": 79.99}, "other", False),
         ({"Cat": 95.0, "Dog": 85.0}, "other", False),
         ({"Mountain": 99.0}, "other", True),
-        ({}, "other", True),
+        ({}, "other", False),
     ],
 )
 def test_the_policy_decides(

@@ -24,10 +24,14 @@ KEY_PREFIX = "key#"
 
 @dataclass(frozen=True)
 class ApiClient:
-    """Who makes a request. `owner` stands in UploadedBy of what it uploads; `sees_all` is for operators."""
+    """Who makes a request. `owner` stands in UploadedBy of what it uploads; `sees_all` is for operators.
+
+    A person, who is to judge pictures, is also shown what the machine saw on them.
+    """
 
     owner: str
     sees_all: bool = False
+    is_person: bool = False
 
     def may_see(self, record: Record) -> bool:
         """Whether this client may know that the record's image exists."""
@@ -55,7 +59,7 @@ def of_key(table: str, key_id: str) -> ApiClient:
 
 def of_person(person: Person) -> ApiClient:
     """The client that a person is: sees what they uploaded; reviewers and operators see everything."""
-    return ApiClient(person.owner, person.sees_all)
+    return ApiClient(person.owner, person.sees_all, is_person=True)
 
 
 def _client_in(item: dict[str, Any], key_id: str) -> ApiClient:

@@ -32,6 +32,7 @@ class _Timeouts(NamedTuple):
 # second attempt of sns:Publish, after an answer that was lost, would send a notice twice. DynamoDB's writes are
 # conditional and StartExecution has a name: repeating them is safe.
 _TIMEOUTS = {
+    "cloudwatch": _Timeouts(1, 5, attempts=2),
     "dynamodb": _Timeouts(1, 3, attempts=3),
     "rekognition": _Timeouts(2, 12, attempts=1),
     "s3": _Timeouts(2, 8, attempts=1),
@@ -48,6 +49,8 @@ _QUICK = _Timeouts(1, 2, attempts=1)
 
 if TYPE_CHECKING:
 
+    @overload
+    def client(service: Literal["cloudwatch"], *, quick: bool = False) -> Any: ...
     @overload
     def client(service: Literal["dynamodb"], *, quick: bool = False) -> DynamoDBClient: ...
     @overload

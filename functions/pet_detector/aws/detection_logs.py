@@ -30,6 +30,8 @@ UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 # Age at which a claim has expired, counted from `claim_counts_from`: more than all budgets of image_workflow.asl.yaml
 # but those of functions that Lambda throttles.
 CLAIM_SECONDS = 3600
+# Age at which the claim of a verdict on its picture has expired: review.asl.yaml computes with the same.
+REVIEW_CLAIM_SECONDS = 900
 # The most keys that BatchGetItem takes.
 BATCH = 100
 # Characters of an error's cause that are kept, in a record and as the cause of a failed execution.
@@ -323,6 +325,15 @@ def expired_claims(table: str, before: str) -> Iterator[Record]:
             yield from map(deserialized, page["Items"])
 
 
+def with_status(table: str, status: Status, shard: int, after: str = "", most: int = 100) -> list[Record]:
+    """At most so many records of a status in one shard whose ListedAt comes after `after`: the oldest first.
+
+    The index lags behind the table by moments.
+    """
+    page = next(iter(_pages(table, status, shard, after=after, Limit=most)))
+    return list(map(deserialized, page["Items"]))
+
+
 def count(table: str, status: Status) -> int:
     """How many records have this status. The index lags behind the table by moments."""
     return sum(page["Count"] for shard in range(SHARDS) for page in _pages(table, status, shard, Select="COUNT"))
@@ -345,17 +356,17 @@ def oldest_at_work(table: str) -> tuple[Record, str] | None:
 
 
 def _pages(
-    table: str, status: Status, shard: int, values: Mapping[str, str] | None = None, **more: Any
+    table: str, status: Status, shard: int, values: Mapping[str, str] | None = None, *, after: str = "", **more: Any
 ) -> Iterator[QueryOutputTypeDef]:
-    """What StatusIndex holds of a status in one shard, by ListedAt: the oldest first."""
-    values = {":shard": f"{status.value}#{shard}", **(values or {})}
+    """What StatusIndex holds of a status in one shard, by ListedAt (after `after`): the oldest first."""
+    values = {":shard": f"{status.value}#{shard}", **({":after": after} if after else {}), **(values or {})}
     pages = (
         client("dynamodb")
         .get_paginator("query")
         .paginate(
             TableName=table,
             IndexName="StatusIndex",
-            KeyConditionExpression="StatusShard = :shard",
+            KeyConditionExpression="StatusShard = :shard" + (" AND ListedAt > :after" if after else ""),
             ExpressionAttributeValues={name: serialized(value) for name, value in values.items()},
             **more,
         )

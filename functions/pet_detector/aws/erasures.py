@@ -36,8 +36,8 @@ class Source(StrEnum):
 class Erasure:
     """A row. Times are RFC 3339 UTC, of the first erasure: a later run of the same image changes neither.
 
-    `objects` (versions and delete markers), `analyses` and dead letters (`messages`) are how many were deleted, over
-    all runs.
+    `objects` (versions and delete markers), `analyses`, dead letters (`messages`) and items of its review (`reviews`)
+    are how many were deleted, over all runs.
     """
 
     image_id: str
@@ -48,6 +48,7 @@ class Erasure:
     objects: int
     analyses: int
     messages: int
+    reviews: int
 
 
 def begin(table: str, image_id: str, source: Source) -> None:
@@ -65,7 +66,9 @@ def refuse(table: str, image_id: str) -> None:
     _update(table, image_id, "SET Stage = :stage", values, condition)
 
 
-def finish(table: str, image_id: str, *, objects: int, analyses: int, messages: int, is_done: bool) -> None:
+def finish(
+    table: str, image_id: str, *, objects: int, analyses: int, reviews: int, messages: int, is_done: bool
+) -> None:
     """Add to the counts, and note that the image is gone; the row stays begun unless `is_done`."""
     values: dict[str, Any] = {
         ":stage": {"S": Stage.DONE if is_done else Stage.BEGUN},
@@ -73,9 +76,10 @@ def finish(table: str, image_id: str, *, objects: int, analyses: int, messages: 
         ":objects": {"N": str(objects)},
         ":analyses": {"N": str(analyses)},
         ":messages": {"N": str(messages)},
+        ":reviews": {"N": str(reviews)},
     }
     update = "SET ErasedAt = if_not_exists(ErasedAt, :now), Stage = :stage"
-    update += " ADD Versions :objects, Analyses :analyses, Messages :messages"
+    update += " ADD Versions :objects, Analyses :analyses, Messages :messages, Reviews :reviews"
     _update(table, image_id, update, values)
 
 
@@ -112,5 +116,5 @@ def every(table: str) -> Iterator[Erasure]:
 
 def _row(item: dict[str, Any]) -> Erasure:
     texts = [item.get(name, {}).get("S", "") for name in ("ImageID", "Stage", "RequestedBy", "BegunAt", "ErasedAt")]
-    numbers = [int(item.get(name, {}).get("N", "0")) for name in ("Versions", "Analyses", "Messages")]
+    numbers = [int(item.get(name, {}).get("N", "0")) for name in ("Versions", "Analyses", "Messages", "Reviews")]
     return Erasure(*texts, *numbers)

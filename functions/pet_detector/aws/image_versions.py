@@ -90,6 +90,23 @@ class StoredVersion:
     is_marker: bool = False
 
 
+@dataclass(frozen=True)
+class FiledVersion(StoredVersion):
+    """A version of a filed picture; `is_newest` is what a reader of its key gets."""
+
+    is_newest: bool = False
+
+
+def filed_versions(bucket: str, key: str) -> list[FiledVersion]:
+    """Every version of a picture at this key, without delete markers."""
+    return [
+        FiledVersion(key, entry["VersionId"], is_newest=entry["IsLatest"])
+        for page in _version_pages(bucket, key)
+        for entry in page.get("Versions", [])
+        if entry["Key"] == key
+    ]
+
+
 def versions_of(bucket: str, image_id: str, key: str | None, version_id: str | None) -> list[StoredVersion]:
     """Every version, copy and delete marker of an image's objects.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 
@@ -11,6 +12,9 @@ from pet_detector.aws.errors import code_of, translated
 from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.models import Label, ReasonCode, Recognition, Rejection
 from pet_detector.rules.policy import LOWEST_FLOOR
+
+if TYPE_CHECKING:
+    from mypy_boto3_rekognition.type_defs import ImageTypeDef
 
 # Cat and Dog come behind their ancestors (Animal, Mammal, Pet), typically as fourth and fifth label.
 MAX_LABELS = 50
@@ -26,10 +30,19 @@ def recognize(bucket: str, key: str, version_id: str) -> Recognition | Rejection
 
     Raises ThrottledError and ServiceError (worth a retry), AccessDeniedError and ImageNotFoundError (not).
     """
+    return _recognize({"S3Object": {"Bucket": bucket, "Name": key, "Version": version_id}})
+
+
+def recognize_bytes(data: bytes) -> Recognition | Rejection:
+    """The same for a picture that is in no bucket, of at most 5 MB: `petdetect evaluate` stores nothing."""
+    return _recognize({"Bytes": data})
+
+
+def _recognize(image: ImageTypeDef) -> Recognition | Rejection:
     with translated("rekognition:DetectLabels"):
         try:
             answer = client("rekognition").detect_labels(
-                Image={"S3Object": {"Bucket": bucket, "Name": key, "Version": version_id}},
+                Image=image,
                 MaxLabels=MAX_LABELS,
                 MinConfidence=MIN_CONFIDENCE,
             )

@@ -18,9 +18,9 @@ from boto3.dynamodb.types import TypeDeserializer
 from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
-from pet_detector.aws.detection_logs import serialized
+from pet_detector.aws.detection_logs import BATCH, serialized
 from pet_detector.aws.errors import code_of, refused_item, translated
-from pet_detector.rules.errors import RequestError
+from pet_detector.rules.errors import RequestError, ThrottledError
 from pet_detector.rules.models import Status
 from pet_detector.rules.review import HEAD, ROW_PREFIX, Head, Queue, Review, Row, rows_and_head
 
@@ -171,17 +171,23 @@ def _everything(table: str, **more: Any) -> Iterator[dict[str, Any]]:
 # --- Other ways to find them ------------------------------------------------------------------------------------------
 
 
-def of_content(table: str, content_hash: str, most: int) -> list[str]:
-    """At most so many ImageIDs of images with these bytes that have a head. The index lags behind by moments."""
-    with translated("dynamodb:Query Reviews"):
-        answer = client("dynamodb").query(
-            TableName=table,
-            IndexName="ContentIndex",
-            KeyConditionExpression="ContentHash = :hash",
-            ExpressionAttributeValues={":hash": {"S": content_hash}},
-            Limit=most,
-        )
-    return [item["ImageID"]["S"] for item in answer["Items"]]
+def of_content(table: str, content_hash: str) -> Iterator[Head]:
+    """The heads of all images with these bytes, by ImageID. The index lags behind the table by moments."""
+    question: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": "ContentIndex",
+        "KeyConditionExpression": "ContentHash = :hash",
+        "ExpressionAttributeValues": {":hash": {"S": content_hash}},
+        "Limit": BATCH,
+    }
+    while True:
+        with translated("dynamodb:Query Reviews"):
+            answer = client("dynamodb").query(**question)
+        found = heads_of(table, {item["ImageID"]["S"] for item in answer["Items"]})
+        yield from (found[image_id] for image_id in sorted(found))
+        if "LastEvaluatedKey" not in answer:
+            return
+        question["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
 
 def verdicts_of(table: str, person_id: str, limit: int, before: str | None) -> tuple[list[Row], str | None]:
@@ -214,14 +220,17 @@ def verdicts_of(table: str, person_id: str, limit: int, before: str | None) -> t
 
 
 def heads_of(table: str, image_ids: set[str]) -> dict[str, Head]:
-    """The heads of at most 100 images, by ImageID, eventually consistent."""
+    """The heads of at most BATCH images, by ImageID, read consistently. Raises ThrottledError when none can be read."""
     found: dict[str, Head] = {}
-    keys = [_key(image_id, HEAD) for image_id in sorted(image_ids)]
+    keys: Any = [_key(image_id, HEAD) for image_id in sorted(image_ids)]
     while keys:
         with translated("dynamodb:BatchGetItem Reviews"):
-            answer = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": keys}})
-        found |= {item["ImageID"]["S"]: cast(Head, _values(item)) for item in answer["Responses"].get(table, [])}
-        keys = cast(Any, answer.get("UnprocessedKeys", {})).get(table, {"Keys": []})["Keys"]
+            answer = client("dynamodb").batch_get_item(RequestItems={table: {"Keys": keys, "ConsistentRead": True}})
+        found |= {str(item["ImageID"]["S"]): cast(Head, _values(item)) for item in answer["Responses"].get(table, [])}
+        left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": []})["Keys"]
+        if len(left) == len(keys):
+            raise ThrottledError("dynamodb:BatchGetItem Reviews: nothing was read")
+        keys = left
     return found
 
 

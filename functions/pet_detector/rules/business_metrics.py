@@ -13,14 +13,16 @@ from pet_detector.rules import prices
 from pet_detector.rules.models import BACKFILL, ERASED, Measurement, Record, Status
 
 _NOT_RECEIVED = (None, Status.UPLOADING)
+# From one to the other leads a verdict of a person, or its undo: the image was classified before.
+_DECIDED = {Status.COMPLETED, Status.NEEDS_REVIEW}
 
 
 def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
-    """The metrics of a change from `old` to `new`; none when the status is the same, or when the record expired or was
-    erased.
+    """The metrics of a change from `old` to `new`; none when the status is the same, when a person decided, or when the
+    record expired or was erased.
     """
     was, status = _status(old), _status(new)
-    if new is None or status is None or status == was:
+    if new is None or status is None or status == was or {was, status} == _DECIDED:
         return
     if was is None and new.get("UploadedBy") == BACKFILL:
         yield Measurement("ImageRegistered")

@@ -6,6 +6,7 @@
     ├── AnalysisInProgressError another execution is asking about the same bytes: the state machine waits for it
     ├── AccessDeniedError       a permission or a credential is missing: an operator must act, never retried
     ├── ImageNotFoundError      the object is not there, or not yet visible: the state machine retries, a few times
+    ├── ClaimExpiredError       an execution comes too late: another may have the picture; the verdict is started again
     ├── ImageChangedError       the object is not the one that was analysed: never retried
     ├── ConversionFailedError   the decoder does not start: a fault of the deployment, never retried
     ├── PolicyInvalidError      the detection policy parameter cannot be used: an operator must act
@@ -45,6 +46,10 @@ class ImageNotFoundError(PetDetectorError):
 
 class ImageChangedError(PetDetectorError):
     """The object's ETag differs from the one that was analysed."""
+
+
+class ClaimExpiredError(PetDetectorError):
+    """The claim on a picture is over, or nearly: another execution may be moving it."""
 
 
 class ConversionFailedError(PetDetectorError):

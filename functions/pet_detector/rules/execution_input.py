@@ -1,4 +1,4 @@
-"""The input of an execution of the image workflow, written and read in one place.
+"""The input of an execution of the image workflow, or of one that carries out a verdict, written and read in one place.
 
 It is what the rule ImageUploadedRule passes on of an "Object Created" event of Amazon S3, or the same shape written
 here. The header of image_workflow.asl.yaml says what each part does.
@@ -31,6 +31,26 @@ class ImageRef:
     image_id: str
     key: str
     version_id: str
+
+
+@dataclass(frozen=True)
+class VerdictRef:
+    """The verdict that an execution of the review workflow carries out: the image, and the number of the verdict."""
+
+    image_id: str
+    sequence: int
+
+
+def verdict_of(text: str | None) -> VerdictRef | None:
+    """The verdict that an input names, or None when it is no input of the review workflow."""
+    try:
+        document: dict[str, Any] = json.loads(text or "")
+        image_id, sequence = document["imageId"], document["sequence"]
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return None
+    is_named = isinstance(image_id, str) and IMAGE_ID.fullmatch(image_id) is not None
+    is_numbered = isinstance(sequence, int) and not isinstance(sequence, bool)
+    return VerdictRef(image_id, sequence) if is_named and is_numbered else None
 
 
 def text_for(subject: ImageRef, *, received: str | None = None, restart: bool = False, release: bool = False) -> str:

@@ -13,7 +13,8 @@ INPUT_FOLDER = "input"
 BACKFILL_FOLDER = f"{INPUT_FOLDER}/backfill"
 # Files that are no pictures, and are shown to nobody.
 REJECTED_FOLDER = "rejected"
-FOLDERS = ("cats", "dogs", "others", REJECTED_FOLDER)
+PICTURE_FOLDERS = ("cats", "dogs", "others")
+FOLDERS = (*PICTURE_FOLDERS, REJECTED_FOLDER)
 # JPEGs that were made of other formats, until they are filed; those of a backfill apart, as under input/.
 CONVERTED_FOLDER = "converted"
 CONVERTED_BACKFILL_FOLDER = f"{CONVERTED_FOLDER}/backfill"

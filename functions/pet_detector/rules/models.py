@@ -198,9 +198,21 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
+    MachineAnimal: str  # what the workflow had decided, once a person decided
+    VerdictSequence: Decimal | int  # of the verdict that was carried out last
+    ReviewedBy: str  # who decided (sub), and when; after an undo of the only verdict nobody
+    ReviewedAt: str
+    ReviewClaim: str  # the execution that carries out a verdict on it, and since when
+    ReviewClaimedAt: str
     Superseded: Decimal | int  # later uploads with the same form that were rejected
     ErasedAt: str  # of an erased image: when
-    Timestamp: str  # when it was filed; this and the next six are RFC 3339 UTC
+    VerdictSequence: Decimal | int  # of people's verdicts and undos about it: the last one that was carried out
+    ReviewedBy: str  # id of the person whose verdict holds
+    MachineAnimal: str  # what the workflow had decided before people did
+    ReviewClaim: str  # the execution of the review machine that moves it, and since when
+    ReviewClaimedAt: str
+    Timestamp: str  # when it was filed; this and the next seven are RFC 3339 UTC
+    ReviewedAt: str
     ClaimedAt: str
     TurnAt: str  # when its turn to be analysed comes or came, if it had to wait for one
     ReceivedAt: str

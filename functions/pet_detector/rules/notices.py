@@ -10,6 +10,8 @@ from pet_detector.rules.text import printable, quoted
 # The kinds of notices, as their attribute Kind names them for the subscribers' filter policies. A digest has DIGEST,
 # and the kinds of what it counts: who wants those gets it without another policy.
 REVIEW, FAILURE, DIGEST = "ImageUncertain", "ImageProcessingFailed", "NoticeDigest"
+# Once a day, to reviewers and to operators.
+WAITING, OVERDUE = "ReviewsWaiting", "ReviewsOverdue"
 # NoticeBurst notices of a kind within so many minutes; the Reconciler sends digests as often as it runs.
 BURST_MINUTES, DIGEST_MINUTES = 5, 15
 
@@ -90,6 +92,78 @@ def failed_image(
     )
 
 
+def failed_verdict(
+    image_id: str, *, sequence: int, error: str, cause: str, execution_arn: str, correlation_id: str, stage: str
+) -> Notice:
+    """The notice for operators: what a person decided could not be carried out. One per verdict, however often it is
+    tried again.
+    """
+    return Notice(
+        subject=f"[{stage}] A verdict on image {image_id} was not carried out",
+        message=(
+            f"The pet detector could not carry out what a person decided about an image. Nothing is lost: the verdict "
+            f"is kept, the picture is still stored, and it is tried again every 15 minutes.\n\n"
+            f"Image:     {image_id}\n"
+            f"Verdict:   number {sequence}\n"
+            f"Why:       {error}: {printable(cause)}\n"
+            f"Execution: {execution_arn}\n\n"
+            f"What to do: fix the cause (docs/operations.md has it by error name). petdetect --env {stage} reviews "
+            f"shows what is still to be carried out.\n"
+        ),
+        attributes={
+            "Kind": FAILURE,
+            "ImageID": image_id,
+            "Stage": stage,
+            "Error": error,
+            "CorrelationID": correlation_id,
+        },
+        fact=f"verdict#{sequence}",
+    )
+
+
+def waiting_reviews(number: int, *, oldest_hours: float, page_address: str, stage: str) -> Notice:
+    """The daily digest for reviewers: how many images wait for them, and since when the oldest."""
+    counted = _counted(number)
+    return Notice(
+        subject=f"[{stage}] {counted} {'image waits' if number == 1 else 'images wait'} for review",
+        message=(
+            f"The pet detector was not sure about some images, or wants to know how often it is right.\n\n"
+            f"To review: {counted}\n"
+            f"Oldest:    {_hours(oldest_hours)}\n\n"
+            f"What to do: open the page, sign in, and choose Review: {page_address}\n\n"
+            f"This notice comes once a day while images wait.\n"
+        ),
+        attributes={"Kind": [WAITING, REVIEW], "Stage": stage, "Reviews": number, "OldestHours": oldest_hours},
+        fact=WAITING,
+    )
+
+
+def overdue_reviews(number: int, *, oldest_hours: float, overdue_hours: float, stage: str) -> Notice:
+    """The notice for operators that nobody reviews: once a day while the oldest image waits for too long."""
+    return Notice(
+        subject=f"[{stage}] Reviews are overdue: the oldest image waits for {_hours(oldest_hours)}",
+        message=(
+            f"Images wait for review for longer than {overdue_hours:g} hours (parameter ReviewOverdueHours).\n\n"
+            f"To review: {_counted(number)}\n"
+            f"Oldest:    {_hours(oldest_hours)}\n\n"
+            f"What to do: ask the reviewers whether they get the daily notice and can sign in; petdetect --env {stage} "
+            f"reviews shows what waits. docs/operations.md, reviews-overdue, has more.\n"
+        ),
+        attributes={"Kind": [OVERDUE, FAILURE], "Stage": stage, "Reviews": number, "OldestHours": oldest_hours},
+        fact=OVERDUE,
+    )
+
+
+def _counted(number: int) -> str:
+    return f"{number:,}" if number < 1000 else f"{number // 1000 * 1000:,} or more"
+
+
+def _hours(hours: float) -> str:
+    if not hours:
+        return "only samples, which nobody waits for"
+    return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
+
+
 def last_before_digest(notice: Notice) -> Notice:
     """The same notice, which also says that those after it come as one."""
     return replace(
@@ -120,7 +194,8 @@ def digest(*, reviews: int, failures: int, since: str, stage: str) -> Notice:
     if failures:
         message += (
             f"Failed: petdetect --env {stage} failed lists them with their reasons. Fix the cause (docs/operations.md "
-            f"has it by error name), then petdetect --env {stage} redrive --all.\n"
+            f"has it by error name), then petdetect --env {stage} redrive --all. Verdicts that were not carried out "
+            f"are among them: petdetect --env {stage} reviews.\n"
         )
     kinds = [DIGEST, *([REVIEW] if reviews else []), *([FAILURE] if failures else [])]
     return Notice(

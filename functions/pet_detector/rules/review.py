@@ -33,7 +33,7 @@ class Queue(StrEnum):
 
     DISAGREED = "disagreed"  # two people said different things: waits for a third
     UNCERTAIN = "uncertain"
-    SAMPLE = "sample"  # the machine was certain; people are asked without seeing what it said
+    SAMPLE = "sample"  # drawn from all images; people are asked without seeing what the machine said
     SECOND = "second"  # one person has decided, another one is asked the same
     PENDING = "pending"  # decided, and not carried out yet
     DONE = "done"
@@ -94,6 +94,7 @@ class Head(TypedDict, total=False):
     Sequence: Decimal | int  # how many rows it has
     Verdict: str  # the Animal that holds now
     VerdictSequence: Decimal | int  # the row that says so
+    DecidedKey: str  # names the decision among images of the same bytes: see `origin_of`
     DecidedBy: str
     DecidedAt: str
     Deciders: set[str]  # whose verdicts stand: they are not asked again
@@ -173,7 +174,7 @@ def sequence_of(row: Row) -> int:
 
 
 def sampled(image_id: str, percent: float) -> bool:
-    """Whether a certain image is one of so many percent that people look at all the same."""
+    """Whether an image is one of so many percent that are drawn, certain or not, to measure accuracy."""
     return _draw("sample", image_id) < percent / 100
 
 
@@ -208,12 +209,16 @@ def _three(scores: Mapping[str, Any]) -> dict[Animal, float]:
     return {Animal.CAT: cat, Animal.DOG: dog, Animal.OTHER: 100 - max(cat, dog)}
 
 
-def new_head(
-    record: Record, *, sample_percent: float = 0, second_look_percent: float = 0, wanted: bool = False
-) -> Head | None:
-    """The head of an image that the workflow has filed; None when nobody is to be asked about it.
+def new_head(record: Record, sample_percent: float, second_look_percent: float) -> Head | None:
+    """The head of an image that the workflow has filed; None when nobody is to be asked about it."""
+    head = head_of_any(record, sample_percent, second_look_percent)
+    return None if head["Purpose"] == Purpose.CORRECTION else head
 
-    `wanted` makes one for every image: somebody has something to say about it. Such a correction is in no estimate.
+
+def head_of_any(record: Record, sample_percent: float, second_look_percent: float) -> Head:
+    """The same, also of an image that nobody is to be asked about, but somebody has something to say about.
+
+    Such a correction is in no estimate.
     """
     image_id = record["ImageID"]
     scores = record.get("Scores", {})
@@ -235,17 +240,15 @@ def new_head(
     }
     if "ExpiresAt" in record:
         head["ExpiresAt"] = record["ExpiresAt"]
-    if not is_certain:
-        home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
-        head["Purpose"], head["Probability"] = Purpose.UNCERTAIN.value, Decimal(1)
-    elif sampled(image_id, sample_percent):
+    if sampled(image_id, sample_percent):  # also uncertain ones: those of the other queue are judged hardest first
         home, order = Queue.SAMPLE, _hash("order", image_id)
         head["Purpose"], head["Probability"] = Purpose.SAMPLE.value, Decimal(str(sample_percent)) / 100
-    elif wanted:
+    elif not is_certain:
+        home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
+        head["Purpose"], head["Probability"] = Purpose.UNCERTAIN.value, Decimal(1)
+    else:
         home, order = Queue.DONE, f"{head['GuessedAt']}#{image_id}"
         head["Purpose"], head["Probability"], head["SecondLook"] = Purpose.CORRECTION.value, Decimal(0), False
-    else:
-        return None
     head["Queue"] = head["HomeQueue"] = home.value
     head["Order"] = head["HomeOrder"] = order
     return head
@@ -312,6 +315,7 @@ def changes(review: Review) -> dict[str, Any]:
         "Sequence": len(review.rows),
         "Verdict": holds["Animal"] if holds else None,
         "VerdictSequence": sequence_of(holds) if holds else None,
+        "DecidedKey": _decision(review.image_id, holds) if holds else None,
         "DecidedBy": holds["Person"] if holds else None,
         "DecidedAt": holds["At"] if holds else None,
         "Deciders": {row["Person"] for row in standing} or None,
@@ -319,6 +323,12 @@ def changes(review: Review) -> dict[str, Any]:
         "LeasedBy": None,
         "LeasedUntil": None,
     }
+
+
+def with_changes(head: Head, changed: Mapping[str, Any]) -> Head:
+    """The head after `changes`."""
+    left = {name: value for name, value in head.items() if name not in changed}
+    return cast(Head, left | {name: value for name, value in changed.items() if value is not None})
 
 
 def may_undo(review: Review, row: Row) -> bool:
@@ -338,9 +348,23 @@ def origin_of(review: Review) -> tuple[str, str, Row] | None:
     holds, _ = effective(review.head, review.standing)
     if holds is None:
         return None
-    if "SameAs" in holds:
-        return holds["SameAs"], holds["Key"], holds
-    return review.image_id, f"same-{review.image_id}-{sequence_of(holds)}", holds
+    return holds.get("SameAs", review.image_id), _decision(review.image_id, holds), holds
+
+
+def _decision(image_id: str, holds: Row) -> str:
+    return holds["Key"] if "SameAs" in holds else f"{_own(image_id)}{sequence_of(holds)}"
+
+
+def _own(image_id: str) -> str:
+    return f"same-{image_id}-"
+
+
+def may_lack(source: Review, head: Head) -> bool:
+    """Whether an image of the same bytes may lack what was decided about `source`; `carried` says what."""
+    found, key = origin_of(source), head.get("DecidedKey")
+    if key is None:
+        return found is not None
+    return key.startswith(_own(source.image_id)) and (found is None or found[1] != key)
 
 
 def carried(source: Review, other: Review) -> list[Row]:
@@ -352,10 +376,11 @@ def carried(source: Review, other: Review) -> list[Row]:
     if any("SameAs" not in row for row in standing):
         return []
     found = origin_of(source)
-    key = found[1] if found else None
-    if found and found[0] != other.image_id and other.row_of(found[1]) is None:
-        return [copied(found)]
-    stale = [row for row in standing if row["SameAs"] == source.image_id and row["Key"] != key]
+    has = other.row_of(found[1]) if found else None
+    if found and has is None:
+        return [] if found[0] == other.image_id else [copied(found)]
+    later = sequence_of(has) if has else 0  # what was carried over after it, holds no more
+    stale = [row for row in standing if row["SameAs"] == source.image_id and sequence_of(row) > later]
     return [_undo_of(row) for row in stale]
 
 

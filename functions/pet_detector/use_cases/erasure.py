@@ -7,9 +7,10 @@ name them. Used by ErasureApi and by the operator's command `petdetect erase`.
     3. the bytes         the hash of those whose record does not have it
     4. the analysis      but for one that another image with the same bytes asks for
     5. the objects       all versions, copies and delete markers, in all folders
-    6. dead letters      those that name the image, its version or its executions
-    7. the record        is replaced by a mark without anything of the image
-    8. the ledger        the row says how much it was, and that it is done
+    6. the review        what people said about it; from step 2 on nothing more is written there
+    7. dead letters      those that name the image, its version or its executions
+    8. the record        is replaced by a mark without anything of the image
+    9. the ledger        the row says how much it was, and that it is done
 
 After a crash anywhere the same erasure is run again, and does what is left: the record keeps what leads to the objects
 until they are gone. `replay` runs every erasure again of which something is there, after a restore for example.
@@ -37,12 +38,14 @@ from pet_detector.aws import (
     image_bucket,
     image_versions,
     image_workflow,
+    reviews,
 )
 from pet_detector.aws.erasures import Source, Stage
 from pet_detector.aws.image_bucket import UPLOAD_LINK_SECONDS
 from pet_detector.aws.image_versions import StoredVersion
 from pet_detector.rules import image_ids
 from pet_detector.rules.models import ERASED, Record, Status
+from pet_detector.rules.review import Review
 from pet_detector.runtime.observability import logger
 
 # After the end of a form: what it has begun to send arrives.
@@ -50,6 +53,9 @@ _ARRIVES_SECONDS = 60
 # After an image failed: when its execution was stopped, a function of it may still be moving the object. More than the
 # Timeout of FileManager (template.yaml) and the time that S3 works on a copy.
 SETTLES_SECONDS = 60
+# After the review machine began to move a picture to where a person put it, and has not said that it is done: more than
+# it needs, unless AWS fails for minutes.
+MOVES_SECONDS = 600
 # Versions that name nobody: "null" before versioning, and the one of an execution that was started by hand.
 _COMMON_VERSIONS = (image_ids.NEWEST, "null")
 
@@ -61,6 +67,7 @@ class Resources:
     bucket: str
     table: str
     analyses: str
+    reviews: str
     ledger: str
     dead_letter_queues: tuple[str, ...]
     retention_days: int
@@ -68,17 +75,21 @@ class Resources:
 
 @dataclass(frozen=True)
 class Found:
-    """What is there of an image now: its record, the versions of its objects, and why it cannot be erased yet."""
+    """What is there of an image now: its record, the versions of its objects, what people said about it, and why it
+    cannot be erased yet.
+    """
 
     image_id: str
     record: Record | None
     versions: list[StoredVersion]
+    review: Review | None = None
     refusal: str = ""
 
     @property
     def is_nothing(self) -> bool:
-        """Whether there is nothing to erase: no object, and at most the mark of an erasure."""
-        return not self.versions and (self.record is None or erased_records.is_mark(self.record))
+        """Whether there is nothing to erase: no object, no review, and at most the mark of an erasure."""
+        is_forgotten = self.record is None or erased_records.is_mark(self.record)
+        return not self.versions and self.review is None and is_forgotten
 
 
 @dataclass
@@ -92,6 +103,7 @@ class Outcome:
     refusal: str = ""
     objects: int = 0
     analyses: int = 0
+    reviews: int = 0
     messages: int = 0
     is_done: bool = False
 
@@ -106,7 +118,8 @@ def look(resources: Resources, image_id: str, source: Source) -> Found:
     """What is there of an image. Raises the errors of AWS."""
     record = detection_logs.all_known(resources.table, image_id)
     versions = _versions(resources, image_id, record)
-    return Found(image_id, record, versions, _refusal(record, source))
+    review = reviews.review(resources.reviews, image_id)
+    return Found(image_id, record, versions, review, _refusal(record, source))
 
 
 def erase(resources: Resources, image_ids_: Sequence[str], source: Source, *, patience: float = 0) -> list[Outcome]:
@@ -128,7 +141,7 @@ def erase(resources: Resources, image_ids_: Sequence[str], source: Source, *, pa
 
 
 def _begin(resources: Resources, image_id: str, source: Source) -> _Erasing:
-    """Steps 1 to 5."""
+    """Steps 1 to 6."""
     outcome = Outcome(image_id)
     record = detection_logs.all_known(resources.table, image_id)
     outcome.refusal = _refusal(record, source)
@@ -145,11 +158,12 @@ def _begin(resources: Resources, image_id: str, source: Source) -> _Erasing:
         outcome.analyses += analyses.forget(resources.analyses, content_hash, image_id)
     image_versions.delete_versions(resources.bucket, versions)
     outcome.objects = len(versions)
+    outcome.reviews = reviews.forget(resources.reviews, image_id)
     return _Erasing(outcome, _names(image_id, record))
 
 
 def _finish(resources: Resources, outcome: Outcome) -> None:
-    """Steps 7 and 8."""
+    """Steps 8 and 9."""
     expires_at = int(time.time()) + resources.retention_days * 24 * 60 * 60
     erased_records.leave_mark(resources.table, outcome.image_id, expires_at)
     erasures.finish(
@@ -157,6 +171,7 @@ def _finish(resources: Resources, outcome: Outcome) -> None:
         outcome.image_id,
         objects=outcome.objects,
         analyses=outcome.analyses,
+        reviews=outcome.reviews,
         messages=outcome.messages,
         is_done=outcome.is_done,
     )
@@ -196,11 +211,15 @@ def _refusal(record: Record | None, source: Source) -> str:
     if status == Status.PROCESSING:
         return _refusal_of_processing(record, source)
     waits = 0.0
-    if status == Status.UPLOADING:
+    if "ReviewClaim" in record:  # a verdict on it is being carried out
+        waits = _seconds(record.get("ReviewClaimedAt", "")) + detection_logs.REVIEW_CLAIM_SECONDS - time.time()
+    elif status == Status.UPLOADING:
         form_ends = _seconds(record.get("CreatedAt", "")) + UPLOAD_LINK_SECONDS + _ARRIVES_SECONDS
         waits = max(form_ends, float(record.get("CopyEnds", 0))) - time.time()
     elif status == Status.FAILED:
         waits = _seconds(record.get("UpdatedAt", "")) + SETTLES_SECONDS - time.time()
+    elif "ReviewClaimedAt" in record:
+        waits = _seconds(record["ReviewClaimedAt"]) + MOVES_SECONDS - time.time()
     return f"Its picture may still be arriving or moving: try again in {int(waits) + 1} s." if waits > 0 else ""
 
 
@@ -226,7 +245,7 @@ def _seconds(text: str) -> float:
 def came_back(resources: Resources) -> Iterator[str]:
     """The ids in the ledger of which something is there, or whose erasure has not come to its end.
 
-    It reads the whole ledger, the records of its images, and the name of every object once.
+    It reads the whole ledger, the records of its images, the name of every object once, and all reviews.
     """
     rows = {row.image_id: row for row in erasures.every(resources.ledger) if row.stage != Stage.REFUSED}
     wanted = {image_id for image_id, row in rows.items() if row.stage != Stage.DONE}
@@ -240,6 +259,7 @@ def came_back(resources: Resources) -> Iterator[str]:
     for version in image_versions.all_versions(resources.bucket):
         name = version.key.rpartition("/")[2].partition(".")[0]
         wanted |= {name, image_ids.hashed_image_id(version.key, version.version_id)} & rows.keys()
+    wanted |= set(reviews.every_image(resources.reviews)) & rows.keys()
     yield from sorted(wanted)
 
 

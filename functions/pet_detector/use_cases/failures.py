@@ -2,6 +2,8 @@
 
 Nothing else does either. The state Record Failure and the rule on failed executions both end in `record`, so the
 second of the two finds the work done, or does what the first could not.
+
+A verdict that could not be carried out ends here too (`record_verdict`). Its image has not failed, and stays as it is.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from typing import Literal
 from pet_detector.aws import detection_logs
 from pet_detector.rules import notices
 from pet_detector.rules.errors import PetDetectorError
-from pet_detector.rules.execution_input import ImageRef
+from pet_detector.rules.execution_input import ImageRef, VerdictRef
 from pet_detector.rules.models import Record, Status
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import notifier
@@ -94,6 +96,31 @@ def record(operators: Operators, failure: Failure) -> Recorded:
     outcome = notify(operators, failure, correlation_id=found["CorrelationId"])
     logger.warning("Failure is on record", error=failure.error, recorded=changed)
     return Recorded(changed, outcome)
+
+
+def record_verdict(operators: Operators, verdict: VerdictRef, execution_arn: str, error: str, cause: str) -> Recorded:
+    """Notify operators that a verdict was not carried out, once per verdict. The record stays as it is.
+
+    ReviewKeeper starts the verdict again, whose next failure is no news. Of an image that is gone nobody is told.
+    Raises the errors of AWS; run again, it does what is still to be done.
+    """
+    found = detection_logs.find(operators.table, verdict.image_id)
+    if found is None:
+        logger.info("The image is no more", sequence=verdict.sequence)
+        return Recorded(changed=False, notice="none")
+    notice = notices.failed_verdict(
+        verdict.image_id,
+        sequence=verdict.sequence,
+        error=error,
+        cause=cause,
+        execution_arn=execution_arn,
+        correlation_id=found["CorrelationId"],
+        stage=operators.stage,
+    )
+    burst = operators.notice_burst
+    outcome = notifier.notify_once(operators.table, operators.topic_arn, verdict.image_id, notice, burst=burst)
+    logger.warning("Verdict not carried out", error=error, sequence=verdict.sequence)
+    return Recorded(changed=False, notice=outcome)
 
 
 def _is_unfinished(record: Record, execution: str) -> bool:

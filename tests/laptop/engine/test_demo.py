@@ -52,7 +52,7 @@ def test_an_interrupted_run_takes_its_queue_and_its_subscription_away(
     sns, sqs = stopped.client("sns"), stopped.client("sqs")
     topic = sns.create_topic(Name="notices")["TopicArn"]
     key = stopped.client("apigateway").create_api_key(name="key", enabled=True)["id"]
-    outputs = {"NoticesTopicArn": topic, "ApiKeyId": key, "ApiUrl": stopped.url}
+    outputs = {"NoticesTopicArn": topic, "ApiKeyId": key, "ApiUrl": stopped.url, "PageUrl": stopped.url}
     monkeypatch.setattr(demo, "deploy", lambda _: outputs)
 
     def interrupt(*_: object) -> list[Outcome]:
@@ -92,6 +92,7 @@ def sorted_as(stopped: Engine, monkeypatch: pytest.MonkeyPatch) -> Callable[...,
             "NoticesTopicArn": topic,
             "ApiKeyId": key,
             "ApiUrl": stopped.url,
+            "PageUrl": f"{stopped.url}/app/",
             "DetectionLogsTableName": "records",
         }
         monkeypatch.setattr(demo, "deploy", lambda _: outputs)

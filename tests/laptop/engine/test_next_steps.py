@@ -17,6 +17,7 @@ import pytest
 
 from local import next_steps
 from local.engine import Engine
+from local.people import PASSWORD, PEOPLE
 
 
 class _Api(BaseHTTPRequestHandler):
@@ -57,7 +58,8 @@ def lines(api: ThreadingHTTPServer, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     (repository / "photos" / "cat_chelsea.jpg").write_bytes(os.urandom(4_100_000))
     monkeypatch.setattr(next_steps, "REPOSITORY", repository)
     monkeypatch.setattr(next_steps, "api_key", lambda *_: "secret")
-    outputs = {"ApiUrl": f"http://127.0.0.1:{api.server_port}/local", "ApiKeyId": "id"}
+    url = f"http://127.0.0.1:{api.server_port}/local"
+    outputs = {"ApiUrl": url, "ApiKeyId": "id", "PageUrl": f"{url}/app/"}
     return next_steps.next_steps(Engine(4700, 4701, home=tmp_path), outputs, "a-stack")
 
 
@@ -98,3 +100,11 @@ def test_the_variables_lead_every_sdk_to_the_local_aws(lines: list[str]) -> None
     assert seen["AWS_ACCESS_KEY_ID"]
     assert seen["AWS_SECRET_ACCESS_KEY"]
     assert any("--stack-name a-stack" in line for line in lines)
+
+
+def test_the_page_is_named_with_somebody_to_sign_in_as(lines: list[str]) -> None:
+    text = "\n".join(lines)
+
+    assert re.search(r"http://127\.0\.0\.1:\d+/local/app/$", text, re.MULTILINE)
+    assert all(email in text for email in PEOPLE.values())
+    assert PASSWORD in text

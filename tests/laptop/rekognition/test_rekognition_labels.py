@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from tests.support import seen
 from tests.support.paths import REPOSITORY
+
+from .conftest import RunningServer
 
 PHOTOS = REPOSITORY / "photos"
 
@@ -40,11 +43,21 @@ def confidences(rekognition: Any, image: bytes, **options: Any) -> dict[str, flo
 
 @pytest.mark.parametrize("name", REPRESENTATIVE)
 def test_photo_scores_as_its_attribution_says(rekognition: Any, photo: Callable[[str], bytes], name: str) -> None:
-    seen = confidences(rekognition, photo(name))
+    found = confidences(rekognition, photo(name))
 
     cat, dog = documented_scores()[name]
-    assert seen.get("Cat", 0.0) == pytest.approx(cat, abs=3)
-    assert seen.get("Dog", 0.0) == pytest.approx(dog, abs=3)
+    assert found.get("Cat", 0.0) == pytest.approx(cat, abs=3)
+    assert found.get("Dog", 0.0) == pytest.approx(dog, abs=3)
+
+
+@pytest.mark.parametrize("how", [seen.AS_TAKEN, *seen.WORSE])
+def test_the_labels_that_the_evidence_was_chosen_by_are_what_it_sees(server: RunningServer, how: str) -> None:
+    """Else: make up, and `python -m tests.support.seen http://127.0.0.1:4567`."""
+    for name in ("cat_taquin_maine.jpg", "other_gcompris_chicken.jpg"):
+        now = seen.seen_by(server.url, seen.picture(PHOTOS / name, how))
+        stored = seen.stored()[name][how]
+        for label in now.keys() | stored.keys():  # what is not there has less than the least that was asked for
+            assert now.get(label, 20) == pytest.approx(stored.get(label, 20), abs=3)
 
 
 def test_answer_names_its_model_so_that_nobody_takes_it_for_amazons(

@@ -1,0 +1,296 @@
+"""How often the machine is right, from what people said of a sample: precision and recall with 95 % intervals, the
+agreement of two people, and what another threshold would do. Pure.
+
+People judge two kinds of pictures. The *sample* is drawn by a hash of the ImageID from everything, certain or not, with
+a known probability, and is judged in an order that does not depend on the picture. The other *uncertain* pictures are
+judged smallest margin first. Of these judgements count:
+
+- of the sample of each day, what comes before the first picture that nobody has decided. Behind it a decision may have
+  been taken out of turn (somebody saw a mistake in the gallery and corrected it), and mistakes are seen first;
+- the uncertain pictures of a day on which every one is decided. The decided part of the others is no random sample of
+  them: the hardest come first. Such a day is represented by those of its uncertain pictures that were drawn.
+
+A correction of a picture that nobody drew counts nowhere. Each picture that counts has a weight, the inverse of its
+probability to be here: it stands for so many pictures.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import groupby, takewhile
+
+from pet_detector.rules.models import Animal, Label
+from pet_detector.rules.policy import Policy, decide
+from pet_detector.rules.review import Head, Purpose
+
+# The fewest judged pictures for a figure: with 50, all of them right, the interval reaches down to 95 %.
+LEAST = 50
+# Draws of an interval's simulation: they put its ends within half a percentile or so of where they belong.
+DRAWS = 1000
+_SEED = 20261130
+# A weight so large that what was seen is as nothing beside it.
+_MANY = 1e6
+# Values of `minimum` in the table of thresholds, beside the one in force.
+MINIMUMS = (55, 60, 65, 70, 75, 80, 85, 90, 95, 98)
+
+
+@dataclass(frozen=True)
+class Review:
+    """A picture that people were asked about, as its row for review tells it.
+
+    `order` is where the sample's order puts it; `probability` the chance that it was asked about; `verdict` what people
+    say it is, None while nobody has said it or it was undone. Scores are in percent.
+    """
+
+    day: str  # of the decision, such as 2026-11-30
+    order: str
+    purpose: str
+    probability: float
+    guess: Animal
+    certain: bool
+    verdict: Animal | None
+    cat: float
+    dog: float
+    policy_version: str
+
+    @classmethod
+    def of_head(cls, head: Head) -> Review:
+        """The same, from the head of a review."""
+        scores = head.get("Scores", {})
+        return cls(
+            day=head["GuessedAt"][:10],
+            order=head["HomeOrder"],
+            purpose=head["Purpose"],
+            probability=float(head["Probability"]),
+            guess=Animal(head["Guess"]),
+            certain=head["Certain"],
+            verdict=Animal(head["Verdict"]) if "Verdict" in head else None,
+            cat=float(scores.get("cat", 0)),
+            dog=float(scores.get("dog", 0)),
+            policy_version=head["PolicyVersion"],
+        )
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A picture that counts, and for how many pictures it stands."""
+
+    review: Review
+    truth: Animal
+    weight: float
+
+    @property
+    def called(self) -> Animal | None:
+        """What the machine was certain that it is."""
+        return self.review.guess if self.review.certain else None
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A figure and its 95 % interval, from 0 to 1 (kappa: from -1); None while `missing` more judgements are needed."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    judged: int
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """What `minimum` would do to the pictures of the period: how many people would review, and the errors of the rest.
+
+    `at_most` is the upper bound that holds in 95 % of such periods. Errors are None while `missing` more are needed.
+    """
+
+    minimum: float
+    pictures: float
+    review: float
+    errors: float | None
+    at_most: float | None
+    missing: int = 0
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """The figures of a period. `drawn` is the size of its sample, `judged` what counts of it."""
+
+    precision: dict[Animal, Estimate]
+    recall: dict[Animal, Estimate]
+    agreement: Estimate
+    drawn: int
+    judged: int
+
+
+def accuracy(reviews: Iterable[Review], second_looks: Sequence[tuple[Animal, Animal]]) -> Accuracy:
+    """The figures of the period that these reviews are of; `second_looks` are what two people said of a picture.
+
+    Precision of a class: of the pictures that the machine was certain are of it, the share that is. Recall: of the
+    pictures that are of it, the share that the machine was certain of. What it left to people it has not found.
+    """
+    every = list(reviews)
+    counted = judgements(every)
+    most = max((one.weight for one in counted), default=1.0)
+    precision, recall = {}, {}
+    for animal in Animal:
+        right = [one.weight for one in counted if one.called is animal and one.truth is animal]
+        wrong = [one.weight for one in counted if one.called is animal and one.truth is not animal]
+        missed = [one.weight for one in counted if one.called is not animal and one.truth is animal]
+        precision[animal] = _estimate(right, wrong, most)
+        recall[animal] = _estimate(right, missed, most)
+    drawn = [one for one in every if one.purpose == Purpose.SAMPLE]
+    used = sum(one.review.purpose == Purpose.SAMPLE for one in counted)
+    return Accuracy(precision, recall, agreement(second_looks), len(drawn), used)
+
+
+def judgements(reviews: Iterable[Review]) -> list[Judged]:
+    """What counts, with its weight."""
+    days = [_Day(list(of_day)) for _, of_day in groupby(sorted(reviews, key=_by_day), key=_by_day)]
+    # A day of which nothing is judged yet is represented by the others.
+    begun = sum(len(day.sample) for day in days if day.used)
+    unjudged = sum(len(day.sample) for day in days) / begun if begun else 1.0
+    return [one for day in days for one in day.judged(unjudged)]
+
+
+class _Day:
+    """The reviews of one day: its sample, what counts of it, and its uncertain pictures if all are decided."""
+
+    def __init__(self, reviews: list[Review]) -> None:
+        uncertain = [one for one in reviews if not one.certain and one.purpose in (Purpose.SAMPLE, Purpose.UNCERTAIN)]
+        whole = all(one.verdict for one in uncertain)
+        self.decided = uncertain if whole else []
+        drawn = [one for one in reviews if one.purpose == Purpose.SAMPLE and one.probability > 0]
+        self.sample = sorted((one for one in drawn if one.certain or not whole), key=lambda one: one.order)
+        # Where the queue has come to: a drawn picture of a whole day stays in it, and is decided.
+        self.used = list(takewhile(lambda one: one.verdict is not None, self.sample))
+
+    def judged(self, unjudged: float) -> list[Judged]:
+        part = len(self.used) / (len(self.sample) * unjudged) if self.used else 1.0
+        weights = [*((one, 1 / (one.probability * part)) for one in self.used), *((one, 1.0) for one in self.decided)]
+        return [Judged(one, one.verdict, weight) for one, weight in weights if one.verdict]
+
+
+def _by_day(review: Review) -> str:
+    return review.day
+
+
+def thresholds(reviews: Iterable[Review], minimums: Iterable[float] = MINIMUMS) -> tuple[float | None, list[Threshold]]:
+    """-> the newest `minimum` in force, and what each of `minimums` (and that one) would do, the lowest first.
+
+    Decided again from the scores of cat and dog. What lies below the floor stays as it is: `minimum` is of no effect
+    there.
+    """
+    counted = judgements(reviews)
+    if not counted:
+        return None, []
+    newest = max(counted, key=lambda one: one.review.day).review.policy_version
+    policy = Policy.from_version(newest)
+    allowed = sorted({policy.minimum, *(float(m) for m in minimums if m > policy.floor)})
+    return policy.minimum, [_threshold(counted, replace(policy, minimum=minimum)) for minimum in allowed]
+
+
+def _threshold(counted: list[Judged], policy: Policy) -> Threshold:
+    right: list[float] = []
+    wrong: list[float] = []
+    review = 0.0
+    for one in counted:
+        called = _called(one, policy)
+        if called is None:
+            review += one.weight
+        else:
+            (right if called is one.truth else wrong).append(one.weight)
+    pictures = sum(one.weight for one in counted)
+    missing = LEAST - math.floor(_effective(right + wrong))
+    if missing > 0:
+        return Threshold(policy.minimum, pictures, review, None, None, missing)
+    (at_most,) = _quantiles(_Total.of(wrong, max(one.weight for one in counted)).draws(_SEED), 0.95)
+    return Threshold(policy.minimum, pictures, review, sum(wrong), at_most)
+
+
+def _called(one: Judged, policy: Policy) -> Animal | None:
+    """What the machine would have been certain of."""
+    review = one.review
+    if max(review.cat, review.dog) < policy.floor:
+        return one.called
+    decision = decide([Label("Cat", review.cat), Label("Dog", review.dog)], policy)
+    return decision.animal if decision.certain else None
+
+
+def agreement(pairs: Sequence[tuple[Animal, Animal]]) -> Estimate:
+    """Cohen's kappa of what two people said of the same pictures: 1 is full agreement, 0 that of chance.
+
+    The interval is that of the share on which they agree; how often chance would make them agree counts as known.
+    """
+    number = len(pairs)
+    if number < LEAST:
+        return Estimate(None, None, None, number, LEAST - number)
+    agreed = sum(first is second for first, second in pairs)
+    firsts, seconds = zip(*pairs, strict=True)
+    chance = sum(firsts.count(animal) * seconds.count(animal) for animal in Animal) / number**2
+    if chance == 1:  # both said the same of every picture: there was nothing to disagree on
+        return Estimate(None, None, None, number, 1)
+
+    def kappa(share: float) -> float:
+        return (share - chance) / (1 - chance)
+
+    low, high = _share(_Total(0, _MANY, agreed + 0.5), _Total(0, _MANY, number - agreed + 0.5))
+    return Estimate(kappa(agreed / number), kappa(low), kappa(high), number)
+
+
+def _estimate(inside: list[float], outside: list[float], most: float) -> Estimate:
+    """The share of the weight that lies inside. `most` is the weight of pictures of which none was seen."""
+    number, missing = len(inside) + len(outside), LEAST - math.floor(_effective(inside + outside))
+    if missing > 0:
+        return Estimate(None, None, None, number, missing)
+    low, high = _share(_Total.of(inside, most), _Total.of(outside, most))
+    return Estimate(sum(inside) / (sum(inside) + sum(outside)), low, high, number)
+
+
+def _effective(weights: Sequence[float]) -> float:
+    """How many pictures of equal weight say as much as these (Kish)."""
+    squares = sum(weight * weight for weight in weights)
+    return sum(weights) ** 2 / squares if squares else 0.0
+
+
+@dataclass(frozen=True)
+class _Total:
+    """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution, in whole pictures.
+
+    The number seen of a kind is a Poisson variable, nearly, because each is drawn by itself. With Jeffreys' prior that
+    leaves a gamma distribution, whose variance for pictures of several weights w is that of the estimate: the sum of
+    w (w - 1). With equal weights two of them make the interval of Jeffreys for a share; with weights of 1 all is seen.
+    """
+
+    seen: int
+    scale: float
+    shape: float
+
+    @classmethod
+    def of(cls, weights: Sequence[float], most: float) -> _Total:
+        rest = sum(weight - 1 for weight in weights)
+        scale = sum(weight * (weight - 1) for weight in weights) / rest if rest > 1e-9 else most
+        return cls(len(weights), scale, rest / scale + 0.5 * (1 - 1 / scale))
+
+    @lru_cache(maxsize=64)  # noqa: B019 - of values, and few: what is found right is drawn for precision and for recall
+    def draws(self, seed: int) -> Sequence[float]:
+        """Numbers that it may be, the same every time."""
+        if self.shape <= 0:
+            return [self.seen] * DRAWS
+        draw = random.Random(seed).gammavariate  # noqa: S311
+        return [self.seen + round(self.scale * draw(self.shape, 1)) for _ in range(DRAWS)]
+
+
+def _share(inside: _Total, outside: _Total) -> tuple[float, float]:
+    """The 95 % interval of the share that lies inside."""
+    pairs = zip(inside.draws(_SEED), outside.draws(_SEED + 1), strict=True)
+    low, high = _quantiles([one / (one + other) for one, other in pairs], 0.025, 0.975)
+    return low, high
+
+
+def _quantiles(values: Sequence[float], *shares: float) -> list[float]:
+    ordered = sorted(values)
+    return [ordered[round(share * (len(ordered) - 1))] for share in shares]

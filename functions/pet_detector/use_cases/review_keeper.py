@@ -1,0 +1,217 @@
+"""Keeps reviews going: what was decided is carried out, what waits for people is in the queue, and people hear of it.
+
+    every run    verdicts that were not carried out for 5 minutes     the review workflow is started again
+                 ... on an image that is no more                      closed: there is nothing to move or write
+                 uncertain images that no queue has                   put into it: a change that the stream lost, and
+                                                                      all images from before there were reviews
+    once a day   what waits for people                                a digest to reviewers, if anything does
+                 an image that waits for longer than it should        a notice to operators
+                 how often the machine is right                       computed from the verdicts (accuracy.py)
+
+What is done once a day is reserved by a conditional write before it is done: a run that is repeated, or two at once, do
+it once. What AWS refused is done by the next run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+
+from pet_detector.aws import detection_logs, notices_topic, review_keeping, review_workflow, reviews
+from pet_detector.aws.reviews import Saved
+from pet_detector.rules import notices, review
+from pet_detector.rules.errors import PetDetectorError
+from pet_detector.rules.image_ids import SHARDS
+from pet_detector.rules.models import ERASED, Measurement, Record, Status
+from pet_detector.rules.notices import Notice
+from pet_detector.rules.review import Head
+from pet_detector.runtime.observability import logger, publish
+from pet_detector.use_cases import accuracy
+
+# Younger verdicts are being carried out: an execution takes seconds.
+PENDING_MINUTES = 5
+# Tried in one run, with one call each; the next run finds the rest.
+MAX_STARTS = 500
+# Uncertain images that one run looks at: 100 with one call. The next run goes on behind them.
+MAX_LOOKED_AT = 2000
+# From this hour on (UTC) what is done once a day is done.
+DAY_BEGINS = 6
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The names of the deployed resources that keeping reviews needs. Shares are in percent."""
+
+    table: str
+    reviews: str
+    workflow_arn: str
+    topic_arn: str
+    stage: str
+    page_address: str
+    sample_percent: float
+    second_look_percent: float
+    overdue_hours: float
+
+
+@dataclass
+class Report:
+    """What a run found and did. `waiting` stops at 1,000 of each queue; `oldest_hours` is 0 when no image waits."""
+
+    pending: int = 0  # verdicts that were not carried out for PENDING_MINUTES
+    started: int = 0
+    closed: int = 0
+    queued: int = 0
+    waiting: int = 0
+    oldest_hours: float = 0.0
+    error: PetDetectorError | None = None  # the last one, when something could not be done
+
+
+def keep(resources: Resources) -> Report:
+    """One run. What fails does not keep the rest from being done: see `Report.error`."""
+    now = datetime.now(UTC)
+    report = Report()
+    for part in (_carry_out, _fill_queue, _count, _once_a_day):
+        try:
+            part(resources, now, report)
+        except PetDetectorError as error:
+            logger.exception("Part of the run failed", part=part.__name__)
+            report.error = error
+    return report
+
+
+# --- Verdicts that were not carried out -------------------------------------------------------------------------------
+
+
+def _carry_out(resources: Resources, now: datetime, report: Report) -> None:
+    before = detection_logs.format_time(now - timedelta(minutes=PENDING_MINUTES))
+    found = list(islice(reviews.pending(resources.reviews, before), MAX_STARTS))
+    report.pending = len(found)
+    publish([Measurement("VerdictsPending", len(found))])
+    for first in range(0, len(found), detection_logs.BATCH):
+        batch = found[first : first + detection_logs.BATCH]
+        records = detection_logs.find_many(resources.table, [head["ImageID"] for head in batch])
+        for head in batch:
+            try:
+                _take_up(resources, head, records.get(head["ImageID"]), now, report)
+            except PetDetectorError as error:
+                logger.exception("Verdict not started again", image_id=head["ImageID"])
+                report.error = error
+
+
+def _take_up(resources: Resources, head: Head, record: Record | None, now: datetime, report: Report) -> None:
+    if record is None or record["ProcessingStatus"] == ERASED:
+        closed = review_keeping.close(resources.reviews, head)
+        report.closed += closed
+        logger.warning("Verdict on an image that is no more", image_id=head["ImageID"], closed=closed)
+        return
+    # The same name for a quarter of an hour: two runs at once start it once.
+    suffix = f"{now:%Y%m%dT%H}{now.minute // 15 * 15:02d}"
+    started = review_workflow.start(resources.workflow_arn, head["ImageID"], int(head["Sequence"]), again=suffix)
+    report.started += started
+    logger.info("Verdict started again", image_id=head["ImageID"], since=head["Order"], started=started)
+
+
+# --- What no queue has ------------------------------------------------------------------------------------------------
+
+
+def _fill_queue(resources: Resources, now: datetime, report: Report) -> None:
+    """Looks at MAX_LOOKED_AT uncertain images, and begins again at the first one when it has seen the last."""
+    position = review_keeping.position(resources.reviews)
+    looked_at, stopped_at = 0, ""
+    for place, records in _uncertain(resources.table, position):
+        known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
+        for record in records:
+            if record["ImageID"] not in known:
+                report.queued += _put_into_queue(resources, record)
+        looked_at += len(records)
+        if looked_at >= MAX_LOOKED_AT:
+            stopped_at = place
+            break
+    if stopped_at != position:
+        review_keeping.move_to(resources.reviews, stopped_at)
+
+
+def _uncertain(table: str, position: str) -> Iterator[tuple[str, list[Record]]]:
+    """Uncertain images behind a position, the oldest of each shard first, with the position behind them."""
+    begin, _, after = position.partition(" ")
+    for shard in range(int(begin or "0"), SHARDS):
+        while records := detection_logs.with_status(table, Status.NEEDS_REVIEW, shard, after, detection_logs.BATCH):
+            after = records[-1]["ListedAt"]
+            yield f"{shard} {after}", records
+        after = ""
+
+
+def _put_into_queue(resources: Resources, record: Record) -> bool:
+    head = review.new_head(
+        record, sample_percent=resources.sample_percent, second_look_percent=resources.second_look_percent
+    )
+    return head is not None and reviews.put_head(resources.reviews, resources.table, head) is Saved.SAVED
+
+
+# --- What waits -------------------------------------------------------------------------------------------------------
+
+
+def _count(resources: Resources, now: datetime, report: Report) -> None:
+    report.waiting = sum(reviews.count(resources.reviews, queue) for queue in review.WAITING)
+    report.oldest_hours = oldest_hours(resources.table, now)
+    publish(
+        [
+            Measurement("ReviewsWaiting", report.waiting),
+            Measurement("OldestReviewHours", report.oldest_hours, "None"),
+        ]
+    )
+
+
+def oldest_hours(table: str, now: datetime) -> float:
+    """Hours since the uncertain image came that waits for the longest time; 0 without one.
+
+    Samples do not count: nobody waits for them.
+    """
+    first = [
+        record
+        for shard in range(SHARDS)
+        for record in detection_logs.with_status(table, Status.NEEDS_REVIEW, shard, most=1)
+    ]
+    came = [datetime.fromisoformat(record["ListedAt"].partition("#")[0]) for record in first]
+    return max(0.0, (now - min(came)).total_seconds() / 3600) if came else 0.0
+
+
+# --- Once a day -------------------------------------------------------------------------------------------------------
+
+
+def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
+    if now.hour < DAY_BEGINS:
+        return
+
+    def send(notice: Notice) -> Callable[[], object]:
+        return lambda: notices_topic.publish(resources.topic_arn, notice)
+
+    tasks: dict[str, Callable[[], object]] = {"accuracy": lambda: accuracy.daily(resources.reviews)}
+    if report.waiting:
+        tasks["digest"] = send(
+            notices.waiting_reviews(
+                report.waiting,
+                oldest_hours=report.oldest_hours,
+                page_address=resources.page_address,
+                stage=resources.stage,
+            )
+        )
+    if report.oldest_hours > resources.overdue_hours:
+        tasks["overdue"] = send(
+            notices.overdue_reviews(
+                report.waiting,
+                oldest_hours=report.oldest_hours,
+                overdue_hours=resources.overdue_hours,
+                stage=resources.stage,
+            )
+        )
+    for what, task in tasks.items():
+        if review_keeping.reserve(resources.reviews, what, f"{now:%Y-%m-%d}"):
+            try:
+                task()
+            except PetDetectorError as error:  # it was not done: the next run does it
+                review_keeping.release(resources.reviews, what)
+                logger.exception("Not done today, and tried again", what=what)
+                report.error = error

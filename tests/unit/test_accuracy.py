@@ -1,0 +1,193 @@
+"""How often the machine is right: what counts, with what weight, and when it says that it does not know."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from pet_detector.rules import accuracy, figures
+from pet_detector.rules.accuracy import LEAST, Estimate, Review
+from pet_detector.rules.models import Animal
+from pet_detector.rules.review import Purpose
+
+CAT, DOG, OTHER = Animal.CAT, Animal.DOG, Animal.OTHER
+# A certain cat of the sample, at the beginning of the queue.
+DRAWN = Review("2026-11-01", "00", Purpose.SAMPLE, 0.02, CAT, True, CAT, 95, 0, "2:80/15/50/55")
+# An uncertain picture that leaned to a cat, and was none.
+UNSURE = Review("2026-11-01", "10.00#1", Purpose.UNCERTAIN, 1, OTHER, False, OTHER, 70, 0, "2:80/15/50/55")
+
+
+def weights(*reviews: Review) -> list[float]:
+    return [round(one.weight, 6) for one in accuracy.judgements(reviews)]
+
+
+def width_of(estimate: Estimate) -> float:
+    assert estimate.low is not None
+    assert estimate.high is not None
+    return estimate.high - estimate.low
+
+
+def test_a_picture_stands_for_as_many_as_its_probability_says() -> None:
+    assert weights(DRAWN, replace(DRAWN, order="01", probability=0.1), UNSURE) == [50, 10, 1]
+
+
+def test_behind_the_first_undecided_picture_of_the_sample_nothing_counts() -> None:
+    """Three more were drawn: what counts stands for them too."""
+    first_undecided = replace(DRAWN, order="50", verdict=None)
+    corrected = replace(DRAWN, order="70", verdict=DOG)  # somebody saw the mistake before its turn came
+
+    assert weights(corrected, DRAWN, first_undecided, replace(DRAWN, order="80", verdict=None)) == [200]
+
+
+def test_an_undone_verdict_is_none() -> None:
+    assert weights(replace(DRAWN, verdict=None)) == []
+
+
+def test_a_correction_of_a_picture_that_nobody_drew_counts_nowhere() -> None:
+    correction = replace(DRAWN, purpose=Purpose.CORRECTION, probability=0, verdict=DOG)
+
+    assert weights(DRAWN, correction) == [50]
+    assert accuracy.accuracy([DRAWN, correction], []).drawn == 1
+
+
+def test_uncertain_pictures_count_when_all_of_their_day_are_decided() -> None:
+    """Else the drawn ones stand for them: the others were judged hardest first."""
+    undecided = replace(UNSURE, verdict=None)
+    drawn = replace(UNSURE, purpose=Purpose.SAMPLE, probability=0.02, order="01")
+
+    assert weights(DRAWN, drawn, UNSURE, UNSURE) == [50, 1, 1, 1]
+    assert weights(DRAWN, drawn, UNSURE, undecided) == [50, 50]
+
+
+def test_days_of_which_nothing_is_judged_yet_are_represented_by_the_others() -> None:
+    waits = replace(DRAWN, day="2026-11-02", verdict=None)
+
+    assert weights(DRAWN, waits, waits) == [150]
+
+
+def test_each_day_has_a_sample_of_its_own() -> None:
+    """That the second day has only begun takes nothing away from the first."""
+    first = [replace(DRAWN, order=f"{number:02}") for number in range(3)]
+    second = [replace(one, day="2026-11-02", verdict=None if number else CAT) for number, one in enumerate(first)]
+
+    assert weights(*first, *second) == [50, 50, 50, 150]
+
+
+def test_precision_and_recall() -> None:
+    """100 drawn pictures that it called cats, 10 of them dogs; 20 dogs that it was not sure of; one cat it missed."""
+    cats = [replace(DRAWN, order=f"{number:03}", verdict=DOG if number < 10 else CAT) for number in range(100)]
+    dogs = [replace(UNSURE, verdict=DOG)] * 20
+    missed = replace(DRAWN, order="999", guess=OTHER, cat=10)
+
+    found = accuracy.accuracy([*cats, *dogs, missed], [])
+
+    assert found.precision[CAT].value == pytest.approx(0.9)
+    assert found.recall[CAT].value == pytest.approx(90 / 91)
+    assert figures.estimate_text(found.precision[CAT]) == "90.0 % (83.0 to 94.6 %)"  # Jeffreys: 83.0 to 94.7
+    assert (found.drawn, found.judged) == (101, 101)
+
+
+@pytest.mark.parametrize("probability", [1.0, 0.5])
+def test_what_everybody_was_asked_about_is_known_better(probability: float) -> None:
+    """All pictures: no doubt. Half of them: less than of a small share."""
+    cats = [
+        replace(DRAWN, order=f"{n:03}", verdict=DOG if n < 10 else CAT, probability=probability) for n in range(100)
+    ]
+    small = [replace(one, probability=0.001) for one in cats]
+
+    found, doubtful = (accuracy.accuracy(one, []).precision[CAT] for one in (cats, small))
+
+    width = width_of(found) / width_of(doubtful)
+    assert width == pytest.approx((1 - probability) ** 0.5, abs=0.03)
+
+
+def test_with_too_little_it_says_how_much_is_missing() -> None:
+    found = accuracy.accuracy([replace(DRAWN, order=f"{number:02}") for number in range(16)], [(CAT, CAT)] * 20)
+    document = figures.accuracy_document(found)
+
+    assert document["classes"]["cat"]["precision"] == {
+        "value": None,
+        "low": None,
+        "high": None,
+        "judged": 16,
+        "missing": 34,
+        "text": "not enough yet: 34 more",
+    }
+    assert document["classes"]["dog"]["recall"]["text"] == "not enough yet: 50 more"
+    assert document["agreement"]["text"] == "not enough yet: 30 more pairs"
+
+
+def test_a_few_heavy_pictures_are_not_many() -> None:
+    """60 uncertain cats that are known say little beside the one that was drawn and stands for 1,000."""
+    known = [replace(UNSURE, verdict=CAT)] * 60
+
+    recall = accuracy.accuracy([replace(DRAWN, probability=0.001), *known], []).recall[CAT]
+
+    assert (recall.value, recall.missing) == (None, LEAST - 1)
+
+
+def test_the_least_is_what_shows_that_at_most_one_in_twenty_is_wrong() -> None:
+    def low(number: int) -> float:
+        found = accuracy._share(accuracy._Total(0, 1e6, number + 0.5), accuracy._Total(0, 1e6, 0.5))
+        return found[0]
+
+    assert low(LEAST) == pytest.approx(0.95, abs=0.005)
+    accurate = [replace(DRAWN, order=f"{number:02}", probability=1e-6) for number in range(LEAST)]
+    estimate = accuracy.accuracy(accurate, []).precision[CAT]
+    assert (estimate.value, estimate.missing) == (1.0, 0)
+    assert estimate.high != 1
+
+
+def test_kappa_of_two_people() -> None:
+    """Textbook: 100 pictures, 80 said alike; chance alone would make half of them alike."""
+    pairs = [(CAT, CAT)] * 40 + [(DOG, DOG)] * 40 + [(CAT, DOG)] * 10 + [(DOG, CAT)] * 10
+
+    found = accuracy.agreement(pairs)
+
+    assert found.value == pytest.approx(0.6)
+    assert found.low == pytest.approx(0.43, abs=0.02)
+    assert found.high == pytest.approx(0.74, abs=0.02)
+
+
+def test_kappa_needs_something_to_disagree_on() -> None:
+    assert accuracy.agreement([(CAT, CAT)] * 100).value is None
+
+
+def test_thresholds() -> None:
+    """At 90 % those below become reviews; at 60 % the uncertain ones become cats, which they are not."""
+    sure = [replace(DRAWN, order=f"{number:03}") for number in range(60)]
+    narrow = [replace(DRAWN, order=f"{number:03}", cat=85, verdict=DOG) for number in range(60, 70)]
+    unsure = [UNSURE] * 100
+
+    current, rows = accuracy.thresholds([*sure, *narrow, *unsure], [60, 90])
+    by_minimum = {row.minimum: (row.review, row.errors) for row in rows}
+
+    assert current == 80
+    assert by_minimum == {60: (0, 600), 80: (100, 500), 90: (600, 0)}
+    assert [row.at_most is not None and row.errors is not None and row.at_most > row.errors for row in rows] == [
+        True
+    ] * 3
+    texts = [figures.threshold_text(row) for row in rows]
+    assert texts[2].startswith("0, at most ")
+
+
+def test_a_threshold_of_which_too_little_is_known_has_no_errors() -> None:
+    (row,) = (row for row in accuracy.thresholds([DRAWN, UNSURE], [90])[1] if row.minimum == 90)
+
+    assert (row.errors, row.at_most, row.missing) == (None, None, 49)
+    assert figures.threshold_text(row) == "not enough yet: 49 more"
+
+
+def test_what_lies_below_the_floor_no_minimum_changes() -> None:
+    """Certain or not: there the evidence decides, which is not kept with the review."""
+    nothing = replace(UNSURE, cat=0)
+    chair = replace(DRAWN, guess=OTHER, verdict=OTHER, cat=0)
+
+    rows = accuracy.thresholds([nothing, chair], [60, 95])[1]
+
+    assert {(row.pictures, row.review) for row in rows} == {(51, 1)}
+
+
+def test_no_thresholds_without_judgements() -> None:
+    assert accuracy.thresholds([]) == (None, [])

@@ -1,0 +1,283 @@
+"""The rules of reviews: whom to ask about what, in what order, and what verdicts and undos make of an image."""
+
+from __future__ import annotations
+
+import hashlib
+from decimal import Decimal
+from itertools import islice
+from typing import Any
+
+import pytest
+
+from pet_detector.rules.models import Animal, Record
+from pet_detector.rules.review import (
+    Head,
+    Kind,
+    Mode,
+    Queue,
+    Review,
+    Row,
+    appended,
+    carried,
+    changes,
+    copied,
+    head_of_any,
+    is_asked,
+    leaning,
+    margin,
+    may_undo,
+    new_head,
+    origin_of,
+    places,
+    sampled,
+    second_look,
+    with_changes,
+)
+
+IDS = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(20_000)]
+
+
+def record(image_id: str = IDS[0], status: str = "needs_review", cat: float = 60, dog: float = 0) -> Record:
+    return {
+        "ImageID": image_id,
+        "ProcessingStatus": status,
+        "DetectedAnimal": "other" if status == "needs_review" else "cat",
+        "ContentHash": "f" * 64,
+        "ConfidenceScore": Decimal(str(cat)),
+        "Scores": {"cat": Decimal(str(cat)), "dog": Decimal(str(dog))},
+        "PolicyVersion": "2:80/15/50/55",
+        "ModelVersion": "3.0",
+        "Timestamp": "2026-11-21T09:30:00.000Z",
+        "UpdatedAt": "2026-11-21T09:30:00.000Z",
+        "ExpiresAt": 2_000_000_000,
+    }
+
+
+class Said:
+    """A review to which people add what they say."""
+
+    def __init__(self, *, second: bool = False, image_id: str = IDS[0], status: str = "needs_review") -> None:
+        head = head_of_any(record(image_id, status), 0, 0)
+        head["SecondLook"] = second
+        self.review = Review(head)
+
+    def add(self, row: Row) -> str:
+        """-> where the image goes when this is carried out."""
+        at = f"2026-11-21T10:{len(self.review.rows):02d}:00.000Z"
+        longer = appended(self.review, row | {"At": at})
+        head = with_changes(self.review.head, changes(longer))
+        assert head["Queue"] == Queue.PENDING
+        self.review = Review(head, longer.rows)
+        return head["NextQueue"]
+
+    def say(self, person: str, animal: str, mode: Mode = Mode.SINGLE) -> str:
+        row: Row = {"Key": f"key-{len(self.review.rows)}", "Person": person, "PersonName": person, "Blind": False}
+        return self.add(row | {"Kind": Kind.VERDICT.value, "Animal": animal, "Mode": mode.value, "Milliseconds": 9})
+
+    def undo(self, sequence: int) -> str:
+        undone = self.review.rows[sequence - 1]
+        assert may_undo(self.review, undone)
+        row: Row = {"Key": f"key-{len(self.review.rows)}", "Person": undone["Person"], "PersonName": "", "Blind": False}
+        return self.add(row | {"Kind": Kind.UNDO.value, "Undoes": sequence, "Mode": undone["Mode"]})
+
+    @property
+    def head(self) -> Head:
+        return self.review.head
+
+
+def test_the_sample_is_so_large_and_always_the_same() -> None:
+    chosen = [image_id for image_id in IDS if sampled(image_id, 2)]
+    assert 330 < len(chosen) < 470  # 400 expected, 3.5 standard deviations of 20
+    assert chosen == [image_id for image_id in IDS if sampled(image_id, 2)]
+    assert set(chosen) < {image_id for image_id in IDS if sampled(image_id, 10)}
+    assert not any(sampled(image_id, 0) for image_id in IDS)
+    assert all(sampled(image_id, 100) for image_id in IDS)
+
+
+def test_who_is_looked_at_twice_does_not_depend_on_the_sample() -> None:
+    chosen = [image_id for image_id in IDS if sampled(image_id, 20)]
+    twice = [image_id for image_id in chosen if second_look(image_id, 20)]
+    assert 0.17 < len(twice) / len(chosen) < 0.23
+
+
+@pytest.mark.parametrize(
+    ("cat", "dog", "expected", "leans"),
+    [
+        (60, 0, 20, Animal.CAT),
+        (0, 79.5, 59, Animal.DOG),
+        (90, 85, 5, Animal.CAT),  # both animals
+        (50, 0, 0, Animal.CAT),
+        (0, 0, 100, Animal.OTHER),
+        (0, 40, 20, Animal.OTHER),
+    ],
+)
+def test_margin_is_how_near_the_machine_was_to_saying_something_else(
+    cat: float, dog: float, expected: float, leans: Animal
+) -> None:
+    scores = {"cat": Decimal(str(cat)), "dog": Decimal(str(dog))}
+    assert margin(scores) == expected
+    assert leaning(scores) is leans
+
+
+def test_uncertain_images_wait_by_margin_and_samples_in_no_order_of_the_picture() -> None:
+    heads = [new_head(record(IDS[0], cat=cat), 0, 0) for cat in (79, 51, 60.5, 100)]
+    orders = [head["Order"] for head in heads if head]
+    assert sorted(orders) == [orders[1], orders[2], orders[0], orders[3]]
+    near, far = (new_head(record(IDS[0], "completed", cat=cat), 100, 0) for cat in (81, 99))
+    assert near is not None
+    assert far is not None
+    assert near["Order"] == far["Order"]
+    assert near["Queue"] == Queue.SAMPLE
+
+
+def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
+    uncertain = new_head(record(), 2, 0)
+    assert uncertain is not None
+    assert (uncertain["Purpose"], float(uncertain["Probability"]), uncertain["Certain"]) == ("uncertain", 1, False)
+    assert (uncertain["Guess"], uncertain["Leaning"]) == ("other", "cat")
+    sample = new_head(record(status="completed"), 100, 0)
+    assert sample is not None
+    assert (sample["Purpose"], float(sample["Probability"]), sample["Leaning"]) == ("sample", 1, "cat")
+    chosen = next(image_id for image_id in IDS if sampled(image_id, 2))
+    of_two = new_head(record(chosen, "completed"), 2, 0)
+    assert of_two is not None
+    assert of_two["Probability"] == Decimal("0.02")
+    assert new_head(record(status="completed"), 0, 0) is None
+    correction = head_of_any(record(status="completed"), 0, 100)
+    chance = float(correction["Probability"])
+    assert (correction["Purpose"], chance, correction["SecondLook"]) == ("correction", 0, False)
+    assert correction["Queue"] == Queue.DONE
+
+
+def test_every_fifth_place_is_for_the_sample_and_every_tenth_for_a_second_look() -> None:
+    first = [queues[1] for queues in islice(places(1), 20)]
+    assert [number for number, queue in enumerate(first, 1) if queue is Queue.SAMPLE] == [5, 15]
+    assert [number for number, queue in enumerate(first, 1) if queue is Queue.SECOND] == [10, 20]
+    assert all(queues[0] is Queue.DISAGREED and len(set(queues)) == 4 for queues in islice(places(1), 20))
+    assert next(places(10))[1] is Queue.SECOND
+
+
+def test_one_verdict_decides() -> None:
+    said = Said()
+    assert said.say("ada", "dog") == Queue.DONE
+    assert (said.head["Verdict"], said.head["DecidedBy"], said.head["Sequence"]) == ("dog", "ada", 1)
+    assert said.head["PendingSince"] == said.head["DecidedAt"] == said.review.rows[0]["At"]
+
+
+def test_undo_brings_an_image_home_with_nothing_decided() -> None:
+    said = Said()
+    home = said.head["HomeOrder"]
+    said.say("ada", "dog")
+    assert said.undo(1) == Queue.UNCERTAIN
+    assert said.head["NextOrder"] == home
+    assert not {"Verdict", "DecidedBy", "DecidedAt", "Deciders", "DecidedKey"} & said.head.keys()
+    assert said.head["Undone"] == {1}
+    assert "Leaves" not in said.review.rows[-1]
+    assert is_asked(said.head, "ada")
+
+
+def test_undo_of_a_correction_leaves_what_was_said_before() -> None:
+    said = Said()
+    said.say("ada", "dog")
+    assert said.say("bob", "cat", Mode.GALLERY) == Queue.DONE
+    assert said.head["Verdict"] == "cat"
+    assert not may_undo(said.review, said.review.rows[0])  # decided anew since
+    assert said.undo(2) == Queue.DONE
+    assert (said.head["Verdict"], said.head["DecidedBy"]) == ("dog", "ada")
+    assert said.review.rows[-1]["Leaves"] == "dog"
+    assert not may_undo(said.review, said.review.rows[1])  # undone before
+
+
+def test_two_who_agree_are_enough() -> None:
+    said = Said(second=True)
+    assert said.say("ada", "dog") == Queue.SECOND
+    with_next = {**said.head, "Queue": "second"}
+    assert not is_asked(with_next, "ada")  # type: ignore[arg-type]
+    assert is_asked(with_next, "bob")  # type: ignore[arg-type]
+    assert said.say("bob", "dog") == Queue.DONE
+    assert (said.head["Verdict"], said.head["DecidedBy"]) == ("dog", "ada")
+
+
+def test_a_third_person_decides_when_two_disagree() -> None:
+    said = Said(second=True)
+    said.say("ada", "dog")
+    assert said.say("bob", "cat") == Queue.DISAGREED
+    assert said.head["Verdict"] == "dog"  # until somebody else has looked
+    assert said.head["Deciders"] == {"ada", "bob"}
+    assert said.say("eve", "cat") == Queue.DONE
+    assert (said.head["Verdict"], said.head["DecidedBy"]) == ("cat", "eve")
+    assert not may_undo(said.review, said.review.rows[0])
+    assert said.undo(3) == Queue.DISAGREED
+    assert said.head["Verdict"] == "dog"
+
+
+def test_who_takes_one_of_two_back_leaves_the_other_one_and_is_asked_again() -> None:
+    said = Said(second=True)
+    said.say("ada", "dog")
+    said.say("bob", "cat")
+    assert said.undo(1) == Queue.SECOND
+    assert (said.head["Verdict"], said.head["DecidedBy"]) == ("cat", "bob")
+    assert is_asked({**said.head, "Queue": "second"}, "ada")
+
+
+def test_row_says_by_which_rules_the_machine_had_decided() -> None:
+    said = Said()
+    said.say("ada", "dog")
+    row = said.review.rows[0]
+    assert (row["PolicyVersion"], row["ModelVersion"]) == ("2:80/15/50/55", "3.0")
+    assert row["ExpiresAt"] == 2_000_000_000
+
+
+class Copies:
+    """Two images of the same bytes: what is said about one is carried over to the other."""
+
+    def __init__(self) -> None:
+        self.one, self.two = Said(image_id=IDS[1]), Said(image_id=IDS[2])
+
+    def carry(self) -> list[Any]:
+        rows = carried(self.one.review, self.two.review)
+        for row in rows:
+            self.two.add(row)
+        assert carried(self.one.review, self.two.review) == []  # once
+        return rows
+
+
+def test_a_verdict_and_its_undo_hold_for_the_same_bytes() -> None:
+    copies = Copies()
+    assert copies.carry() == []
+    copies.one.say("ada", "dog")
+    (row,) = copies.carry()
+    assert (row["SameAs"], row["Animal"], row["Person"]) == (IDS[1], "dog", "ada")
+    assert copies.two.head["Verdict"] == "dog"
+    assert copies.two.head["NextQueue"] == Queue.DONE
+    copies.one.undo(1)
+    (row,) = copies.carry()
+    assert row["Kind"] == Kind.UNDO
+    assert copies.two.head["NextQueue"] == Queue.UNCERTAIN
+    copies.one.say("bob", "cat")
+    copies.carry()
+    assert copies.two.head["Verdict"] == "cat"
+    copies.one.say("eve", "other", Mode.GALLERY)
+    copies.carry()
+    assert copies.two.head["Verdict"] == "other"
+    copies.one.undo(4)
+    copies.carry()
+    assert copies.two.head["Verdict"] == "cat"
+
+
+def test_what_somebody_said_about_an_image_itself_stands() -> None:
+    copies = Copies()
+    copies.two.say("bob", "cat")
+    copies.one.say("ada", "dog")
+    assert copies.carry() == []
+
+
+def test_a_copy_of_a_copy_names_the_image_that_was_looked_at() -> None:
+    copies = Copies()
+    copies.one.say("ada", "dog")
+    copies.carry()
+    found = origin_of(copies.two.review)
+    assert found is not None
+    assert found[0] == IDS[1]
+    assert copied(found)["SameAs"] == IDS[1]
+    assert found[1] == origin_of(copies.one.review)[1]  # type: ignore[index]

@@ -1,0 +1,190 @@
+// Gallery: all pictures, newest first, and the story of one.
+
+import { button, h, heading, loading, problem, svg } from "./dom.js";
+import { picture } from "./picture.js";
+import { ANIMALS, REASONS, STATUSES, bytes, count, number, outcome, percent, when } from "./words.js";
+
+const DAY_MS = 86_400_000;
+const PAGE = 24;
+const SHOWN = ["completed", "needs_review"]; // these have a picture to look at
+
+export function mount(element, context) {
+  const { path, query } = context.route;
+  return path[1] ? story(element, context, path[1]) : list(element, context, query);
+}
+
+function list(element, context, query) {
+  const may = context.session.may;
+  const choice = (name, label, words) => h("label", {}, label, h("select", { name }, h("option", { value: "" }, "All"),
+    Object.entries(words).map(([value, word]) => h("option", { value, selected: query.get(name) === value }, word))));
+  const day = (name, label) => h("label", {}, label, h("input", { type: "date", name, value: query.get(name) }));
+  const form = h("form", { class: "row filters", onchange: () => {
+    const chosen = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    history.replaceState(null, "", `#/gallery${chosen.size ? `?${chosen}` : ""}`);
+    begin(chosen);
+  }, onsubmit: (event) => event.preventDefault() },
+  choice("animal", "Animal", ANIMALS), choice("status", "Status", STATUSES), day("from", "From"), day("to", "To"),
+  button("Clear", () => { form.querySelectorAll("select, input").forEach((field) => { field.value = ""; }); form.dispatchEvent(new Event("change")); }, "quiet"));
+  const host = h("div");
+  element.append(heading(may.review ? "Gallery" : "Your pictures"), form, host);
+  let stop;
+
+  function begin(filters) {
+    const grid = h("ul", { class: "grid" });
+    stop?.();
+    stop = loading(host, async (signal) => {
+      const more = await fill(grid, filters, null, signal);
+      if (grid.children.length || more) {
+        context.announce(count(grid.children.length, "picture"));
+        return h("div", {}, grid, more);
+      }
+      return h("div", { class: "card empty" }, h("p", {}, h("strong", {}, filters.size ? "No picture matches." : "No pictures yet.")),
+        filters.size ? h("p", {}, "Choose other filters, or clear them.")
+          : may.upload ? h("a", { class: "button primary", href: "#/upload" }, "Send the first")
+            : h("p", {}, "They appear here as soon as somebody has sent some."));
+    });
+  }
+
+  /** Adds a page to the grid; gives the part with "Show more", or nothing at the end. An empty page need not be the last. */
+  async function fill(grid, filters, token, signal) {
+    const from = filters.get("from"), to = filters.get("to");
+    for (let tries = 0; tries < 8; tries++) {
+      const { images, nextToken } = await context.api.request("GET", "/people/images", { signal, query: {
+        animal: filters.get("animal"), status: filters.get("status"), limit: PAGE, nextToken: token,
+        from: from && new Date(`${from}T00:00`).toISOString(), to: to && new Date(+new Date(`${to}T00:00`) + DAY_MS).toISOString() } });
+      grid.append(...images.map(card));
+      token = nextToken;
+      if (images.length || !token) break;
+    }
+    if (!token) return null;
+    const more = h("p", { class: "more" }, button("Show more", async ({ target }) => {
+      const { length } = grid.children;
+      target.disabled = true;
+      try {
+        more.replaceWith(await fill(grid, filters, token) ?? "");
+        grid.children[length]?.querySelector("a").focus();
+      } catch (error) {
+        more.append(problem(error));
+        target.disabled = false;
+      }
+    }));
+    return more;
+  }
+
+  const card = (image) => h("li", {}, h("a", { class: "tile", href: `#/gallery/${image.imageId}` },
+    SHOWN.includes(image.status) ? picture(context.api, image.imageId) : h("span", { class: "picture none" }, REASONS[image.reasonCode]),
+    h("span", { class: "name" }, image.fileName ?? image.imageId), pill(image), h("span", { class: "muted small" }, when(image.createdAt))));
+
+  begin(query);
+  return () => stop();
+}
+
+function pill(image) {
+  const { kind, text } = outcome(image);
+  return h("span", { class: "pill", "data-kind": kind }, text);
+}
+
+function story(element, context, id) {
+  const { api, session, outbox, announce, navigate } = context, may = session.may;
+  const name = heading("Picture"), host = h("div"), told = h("div", { role: "status" });
+  element.append(h("p", {}, h("a", { href: "#/gallery" }, "Back to the gallery")), name, told, host);
+  let timer, stop = loading(host, show);
+
+  async function show(signal) {
+    const [image, history] = await Promise.all([
+      api.request("GET", `/people/images/${id}`, { signal }),
+      may.review ? api.request("GET", `/people/images/${id}/reviews`, { signal }) : { reviews: [], carriedOut: true },
+    ]);
+    name.textContent = document.title = image.fileName ?? id;
+    clearTimeout(timer); // a verdict is on its way: look again
+    if (!history.carriedOut && !signal?.aborted) timer = setTimeout(again, 2000);
+    return h("div", { class: "story" },
+      h("div", {}, image.viewUrl ? picture(api, id, { url: image.viewUrl, alt: image.fileName ?? "" })
+        : h("p", { class: "picture none" }, REASONS[image.reasonCode] ?? "There is no picture to show.")),
+      h("div", {}, decision(image), may.review && SHOWN.includes(image.status) && correction(image, history), labels(image),
+        past(history), facts(image), may.upload && h("p", {}, button("Erase this picture", () => erase(image), "danger"))));
+  }
+
+  const again = async () => host.replaceChildren(await show().catch((error) => problem(error, again)));
+
+  const correction = (image, { reviews }) => h("section", { class: "card" }, h("h2", {}, "What does it show?"), h("div", { class: "row" },
+    Object.entries(ANIMALS).map(([animal, word]) => button(word, () => decide({ animal, blind: false, mode: "gallery", milliseconds: 0, sequence: reviews.length }),
+      "", { "aria-pressed": String(image.status === "completed" && image.animal === animal) }))));
+
+  /** A verdict or an undo: kept in this browser until the service has it. */
+  function decide(verdict) {
+    try {
+      outbox.add({ imageId: id, ...verdict });
+      told.replaceChildren("Saving ...");
+    } catch (error) {
+      told.replaceChildren(problem(error));
+    }
+  }
+
+  const left = new AbortController();
+  outbox?.addEventListener("saved", ({ detail: { entry, answer } }) => {
+    if (entry.body.imageId !== id) return;
+    told.replaceChildren(h("p", { class: "card row" }, entry.body.undoes ? "Taken back." : `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.`,
+      !entry.body.undoes && button("Undo", () => decide({ undoes: entry.key }))));
+    again();
+  }, { signal: left.signal });
+  outbox?.addEventListener("refused", ({ detail: { entry } }) => {
+    if (entry.body.imageId !== id) return;
+    told.replaceChildren(); // the header says why
+    again();
+  }, { signal: left.signal });
+
+  function erase(image) {
+    const failed = h("div");
+    const dialog = h("dialog", { "aria-labelledby": "erase", onclose: () => dialog.remove() }, h("h2", { id: "erase" }, "Erase it for good?"),
+      h("p", {}, `${image.fileName ?? id}: the picture, all its versions and what was seen on it are removed. Nobody can bring it back.`), failed,
+      h("div", { class: "row" }, button("Erase", async ({ target }) => {
+        target.disabled = true;
+        try {
+          await api.request("DELETE", `/people/images/${id}`);
+        } catch (error) {
+          if (error.code !== "IMAGE_NOT_FOUND") {
+            target.disabled = false;
+            return failed.replaceChildren(problem(error));
+          }
+        }
+        dialog.close();
+        announce("Erased.");
+        navigate("/gallery");
+      }, "danger"), button("Keep it", () => dialog.close(), "", { autofocus: true })));
+    document.body.append(dialog);
+    dialog.showModal();
+  }
+
+  return () => { stop(); clearTimeout(timer); left.abort(); };
+}
+
+function decision(image) {
+  const [, minimum, , floor] = /^\d+:([\d.]+)\/([\d.]+)\/([\d.]+)/.exec(image.policyVersion ?? "") ?? [];
+  return h("section", { class: "card" }, h("p", {}, pill(image)), image.reason && h("p", {}, image.reason),
+    image.superseded && h("p", {}, image.superseded.reason),
+    image.scores && [["cat", "Cat"], ["dog", "Dog"]].map(([animal, word]) => h("div", { class: "score", "data-kind": animal },
+      h("span", {}, word), scale(image.scores[animal], [floor, minimum]), h("span", { class: "value" }, percent(image.scores[animal])))),
+    image.scores && minimum && h("p", { class: "muted small" }, `The marks: floor ${number(floor)} %, minimum ${number(minimum)} %.`));
+}
+
+/** A bar from 0 to 100 with marks; its number stands beside it. */
+const scale = (value, marks) => svg("svg", { class: "scale", "aria-hidden": "true" },
+  svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }), svg("rect", { class: "fill", width: `${value}%`, height: "100%", rx: 4 }),
+  marks.filter(Boolean).map((mark) => svg("line", { x1: `${mark}%`, x2: `${mark}%`, y1: 0, y2: "100%" })));
+
+const labels = ({ labels: seen }) => seen?.length && h("section", { class: "card" }, h("h2", {}, "What was seen"),
+  h("ul", { class: "row labels" }, seen.map((label) => h("li", {}, `${label.name} ${percent(label.confidence)}`))));
+
+function past({ reviews, carriedOut }) {
+  if (!reviews.length) return null;
+  return h("section", { class: "card" }, h("h2", {}, "What people decided"), h("ol", { class: "history" }, reviews.map((row) => h("li", {},
+    h("strong", {}, row.kind === "undo" ? "Taken back" : ANIMALS[row.animal]), row.undone && " (taken back)", ` by ${row.by}`,
+    h("span", { class: "muted small" }, ` ${[when(row.at), row.milliseconds && `${number(row.milliseconds / 1000)} s`, row.blind && "guess hidden"].filter(Boolean).join(", ")}`)))),
+  !carriedOut && h("p", { class: "muted" }, "The last decision is being carried out."));
+}
+
+const facts = (image) => h("section", { class: "card" }, h("h2", {}, "Facts"), h("dl", {}, [
+  ["Sent", when(image.createdAt)], ["Sorted", when(image.timestamp)], ["File", [image.imageFormat?.toUpperCase(), image.fileSize && bytes(image.fileSize)].filter(Boolean).join(", ")],
+  ["Policy", image.policyVersion], ["Model", image.modelVersion], ["Lies at", image.location], ["Id", image.imageId],
+].filter(([, value]) => value).map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)])));

@@ -1,0 +1,335 @@
+// Review: one picture and one key for each decision, or a sheet of pictures with the same guess.
+
+import { button, h, heading } from "./dom.js";
+import { areOn, listen, switchKeys } from "./keys.js";
+import { OutboxFull } from "./outbox.js";
+import { Supply } from "./supply.js";
+import { ANIMALS, number, percent } from "./words.js";
+
+const KEYS = { c: "cat", d: "dog", o: "other" };
+const KINDS = { "": "One by one", cat: "Cats", dog: "Dogs", other: "Others" };
+const SHEET = 24;
+
+/** Shows #/review (one picture) or #/review/cat, dog, other (a sheet). Returns a function that ends it. */
+export function mount(element, context) {
+  const guess = Object.keys(ANIMALS).find((animal) => animal === context.route.path[1]);
+  const view = guess ? new Sheet(element, context, guess) : new Single(element, context);
+  return () => view.close();
+}
+
+const memories = new WeakMap(); // outbox -> what outlives a view
+
+class Memory {
+  steps = []; // what can be undone, the last at the end: {kind, done: [{picture, key, animal}]}
+  undone = new Set(); // keys
+  brought = []; // pictures that an undo brings into the view that opens next
+  older = null; // decisions of earlier sessions
+  sequences = new Map(); // image id -> sequence of the last answer
+
+  static of({ outbox }) {
+    if (!memories.has(outbox)) memories.set(outbox, new Memory(outbox));
+    return memories.get(outbox);
+  }
+
+  constructor(outbox) {
+    outbox.addEventListener("saved", ({ detail: { answer } }) => this.sequences.set(answer.imageId, answer.sequence));
+    outbox.addEventListener("refused", ({ detail: { entry } }) => {
+      for (const step of this.steps) step.done = step.done.filter(({ key }) => key !== entry.key);
+      this.steps = this.steps.filter(({ done }) => done.length);
+    });
+  }
+}
+
+/** The person's decisions that still hold, newest first: those that are not saved yet, then the service's. */
+async function* decisions({ api, outbox }, undone) {
+  const holds = ({ key }) => !undone.has(key) && !outbox.unsaved.some(({ body }) => body.undoes === key);
+  for (const { key, body } of outbox.unsaved.reverse()) if (body.animal && holds({ key })) yield { key, ...body };
+  for (let before; before !== null; ) {
+    const page = await api.request("GET", "/people/reviews/mine", { query: { limit: 50, before } });
+    for (const verdict of page.verdicts) if (!verdict.undone && holds(verdict)) yield verdict;
+    ({ before = null } = page);
+  }
+}
+
+/** What both kinds have. */
+class Review {
+  constructor(element, context, kind, query, ahead) {
+    Object.assign(this, { element, context, kind, memory: Memory.of(context), undoing: Promise.resolve() });
+    this.stage = h("div", { class: "stage" });
+    this.said = h("p", { class: "said" });
+    this.count = h("span", { class: "count" });
+    this.keys = h("input", { type: "checkbox", checked: areOn(), onchange: () => this.switch() });
+    element.append(heading("Review"), h("div", { class: "bar" },
+      h("nav", { "aria-label": "Kinds of review" }, Object.entries(KINDS).map(([name, text]) =>
+        h("a", { href: `#/review/${name}`, "aria-current": name === kind && "page" }, text))),
+      this.count, h("label", {}, this.keys, "Keys")), this.said);
+    this.switch();
+    this.supply = new Supply(context, query, ahead);
+    this.supply.addEventListener("change", () => this.changed());
+    this.onrefused = ({ detail: { entry } }) => this.say(`Not accepted. ${entry.refused.message}`);
+    context.outbox.addEventListener("refused", this.onrefused);
+    if (this.memory.brought.length) this.supply.bring(this.memory.brought.splice(0));
+  }
+
+  /** When all is in its place. */
+  begin(actions, within) {
+    const animals = Object.entries(KEYS).map(([key, animal]) => [key, () => this.judge(animal)]);
+    this.stop = listen({ ...Object.fromEntries(animals), u: () => this.undo(), ...actions }, () => this.keys.checked, within);
+    this.changed();
+  }
+
+  close() {
+    this.stop();
+    this.supply.close();
+    clearTimeout(this.timer);
+    this.context.outbox.removeEventListener("refused", this.onrefused);
+  }
+
+  switch() {
+    switchKeys(this.keys.checked);
+    this.element.classList.toggle("no-keys", !this.keys.checked);
+  }
+
+  changed() {
+    const { left, isMore, pending } = this.supply;
+    this.left = `${number(left)}${isMore ? " or more" : ""} left`;
+    this.count.textContent = this.left + (pending ? `, ${number(pending)} being moved` : "");
+  }
+
+  /** On the screen at once, aloud at most once a second. */
+  say(text) {
+    this.said.textContent = text;
+    this.timer ??= setTimeout(() => {
+      this.timer = null;
+      this.context.announce(`${this.said.textContent} ${this.left}`);
+    }, 1000);
+  }
+
+  /** Keeps decisions [picture, animal, milliseconds]. Returns the pictures of those that the browser has kept. */
+  keep(decided, mode) {
+    const done = [];
+    try {
+      for (const [picture, animal, milliseconds] of decided) {
+        const { imageId, blind } = picture;
+        const sequence = Math.max(picture.sequence ?? 0, this.memory.sequences.get(imageId) ?? 0);
+        const { key } = this.context.outbox.add({ imageId, animal, blind, mode, milliseconds: Math.round(milliseconds), sequence });
+        done.push({ picture, key, animal });
+        this.supply.decided({ imageId, sequence });
+      }
+    } catch (error) {
+      if (!(error instanceof OutboxFull)) throw error;
+      this.say(error.message);
+    }
+    if (done.length) this.memory.steps.push({ kind: this.kind, done });
+    return done.map(({ picture }) => picture);
+  }
+
+  /** One after the other, however fast the key is pressed. */
+  undo() {
+    this.undoing = this.undoing.then(() => this.undoOne()).catch((error) => this.say(error.message));
+  }
+
+  async undoOne() {
+    const { memory, context } = this;
+    const step = memory.steps.at(-1) ?? (await this.older());
+    if (!step) return this.say("There is nothing to undo.");
+    for (const { picture, key } of step.done) {
+      if (!memory.undone.has(key)) context.outbox.add({ imageId: picture.imageId, undoes: key });
+      memory.undone.add(key);
+    }
+    memory.steps = memory.steps.filter((other) => other !== step);
+    this.say(step.done.length > 1 ? `${step.done.length} undone.` : `Undone: ${ANIMALS[step.done[0].animal]}.`);
+    const pictures = step.done.map(({ picture }) => picture);
+    for (const picture of pictures) {
+      // One of an earlier session; if it does not come, it waits among the others.
+      if (!picture.viewUrl) Object.assign(picture, { viewUrl: (await context.api.request("GET", `/people/images/${picture.imageId}`)).viewUrl });
+    }
+    if (step.kind === this.kind) {
+      this.supply.bring(pictures);
+      this.back(step);
+      this.changed();
+    } else {
+      memory.brought = pictures;
+      context.navigate(`/review/${step.kind}`);
+    }
+  }
+
+  async older() {
+    const { memory, context } = this;
+    memory.older ??= decisions(context, memory.undone);
+    try {
+      const { value: found } = await memory.older.next();
+      // Its guess stays hidden: whether it was is not known here.
+      return found && { kind: "", done: [{ picture: { imageId: found.imageId, blind: true }, key: found.key, animal: found.animal }] };
+    } catch (error) {
+      memory.older = null; // next time from the newest
+      throw error;
+    }
+  }
+
+  /** Instead of pictures: why there are none, and what to do. */
+  nothing() {
+    const { state, error, skipped } = this.supply;
+    if (state === "asking") return h("p", {}, "Asking for pictures ...");
+    if (state === "failed") return h("div", {}, h("p", {}, error.message), button("Try again", () => this.supply.fill(), "primary"));
+    return h("div", {}, h("p", {}, skipped.length ? "All others are decided." : "Nothing waits for a decision here. New pictures come by themselves."),
+      skipped.length && button(`Look at ${skipped.length} skipped`, () => this.supply.again(), "primary"));
+  }
+}
+
+class Single extends Review {
+  constructor(element, context) {
+    super(element, context, "", { mode: "single" }, 8);
+    this.seen = h("aside", { class: "card seen", "aria-label": "What the machine saw" });
+    element.append(h("div", { class: "single" }, this.stage, h("div", { class: "decide" },
+      Object.entries(KEYS).map(([key, animal]) => keyed(ANIMALS[animal], key, () => this.judge(animal), "primary")),
+      keyed("Skip", "s", () => this.skip()), keyed("Undo", "u", () => this.undo())), this.seen));
+    this.begin({ s: () => this.skip() });
+  }
+
+  changed() {
+    const { supply } = this;
+    if (!supply.shown.length && supply.next.length) return supply.advance(1), this.changed();
+    super.changed();
+    const [picture] = supply.shown;
+    const what = picture?.isLoaded ? picture.image : picture?.isBroken ? "This picture cannot be shown. Skip it." : "Loading the picture ...";
+    if (picture && this.picture === picture && this.drawn === what) return;
+    if (this.picture !== picture) this.seen.replaceChildren(...(picture ? seen(picture) : []));
+    Object.assign(this, { picture, drawn: what });
+    this.shownAt = picture?.isLoaded && performance.now(); // what nobody has seen cannot be decided
+    this.stage.replaceChildren(picture ? what : this.nothing());
+  }
+
+  back() {}
+
+  judge(animal) {
+    if (!this.shownAt) return;
+    if (this.keep([[this.picture, animal, performance.now() - this.shownAt]], "single").length) this.go(`${ANIMALS[animal]}.`);
+  }
+
+  skip() {
+    if (!this.picture) return;
+    this.supply.skipped.push(this.picture);
+    this.go("Skipped.");
+  }
+
+  go(text) {
+    this.supply.advance(1);
+    this.changed();
+    this.say(text);
+  }
+}
+
+class Sheet extends Review {
+  constructor(element, context, guess) {
+    super(element, context, guess, { mode: "sheet", guess }, SHEET);
+    this.marks = new Map(); // image id -> animal, or "" when it is left out
+    this.stage.className = "stage sheet";
+    this.file = keyed("File", "Enter", () => this.fileAll(), "primary");
+    this.stage.addEventListener("keyup", (event) => event.key === " " && event.preventDefault()); // else it clicks, too
+    element.append(
+      h("p", {}, `The machine leans to ${guess}. Mark what is not: left out, it comes one by one; with an animal, it is filed as that. `,
+        h("span", { class: "keyed" }, "Arrows move, Space marks.")),
+      this.stage, h("div", { class: "decide" }, this.file,
+        Object.entries(KEYS).filter(([, animal]) => animal !== guess).map(([key, animal]) => keyed(`It is ${animal}`, key, () => this.judge(animal))),
+        keyed("Undo", "u", () => this.undo())));
+    const down = () => this.tiles.filter((tile) => tile.offsetTop === this.tiles[0].offsetTop).length;
+    this.begin({
+      " ": () => this.judge(), Enter: () => this.fileAll(), ArrowLeft: () => this.move(-1), ArrowRight: () => this.move(1),
+      ArrowUp: () => this.move(-down()), ArrowDown: () => this.move(down()),
+    }, this.stage);
+  }
+
+  changed() {
+    const { supply } = this;
+    if (!supply.shown.length && supply.next.length) return supply.advance(SHEET), this.changed();
+    super.changed();
+    if (this.drawn !== supply.shown || !supply.shown.length) this.draw();
+    let many = 0;
+    this.tiles.forEach((tile, index) => {
+      const { imageId, image, isBroken } = supply.shown[index];
+      if (isBroken) this.marks.set(imageId, "");
+      const mark = this.marks.get(imageId), isMarked = mark !== undefined;
+      const words = isBroken ? "cannot be shown" : mark === "" ? "left out" : mark ?? "";
+      if (image.parentElement !== tile) tile.prepend(image);
+      tile.lastChild.textContent = words;
+      tile.setAttribute("aria-pressed", isMarked);
+      tile.setAttribute("aria-label", `Picture ${index + 1}${words && `, ${words}`}`);
+      many += !isMarked;
+    });
+    this.file.firstChild.textContent = `File ${many} as ${this.kind}`;
+  }
+
+  draw() {
+    const { shown } = this.supply;
+    const hadFocus = this.stage.contains(document.activeElement) || document.activeElement === document.body;
+    Object.assign(this, { drawn: shown, at: 0, shownAt: performance.now() });
+    this.tiles = shown.map((_, index) => h("button", {
+      type: "button", class: "shot", tabindex: index ? -1 : 0, onfocus: () => this.point(index), onclick: () => { this.point(index); this.judge(); },
+    }, h("span", { class: "mark" })));
+    this.stage.replaceChildren(...(shown.length ? this.tiles : [this.nothing()]));
+    if (hadFocus) this.tiles[0]?.focus({ preventScroll: true });
+  }
+
+  back({ done }) {
+    this.marks = new Map(done.filter(({ animal }) => animal !== this.kind).map(({ picture, animal }) => [picture.imageId, animal]));
+  }
+
+  move(steps) {
+    this.tiles[this.at + (this.stage.contains(document.activeElement) ? steps : 0)]?.focus();
+  }
+
+  point(index) {
+    this.tiles[this.at].tabIndex = -1;
+    this.tiles[index].tabIndex = 0;
+    this.at = index;
+  }
+
+  /** Marks the picture that the arrows are at: as an animal, or left out. The same again takes the mark away. */
+  judge(animal = "") {
+    const { imageId } = this.supply.shown[this.at] ?? {};
+    if (!imageId) return;
+    const before = this.marks.get(imageId);
+    if (animal === this.kind || before === animal || (before && !animal)) this.marks.delete(imageId);
+    else this.marks.set(imageId, animal);
+    this.changed();
+  }
+
+  /** Files what is not left out: nothing that nobody could see. */
+  fileAll() {
+    const { supply, marks } = this, { shown } = supply;
+    const loading = shown.filter(({ isLoaded, isBroken }) => !isLoaded && !isBroken).length;
+    if (loading || !shown.length) return this.say(`${loading} pictures are still loading.`);
+    const filed = shown.filter(({ imageId }) => marks.get(imageId) !== "");
+    const each = (performance.now() - this.shownAt) / shown.length;
+    const kept = new Set(this.keep(filed.map((picture) => [picture, marks.get(picture.imageId) ?? this.kind, each]), "sheet"));
+    const rest = shown.filter((picture) => !kept.has(picture));
+    if (kept.size < filed.length) {
+      supply.shown = rest; // the browser keeps no more, as `keep` has said
+    } else {
+      supply.skipped.push(...rest);
+      marks.clear();
+      supply.advance(SHEET);
+      this.say(`${kept.size} filed, ${rest.length} left out.`);
+    }
+    this.changed();
+  }
+}
+
+/** A button, and its key. */
+function keyed(text, key, action, kind) {
+  const made = button(text, action, kind, { "aria-keyshortcuts": key });
+  made.append(" ", h("kbd", { "aria-hidden": "true" }, key === "Enter" ? "↵" : key.toUpperCase()));
+  return made;
+}
+
+/** What the machine saw, unless its guess is hidden. */
+function seen({ blind, leaning, scores = {}, reason, labels = [], fileName }) {
+  if (blind) return [h("h2", {}, "The guess is hidden"), h("p", {}, "Say what you see: this picture shows how often the machine is right.")];
+  return [
+    h("h2", {}, `It leans to ${leaning}`), h("p", {}, reason ?? ""),
+    h("dl", {}, Object.entries(scores).map(([animal, score]) => [h("dt", {}, ANIMALS[animal]), h("dd", {}, h("meter", { max: 100, value: score }), ` ${percent(score)}`)])),
+    h("p", { class: "muted small" }, labels.map(({ name, confidence }) => `${name} ${percent(confidence)}`).join(", ")),
+    h("p", { class: "muted small" }, fileName ?? ""),
+  ];
+}

@@ -1,0 +1,164 @@
+// Pictures to decide, in the service's order: asked for before they run out, loaded before they are shown, their links and
+// leases kept fresh while somebody is there.
+
+const MOST = 24; // pictures in one answer
+const NAMED = 72; // pictures that a request may name as known
+const DECODED = 9; // the one on the screen and the next eight
+const UNSAVED = 48; // with so many decisions unsaved, nothing more is asked for
+const FRESH_MS = 4 * 60_000; // links and leases last five minutes
+const AWAY_MS = 10 * 60_000; // nobody there for so long: the leases run out, and others get the pictures
+const LONGEST_PAUSE_MS = 30_000;
+
+const idsOf = (pictures) => pictures.map(({ imageId }) => imageId);
+
+/** Event "change": something below is another, or a picture was loaded (`isLoaded`, or `isBroken`). */
+export class Supply extends EventTarget {
+  shown = []; // on the screen
+  next = [];
+  skipped = [];
+  state = "asking"; // or "ready", or "failed" for the reason `error`
+  left = 0; // pictures that wait for a decision; `isMore`: or more
+  pending = 0; // decisions whose pictures are not moved yet
+  #context;
+  #query;
+  #ahead;
+  #decided = new Map(); // image id -> its sequence when it was decided here
+  #isAsking = false;
+  #askedAt = 0;
+  #seenAt = Date.now();
+  #notBefore = 0;
+  #pauses = 0;
+  #timer = 0;
+  #ends = new AbortController();
+
+  /** `query`: mode and guess of the request. `ahead`: so many are loaded before they are shown. */
+  constructor(context, query, ahead) {
+    super();
+    this.#context = context;
+    this.#query = query;
+    this.#ahead = ahead;
+    const { signal } = this.#ends;
+    const isThere = () => { this.#seenAt = Date.now(); };
+    for (const type of ["keydown", "pointerdown"]) document.addEventListener(type, isThere, { signal });
+    document.addEventListener("visibilitychange", () => this.#keepFresh(), { signal });
+    context.outbox.addEventListener("saved", ({ detail: { entry } }) => {
+      const { imageId, animal } = entry.body;
+      const isUndone = context.outbox.unsaved.some(({ body }) => body.undoes === entry.key);
+      if (animal && !isUndone) this.next = this.next.filter((picture) => picture.imageId !== imageId); // decided in another tab
+      this.fill();
+    }, { signal });
+    const clock = setInterval(() => this.#keepFresh(), 15_000);
+    signal.addEventListener("abort", () => { clearInterval(clock); clearTimeout(this.#timer); });
+    this.fill();
+  }
+
+  close() {
+    this.#ends.abort();
+  }
+
+  /** Puts the next `many` on the screen. */
+  advance(many) {
+    this.shown = this.next.splice(0, many);
+    this.#load();
+    this.fill();
+  }
+
+  /** Puts these on the screen, and what is there behind them. */
+  bring(pictures) {
+    const ids = new Set(idsOf(pictures));
+    this.next = [...this.shown, ...this.next].filter(({ imageId }) => !ids.has(imageId));
+    this.shown = pictures;
+    for (const id of ids) this.left += this.#decided.delete(id);
+    this.#load();
+  }
+
+  /** Puts what was skipped behind what follows. */
+  again() {
+    this.next.push(...this.skipped.splice(0));
+    this.dispatchEvent(new Event("change"));
+  }
+
+  decided({ imageId, sequence = 0 }) {
+    this.#decided.set(imageId, sequence);
+    this.left = Math.max(0, this.left - 1);
+  }
+
+  /** Asks for more when that is due. */
+  fill() {
+    const isDue = this.next.length < Math.max(16, this.#ahead) && this.#context.outbox.unsaved.length <= UNSAVED;
+    if (isDue && !(this.next.length && Date.now() < this.#notBefore)) void this.#ask();
+  }
+
+  async #ask(isRefresh = false) {
+    if (this.#isAsking || this.#ends.signal.aborted) return;
+    clearTimeout(this.#timer);
+    this.#isAsking = true;
+    const { api, outbox } = this.#context;
+    const away = [...idsOf(this.skipped), ...outbox.unsaved.map(({ body }) => body.imageId)];
+    const known = isRefresh ? away : [...idsOf(this.shown), ...idsOf(this.next), ...away];
+    const query = { ...this.#query, limit: MOST, except: [...new Set(known)].slice(0, NAMED).join() };
+    let wait = Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** this.#pauses++);
+    try {
+      const answer = await api.request("GET", "/people/reviews", { query, signal: this.#ends.signal });
+      if (this.#take(answer, isRefresh, away) === MOST) wait = this.#pauses = 0;
+      this.state = "ready";
+    } catch (error) {
+      Object.assign(this, { state: "failed", error });
+    }
+    this.#isAsking = false;
+    if (this.#ends.signal.aborted) return;
+    this.#notBefore = Date.now() + wait;
+    this.#timer = setTimeout(() => document.hidden || this.fill(), wait);
+    this.#load();
+    this.dispatchEvent(new Event("change"));
+  }
+
+  /** Takes an answer over. Returns how many pictures in it are new. A refresh replaces what follows. */
+  #take({ pictures, waiting, pending }, isRefresh, away) {
+    const counts = Object.values(waiting);
+    Object.assign(this, { pending, isMore: counts.some((count) => count >= 1000) });
+    const sum = counts.reduce((one, other) => one + other, 0);
+    this.left = Math.max(0, sum - this.#context.outbox.unsaved.filter(({ body }) => body.animal).length);
+    this.#askedAt = Date.now();
+    const before = new Map([...this.shown, ...this.next].map((picture) => [picture.imageId, picture]));
+    const onScreen = new Set(idsOf(this.shown)), apart = new Set([...away, ...idsOf(this.skipped)]);
+    const more = [];
+    let added = 0;
+    for (const picture of pictures) {
+      const known = before.get(picture.imageId);
+      // An index may still show what was decided a moment ago.
+      if (apart.has(picture.imageId) || picture.sequence <= this.#decided.get(picture.imageId)) continue;
+      if (known) Object.assign(known, picture);
+      else added++;
+      if (!onScreen.has(picture.imageId) && (isRefresh || !known)) more.push(known ?? picture);
+    }
+    this.next = isRefresh ? more : [...this.next, ...more];
+    return added;
+  }
+
+  #load() {
+    [...this.shown, ...this.next.slice(0, this.#ahead)].forEach((picture, index) => {
+      if (picture.image && !(picture.isBroken && picture.tried !== picture.viewUrl)) return;
+      const image = new Image();
+      image.alt = "The picture to decide"; // never the guess, nor the file's name
+      Object.assign(picture, { image, tried: picture.viewUrl, isLoaded: false, isBroken: false });
+      image.src = picture.viewUrl;
+      const loaded = index < DECODED ? image.decode() : new Promise((resolve, reject) => Object.assign(image, { onload: resolve, onerror: reject }));
+      loaded.then(() => { picture.isLoaded = true; }, () => this.#broke(picture)).then(() => this.dispatchEvent(new Event("change")));
+    });
+  }
+
+  /** Perhaps its link has ended: once more with a new one. */
+  #broke(picture) {
+    picture.isBroken = true;
+    if (!picture.isSecondTry) void this.#ask(true);
+    picture.isSecondTry = true;
+  }
+
+  #keepFresh() {
+    const now = Date.now();
+    if (document.hidden || now - this.#seenAt > AWAY_MS) return;
+    if (this.#askedAt && now - this.#askedAt > FRESH_MS) void this.#ask(true);
+    else this.fill();
+  }
+}
