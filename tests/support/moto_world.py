@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,6 +78,7 @@ ENVIRONMENT = {
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
     "PICTURE_METADATA": "strip",
+    "KEEP_ORIGINALS": "false",
     "STAGE": "dev",
     "ALLOWED_ORIGIN": ORIGIN,
 }
@@ -223,6 +224,11 @@ class Cloud:
             record["OwnerShard"] = f"{record['UploadedBy']}#{shard}"
         self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})
         return record
+
+    def put_review(self, head: Mapping[str, Any], *rows: Mapping[str, Any]) -> None:
+        """Write the items of a review, as they are."""
+        for item in (head, *rows):
+            self.dynamodb.put_item(TableName=REVIEWS, Item={name: _serialize(value) for name, value in item.items()})
 
     def know_key(self, key_id: str, **attributes: Any) -> None:
         """Write the item about an API key, such as Owner and SeesAll."""
