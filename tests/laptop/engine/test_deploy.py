@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import platform
 import re
 from collections.abc import Callable
@@ -282,6 +283,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "lost file": lambda root: (root / "functions" / "a" / "app.py").unlink(),
     "renamed file": lambda root: (root / "functions" / "a" / "app.py").rename(root / "functions" / "a" / "b.py"),
     "mode": lambda root: (root / "functions" / "a" / "app.py").chmod(0o755),
+    "page": lambda root: shutil.copytree(root / "functions", root / "web"),
     "nested stack": lambda root: (root / "stacks" / "alarms.yaml").write_text("x: 2\n"),
     "workflow": lambda root: (root / "statemachine" / "workflow.asl.yaml").write_text("x: 2\n"),
     "another SAM": lambda root: (root / "requirements-dev.txt").write_text("aws-sam-cli==2\n"),
