@@ -78,6 +78,7 @@ ENVIRONMENT = {
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
     "PICTURE_METADATA": "strip",
+    "KEEP_ORIGINALS": "false",
     "STAGE": "dev",
     "ALLOWED_ORIGIN": ORIGIN,
 }
