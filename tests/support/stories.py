@@ -268,12 +268,18 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
     aws.put_review(  # drawn for agreement, and decided once
         {
-            **{"ImageID": "b" * 32, "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
+            **{"ImageID": "d" * 32, "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
             **{"HomeOrder": "0", "Guess": "cat", "Certain": True, "Verdict": "cat", "SecondLook": True, "Sequence": 0},
             **{"Purpose": "sample", "Probability": Decimal("0.02"), "GuessedAt": detection_logs.now()},
             **{"PolicyVersion": "2:80/15/50/55"},
         }
     )
+    of_same_bytes = {"ImageID": "b" * 32, "ContentHash": "0" * 64, "Queue": "done", "Order": came, "Sequence": 1}
+    of_same_bytes |= {"HomeQueue": "uncertain", "HomeOrder": "1", "DecidedKey": IDEMPOTENCY_KEY, "Verdict": "cat"}
+    row = {"ImageID": "b" * 32, "Key": IDEMPOTENCY_KEY, "Person": "p", "PersonName": NAME, "At": came}
+    row |= {"Kind": "verdict", "Animal": "cat", "Mode": "single", "Milliseconds": 5, "Blind": False}
+    for item in (of_same_bytes | {"Entry": "review"}, row | {"Entry": "verdict#000001"}):
+        aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in item.items()})
     noon = datetime.now(UTC).replace(hour=12)
     calls: tuple[tuple[Any, str], ...] = (
         (client("dynamodb"), "Query"),
