@@ -266,6 +266,14 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
     for image_id in (IMAGE_ID, "c" * 32):  # of the second there is no record
         head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": came, "Sequence": 1}
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
+    aws.put_review(  # drawn for agreement, and decided once
+        {
+            **{"ImageID": "d" * 32, "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
+            **{"HomeOrder": "0", "Guess": "cat", "Certain": True, "Verdict": "cat", "SecondLook": True, "Sequence": 0},
+            **{"Purpose": "sample", "Probability": Decimal("0.02"), "GuessedAt": detection_logs.now()},
+            **{"PolicyVersion": "2:80/15/50/55"},
+        }
+    )
     of_same_bytes = {"ImageID": "b" * 32, "ContentHash": "0" * 64, "Queue": "done", "Order": came, "Sequence": 1}
     of_same_bytes |= {"HomeQueue": "uncertain", "HomeOrder": "1", "DecidedKey": IDEMPOTENCY_KEY, "Verdict": "cat"}
     row = {"ImageID": "b" * 32, "Key": IDEMPOTENCY_KEY, "Person": "p", "PersonName": NAME, "At": came}
@@ -527,6 +535,37 @@ def review(aws: Cloud, run: Run) -> None:
     run(request("GET", f"/people/{NAME}", groups=["reviewer"]))
 
 
+def show_figures(aws: Cloud, run: Run) -> None:
+    """Every end that FiguresApi has."""
+    aws.set_policy({"minimum": 80, "margin": 15, "floor": 50})
+    reason = f"because {NAME} says so"
+
+    def ask(method: str, path: str, *groups: str, **more: Any) -> None:
+        run(request(method, path, groups=groups, **more))
+
+    for path in ("/people/figures", "/people/policy"):
+        for group in ("uploader", "reviewer"):
+            ask("GET", path, group)
+    ask("GET", "/people/figures", "reviewer", query={"days": NAME})
+    for body in (NAME, {}, {"because": reason}, {"because": reason, "policy": {NAME: 1}}):
+        ask("POST", "/people/policy", "operator", body=body)
+    for change in ({"policy": {"minimum": 75}}, {"takeBack": True}):
+        ask("POST", "/people/policy", "reviewer", body={"because": reason} | change)
+        ask("POST", "/people/policy", "operator", body={"because": reason} | change)
+    calls: tuple[tuple[Any, str, str], ...] = (
+        (client("cloudwatch"), "GetMetricData", "/people/figures"),
+        (client("dynamodb"), "Query", "/people/figures"),
+        (client("dynamodb"), "GetItem", "/people/policy"),
+        (client("ssm"), "GetParameterHistory", "/people/policy"),
+    )
+    for service, operation, path in calls:
+        for code in ("AccessDenied", "Throttled", "InternalError"):
+            with refusal(service, operation, code):
+                ask("GET", path, "reviewer")
+    with refusal(client("ssm"), "PutParameter", "AccessDenied"):
+        ask("POST", "/people/policy", "operator", body={"because": reason, "policy": {"minimum": 70}})
+
+
 STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "image_processor.app.lambda_handler": analyse,
     "file_manager.app.lambda_handler": move,
@@ -541,5 +580,6 @@ STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "erasure_api.app.lambda_handler": erase,
     "review_queue.app.lambda_handler": queue_reviews,
     "review_api.app.lambda_handler": review,
+    "figures_api.app.lambda_handler": show_figures,
     "web.app.lambda_handler": serve,
 }

@@ -64,6 +64,8 @@ def rights_for(call: Call) -> set[Grant]:
     if call.operation == "TransactWriteItems":  # has no right of its own: each of its parts needs its own
         parts = [part for item in call.parameters["TransactItems"] for part in item.items()]
         return {(f"dynamodb:{kind}Item", NAMED[part["TableName"]]) for kind, part in parts}
+    if call.service in ("cloudwatch", "monitoring"):
+        return {(f"cloudwatch:{call.operation}", "*")}
     if call.operation == "BatchGetItem":
         return {(f"{call.service}:{call.operation}", NAMED[table]) for table in call.parameters["RequestItems"]}
     if call.operation == "DescribeExecution":

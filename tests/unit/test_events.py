@@ -277,6 +277,18 @@ def review_api_verdict(samples: Samples) -> None:
         assert (answer["statusCode"], body["sequence"], body["animal"]) == (200, 1, "dog")
 
 
+def figures_api_figures(samples: Samples) -> None:
+    body = json.loads(samples.run("figures_api", event("figures_api_figures"))["body"])
+    assert (len(body["days"]), body["accuracy"], body["waiting"]["uncertain"]) == (7, None, 0)
+
+
+def figures_api_policy(samples: Samples) -> None:
+    samples.aws.set_policy({"minimum": 80, "margin": 15, "floor": 50})
+    body = json.loads(samples.run("figures_api", event("figures_api_policy"))["body"])
+    assert (body["policy"]["minimum"], body["history"][0]["by"]) == (75, "ada@pets.example")
+    assert samples.run("figures_api", event("figures_api_policy"))["statusCode"] == 409
+
+
 FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     image_processor_cat,
     image_processor_dog,
@@ -301,6 +313,8 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     review_queue_stream,
     review_api_next,
     review_api_verdict,
+    figures_api_figures,
+    figures_api_policy,
 ]
 WORKFLOW_EVENTS = ["console_execution", "s3_object_created"]
 
