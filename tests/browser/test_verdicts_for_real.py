@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import random
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -95,8 +96,7 @@ def uncertain_pictures(application: Deployment, number: int) -> set[str]:
     first = application.upload(UNCERTAIN_CAT)
     assert application.settled(first) == "needs_review"
     record, key = application.item(first), f"others/{first}.jpg"
-    chooser = random.Random(12)
-    image_ids = {first} | {f"{chooser.getrandbits(128):032x}" for _ in range(number - 1)}
+    image_ids = {first} | {uuid.uuid4().hex for _ in range(number - 1)}
     for image_id in image_ids - {first}:
         application.put_object(key.replace(first, image_id), never_seen(UNCERTAIN_CAT, image_id.encode()))
         copy = _replaced(record, first, image_id) | {"ContentHash": {"S": image_id * 2}}

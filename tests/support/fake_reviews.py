@@ -320,7 +320,7 @@ class Desk:
         self._browser = browser
         self._address = address
         self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        self._context.set_default_timeout(15_000)
+        self._context.set_default_timeout(60_000)
         self._context.add_init_script(_IMPATIENT)
         self.errors: list[str] = []
         self._context.on("weberror", lambda error: self.errors.append(str(error.error)))
