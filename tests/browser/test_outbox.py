@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, truth, unsaved
 from tests.support.waiting import eventually
 
-from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, truth, unsaved
 from .stand_in import PHOTOS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Dialog, Page, Route
 
 
 @pytest.fixture
@@ -90,7 +90,12 @@ def test_what_the_service_does_not_take_is_kept_shown_and_sent_later(desk: Desk)
 def test_the_browser_asks_before_a_tab_with_unsaved_decisions_is_closed(desk: Desk) -> None:
     page = desk.tab()
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
     decide(page, 1)
     with page.expect_event("dialog"):
@@ -108,7 +113,10 @@ def test_a_refusal_is_shown_with_what_to_do_until_it_is_dismissed(desk: Desk, st
     page = desk.tab()
     code = {400: "INVALID_BODY", 404: "IMAGE_NOT_FOUND", 409: "DECIDED_ALREADY"}[status]
     body = {"code": code, "message": f"It was {code}.", "requestId": "r"}
-    page.route("**/people/reviews", lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_())
+    page.route(
+        "**/people/reviews",
+        lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_(),
+    )
     decide(page, 1)
     page.locator(".said").get_by_text(f"Not accepted. It was {code}.").wait_for()
     page.unroute_all()
@@ -151,7 +159,14 @@ def test_what_may_pass_is_sent_again(desk: Desk, status: int) -> None:
 
 def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:
     page = desk.tab()
-    page.route("**/people/reviews", lambda route: route.fulfill(body="<h1>Sign in to this hotel</h1>") if route.request.method == "POST" else route.continue_())
+    page.route(
+        "**/people/reviews",
+        lambda route: (
+            route.fulfill(body="<h1>Sign in to this hotel</h1>")
+            if route.request.method == "POST"
+            else route.continue_()
+        ),
+    )
     decide(page, 1)
     page.get_by_text("1 not saved yet, trying again").wait_for()
     page.unroute_all()
@@ -168,7 +183,13 @@ def test_an_undo_is_sent_after_what_it_undoes(desk: Desk) -> None:
         page.keyboard.press(key)
     _all_saved(page)
     rows = desk.service.reviews[image_id].rows
-    assert [(row["kind"], row["animal"]) for row in rows] == [("verdict", "cat"), ("undo", None), ("verdict", "dog"), ("undo", None), ("verdict", "dog")]
+    assert [(row["kind"], row["animal"]) for row in rows] == [
+        ("verdict", "cat"),
+        ("undo", None),
+        ("verdict", "dog"),
+        ("undo", None),
+        ("verdict", "dog"),
+    ]
     assert page.get_by_text("not accepted").count() == 0
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections import Counter
 from collections.abc import Iterator
@@ -209,13 +210,18 @@ def test_a_lease_that_is_lost_is_said_and_the_rest_goes_on(desk: Desk) -> None:
 def test_the_counter_is_spoken_at_most_once_a_second(desk: Desk) -> None:
     page = desk.tab()
     page.evaluate(
-        """() => { window.spoken = []; new MutationObserver(() => window.spoken.push([performance.now(), document.querySelector("#announcer").textContent]))
-        .observe(document.querySelector("#announcer"), { childList: true, characterData: true, subtree: true }); }"""
+        """() => {
+          window.spoken = [];
+          new MutationObserver(() => window.spoken.push(performance.now()))
+            .observe(document.querySelector("#announcer"), { childList: true, characterData: true, subtree: true });
+        }"""
     )
     decide(page, 25)
-    page.wait_for_function("() => document.querySelector('#announcer').textContent.endsWith(document.querySelector('.count').textContent)")
-    times = [moment for moment, _ in page.evaluate("window.spoken")]
-    assert all(later - earlier > 900 for earlier, later in zip(times, times[1:], strict=False))
+    page.wait_for_function(
+        "() => document.querySelector('#announcer').textContent.endsWith(document.querySelector('.count').textContent)"
+    )
+    times = page.evaluate("window.spoken")
+    assert all(later - earlier > 900 for earlier, later in itertools.pairwise(times))
 
 
 # --- Undo -------------------------------------------------------------------------------------------------------------
@@ -274,7 +280,8 @@ def test_an_undo_that_cannot_read_history_tries_again_with_the_next_press(desk: 
 def test_enter_files_a_sheet_but_for_its_exceptions(desk: Desk) -> None:
     page = desk.tab("review/cat")
     ids = _sheet(page)
-    columns = page.evaluate("() => { const tiles = [...document.querySelectorAll('.shot')]; return tiles.filter((tile) => tile.offsetTop === tiles[0].offsetTop).length; }")
+    tops = [tile.bounding_box() for tile in page.locator(".shot").all()]
+    columns = sum(top["y"] == tops[0]["y"] for top in tops if top and tops[0])
     page.locator(".shot").first.focus()
     page.keyboard.press("ArrowRight")
     page.keyboard.press("d")
@@ -289,7 +296,7 @@ def test_enter_files_a_sheet_but_for_its_exceptions(desk: Desk) -> None:
     page.keyboard.press("Enter")
     rows = _rows(desk, len(ids) - 1)
     assert Counter(rows) == {("verdict", "cat"): len(ids) - 2, ("verdict", "dog"): 1}
-    expected = {image_id: "cat" for image_id in ids} | {ids[1]: "dog"}
+    expected = dict.fromkeys(ids, "cat") | {ids[1]: "dog"}
     del expected[ids[columns + 1]]
     assert desk.service.verdicts == expected
     assert {row["mode"] for row in desk.service.rows} == {"sheet"}

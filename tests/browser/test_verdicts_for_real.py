@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from local.people import PASSWORD, PEOPLE
 from tests.support.deployment import UNCERTAIN_CAT, Deployment, never_seen
-from tests.support.fake_reviews import Desk, Fault, decide, image_of, truth, unsaved
+from tests.support.fake_reviews import Desk, Fault, decide, truth, unsaved
 from tests.support.lossy_proxy import losing
 from tests.support.people import sign_in
 from tests.support.waiting import eventually
@@ -84,7 +84,12 @@ def test_every_decision_moves_its_picture_once(browser: Browser, deployed_applic
     assert len(verdicts) == VERDICTS + UNDONE
     assert len({row["Key"]["S"] for row in verdicts + undos}) == len(verdicts) + UNDONE
     assert Counter(Counter(row["ImageID"]["S"] for row in verdicts).values()) == {1: VERDICTS - UNDONE, 2: UNDONE}
-    where = Counter(key for folder in FOLDERS.values() for key, _ in application.objects(f"{folder}/") if key.split("/")[1][:32] in image_ids)
+    where = Counter(
+        key
+        for folder in FOLDERS.values()
+        for key, _ in application.objects(f"{folder}/")
+        if key.split("/")[1][:32] in image_ids
+    )
     assert where == {f"{FOLDERS[truth(image_id)]}/{image_id}.jpg": 1 for image_id in image_ids}
     for image_id in image_ids:
         record = application.item(image_id)
@@ -92,7 +97,7 @@ def test_every_decision_moves_its_picture_once(browser: Browser, deployed_applic
 
 
 def uncertain_pictures(application: Deployment, number: int) -> set[str]:
-    """So many images that wait for a person: one as the workflow leaves it, and copies of its record and its picture."""
+    """So many images that wait for a person: one as the workflow leaves it, and copies of it."""
     first = application.upload(UNCERTAIN_CAT)
     assert application.settled(first) == "needs_review"
     record, key = application.item(first), f"others/{first}.jpg"
@@ -104,7 +109,12 @@ def uncertain_pictures(application: Deployment, number: int) -> set[str]:
 
     def heads() -> int:
         pages = application.dynamodb.get_paginator("scan").paginate(TableName=application.outputs["ReviewsTableName"])
-        return sum(item["Entry"]["S"] == "review" for page in pages for item in page["Items"] if item["ImageID"]["S"] in image_ids)
+        return sum(
+            item["Entry"]["S"] == "review"
+            for page in pages
+            for item in page["Items"]
+            if item["ImageID"]["S"] in image_ids
+        )
 
     eventually(lambda: heads() == number, "every picture waits for a person", SECONDS)
     return image_ids
