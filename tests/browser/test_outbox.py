@@ -78,6 +78,7 @@ def test_what_the_service_does_not_take_is_kept_shown_and_sent_later(desk: Desk)
     page = desk.tab()
     decide(page, 3)
     page.get_by_text("3 not saved yet, trying again").wait_for()
+    assert page.locator(".refused").is_hidden()
     page.reload()
     page.get_by_text("3 not saved yet").wait_for()
     assert desk.service.rows == []

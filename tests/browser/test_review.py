@@ -14,6 +14,7 @@ from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_o
 from tests.support.waiting import eventually
 
 from .stand_in import PHOTOS
+from .test_accessibility import MODES, findings
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page
@@ -147,7 +148,7 @@ def test_links_and_leases_are_made_new_while_somebody_is_there(desk: Desk) -> No
     page = desk.tab(clock=True)
     asked = len(desk.service.questions)
     page.keyboard.press("ArrowLeft")
-    page.clock.fast_forward(4.5 * 60_000)
+    page.clock.fast_forward(270_000)
     eventually(lambda: len(desk.service.questions) > asked, "asked again")
     held = image_of(page)
     assert held not in desk.service.questions[-1].get("except", "")
@@ -375,3 +376,28 @@ def test_a_guess_of_many_pictures_comes_in_sheets_of_24(browser: Browser) -> Non
         eventually(lambda: len(service.rows) == 60, "all are filed")
         desk.close()
     assert len(set(seen)) == 60
+
+
+# --- For everybody ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_axe_finds_nothing_where_there_are_pictures(browser: Browser, mode: str) -> None:
+    service = FakeService(60, PHOTOS)
+    with serving(service) as address:
+        desk = Desk(browser, address, **MODES[mode])
+        found = {}
+        for view in ("review", "review/cat"):
+            page = desk.tab(view)
+            if view == "review":
+                service.reviews[image_of(page)].leased_by = "ben"
+                page.keyboard.press("c")
+                page.get_by_text("1 not accepted").click()
+            else:
+                _sheet(page)
+                page.locator(".shot").first.focus()
+                page.keyboard.press("d")
+            found[view] = findings(page)
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{view} is too wide"
+        desk.close()
+    assert found == {"review": [], "review/cat": []}
