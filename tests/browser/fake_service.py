@@ -170,7 +170,9 @@ class FakeService:
         end = start + int(query["limit"])
         return 200, {"verdicts": verdicts[start:end], "before": str(end) if end < len(verdicts) else None}
 
-    def answer(self, method: str, path: str, query: dict[str, str], person: str, key: str, body: Any) -> tuple[int, Any]:
+    def answer(
+        self, method: str, path: str, query: dict[str, str], person: str, key: str, body: Any
+    ) -> tuple[int, Any]:
         """The answer of the people's API."""
         match method, path.split("/")[2:]:
             case "GET", ["people", "reviews"]:
@@ -192,9 +194,7 @@ class FakeService:
     @property
     def verdicts(self) -> dict[str, str]:
         """The animal that holds, by image."""
-        return {
-            image_id: review.standing["animal"] for image_id, review in self.reviews.items() if review.standing
-        }
+        return {image_id: review.standing["animal"] for image_id, review in self.reviews.items() if review.standing}
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, Any]:
@@ -204,7 +204,9 @@ def _error(status: int, code: str, message: str) -> tuple[int, Any]:
 def token_of(person: str, groups: tuple[str, ...] = ("reviewer",)) -> str:
     """An ID token as the page reads it; nobody signed it."""
     claims = {"sub": person, "email": f"{person}@example.com", "cognito:groups": list(groups)}
-    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {}))
+    return ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {})
+    )
 
 
 def _person_of(token: str) -> str:
@@ -238,7 +240,12 @@ def serving(service: FakeService) -> Iterator[str]:
 
         def _page(self, name: str) -> None:
             if name == "config.json":
-                config = {"api": "/local", "signInUrl": f"{service.address}/sign-in", "clientId": "page", "environment": "local"}
+                config = {
+                    "api": "/local",
+                    "signInUrl": f"{service.address}/sign-in",
+                    "clientId": "page",
+                    "environment": "local",
+                }
                 return self._send(200, "application/json", json.dumps(config).encode())
             file = ROOT / "web" / name
             if not file.is_file():
@@ -254,7 +261,9 @@ def serving(service: FakeService) -> Iterator[str]:
             if fault is Fault.BEFORE:
                 return self._close()
             if fault is Fault.UNAVAILABLE:
-                return self._send(503, "application/json", b'{"code": "UNAVAILABLE", "message": "Try again.", "requestId": ""}')
+                return self._send(
+                    503, "application/json", b'{"code": "UNAVAILABLE", "message": "Try again.", "requestId": ""}'
+                )
             person = _person_of(self.headers["Authorization"])
             key = self.headers["Idempotency-Key"] or ""
             status, answer = service.answer(self.command, parts.path, query, person, key, body)

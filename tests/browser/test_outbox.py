@@ -119,7 +119,10 @@ def test_a_refusal_is_shown_with_what_to_do_until_it_is_dismissed(desk: Desk, st
     page = desk.tab()
     code = {400: "INVALID_BODY", 404: "IMAGE_NOT_FOUND", 409: "DECIDED_ALREADY"}[status]
     body = {"code": code, "message": f"It was {code}.", "requestId": "r"}
-    page.route("**/people/reviews", lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_())
+    page.route(
+        "**/people/reviews",
+        lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_(),
+    )
     _decide(page, 1)
     page.locator(".said").get_by_text(f"Not accepted. It was {code}.").wait_for()
     page.unroute_all()
@@ -162,7 +165,14 @@ def test_what_may_pass_is_sent_again(desk: Desk, status: int) -> None:
 
 def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:
     page = desk.tab()
-    page.route("**/people/reviews", lambda route: route.fulfill(body="<h1>Sign in to this hotel</h1>") if route.request.method == "POST" else route.continue_())
+    page.route(
+        "**/people/reviews",
+        lambda route: (
+            route.fulfill(body="<h1>Sign in to this hotel</h1>")
+            if route.request.method == "POST"
+            else route.continue_()
+        ),
+    )
     _decide(page, 1)
     page.get_by_text("1 not saved yet, trying again").wait_for()
     page.unroute_all()
@@ -179,7 +189,13 @@ def test_an_undo_is_sent_after_what_it_undoes(desk: Desk) -> None:
         page.keyboard.press(key)
     _all_saved(page)
     rows = desk.service.reviews[image_id].rows
-    assert [(row["kind"], row["animal"]) for row in rows] == [("verdict", "cat"), ("undo", None), ("verdict", "dog"), ("undo", None), ("verdict", "dog")]
+    assert [(row["kind"], row["animal"]) for row in rows] == [
+        ("verdict", "cat"),
+        ("undo", None),
+        ("verdict", "dog"),
+        ("undo", None),
+        ("verdict", "dog"),
+    ]
     assert page.get_by_text("not accepted").count() == 0
 
 

@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
-
 from convert_image import conversion, decoder
 from convert_image.app import lambda_handler
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
+
 from pet_detector.aws import image_bucket
 from pet_detector.rules import image_format, metadata
 from pet_detector.rules.errors import ConversionFailedError, ImageChangedError
