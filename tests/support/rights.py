@@ -71,6 +71,8 @@ def needs(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[
             yield action, qualified[1] if qualified else arn, condition
         case "rekognition":
             yield action, "*", {}
+        case "monitoring":  # signs its requests by another name than IAM has for it
+            yield f"cloudwatch:{operation}", "*", {}
         case _:
             raise AssertionError(f"say here what {action} needs")
 

@@ -217,7 +217,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# The same as HEIF says it: turned by so many quarters to the left, then mirrored (0: top and bottom, 1: left and right).
+# The same as HEIF says it: so many quarters to the left, then mirrored (0: top and bottom, 1: left and right).
 PROPERTIES: dict[int, list[bytes]] = {
     1: [],
     2: [box(b"imir", b"\x01")],
