@@ -177,7 +177,7 @@ def move(aws: Cloud, run: Run) -> None:
     for keeps in ("true", "false"):
         version, etag = aws.put(HOSTILE_KEY, PICTURE)
         original = dict(zip(("versionId", "etag"), aws.put(f"{HOSTILE_KEY}.heic", b"SECRET-BYTES"), strict=True))
-        converted = event | {"versionId": version, "etag": etag, "imageFormat": "heic"}
+        converted: dict[str, Any] = event | {"versionId": version, "etag": etag, "imageFormat": "heic"}
         with mock.patch.dict(os.environ, KEEP_ORIGINALS=keeps):
             run(converted | {"original": original | {"key": f"{HOSTILE_KEY}.heic"}})
             run(converted | {"original": original | {"key": f"{HOSTILE_KEY}.heic"}})

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pet_detector.rules.image_format import MAX_BYTES, MAX_PARTS, inspect
+from pet_detector.rules.image_format import MAX_BYTES, inspect
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.picture_parts import MAX_PARTS
 from tests.support.containers import (
     bomb,
     box,

@@ -134,7 +134,7 @@ def program(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert command[:3] == [sys.executable, "-m", "convert_image.decoder"]
         return run([sys.executable, "-c", f"import sys; sys.stdin.buffer.read()\n{text}"], **options)
 
-    monkeypatch.setattr(conversion.subprocess, "run", instead)
+    monkeypatch.setattr(subprocess, "run", instead)
 
 
 @pytest.mark.parametrize(
