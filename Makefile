@@ -191,8 +191,8 @@ release: install ## Release, break, roll back, promote and upgrade on the local 
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation or burst; IMAGES=300
-	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' .venv/bin/python -m tests.benchmarks
+bench: install .engine/browser/.installed ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation, burst or review; IMAGES=300
+	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' PYTHONPATH=.engine/browser .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------
 

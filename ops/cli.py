@@ -33,6 +33,8 @@ from ops import (
     key_command,
     keys,
     output,
+    people,
+    people_command,
     policy_command,
     prune,
     records,
@@ -49,6 +51,7 @@ from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
 from pet_detector.rules.models import Record
+from pet_detector.rules.people import Group
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import accuracy, reconciler
 
@@ -672,6 +675,45 @@ def revoke_key(deployment: Deployment, name_or_id: str, yes: bool, as_json: bool
         click.confirm(f"Revoke {named} in {deployment.environment}?", abort=True, err=True)
     keys.revoke(deployment, found)
     key_command.say_revoked(found, as_json=as_json)
+
+
+@main.group("person")
+def person_group() -> None:
+    """Say who may sign in on the page, and what they may do there.
+
+    An uploader sends pictures and sees their own; a reviewer sees and judges all of them; an operator may do
+    everything.
+    """
+
+
+@command("add", person_group)
+@click.argument("email", metavar="EMAIL", type=people_command.Email())
+@click.option("--group", required=True, type=people_command.group_choice, help="What they may do. Groups add up.")
+def add_person(deployment: Deployment, email: str, group: str, as_json: bool) -> None:
+    """Put somebody into a group; who is new gets an invitation by e-mail.
+
+    If the command is interrupted, run it again.
+    """
+    added = people.add(deployment, email, Group(group))
+    people_command.say_added(deployment, added, as_json=as_json)
+
+
+@command("list", person_group)
+def list_people(deployment: Deployment, as_json: bool) -> None:
+    """List everybody who may sign in, and their groups."""
+    people_command.say_everybody(people.everybody(deployment), as_json=as_json)
+
+
+@command("remove", person_group)
+@click.argument("email", metavar="EMAIL", type=people_command.Email())
+@click.option("--group", "groups", multiple=True, type=people_command.group_choice, help="Only from this group.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_person(deployment: Deployment, email: str, groups: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Take somebody out of a group, or out altogether.
+
+    Their pictures and verdicts stay.
+    """
+    people_command.remove(deployment, email, groups, yes=yes, as_json=as_json)
 
 
 @command_without_deployment("destroy")

@@ -86,6 +86,7 @@ METRICS = (
     "ImageWaited",
     "NoticeSent",
     "OldestReviewHours",
+    "PrecisionBound",
     "ProcessingTime",
     "ReconcileGap",
     "RekognitionCall",
@@ -93,7 +94,11 @@ METRICS = (
     "VerdictsPending",
 )
 # ... and those that have another one: CloudWatch bills each of its values.
-METRICS_BY_DIMENSION = {"ImageClassified": tuple(Animal), "ImageRejected": tuple(ReasonCode)}
+METRICS_BY_DIMENSION = {
+    "ImageClassified": tuple(Animal),
+    "ImageRejected": tuple(ReasonCode),
+    "Precision": tuple(Animal),
+}
 # The dashboards that are free have at most so many.
 METRICS_OF_A_FREE_DASHBOARD = 50
 # A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards, and two reads

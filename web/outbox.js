@@ -134,7 +134,8 @@ export class Outbox extends EventTarget {
       if (isFinal(error)) return this.#refuse(entry, error);
       this.#later(entry);
       this.isStuck = true;
-      this.#pausedUntil = Date.now() + pause(++this.#failures); // for all: who is down is not asked by everything that waits
+      // One pause for all: who is down is not asked by everything that waits. What fails within a pause was sent before it.
+      if (Date.now() >= this.#pausedUntil) this.#pausedUntil = Date.now() + pause(++this.#failures);
       return this.#tell("change");
     }
     this.#worked(key);

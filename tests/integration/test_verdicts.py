@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from pet_detector.aws import detection_logs
+from tests.support.verdicts import FOLDER_OF, Verdicts
 
 from .application import HttpApplication
-from .verdicts import FOLDER_OF, Verdicts
 
 STATES = ["Read Review", "Claim Picture", "Move Picture", "Log Verdict", "Close Review"]
 

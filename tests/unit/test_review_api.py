@@ -260,7 +260,7 @@ def test_answer_that_is_lost_leaves_one_row(aws: Cloud) -> None:
 
 def test_verdict_stands_when_the_machine_cannot_be_started(aws: Cloud) -> None:
     (image,) = put(aws, 1)
-    with refusal(client("stepfunctions"), "StartExecution", "InternalServerError", 500) as fault:
+    with refusal(client("stepfunctions", quick=True), "StartExecution", "InternalServerError", 500) as fault:
         assert say(image, "dog")["status"] == 200
     assert fault.happened
     assert head(image)["Queue"] == "pending"

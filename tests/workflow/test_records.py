@@ -398,6 +398,20 @@ def test_detection_never_turns_a_record_back(runs: dict[str, Run], table: Detect
     assert table.update(runs["Cat"].arguments["Log Detection"]) is None
 
 
+@pytest.mark.parametrize("status", ["completed", "needs_review"])
+def test_nothing_overwrites_what_people_have_decided(runs: dict[str, Run], table: DetectionLogs, status: str) -> None:
+    """Not the same execution, redriven, nor a later one, nor a restart; an undone verdict counts too."""
+    tried: set[str] = set()
+    for case in ("Cat", "Uncertain", "input of a restart", "Held"):
+        run = runs[case]
+        table.change(ProcessingStatus=status, ExecutionArn=run.recording, VerdictSequence="1", DetectedAnimal="dog")
+        for state in DYNAMODB_TASKS & run.arguments.keys():
+            assert table.update(run.arguments[state]) is None, (case, state)
+            tried.add(state)
+    assert tried == {"Claim Upload", "Log Detection", "Hold Image"}
+    assert table.record()["DetectedAnimal"] == "dog"
+
+
 @pytest.mark.parametrize(("case", "state"), [("Cat", "Log Detection"), ("Held", "Hold Image")])
 def test_execution_that_was_stopped_and_is_redriven_by_the_console_takes_back_its_failure(
     runs: dict[str, Run], table: DetectionLogs, case: str, state: str

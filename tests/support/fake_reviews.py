@@ -76,6 +76,9 @@ class FakeService:
         }
         self.fault: Callable[[str, str], Fault] = lambda method, path: Fault.NONE
         self.requests: list[tuple[str, str, Fault]] = []
+        self.questions: list[dict[str, str]] = []  # GET /people/reviews
+        self.pictures_sent: list[str] = []
+        self.picture_fault: Callable[[str], bool] = lambda image_id: False
         self.hang = threading.Event()
         self.lock = threading.Lock()
         self.address = ""
@@ -84,6 +87,7 @@ class FakeService:
 
     def lease(self, person: str, query: dict[str, str]) -> tuple[int, Any]:
         """GET /people/reviews."""
+        self.questions.append(query)
         excepted = set(query.get("except", "").split(","))
         guess = query.get("guess", "")
         with self.lock:
@@ -170,7 +174,9 @@ class FakeService:
         end = start + int(query["limit"])
         return 200, {"verdicts": verdicts[start:end], "before": str(end) if end < len(verdicts) else None}
 
-    def answer(self, method: str, path: str, query: dict[str, str], person: str, key: str, body: Any) -> tuple[int, Any]:
+    def answer(
+        self, method: str, path: str, query: dict[str, str], person: str, key: str, body: Any
+    ) -> tuple[int, Any]:
         """The answer of the people's API."""
         match method, path.split("/")[2:]:
             case "GET", ["people", "reviews"]:
@@ -192,9 +198,7 @@ class FakeService:
     @property
     def verdicts(self) -> dict[str, str]:
         """The animal that holds, by image."""
-        return {
-            image_id: review.standing["animal"] for image_id, review in self.reviews.items() if review.standing
-        }
+        return {image_id: review.standing["animal"] for image_id, review in self.reviews.items() if review.standing}
 
 
 def _error(status: int, code: str, message: str) -> tuple[int, Any]:
@@ -204,7 +208,9 @@ def _error(status: int, code: str, message: str) -> tuple[int, Any]:
 def token_of(person: str, groups: tuple[str, ...] = ("reviewer",)) -> str:
     """An ID token as the page reads it; nobody signed it."""
     claims = {"sub": person, "email": f"{person}@example.com", "cognito:groups": list(groups)}
-    return ".".join(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {}))
+    return ".".join(
+        base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {})
+    )
 
 
 def _person_of(token: str) -> str:
@@ -227,6 +233,9 @@ def serving(service: FakeService) -> Iterator[str]:
             path = urlsplit(self.path).path
             if path.startswith("/pictures/"):
                 image_id = Path(path).stem
+                if service.picture_fault(image_id):
+                    return self._send(403, "application/xml", b"<Code>AccessDenied</Code>")
+                service.pictures_sent.append(image_id)
                 self._send(200, "image/jpeg", service.reviews[image_id].photo.read_bytes())
             elif path.startswith("/local/app"):
                 self._page(path.removeprefix("/local/app").lstrip("/") or "index.html")
@@ -238,7 +247,12 @@ def serving(service: FakeService) -> Iterator[str]:
 
         def _page(self, name: str) -> None:
             if name == "config.json":
-                config = {"api": "/local", "signInUrl": f"{service.address}/sign-in", "clientId": "page", "environment": "local"}
+                config = {
+                    "api": "/local",
+                    "signInUrl": f"{service.address}/sign-in",
+                    "clientId": "page",
+                    "environment": "local",
+                }
                 return self._send(200, "application/json", json.dumps(config).encode())
             file = ROOT / "web" / name
             if not file.is_file():
@@ -254,7 +268,9 @@ def serving(service: FakeService) -> Iterator[str]:
             if fault is Fault.BEFORE:
                 return self._close()
             if fault is Fault.UNAVAILABLE:
-                return self._send(503, "application/json", b'{"code": "UNAVAILABLE", "message": "Try again.", "requestId": ""}')
+                return self._send(
+                    503, "application/json", b'{"code": "UNAVAILABLE", "message": "Try again.", "requestId": ""}'
+                )
             person = _person_of(self.headers["Authorization"])
             key = self.headers["Idempotency-Key"] or ""
             status, answer = service.answer(self.command, parts.path, query, person, key, body)
@@ -297,10 +313,9 @@ def serving(service: FakeService) -> Iterator[str]:
         thread.join()
 
 
-# Pauses of seconds would be all that the tests wait for: the page's clock for them runs faster.
-_FASTER = """
-const { setTimeout: later } = window, { timeout } = AbortSignal;
-window.setTimeout = (action, delay = 0, ...rest) => later(action, delay > 100 ? delay / 20 : delay, ...rest);
+# The page waits twenty seconds for an answer: here one.
+_IMPATIENT = """
+const { timeout } = AbortSignal;
 AbortSignal.timeout = (delay) => timeout.call(AbortSignal, delay / 20);
 """
 
@@ -308,20 +323,26 @@ AbortSignal.timeout = (delay) => timeout.call(AbortSignal, delay / 20);
 class Desk:
     """A browser's profile, in which people are signed in, tab by tab; what it stores outlives its tabs."""
 
-    def __init__(self, browser: Browser, service: FakeService, address: str) -> None:
-        self.service = service
+    service: FakeService  # where there is one
+
+    def __init__(self, browser: Browser, address: str, **settings: Any) -> None:
         self._browser = browser
         self._address = address
-        self._context = browser.new_context(viewport={"width": 1280, "height": 900})
+        self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         self._context.set_default_timeout(15_000)
-        self._context.add_init_script(_FASTER)
+        self._context.add_init_script(_IMPATIENT)
         self.errors: list[str] = []
         self._context.on("weberror", lambda error: self.errors.append(str(error.error)))
 
-    def tab(self, view: str = "review", person: str = "rita") -> Page:
-        """A new tab, in which the view has its first picture, or says that there is none."""
+    def tab(self, view: str = "review", person: str = "rita", token: str = "", clock: bool = False) -> Page:
+        """A new tab, in which the view has its first picture, or says that there is none.
+
+        `token`: an ID token. `clock`: the test moves the page's clock.
+        """
         page = self._context.new_page()
-        tokens = json.dumps({"id": token_of(person), "refresh": None, "since": 0, "until": 9e15})
+        if clock:
+            page.clock.install()
+        tokens = json.dumps({"id": token or token_of(person), "refresh": None, "since": 0, "until": 9e15})
         page.add_init_script(f"sessionStorage.setItem('pet-detector.tokens', {json.dumps(tokens)})")
         page.goto(f"{self._address}#/{view}")
         page.locator(".stage :is(img, button)" if view.startswith("review") else "main h1").first.wait_for()
@@ -340,6 +361,22 @@ class Desk:
 
     def close(self) -> None:
         self._context.close()
+
+
+KEYS = {"cat": "c", "dog": "d", "other": "o"}
+
+
+def truth(image_id: str) -> str:
+    """What a made-up picture shows."""
+    return ANIMALS[int(image_id[-1], 16) % 3]
+
+
+def decide(page: Page, times: int) -> None:
+    """Decides the next pictures as they are; each was on the screen."""
+    for _ in range(times):
+        image_id = image_of(page)
+        page.keyboard.press(KEYS[truth(image_id)])
+        page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
 
 
 def image_of(page: Page) -> str:
