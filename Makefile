@@ -191,7 +191,7 @@ release: install ## Release, break, roll back, promote and upgrade on the local 
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation or burst; IMAGES=300
+bench: install ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation, burst or replay; IMAGES=300
 	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------
