@@ -45,6 +45,7 @@ export class Supply extends EventTarget {
       const { imageId, animal } = entry.body;
       const isUndone = context.outbox.unsaved.some(({ body }) => body.undoes === entry.key);
       if (animal && !isUndone) this.next = this.next.filter((picture) => picture.imageId !== imageId); // decided in another tab
+      if (!animal) this.#notBefore = this.#pauses = 0; // undone: it may be among the next
       this.fill();
     }, { signal });
     const clock = setInterval(() => this.#keepFresh(), 15_000);
@@ -63,12 +64,13 @@ export class Supply extends EventTarget {
     this.fill();
   }
 
-  /** Puts these on the screen, and what is there behind them. */
+  /** Puts these, which are undone, on the screen, and what is there behind them. */
   bring(pictures) {
     const ids = new Set(idsOf(pictures));
     this.next = [...this.shown, ...this.next].filter(({ imageId }) => !ids.has(imageId));
     this.shown = pictures;
-    for (const id of ids) this.left += this.#decided.delete(id);
+    for (const id of ids) this.#decided.delete(id);
+    this.left += ids.size;
     this.#load();
   }
 
@@ -95,12 +97,14 @@ export class Supply extends EventTarget {
     this.#isAsking = true;
     const { api, outbox } = this.#context;
     const away = [...idsOf(this.skipped), ...outbox.unsaved.map(({ body }) => body.imageId)];
+    const unsaved = outbox.unsaved.filter(({ body }) => body.animal).length, before = this.#decided.size;
     const known = isRefresh ? away : [...idsOf(this.shown), ...idsOf(this.next), ...away];
     const query = { ...this.#query, limit: MOST, except: [...new Set(known)].slice(0, NAMED).join() };
     let wait = Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** this.#pauses++);
     try {
       const answer = await api.request("GET", "/people/reviews", { query, signal: this.#ends.signal });
       if (this.#take(answer, isRefresh, away) === MOST) wait = this.#pauses = 0;
+      this.left = Math.max(0, this.left - unsaved - Math.max(0, this.#decided.size - before)); // what the service did not know
       this.state = "ready";
     } catch (error) {
       Object.assign(this, { state: "failed", error });
@@ -108,7 +112,10 @@ export class Supply extends EventTarget {
     this.#isAsking = false;
     if (this.#ends.signal.aborted) return;
     this.#notBefore = Date.now() + wait;
-    this.#timer = setTimeout(() => document.hidden || this.fill(), wait);
+    this.#timer = setTimeout(() => {
+      this.#notBefore = 0;
+      if (!document.hidden) this.fill();
+    }, wait);
     this.#load();
     this.dispatchEvent(new Event("change"));
   }
@@ -117,8 +124,7 @@ export class Supply extends EventTarget {
   #take({ pictures, waiting, pending }, isRefresh, away) {
     const counts = Object.values(waiting);
     Object.assign(this, { pending, isMore: counts.some((count) => count >= 1000) });
-    const sum = counts.reduce((one, other) => one + other, 0);
-    this.left = Math.max(0, sum - this.#context.outbox.unsaved.filter(({ body }) => body.animal).length);
+    this.left = counts.reduce((sum, count) => sum + count, 0);
     this.#askedAt = Date.now();
     const before = new Map([...this.shown, ...this.next].map((picture) => [picture.imageId, picture]));
     const onScreen = new Set(idsOf(this.shown)), apart = new Set([...away, ...idsOf(this.skipped)]);

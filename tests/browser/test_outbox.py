@@ -9,35 +9,24 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from .fake_service import Desk, FakeService, Fault, image_of, serving, unsaved
+from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, truth, unsaved
+from tests.support.waiting import eventually
+
 from .stand_in import PHOTOS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
-
-KEYS = {"cat": "c", "dog": "d", "other": "o"}
+    from playwright.sync_api import Browser, Dialog, Page, Route
 
 
 @pytest.fixture
 def desk(browser: Browser) -> Iterator[Desk]:
     service = FakeService(60, PHOTOS)
     with serving(service) as address:
-        desk = Desk(browser, service, address)
+        desk = Desk(browser, address)
+        desk.service = service
         yield desk
         desk.close()
     assert desk.errors == []
-
-
-def _truth(image_id: str) -> str:
-    return ("cat", "dog", "other")[int(image_id[-1], 16) % 3]
-
-
-def _decide(page: Page, times: int) -> None:
-    """Decides the next pictures as they are; each was on the screen."""
-    for _ in range(times):
-        image_id = image_of(page)
-        page.keyboard.press(KEYS[_truth(image_id)])
-        page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
 
 
 def _all_saved(page: Page) -> None:
@@ -54,30 +43,30 @@ def test_500_decisions_while_a_third_is_dropped_and_the_tab_is_killed_twice(brow
         return chance.choice(kinds) if chance.random() < 0.3 else Fault.NONE
 
     with serving(service) as address:
-        desk = Desk(browser, service, address)
+        desk = Desk(browser, address)
         page = desk.tab()
         for until_killed in (162, 172):
             service.fault = fault
-            _decide(page, until_killed)
+            decide(page, until_killed)
             service.fault = lambda method, path: Fault.HANGS if method == "POST" else Fault.NONE
-            _decide(page, 8)  # some are handled and never answered, some are not sent
+            decide(page, 8)  # some are handled and never answered, some are not sent
             assert unsaved(page) >= 8
             desk.kill(page)
             service.fault = fault
             page = desk.tab()
         for _ in range(50):  # of the session before, too
             page.keyboard.press("u")
-        page.wait_for_function("() => document.querySelector('.said').textContent.startsWith('Undone')")
+        eventually(lambda: sum(row["kind"] == "undo" for row in service.rows) >= 50, "50 undone")
         _all_saved(page)
-        undone = [row for row in service.rows if row["kind"] == "undo"]
-        assert len(undone) == len({row["undoes"] for row in undone}) == 50
+        undone = [row["undoes"] for row in service.rows if row["kind"] == "undo"]
+        assert len(undone) == len(set(undone)) == 50
         assert len(service.verdicts) == 300
-        _decide(page, 200)
+        decide(page, 200)
         _all_saved(page)
         desk.close()
     assert desk.errors == []
     # 500 pictures, each where it belongs, by one verdict that holds; the 50 that were undone have three rows.
-    assert service.verdicts == {image_id: _truth(image_id) for image_id in service.reviews}
+    assert service.verdicts == {image_id: truth(image_id) for image_id in service.reviews}
     assert Counter(len(review.rows) for review in service.reviews.values()) == {1: 450, 3: 50}
     assert len({row["key"] for row in service.rows}) == len(service.rows) == 600
     dropped = Counter(fault for method, _, fault in service.requests if method == "POST")
@@ -87,23 +76,29 @@ def test_500_decisions_while_a_third_is_dropped_and_the_tab_is_killed_twice(brow
 def test_what_the_service_does_not_take_is_kept_shown_and_sent_later(desk: Desk) -> None:
     desk.service.fault = lambda method, path: Fault.UNAVAILABLE if method == "POST" else Fault.NONE
     page = desk.tab()
-    _decide(page, 3)
+    decide(page, 3)
     page.get_by_text("3 not saved yet, trying again").wait_for()
+    assert page.locator(".refused").is_hidden()
     page.reload()
     page.get_by_text("3 not saved yet").wait_for()
     assert desk.service.rows == []
     desk.service.fault = lambda method, path: Fault.NONE
     _all_saved(page)
-    assert sorted(desk.service.verdicts.values()) == sorted(map(_truth, desk.service.verdicts))
+    assert sorted(desk.service.verdicts.values()) == sorted(map(truth, desk.service.verdicts))
     assert len(desk.service.rows) == 3
 
 
 def test_the_browser_asks_before_a_tab_with_unsaved_decisions_is_closed(desk: Desk) -> None:
     page = desk.tab()
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
-    _decide(page, 1)
+    decide(page, 1)
     with page.expect_event("dialog"):
         page.close(run_before_unload=True)
     assert asked == ["beforeunload"]
@@ -123,10 +118,14 @@ def test_a_refusal_is_shown_with_what_to_do_until_it_is_dismissed(desk: Desk, st
         "**/people/reviews",
         lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_(),
     )
+<<<<<<< HEAD
     _decide(page, 1)
+=======
+    decide(page, 1)
+>>>>>>> integration
     page.locator(".said").get_by_text(f"Not accepted. It was {code}.").wait_for()
     page.unroute_all()
-    _decide(page, 1)  # it goes on
+    decide(page, 1)  # it goes on
     page.reload()
     page.get_by_text("1 not accepted").click()
     page.locator(".refused").get_by_text(f"It was {code}.").wait_for()
@@ -154,7 +153,7 @@ def test_what_may_pass_is_sent_again(desk: Desk, status: int) -> None:
     if status == 401:  # the page signs in again for that; here it may keep its token
         page.evaluate("window.open = () => null")
     page.route("**/people/reviews", refuse_twice)
-    _decide(page, 1)
+    decide(page, 1)
     if status == 401:
         return page.get_by_role("dialog").get_by_text("Nothing is lost").wait_for()
     _all_saved(page)
@@ -173,7 +172,11 @@ def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:
             else route.continue_()
         ),
     )
+<<<<<<< HEAD
     _decide(page, 1)
+=======
+    decide(page, 1)
+>>>>>>> integration
     page.get_by_text("1 not saved yet, trying again").wait_for()
     page.unroute_all()
     _all_saved(page)
@@ -202,14 +205,14 @@ def test_an_undo_is_sent_after_what_it_undoes(desk: Desk) -> None:
 def test_two_tabs_save_everything_once(desk: Desk) -> None:
     one, other = desk.tab(), desk.tab()
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
-    _decide(one, 5)
+    decide(one, 5)
     other.get_by_text("5 not saved yet").wait_for()
     one.close(run_before_unload=False)
     desk.service.fault = lambda method, path: Fault.NONE
     _all_saved(other)
     assert len(desk.service.rows) == 5
     # It still shows the first picture, and nothing else that was decided: that is refused in words, and it goes on.
-    _decide(other, 2)
+    decide(other, 2)
     other.get_by_text("1 not accepted").wait_for()
     _all_saved(other)
     assert len(desk.service.rows) == len(desk.service.verdicts) == 6
@@ -232,12 +235,12 @@ def test_what_a_killed_tab_left_is_sent_by_the_one_that_stays(desk: Desk) -> Non
 def test_another_person_in_the_same_browser_sends_nothing_of_the_first(desk: Desk) -> None:
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
     page = desk.tab(person="rita")
-    _decide(page, 2)
+    decide(page, 2)
     page.close(run_before_unload=False)
     desk.service.fault = lambda method, path: Fault.NONE
     page = desk.tab(person="ben")
     page.get_by_text("2 not saved of rita@example.com").wait_for()
-    _decide(page, 1)
+    decide(page, 1)
     page.wait_for_function("() => document.querySelector('.unsaved').textContent.startsWith('2 not saved of rita')")
     assert [row["person"] for row in desk.service.rows] == ["ben"]
     page.close()
@@ -287,7 +290,7 @@ def test_a_sheet_is_filed_as_far_as_the_browser_keeps_it(desk: Desk) -> None:
 def test_decisions_survive_that_somebody_clears_the_storage(desk: Desk) -> None:
     page = desk.tab()
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
-    _decide(page, 2)
+    decide(page, 2)
     other = desk.tab("gallery")
     other.evaluate("localStorage.clear()")
     page.wait_for_function("() => Object.keys(localStorage).length >= 2")

@@ -1,4 +1,4 @@
-"""A service for the page that keeps its reviews in memory: the answers of docs/api.md, and faults where a test wants them."""
+"""A service for the page that keeps its reviews in memory: answers of docs/api.md, and faults as a test wants."""
 
 from __future__ import annotations
 
@@ -76,6 +76,9 @@ class FakeService:
         }
         self.fault: Callable[[str, str], Fault] = lambda method, path: Fault.NONE
         self.requests: list[tuple[str, str, Fault]] = []
+        self.questions: list[dict[str, str]] = []  # GET /people/reviews
+        self.pictures_sent: list[str] = []
+        self.picture_fault: Callable[[str], bool] = lambda image_id: False
         self.hang = threading.Event()
         self.lock = threading.Lock()
         self.address = ""
@@ -84,6 +87,7 @@ class FakeService:
 
     def lease(self, person: str, query: dict[str, str]) -> tuple[int, Any]:
         """GET /people/reviews."""
+        self.questions.append(query)
         excepted = set(query.get("except", "").split(","))
         guess = query.get("guess", "")
         with self.lock:
@@ -229,6 +233,9 @@ def serving(service: FakeService) -> Iterator[str]:
             path = urlsplit(self.path).path
             if path.startswith("/pictures/"):
                 image_id = Path(path).stem
+                if service.picture_fault(image_id):
+                    return self._send(403, "application/xml", b"<Code>AccessDenied</Code>")
+                service.pictures_sent.append(image_id)
                 self._send(200, "image/jpeg", service.reviews[image_id].photo.read_bytes())
             elif path.startswith("/local/app"):
                 self._page(path.removeprefix("/local/app").lstrip("/") or "index.html")
@@ -306,10 +313,9 @@ def serving(service: FakeService) -> Iterator[str]:
         thread.join()
 
 
-# Pauses of seconds would be all that the tests wait for: the page's clock for them runs faster.
-_FASTER = """
-const { setTimeout: later } = window, { timeout } = AbortSignal;
-window.setTimeout = (action, delay = 0, ...rest) => later(action, delay > 100 ? delay / 20 : delay, ...rest);
+# The page waits twenty seconds for an answer: here one.
+_IMPATIENT = """
+const { timeout } = AbortSignal;
 AbortSignal.timeout = (delay) => timeout.call(AbortSignal, delay / 20);
 """
 
@@ -317,20 +323,26 @@ AbortSignal.timeout = (delay) => timeout.call(AbortSignal, delay / 20);
 class Desk:
     """A browser's profile, in which people are signed in, tab by tab; what it stores outlives its tabs."""
 
-    def __init__(self, browser: Browser, service: FakeService, address: str) -> None:
-        self.service = service
+    service: FakeService  # where there is one
+
+    def __init__(self, browser: Browser, address: str, **settings: Any) -> None:
         self._browser = browser
         self._address = address
-        self._context = browser.new_context(viewport={"width": 1280, "height": 900})
-        self._context.set_default_timeout(15_000)
-        self._context.add_init_script(_FASTER)
+        self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
+        self._context.set_default_timeout(60_000)
+        self._context.add_init_script(_IMPATIENT)
         self.errors: list[str] = []
         self._context.on("weberror", lambda error: self.errors.append(str(error.error)))
 
-    def tab(self, view: str = "review", person: str = "rita") -> Page:
-        """A new tab, in which the view has its first picture, or says that there is none."""
+    def tab(self, view: str = "review", person: str = "rita", token: str = "", clock: bool = False) -> Page:
+        """A new tab, in which the view has its first picture, or says that there is none.
+
+        `token`: an ID token. `clock`: the test moves the page's clock.
+        """
         page = self._context.new_page()
-        tokens = json.dumps({"id": token_of(person), "refresh": None, "since": 0, "until": 9e15})
+        if clock:
+            page.clock.install()
+        tokens = json.dumps({"id": token or token_of(person), "refresh": None, "since": 0, "until": 9e15})
         page.add_init_script(f"sessionStorage.setItem('pet-detector.tokens', {json.dumps(tokens)})")
         page.goto(f"{self._address}#/{view}")
         page.locator(".stage :is(img, button)" if view.startswith("review") else "main h1").first.wait_for()
@@ -351,6 +363,22 @@ class Desk:
         self._context.close()
 
 
+KEYS = {"cat": "c", "dog": "d", "other": "o"}
+
+
+def truth(image_id: str) -> str:
+    """What a made-up picture shows."""
+    return ANIMALS[int(image_id[-1], 16) % 3]
+
+
+def decide(page: Page, times: int) -> None:
+    """Decides the next pictures as they are; each was on the screen."""
+    for _ in range(times):
+        image_id = image_of(page)
+        page.keyboard.press(KEYS[truth(image_id)])
+        page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
+
+
 def image_of(page: Page) -> str:
     """The ImageID of the single picture that is shown, and can be decided."""
     return str(page.locator(".stage img").get_attribute("src")).partition(".jpg")[0].rpartition("/")[2]
@@ -358,5 +386,5 @@ def image_of(page: Page) -> str:
 
 def unsaved(page: Page) -> int:
     """How many entries the browser keeps as not saved."""
-    kept = "Object.keys(localStorage).filter((name) => name.startsWith('petdetect.outbox.')).map((name) => JSON.parse(localStorage[name]))"
-    return int(page.evaluate(f"{kept}.filter((entry) => !entry.refused).length"))
+    kept = "Object.entries(localStorage).filter(([name]) => name.startsWith('petdetect.outbox.'))"
+    return int(page.evaluate(f"{kept}.filter(([, text]) => !JSON.parse(text).refused).length"))
