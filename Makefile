@@ -122,7 +122,7 @@ test-browser: install .engine/browser/.installed ## Test the page in this machin
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions ops local delivery tests docs
+	@.venv/bin/mypy functions converter/convert_image ops local delivery tests docs
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 
 # --- Audit: linters for security, and a reason for each finding -------------------------------------------------------

@@ -1,8 +1,8 @@
 """`make bench`: measure the application on this machine, print its tables, and fail when a target is missed.
 
 ONLY=speed: images a second, transitions, imports, the listing. ONLY=simulation: up to 100,000 images in virtual time
-(IMAGES=1000000 for that many too). ONLY=burst: IMAGES (60) at once on the local AWS, at one call a second. ONLY=review: the
-page's Review in a browser.
+(IMAGES=1000000 for that many too). ONLY=burst: IMAGES (60) at once on the local AWS, at one call a second.
+ONLY=review: the page's Review in a browser.
 
 Absolute numbers are this machine's. What carries over to others is a ratio to a baseline, measured in the same run and
 in turns with what it is compared to, so that both meet the same load.
