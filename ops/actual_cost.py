@@ -24,7 +24,7 @@ _HOUR = 3600  # the finest that CloudWatch keeps for over two months
 _DIMENSION = {"ImageClassified": "Animal", "ImageRejected": "ReasonCode"}
 
 # Percentages, durations, and what says nothing about costs.
-_NO_SUMS = {"ConfidenceScore", "ProcessingTime", "ReconcileGap"}
+_NO_SUMS = {"ConfidenceScore", "ProcessingTime", "ReconcileGap", "PrecisionBound"}
 
 # How executions ended, by the metric that counts them.
 _ENDS = {
@@ -85,7 +85,9 @@ def actual(deployment: Deployment, days: int, megabytes: float) -> Actual:
 def _sums(client: Any, stack: str, since: datetime, until: datetime) -> dict[str, float]:
     """Sum of each metric, by its name and the value of its dimension."""
     names = [(name, "") for name in METRICS if name not in _NO_SUMS]
-    names += [(name, value.value) for name, values in METRICS_BY_DIMENSION.items() for value in values]
+    names += [
+        (name, value.value) for name, values in METRICS_BY_DIMENSION.items() if name in _DIMENSION for value in values
+    ]
     queries = [_query(f"m{number}", stack, *name) for number, name in enumerate(names)]
     sums = dict.fromkeys(names, 0.0)
     pages = client.get_paginator("get_metric_data").paginate(MetricDataQueries=queries, StartTime=since, EndTime=until)

@@ -16,6 +16,7 @@ from ops import (
     check_alarms,
     check_api,
     check_drift,
+    check_people,
     check_pictures,
     check_quotas,
     check_rights,
@@ -45,6 +46,7 @@ _BEFORE: dict[str, dict[str, Check]] = {
         "detection policy": check_settings.policy,
         "logs": check_settings.log_groups,
         "log role of API Gateway": check_settings.gateway_role,
+        "user pool": check_people.pool,
     },
     "rights": {"rights": check_rights.rights},
     "alarms": {
@@ -64,6 +66,7 @@ _BEFORE: dict[str, dict[str, Check]] = {
         "GET /health": check_api.health,
         "wrong key, no key": check_api.refusals,
         "preflights": check_api.preflights,
+        "page": check_people.page,
     },
 }
 SUBJECTS = (*_BEFORE, "pictures", "drift")

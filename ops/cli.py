@@ -33,6 +33,8 @@ from ops import (
     key_command,
     keys,
     output,
+    people,
+    people_command,
     policy_command,
     prune,
     records,
@@ -49,6 +51,7 @@ from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
 from pet_detector.rules.models import Record
+from pet_detector.rules.people import Group
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import accuracy, reconciler
 
@@ -674,6 +677,45 @@ def revoke_key(deployment: Deployment, name_or_id: str, yes: bool, as_json: bool
     key_command.say_revoked(found, as_json=as_json)
 
 
+@main.group("person")
+def person_group() -> None:
+    """Say who may sign in on the page, and what they may do there.
+
+    An uploader sends pictures and sees their own; a reviewer sees and judges all of them; an operator may do
+    everything.
+    """
+
+
+@command("add", person_group)
+@click.argument("email", metavar="EMAIL", type=people_command.Email())
+@click.option("--group", required=True, type=people_command.group_choice, help="What they may do. Groups add up.")
+def add_person(deployment: Deployment, email: str, group: str, as_json: bool) -> None:
+    """Put somebody into a group; who is new gets an invitation by e-mail.
+
+    If the command is interrupted, run it again.
+    """
+    added = people.add(deployment, email, Group(group))
+    people_command.say_added(deployment, added, as_json=as_json)
+
+
+@command("list", person_group)
+def list_people(deployment: Deployment, as_json: bool) -> None:
+    """List everybody who may sign in, and their groups."""
+    people_command.say_everybody(people.everybody(deployment), as_json=as_json)
+
+
+@command("remove", person_group)
+@click.argument("email", metavar="EMAIL", type=people_command.Email())
+@click.option("--group", "groups", multiple=True, type=people_command.group_choice, help="Only from this group.")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def remove_person(deployment: Deployment, email: str, groups: tuple[str, ...], yes: bool, as_json: bool) -> None:
+    """Take somebody out of a group, or out altogether.
+
+    Their pictures and verdicts stay.
+    """
+    people_command.remove(deployment, email, groups, yes=yes, as_json=as_json)
+
+
 @command_without_deployment("destroy")
 @destroy_command.options
 def destroy(environment: str | None, **options: Any) -> None:
@@ -728,6 +770,13 @@ def sweep(environment: str | None, still_open: frozenset[int], dry_run: bool, as
     show_default=True,
     help="Share of images that wait for their turn, because more come than RekognitionCallsPerSecond, in percent.",
 )
+@click.option(
+    "--converted",
+    type=Number("%", 100),
+    default="0%",
+    show_default=True,
+    help="Share of images that are WebP, AVIF or HEIC, of which a JPEG is made first, in percent.",
+)
 @click.option("--markdown", is_flag=True, help="Print the table of docs/cost.md.")
 @click.option("--actual", is_flag=True, help="Price what really ran, by the metrics of a deployment.")
 @click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: how many days.")
@@ -737,6 +786,7 @@ def show_cost(
     size: float,
     uncertain: float,
     waiting: float,
+    converted: float,
     markdown: bool,
     actual: bool,
     days: int,
@@ -759,7 +809,8 @@ def show_cost(
             cost_output.show_actual(found)
         return
     chosen = "prod" if chosen == LOCAL else settings_of(chosen)
-    load = cost.Load(images=images, megabytes=size, uncertain=uncertain / 100, waiting=waiting / 100)
+    shares = {"uncertain": uncertain / 100, "waiting": waiting / 100, "converted": converted / 100}
+    load = cost.Load(images=images, megabytes=size, **shares)
     lines = cost.bill(load, definitions.parameters(chosen))
     monthly = {name: cost.fixed(name) for name in definitions.environments()}
     if as_json:
@@ -774,7 +825,9 @@ def _refuse_what_does_not_apply(context: click.Context, *, actual: bool, markdow
     """Refuse every option of `cost` that would have no effect."""
     useless = {"--days": "needs --actual"}
     if actual:
-        useless = dict.fromkeys(("--images", "--uncertain", "--waiting", "--markdown"), "has no effect with --actual")
+        useless = dict.fromkeys(
+            ("--images", "--uncertain", "--waiting", "--converted", "--markdown"), "has no effect with --actual"
+        )
     elif markdown:
         useless["--json"] = "has no effect with --markdown"
     for option in context.command.params:

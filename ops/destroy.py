@@ -127,6 +127,8 @@ def run(found: Belongings, *, with_data: bool, say: Say) -> list[Line]:
         if one.kind in (API_KEY, SECRET):
             _remove(one, found, say)
     if found.description is not None:
+        for pool in found.names("AWS::Cognito::UserPool"):
+            _unprotect_pool(pool)
         _delete_stack(found.description["StackId"], say)
     for _ in range(_ROUNDS):
         found = belongings.find(found.stack)
@@ -288,6 +290,25 @@ def _running(machines: list[str]) -> Iterator[str]:
         except ClientError as error:
             if code_of(error) not in ("StateMachineDoesNotExist", "StateMachineDeleting"):
                 raise
+
+
+def _unprotect_pool(pool: str) -> None:
+    """Let CloudFormation delete the user pool. What is not named here would go back to Cognito's defaults."""
+    cognito = boto3.client("cognito-idp", config=CLIENT_CONFIG)
+    try:
+        known = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]
+    except ClientError as error:
+        if code_of(error) not in _GONE:
+            raise
+        return
+    if known.get("DeletionProtection") == "ACTIVE":
+        cognito.update_user_pool(
+            UserPoolId=pool,
+            DeletionProtection="INACTIVE",
+            AdminCreateUserConfig={"AllowAdminCreateUserOnly": True},  # else, until it is gone, anybody could sign up
+            Policies=known["Policies"],
+            MfaConfiguration=known.get("MfaConfiguration", "OFF"),
+        )
 
 
 def _delete_stack(stack_id: str, say: Say) -> None:

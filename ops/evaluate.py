@@ -6,13 +6,16 @@ import hashlib
 import io
 import os
 import stat
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from pathlib import Path
 
 from PIL import Image, ImageOps
 
+from ops import definitions
 from ops.environment import LOCAL, Deployment
 from ops.errors import OperatorError
 from ops.evaluation import Judged
@@ -20,8 +23,8 @@ from ops.pace import pace_of
 from pet_detector.aws import rekognition
 from pet_detector.aws.clients import client
 from pet_detector.rules import image_format
-from pet_detector.rules.errors import ServiceError, ThrottledError
-from pet_detector.rules.models import Animal, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.errors import ConversionFailedError, ServiceError, ThrottledError
+from pet_detector.rules.models import Animal, ImageFormat, ImageHeader, ReasonCode, Rejection
 from pet_detector.rules.policy import Policy, decide
 from pet_detector.rules.prices import prices
 
@@ -223,9 +226,29 @@ def read(path: Path) -> tuple[bytes, ImageHeader | Rejection]:
     header = image_format.inspect(data)
     if isinstance(header, Rejection) and header.code is ReasonCode.NOT_AN_IMAGE:
         raise NotReadableError("it is no picture")
-    if isinstance(header, ImageHeader) and header.format.is_converted:
-        raise NotReadableError(f"it is {header.format.name}: save it as JPEG or PNG to have it judged here")
+    if isinstance(header, ImageHeader) and header.format.is_converted and find_spec("pi_heif") is None:
+        raise NotReadableError(
+            f"it is {header.format.name}, and the converter's decoders are not installed here: "
+            "pip install -r converter/requirements.txt in petdetect's environment"
+        )
     return data, header
+
+
+def as_analysed(data: bytes, header: ImageHeader) -> bytes | Rejection:
+    """What the application asks Rekognition about: the picture, or the JPEG that its converter makes of it.
+
+    Raises NotReadableError when the converter does not work here.
+    """
+    if not header.format.is_converted:
+        return data
+    if (converter := str(definitions.REPOSITORY / "converter")) not in sys.path:
+        sys.path.append(converter)  # its decoder is started from there, in a process of its own
+    from convert_image import conversion
+
+    try:
+        return conversion.convert(data, header)
+    except ConversionFailedError as error:
+        raise NotReadableError(f"it is {header.format.name}, and the converter does not work here: {error}") from error
 
 
 # --- Asking -----------------------------------------------------------------------------------------------------------
@@ -276,8 +299,11 @@ def _judge(picture: Picture, evaluation: Evaluation, policy: Policy, sleep: Call
     data, header = read(picture.path)
     if isinstance(header, Rejection):
         return Judged(picture.name, picture.truth, header)
-    content = sendable(data, header)
-    evaluation.copies += content is not data
+    picture_asked = as_analysed(data, header)
+    if isinstance(picture_asked, Rejection):
+        return Judged(picture.name, picture.truth, picture_asked)
+    content = sendable(picture_asked)
+    evaluation.copies += content is not picture_asked
     for pause in (*_PAUSES, None):
         began = time.monotonic()
         try:
@@ -295,22 +321,20 @@ def _judge(picture: Picture, evaluation: Evaluation, policy: Policy, sleep: Call
     return Judged(picture.name, picture.truth, decide(answer.labels, policy), milliseconds)
 
 
-def sendable(data: bytes, header: ImageHeader) -> bytes:
-    """The picture itself, or a smaller copy of one that has more bytes than a call takes.
+def sendable(data: bytes) -> bytes:
+    """The JPEG or PNG itself, or a smaller copy of one that has more bytes than a call takes.
 
     Raises NotReadableError when no copy can be made.
     """
-    if len(data) <= MAX_BYTES_SENT:
-        return data
-    return copy_of(data, header, _COPY_SIDE_PX, 90)
+    return data if len(data) <= MAX_BYTES_SENT else copy_of(data, _COPY_SIDE_PX, 90)
 
 
-def copy_of(data: bytes, header: ImageHeader, side: int, quality: int) -> bytes:
-    """A JPEG of a picture, right way up, at most `side` pixels wide and high. Raises NotReadableError."""
+def copy_of(data: bytes, side: int, quality: int) -> bytes:
+    """A JPEG of a JPEG or PNG, right way up, at most `side` pixels wide and high. Raises NotReadableError."""
     file = io.BytesIO()
     try:
-        # Only the decoder of what the checks have found: none that a file chooses.
-        with Image.open(io.BytesIO(data), formats=[header.format.name]) as opened:
+        # Only the decoders of what the checks let through: none that a file chooses.
+        with Image.open(io.BytesIO(data), formats=[ImageFormat.JPEG.name, ImageFormat.PNG.name]) as opened:
             opened.draft("RGB", (side, side))
             upright = ImageOps.exif_transpose(opened).convert("RGB")
             upright.thumbnail((side, side))

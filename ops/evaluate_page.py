@@ -164,9 +164,10 @@ def _thumbnail(path: Path) -> str:
     """A small JPEG as a data URL; empty if the file has changed into something else since."""
     try:
         data, header = evaluate.read(path)
-        if isinstance(header, Rejection):
+        picture = header if isinstance(header, Rejection) else evaluate.as_analysed(data, header)
+        if isinstance(picture, Rejection):
             return ""
-        small = evaluate.copy_of(data, header, _THUMBNAIL_PX, 75)
+        small = evaluate.copy_of(picture, _THUMBNAIL_PX, 75)
     except NotReadableError:
         return ""
     return f"data:image/jpeg;base64,{base64.b64encode(small).decode()}"

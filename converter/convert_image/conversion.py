@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 
@@ -31,7 +30,7 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
             timeout=MOST_SECONDS,
             check=False,
             # Nothing of this function's credentials. One arena: each thread's own would count as memory.
-            env={"PYTHONPATH": os.pathsep.join(sys.path), "MALLOC_ARENA_MAX": "1"},
+            env={"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"},
         )
         code, said = done.returncode, done.stderr
     except subprocess.TimeoutExpired:

@@ -11,7 +11,6 @@ no place, no thumbnail, no further frames.
 from __future__ import annotations
 
 import io
-import os
 import resource
 import sys
 import warnings
@@ -41,6 +40,9 @@ _PROFILE_HEADER = 128
 Image.MAX_IMAGE_PIXELS = 50_000_000
 # One processor: more threads would only take more memory.
 AvifImagePlugin.DEFAULT_MAX_THREADS = 1
+pi_heif.options.DECODE_THREADS = 1
+# Nothing but the picture itself is decoded.
+pi_heif.options.THUMBNAILS = pi_heif.options.DEPTH_IMAGES = pi_heif.options.AUX_IMAGES = False
 
 
 def to_jpeg(data: bytes, format: str, size: tuple[int, int]) -> bytes:
@@ -69,10 +71,8 @@ def to_jpeg(data: bytes, format: str, size: tuple[int, int]) -> bytes:
 def _opened(data: bytes, format: str) -> Image.Image:
     """The first frame of an animation, the primary picture of a HEIC; nothing but this one format is tried."""
     if format == "heic":
-        for name in ("THUMBNAILS", "DEPTH_IMAGES", "AUX_IMAGES"):
-            setattr(pi_heif.options, name, False)
-        pi_heif.options.DECODE_THREADS = 1
-        return pi_heif.open_heif(data, convert_hdr_to_8bit=True).to_pillow()
+        image: Image.Image = pi_heif.open_heif(data, convert_hdr_to_8bit=True).to_pillow()
+        return image
     return Image.open(io.BytesIO(data), formats=[format.upper()])
 
 
@@ -125,11 +125,10 @@ def main() -> int:
     data = sys.stdin.buffer.read()
     try:
         jpeg = to_jpeg(data, format, (width, height))
-    except (Exception, MemoryError) as error:  # decoders raise anything for what they cannot read
+    except Exception as error:  # decoders raise anything for what they cannot read
         print(f"{type(error).__name__}: {error}"[:300], file=sys.stderr)
         return UNDECODABLE
-    with os.fdopen(1, "wb") as out:
-        out.write(jpeg)
+    sys.stdout.buffer.write(jpeg)
     return 0
 
 

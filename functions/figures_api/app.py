@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -39,7 +40,7 @@ def all_figures() -> Response[str]:
     days = days_of((app.current_event.query_string_parameters or {}).get("days"))
     now = datetime.now(UTC)
     since = now.replace(hour=0, minute=0, second=0, microsecond=0) - timedelta(days=days - 1)
-    counts = daily_counts.counts(settings.required("POWERTOOLS_SERVICE_NAME"), since, now)
+    counts = daily_counts.counts(settings.required("POWERTOOLS_SERVICE_NAME"), since, days)
     table = settings.required("REVIEWS_TABLE_NAME")
     volume = figures.volume_document(counts, [f"{since + timedelta(days=day):%Y-%m-%d}" for day in range(days)])
     accuracy = review_figures.stored(table, review_figures.ACCURACY)
@@ -59,8 +60,8 @@ def policy() -> Response[str]:
 def set_policy() -> Response[str]:
     """Change the numbers, or take the last change back; `because` says why. For operators."""
     person = person_in(Group.OPERATOR)
-    body = app.current_event.json_body
-    if not isinstance(body, dict) or not isinstance(body.get("because"), str):
+    body = body_of_request()
+    if not isinstance(body.get("because"), str):
         raise RequestError(400, "REASON_MISSING", "Say why, as text in `because`.")
     parameter = settings.required("POLICY_PARAMETER_NAME")
     if body.get("takeBack") is True:
@@ -71,6 +72,17 @@ def set_policy() -> Response[str]:
         raise RequestError(400, "POLICY_INVALID", "Give the numbers in `policy`, or `takeBack`: true.")
     logger.info("Policy changed", policy=changed.version)
     return http_api.answer(200, policy_document())
+
+
+def body_of_request() -> dict[str, Any]:
+    """What was sent. Raises RequestError when it is no JSON object."""
+    try:
+        body = json.loads(app.current_event.decoded_body or "")
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict):
+        raise RequestError(400, "INVALID_BODY", "Send a JSON object with `because`, and `policy` or `takeBack`.")
+    return body
 
 
 def policy_document() -> dict[str, Any]:

@@ -25,11 +25,13 @@ _ENDS = (*FINAL, "held")
 SETTLE_SECONDS = 240.0
 NOTICE_SECONDS = 30.0
 
-PICTURES = {"cat": CERTAIN_CAT, "uncertain": UNCERTAIN_CAT, "broken off": CERTAIN_CAT}
+# "judged": somebody says that the cat is a dog.
+PICTURES = {"cat": CERTAIN_CAT, "uncertain": UNCERTAIN_CAT, "broken off": CERTAIN_CAT, "judged": CERTAIN_CAT}
 FOLDERS = {
     "cat": ("completed", "cats"),
     "uncertain": ("needs_review", "others"),
     "broken off": ("rejected", "rejected"),
+    "judged": ("completed", "dogs"),
 }
 
 # Calls that the wire does not tell from others of the same operation, but by a header that only they have.
@@ -212,6 +214,11 @@ class Case:
         upload = Upload(image_id, key, version, self.cell.expected, self.cell.picture)
         self.uploads.append(upload)
         return upload
+
+    def answer_for(self, image_id: str, expected: Expected) -> None:
+        """Answer also for an image that was filed without the workflow."""
+        upload = self.upload(image_id, f"input/{image_id}.jpg")
+        upload.expected, upload.picture = expected, "uncertain"
 
     def superseded(self, later: Upload, image: Upload) -> None:
         """Answer no more for a later upload under the key of a finished image: it was counted there, and removed."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from . import api_cells, notice_cells, register_cells, stories, turn_cells
+from . import api_cells, notice_cells, register_cells, review_cells, stories, turn_cells
 from .cells import FILE, READ_TO_FILE, Case, Cell, Expected, Phase, Upload, failed
 from .stories import REVIEW
 
@@ -290,6 +290,33 @@ def _an_hour_later(case: Case, upload: Upload) -> None:
     case.rig.reconcile()
 
 
+def reviews() -> list[Cell]:
+    """The calls that carry out a verdict, in the order of the review machine, then ReviewKeeper's, then stories."""
+    thrown = _THROWN | {DENIED: UNMODELLED}
+    lost = {"function not found": "Lambda.ResourceNotFoundException"}
+    denied = {THROTTLED_FOR_GOOD: "ThrottledError", DENIED: "AccessDeniedError", EXPIRED: "AccessDeniedError"}
+    # Answers to HEAD have no body, so no code.
+    headless = {THROTTLED_FOR_GOOD: "ServiceError", DENIED: "AccessDeniedError", EXPIRED: "ServiceError"}
+    direct = review_cells.direct(_DYNAMODB, _LAMBDA, thrown | lost)
+    return [
+        *[replace(cell, expected=_of_function(cell)) for cell in direct],
+        *review_cells.move("ListObjectVersions", faults("s3", CUT), denied),
+        *review_cells.move("HeadObject", faults("s3", None), headless),
+        *review_cells.move("CopyObject", faults("s3", CUT), denied),
+        *review_cells.move("DeleteObjects", faults("s3", CUT), denied, folder="cats+dogs"),
+        *review_cells.invoke_failure_recorder(_LAMBDA),
+        *review_cells.keeper(faults("dynamodb", CUT), faults("stepfunctions", CUT), faults("sns", CUT)),
+        *review_cells.STORIES,
+    ]
+
+
+def _of_function(cell: Cell) -> Expected:
+    """A denied call of Lambda has another name than one of DynamoDB."""
+    if "Invoke" in cell.call and cell.fault == DENIED:
+        return replace(cell.expected, refused="the verdict is kept (Lambda.AWSLambdaException)")
+    return cell.expected
+
+
 def cells() -> list[Cell]:
     """All of them, in the order of the workflow."""
     untold = replace(REVIEW, reviews=0)
@@ -361,5 +388,6 @@ def cells() -> list[Cell]:
         *register_cells.calls(faults("dynamodb", CUT), faults("s3", CUT), faults("s3", None)),
         *register_cells.STORIES,
         *stories.STORIES,
+        *reviews(),
     ]
     return [replace(cell, phase=Phase.ALONE) if cell.call in api_cells.ALONE else cell for cell in rows]

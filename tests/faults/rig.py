@@ -174,7 +174,9 @@ def running(mocks: dict[str, Any]) -> Iterator[Rig]:
     shutil.rmtree(HOME / "tmp", ignore_errors=True)
     (HOME / "logs").mkdir(parents=True, exist_ok=True)
     mock_file = HOME / "mocks.json"
-    mock_file.write_text(json.dumps({"StateMachines": {_workflow_name(): mocks.pop("cases")}, **mocks}))
+    cases = mocks.pop("cases")
+    machines = {_physical_name(machine): cases for machine in ("ImageWorkflow", "ReviewWorkflow")}
+    mock_file.write_text(json.dumps({"StateMachines": machines, **mocks}))
     # Calls that hang take places: a cell must not meet a throttle that it did not ask for.
     settings: dict[str, Any] = {"SFN_MOCK_CONFIG": str(mock_file), "LAMBDA_ACCOUNT_CONCURRENCY": "100"}
     with (
@@ -209,11 +211,11 @@ def _sent(envelope: dict[str, Any]) -> Sent:
     return Sent(attributes["ImageID"], attributes["Kind"], execution[1] if execution else "uncertain")
 
 
-def _workflow_name() -> str:
-    """The name that MiniStack's CloudFormation gives the state machine: the mock configuration needs it beforehand."""
+def _physical_name(machine: str) -> str:
+    """The name that MiniStack's CloudFormation gives a state machine: the mock configuration needs it beforehand."""
     program = (
         "from ministack.services.cloudformation.provisioners import _physical_name as name;"
-        f"print(name({STACK!r}, 'ImageWorkflow', max_len=80))"
+        f"print(name({STACK!r}, {machine!r}, max_len=80))"
     )
     result = subprocess.run([LOCAL_AWS_PYTHON, "-c", program], capture_output=True, text=True, check=True)
     return result.stdout.strip().splitlines()[-1]

@@ -39,6 +39,7 @@ OUTPUTS = {
     "ImageEventsDeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/events",
     "ReportsDeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/reports",
     "NoticesTopicArn": "arn:aws:sns:us-east-1:123456789012:notices",
+    "PeoplePoolId": "us-east-1_people",
 }
 FILE = REPOSITORY / "stacks" / "access.yaml"
 STACK = Stack(FILE, {"ApplicationName": APPLICATION, "BackfillBucket": "archive", **OUTPUTS})
@@ -78,12 +79,13 @@ def test_policy_fits_names_its_actions_and_says_what_each_statement_is_for(polic
 WITHOUT_RESOURCES = {
     "ReaderPolicy": {"ReadMetricsAndQuotas", "OpenConsolePages"},
     "ReviewerPolicy": set(),
-    "OperatorPolicy": {"ReadMetricsAndQuotas"},
+    "OperatorPolicy": {"Evaluate", "ReadMetricsAndQuotas"},
+    "PeoplePolicy": set(),
     "CheckPolicy": {"AskTheAccount"},
     "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
     "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
     "DeployerReleasePolicy": {"SeeAlarms"},
-    "DeployerStoragePolicy": {"LogDeliveries"},
+    "DeployerStoragePolicy": {"LogDeliveries", "MakePool", "FindDomain"},
     "DeployerObservabilityPolicy": {"SavedQueriesAndCostAlerts", "ListTraceRules", "MakeKey"},
     "DestroyerPolicy": {"FindWhatIsLeft"},
 }
@@ -103,9 +105,10 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         for resource in words(statement["Resource"])
         if statement["Sid"] not in everywhere and not any(name in resource for name in names)
     ]
-    # By id alone: the API's parts, mappings of a stream to a function, and keys, which a tag tells apart.
+    # By id alone: the API's parts, mappings of a stream to a function, and keys and pools, which a tag tells apart.
     by_id = (
         "Api: ",
+        "People: ",
         "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "UseDataKey: ",
         "DataKey: ",
@@ -192,8 +195,13 @@ def test_destroyer_may_do_just_what_destroying_calls_beyond_a_deployer() -> None
     assert not allowed("OperatorPolicy") & {"cloudformation:DeleteStack", "s3:DeleteBucket", "dynamodb:DeleteTable"}
 
 
+def test_who_manages_people_may_do_just_that() -> None:
+    managing = needed(calls("ops.environment.connect", "ops.people."))
+    assert allowed("PeoplePolicy") == managing.keys()
+
+
 def test_operator_may_do_just_what_petdetect_calls() -> None:
-    calling = needed(calls("ops.", without=(*DESTROYING, "ops.check"))) | {
+    calling = needed(calls("ops.", without=(*DESTROYING, "ops.check", "ops.people"))) | {
         key: {"the services, with DataKey=customer"} for key in DATA_KEY
     }
     missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
@@ -227,7 +235,7 @@ def test_calls_are_found_where_they_hide() -> None:
         "sns:Publish": "pet_detector.aws.notices_topic.publish",
     }.items():
         assert caller in found[call]
-    assert "rekognition:DetectLabels" not in found, "that is the functions'"
+    assert found["rekognition:DetectLabels"] == {"pet_detector.aws.rekognition._recognize"}
 
 
 def test_operator_starts_the_release_that_is_live_and_deletes_versions_of_functions_alone() -> None:
@@ -403,13 +411,13 @@ UNUSED = {
         s3:UpdateBucketMetadataAnnotationTableConfiguration s3:UpdateBucketMetadataInventoryTableConfiguration
         s3:UpdateBucketMetadataJournalTableConfiguration s3:REST.PUT.OBJECT
         cloudformation:GetStackPolicy cloudformation:SetStackPolicy cloudformation:UpdateTerminationProtection
-        cloudformation:GetTemplate
+        cloudformation:GetTemplate cognito-idp:AddCustomAttributes cloudfront:updateDistribution
         kms:DisableKey kms:EnableKey""",
     "data, which a deployer neither reads nor writes": """
         dynamodb:BatchWriteItem dynamodb:DeleteItem dynamodb:GetItem dynamodb:PutItem dynamodb:Query dynamodb:Scan
         dynamodb:UpdateItem s3:DeleteObject s3:GetObjectMetadata logs:CreateLogStream logs:DescribeLogStreams
         logs:PutLogEvents kms:CreateGrant kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:ListAliases
-        kms:RevokeGrant""",
+        kms:RevokeGrant kms:GenerateDataKeyWithoutPlaintext kms:ReEncryptFrom kms:ReEncryptTo""",
     "ways out of the boundary": "iam:DeleteRolePermissionsBoundary",
     "roles of services that an account has already": "iam:CreateServiceLinkedRole",
 }

@@ -46,6 +46,7 @@ CASES = {
     "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
     "ReviewExecutionsFailedAlarm": Case(one(1, 1, 1), one(1, 1)),
     "VerdictsPendingAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
+    "PrecisionFallenAlarm": Case(one(89.9), one(90.0)),
     "ReviewsOverdueAlarm": Case(one(72.5), one(71.5)),
     # Nothing for an hour, and the last word in time; what it says is that nothing is lost.
     "ReconcilerSilentAlarm": Case({"runs": [[], [], [], [], [0]]}, {"runs": [[], [], [], [0]]}),

@@ -84,7 +84,8 @@ def translate(template: dict[str, Any] | None = None) -> dict[str, Any]:
     template["Globals"]["Function"]["CodeUri"] = "s3://artifacts/code.zip"
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})
-        if "CodeUri" in properties:  # a zip of its own: named as tests import it, from the root of the repository
+        # In a zip of its own, without a folder: named as tests import it, from the root of the repository.
+        if "CodeUri" in properties and properties["Handler"].startswith("app."):
             properties["Handler"] = properties["CodeUri"].replace("/", ".") + properties["Handler"]
         for name in {"CodeUri", "DefinitionUri"} & properties.keys():
             properties[name] = "s3://artifacts/file"

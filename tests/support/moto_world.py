@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import unittest.mock
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -78,6 +78,7 @@ ENVIRONMENT = {
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",
     "PICTURE_METADATA": "strip",
+    "KEEP_ORIGINALS": "false",
     "STAGE": "dev",
     "ALLOWED_ORIGIN": ORIGIN,
 }
@@ -95,12 +96,17 @@ def template() -> dict[str, Any]:
 def handlers() -> dict[str, str]:
     """Every function of the template: its logical id and its handler as tests import it, `<folder>.app.lambda_handler`.
 
-    That of a zip of its own is named from the root of the repository.
+    One that is app.py itself is named from the root of the repository.
     """
-    return {
-        name: resource["Properties"].get("CodeUri", "").replace("/", ".") + resource["Properties"]["Handler"]
+    functions = {
+        name: resource["Properties"]
         for name, resource in template()["Resources"].items()
         if resource["Type"] == "AWS::Serverless::Function"
+    }
+    alone = "app.lambda_handler"
+    return {
+        name: found["CodeUri"].replace("/", ".") + alone if found["Handler"] == alone else found["Handler"]
+        for name, found in functions.items()
     }
 
 
@@ -218,6 +224,11 @@ class Cloud:
             record["OwnerShard"] = f"{record['UploadedBy']}#{shard}"
         self.dynamodb.put_item(TableName=TABLE, Item={name: _serialize(value) for name, value in record.items()})
         return record
+
+    def put_review(self, head: Mapping[str, Any], *rows: Mapping[str, Any]) -> None:
+        """Write the items of a review, as they are."""
+        for item in (head, *rows):
+            self.dynamodb.put_item(TableName=REVIEWS, Item={name: _serialize(value) for name, value in item.items()})
 
     def know_key(self, key_id: str, **attributes: Any) -> None:
         """Write the item about an API key, such as Owner and SeesAll."""

@@ -59,7 +59,7 @@ def history(seed: int) -> History:
     """One history; the same seed makes the same one."""
     source = random.Random(seed)
     percent = source.choice((10, 20, 30))
-    images = source.choice((200, 400, 800)) * 100 // percent
+    images = source.choice((300, 500, 800)) * 100 // percent
     shares = [source.uniform(0.2, 0.5), source.uniform(0.2, 0.4), source.uniform(0.2, 0.4), source.uniform(0.03, 0.15)]
     right = {animal: source.uniform(0.85, 0.995) for animal in ANIMALS}
     called = source.choices((*ANIMALS, None), shares, k=images)
@@ -72,7 +72,7 @@ def history(seed: int) -> History:
         errors += certain_then and decision.animal is not truth
         image_id = f"{seed:08x}{number:024x}"
         if animal is None or review.sampled(image_id, percent):
-            head = review.new_head(_record(source, image_id, decision), sample_percent=percent)
+            head = review.new_head(_record(source, image_id, decision), percent, 0)
             assert head is not None
             heads.append(head)
             truths[image_id] = truth
@@ -112,17 +112,22 @@ def _record(source: random.Random, image_id: str, decision: Decision) -> Any:
 def _work(source: random.Random, heads: list[Head], truths: dict[str, Animal]) -> None:
     """People decide, in the order of the queues; in half of the histories they have not come to the end.
 
-    Then they also correct, in the gallery, mistakes that they happen to see; and they undo a few verdicts.
+    Then some mistakes are corrected out of turn, in the gallery. And a few verdicts were undone.
     """
     is_behind = source.random() < 0.5
-    for queue, least in ((Queue.SAMPLE, 0.6), (Queue.UNCERTAIN, 0.3)):
+    for queue, least in ((Queue.SAMPLE, 0.2), (Queue.UNCERTAIN, 0.2)):
         waiting = sorted((head for head in heads if head["Queue"] == queue), key=lambda head: head["Order"])
-        come_to = int(len(waiting) * source.uniform(least, 1)) if is_behind else len(waiting)
-        for place, head in enumerate(waiting):
-            truth = truths[head["ImageID"]]
-            seen = head["Certain"] and head["Guess"] != truth and source.random() < 0.3
-            if (place < come_to and source.random() > 0.002) or (is_behind and seen):
-                head["Verdict"] = truth.value
+        left = []
+        for head in waiting:
+            mistaken = head["Certain"] and head["Guess"] != truths[head["ImageID"]]
+            if is_behind and mistaken and source.random() < 0.5:
+                head["Verdict"] = truths[head["ImageID"]].value
+            else:
+                left.append(head)
+        come_to = int(len(left) * source.uniform(least, 1)) if is_behind else len(left)
+        for head in left[:come_to]:
+            if source.random() > 0.002:
+                head["Verdict"] = truths[head["ImageID"]].value
 
 
 def _second_looks(source: random.Random) -> tuple[list[tuple[Animal, Animal]], float]:

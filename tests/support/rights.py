@@ -15,7 +15,7 @@ from urllib.parse import unquote
 from tests.support import moto_world
 from tests.support.arns import ACCOUNT, REGION, Arns
 from tests.support.definitions import references, resources, words
-from tests.support.paths import REPOSITORY
+from tests.support.paths import IMPORT_ROOTS, REPOSITORY
 
 # What the resources are called in the tests.
 NAMES = {
@@ -37,7 +37,7 @@ OF_OPERATORS_ALONE = {
     ("dynamodb:Scan", f"arn:aws:dynamodb:{REGION}:{ACCOUNT}:table/{table}")
     for table in (moto_world.ERASURES, moto_world.REVIEWS)
 }
-FUNCTIONS, TESTS = REPOSITORY / "functions", REPOSITORY / "tests"
+TESTS = REPOSITORY / "tests"
 
 # Action, ARN and what conditions ask for.
 Need = tuple[str, str, dict[str, str]]
@@ -71,6 +71,8 @@ def needs(service: str, operation: str, parameters: dict[str, Any]) -> Iterator[
             yield action, qualified[1] if qualified else arn, condition
         case "rekognition":
             yield action, "*", {}
+        case "monitoring":  # signs its requests by another name than IAM has for it
+            yield f"cloudwatch:{operation}", "*", {}
         case _:
             raise AssertionError(f"say here what {action} needs")
 
@@ -147,7 +149,7 @@ def _place(file: str) -> str | None:
     path = Path(file)
     if path.is_relative_to(TESTS) and path != Path(__file__):
         return "tests"
-    if path.is_relative_to(FUNCTIONS):
+    if any(path.is_relative_to(root) for root in IMPORT_ROOTS):
         return f"{path.parent.name}.app" if path.name == "app.py" else ""
     return None
 

@@ -13,9 +13,8 @@ from typing import Any
 
 import botocore.session
 
-from tests.support.paths import REPOSITORY
+from tests.support.paths import IMPORT_ROOTS
 
-FUNCTIONS = REPOSITORY / "functions"
 # Where clients are made; it makes no call.
 CLIENTS = "pet_detector.aws.clients"
 MAKERS = {"client", "counting_client"}  # of CLIENTS
@@ -26,7 +25,11 @@ MODULES = {
     "functools", "hashlib", "itertools", "json", "math", "operator", "os", "pathlib", "random", "re", "secrets",
     "struct", "time", "typing", "unicodedata", "urllib.parse", "uuid", "zlib",
 }  # fmt: skip
-ONLY_IN_CLIENTS = {"boto3", "botocore.config"}
+ONLY_IN = {
+    CLIENTS: {"boto3", "botocore.config"},
+    "convert_image.conversion": {"subprocess", "sys"},  # runs the decoder
+    "convert_image.decoder": {"PIL", "io", "pi_heif", "resource", "sys", "warnings"},
+}
 # Names by which a call could be made that is not written down.
 HIDING = {
     "__builtins__", "__dict__", "__getattribute__", "__import__", "__loader__", "__self__", "__subclasses__",
@@ -47,8 +50,9 @@ def operations(service: str) -> frozenset[str]:
 def sources() -> dict[str, str]:
     """The source of every module of the functions, by its name."""
     return {
-        ".".join(file.relative_to(FUNCTIONS).with_suffix("").parts).removesuffix(".__init__"): file.read_text()
-        for file in sorted(FUNCTIONS.rglob("*.py"))
+        ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file.read_text()
+        for root in reversed(IMPORT_ROOTS)
+        for file in sorted(root.rglob("*.py"))
     }
 
 
@@ -90,9 +94,9 @@ class _Reader(ast.NodeVisitor):
                 self._fault(node, f"{alias.name} of {module}")
 
     def _imported(self, node: ast.AST, name: str) -> None:
-        own = name.split(".")[0] == "pet_detector" or name.startswith("mypy_boto3_")
+        own = name.split(".")[0] in ("convert_image", "pet_detector") or name.startswith("mypy_boto3_")
         parents = {name.rsplit(".", times)[0] for times in range(name.count(".") + 1)}
-        known = MODULES | (ONLY_IN_CLIENTS if self.module == CLIENTS else set())
+        known = MODULES | ONLY_IN.get(self.module, set())
         if not own and not parents & known:
             self._fault(node, f"imports {name}")
 

@@ -9,6 +9,7 @@ import os
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
+from decimal import Decimal
 from types import SimpleNamespace
 from typing import Any
 from unittest import mock
@@ -21,7 +22,9 @@ from pet_detector.aws.detection_logs import serialized
 from pet_detector.rules import image_ids
 from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
-from tests.support.api_events import API_KEY, API_KEY_ID, EMAIL, ID_TOKEN, OPERATOR_KEY_ID, request, upload
+from pet_detector.rules.review import Head, Review, Row, appended, changes, head_of_any, with_changes
+from tests.support.api_events import API_KEY, API_KEY_ID, EMAIL, ID_TOKEN, OPERATOR_KEY_ID, PERSON_ID, request, upload
+from tests.support.containers import bomb, real_heic, saved
 from tests.support.moto_world import (
     ANALYSES,
     BUCKET,
@@ -81,6 +84,7 @@ def analyse(aws: Cloud, run: Run) -> None:
     events.register("before-call.rekognition.DetectLabels", detect)
     sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
     for data, labels in (
+        (saved("WEBP"), []),
         (PICTURE, ["Cat"]),
         (PICTURE, []),  # again
         (PICTURE + b"2", [NAME]),
@@ -122,6 +126,22 @@ def analyse(aws: Cloud, run: Run) -> None:
     run(event)
 
 
+def convert(aws: Cloud, run: Run) -> None:
+    """Every end that ConvertImage has."""
+    key = HOSTILE_KEY.replace(".jpg", ".heic")
+    for number, data in enumerate((real_heic(), PICTURE, bomb(640, 480), saved("WEBP"))):
+        version, etag = aws.put(key, data)
+        event = {"imageId": IMAGE_ID[:-1] + str(number), "executionArn": EXECUTION, "correlationId": CORRELATION}
+        event |= {"key": key, "versionId": version, "etag": etag}
+        for operation in ("HeadObject", "GetObject", "PutObject"):
+            for code in ("AccessDenied", "SlowDown", "InternalError") if number == 0 else ():
+                with refusal(client("s3"), operation, code):
+                    run(event)
+        run(event)
+        run(event)
+    run(event | {"versionId": "another", "imageId": "d" * 32})
+
+
 def move(aws: Cloud, run: Run) -> None:
     """Every end that FileManager has."""
     version, etag = aws.put(HOSTILE_KEY, PICTURE)
@@ -154,6 +174,13 @@ def move(aws: Cloud, run: Run) -> None:
         with refusal(client("s3"), "CopyObject", code):
             run(rejected)
     run(rejected)
+    for keeps in ("true", "false"):
+        version, etag = aws.put(HOSTILE_KEY, PICTURE)
+        original = dict(zip(("versionId", "etag"), aws.put(f"{HOSTILE_KEY}.heic", b"SECRET-BYTES"), strict=True))
+        converted: dict[str, Any] = event | {"versionId": version, "etag": etag, "imageFormat": "heic"}
+        with mock.patch.dict(os.environ, KEEP_ORIGINALS=keeps):
+            run(converted | {"original": original | {"key": f"{HOSTILE_KEY}.heic"}})
+            run(converted | {"original": original | {"key": f"{HOSTILE_KEY}.heic"}})
     _move_for_verdicts(aws, run)
 
 
@@ -230,7 +257,7 @@ def reconcile(aws: Cloud, run: Run) -> None:
     with refusal(client("sns"), "Publish", "Throttled"):
         run({"source": "aws.scheduler"})
     with mock.patch.dict(os.environ, OVERDUE_MINUTES="0"):
-        with refusal(client("stepfunctions"), "StartExecution", "AccessDeniedException"):
+        with refusal(client("stepfunctions", quick=True), "StartExecution", "AccessDeniedException"):
             run({})
         run({})
     with refusal(client("s3"), "ListObjectVersions", "AccessDenied"):
@@ -264,6 +291,20 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
     for image_id in (IMAGE_ID, "c" * 32):  # of the second there is no record
         head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": came, "Sequence": 1}
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
+    aws.put_review(  # drawn for agreement, and decided once
+        {
+            **{"ImageID": "d" * 32, "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
+            **{"HomeOrder": "0", "Guess": "cat", "Certain": True, "Verdict": "cat", "SecondLook": True, "Sequence": 0},
+            **{"Purpose": "sample", "Probability": Decimal("0.02"), "GuessedAt": detection_logs.now()},
+            **{"PolicyVersion": "2:80/15/50/55"},
+        }
+    )
+    of_same_bytes = {"ImageID": "b" * 32, "ContentHash": "0" * 64, "Queue": "done", "Order": came, "Sequence": 1}
+    of_same_bytes |= {"HomeQueue": "uncertain", "HomeOrder": "1", "DecidedKey": IDEMPOTENCY_KEY, "Verdict": "cat"}
+    row = {"ImageID": "b" * 32, "Key": IDEMPOTENCY_KEY, "Person": "p", "PersonName": NAME, "At": came}
+    row |= {"Kind": "verdict", "Animal": "cat", "Mode": "single", "Milliseconds": 5, "Blind": False}
+    for item in (of_same_bytes | {"Entry": "review"}, row | {"Entry": "verdict#000001"}):
+        aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in item.items()})
     noon = datetime.now(UTC).replace(hour=12)
     calls: tuple[tuple[Any, str], ...] = (
         (client("dynamodb"), "Query"),
@@ -389,6 +430,7 @@ def erase(aws: Cloud, run: Run) -> None:
     aws.write(**record, ProcessingStatus="completed", ContentHash="0" * 64)
     aws.put(f"cats/{IMAGE_ID}.jpg", PICTURE)
     aws.put(f"input/{IMAGE_ID}.jpg", PICTURE)
+    aws.put_review({"ImageID": IMAGE_ID, "Entry": "review", "DecidedBy": NAME})
     aws.sqs.receive_message(QueueUrl=EVENTS_QUEUE)  # somebody looks at it
     run(delete)
 
@@ -423,8 +465,135 @@ def register(aws: Cloud, run: Run) -> None:
     run(event)
 
 
+def queue_reviews(aws: Cloud, run: Run) -> None:
+    """Every end that ReviewQueue has."""
+    aws.deploy_workflow()
+    images = [_to_review(aws, number) for number in range(4)]
+    records = [_recorded(aws, image, str(number)) for number, image in enumerate(images)]
+    for operation in ("Query", "TransactWriteItems"):
+        with refusal(client("dynamodb"), operation, "InternalServerError", 500):
+            run({"Records": records[:1]})
+    run({"Records": records[:1]})
+    run({"Records": records[:1]})
+    broken = {"ImageID": {"S": IMAGE_ID}, "ProcessingStatus": {"S": "completed"}, "OriginalFilename": {"S": NAME}}
+    poison = {"NewImage": broken, "SequenceNumber": "1"}
+    run({"Records": [{"dynamodb": poison}, {"dynamodb": {"SequenceNumber": "1"}}]})
+    said: Row = {"Key": "key-00000001", "Person": PERSON_ID, "PersonName": NAME, "At": "2026-01-01T00:00:00.000Z"}
+    said |= {"Kind": "verdict", "Animal": "dog", "Mode": "single", "Blind": False, "Milliseconds": 1}
+    longer = appended(Review(_head(aws, images[0])), said)
+    aws.put_review(with_changes(longer.head, changes(longer)), *longer.rows)
+    with refusal(client("stepfunctions", quick=True), "StartExecution", "AccessDeniedException"):
+        run({"Records": records[1:2]})  # the same bytes, decided
+    aws.put_review(_head(aws, images[2]))
+    decided = aws.item(images[0]) | {"VerdictSequence": {"N": "1"}}
+    run({"Records": [{"dynamodb": {"SequenceNumber": "1", "NewImage": decided}}]})
+    aws.write(images[3], ProcessingStatus="erased")
+    run({"Records": records[3:]})
+
+
+def _head(aws: Cloud, image_id: str) -> Head:
+    return head_of_any(detection_logs.deserialized(aws.item(image_id)), 0, 0)
+
+
+def _to_review(aws: Cloud, number: int) -> str:
+    image_id = f"{number:032x}"
+    record = {"ProcessingStatus": "needs_review", "DetectedAnimal": "other", "ConfidenceScore": Decimal(40)}
+    record |= {"ContentHash": "0" * 64, "UpdatedAt": "2026-01-01T00:00:00.000Z", "OriginalFilename": NAME}
+    record |= {
+        "Scores": {"cat": Decimal(60), "dog": Decimal(0)},
+        "Labels": [{"Name": "Cat", "Confidence": Decimal(60)}],
+    }
+    folder = ("cats", "dogs", "others")[number % 3]
+    aws.write(image_id, **record, S3Location=f"s3://{BUCKET}/{folder}/{image_id}.jpg")
+    return image_id
+
+
+def _recorded(aws: Cloud, image_id: str, number: str) -> dict[str, Any]:
+    return {
+        "dynamodb": {"SequenceNumber": number, "NewImage": aws.item(image_id), "OldImage": {"ImageID": {"S": image_id}}}
+    }
+
+
+def review(aws: Cloud, run: Run) -> None:
+    """Every end that ReviewApi has."""
+    aws.deploy_workflow()
+    images = [_to_review(aws, number) for number in range(4)]
+    for number, image in enumerate(images):
+        head = _head(aws, image)
+        if number:
+            head["ContentHash"] = f"{number % 3:064x}"
+        if number < 3:
+            aws.put_review(head)
+
+    def ask(method: str, path: str, **more: Any) -> None:
+        run(request(method, path, groups=["reviewer"], **more))
+
+    def say(key: str = IDEMPOTENCY_KEY, **body: Any) -> None:
+        body = {"imageId": images[0], "animal": "dog", "mode": "single"} | body
+        ask("POST", "/people/reviews", body=body, headers={"Idempotency-Key": key})
+
+    for query in ({}, {"mode": "sheet", "guess": "cat"}, {"mode": NAME}, {"except": NAME}, {"limit": NAME}):
+        ask("GET", "/people/reviews", query=query)
+    say()
+    say()
+    say(animal="cat")
+    say(NAME)
+    say("another-key-1", mode="gallery", imageId=images[3])  # its bytes are those of the first
+    say("another-key-2", undoes=IDEMPOTENCY_KEY)
+    say("another-key-3", undoes=NAME)
+    say("another-key-4", imageId=NAME)
+    say("another-key-5", imageId="f" * 32)
+    say("another-key-6", animal=NAME)
+    aws.write(images[1], ProcessingStatus="failed", OriginalFilename=NAME)
+    say("another-key-7", imageId=images[1])
+    with refusal(client("stepfunctions", quick=True), "StartExecution", "AccessDeniedException"):
+        say("another-key-8", imageId=images[2])
+    for operation in ("Query", "TransactWriteItems", "BatchGetItem"):
+        with refusal(client("dynamodb"), operation, "AccessDeniedException"):
+            say("another-key-9", imageId=images[2], mode="gallery")
+            ask("GET", "/people/reviews")
+    for query in ({}, {"before": NAME}):
+        ask("GET", "/people/reviews/mine", query=query)
+    for image in (*images, "f" * 32, NAME):
+        ask("GET", f"/people/images/{image}/reviews")
+    run(request("GET", "/people/reviews", groups=["uploader"]))
+    run(request("GET", f"/people/{NAME}", groups=["reviewer"]))
+
+
+def show_figures(aws: Cloud, run: Run) -> None:
+    """Every end that FiguresApi has."""
+    aws.set_policy({"minimum": 80, "margin": 15, "floor": 50})
+    reason = f"because {NAME} says so"
+
+    def ask(method: str, path: str, *groups: str, **more: Any) -> None:
+        run(request(method, path, groups=groups, **more))
+
+    for path in ("/people/figures", "/people/policy"):
+        for group in ("uploader", "reviewer"):
+            ask("GET", path, group)
+    ask("GET", "/people/figures", "reviewer", query={"days": NAME})
+    for body in (NAME, {}, {"because": reason}, {"because": reason, "policy": {NAME: 1}}):
+        ask("POST", "/people/policy", "operator", body=body)
+    for change in ({"policy": {"minimum": 75}}, {"takeBack": True}):
+        ask("POST", "/people/policy", "reviewer", body={"because": reason} | change)
+        ask("POST", "/people/policy", "operator", body={"because": reason} | change)
+    calls: tuple[tuple[Any, str, str], ...] = (
+        (client("cloudwatch"), "GetMetricData", "/people/figures"),
+        (client("dynamodb"), "Query", "/people/figures"),
+        (client("dynamodb"), "GetItem", "/people/policy"),
+        (client("ssm"), "GetParameterHistory", "/people/policy"),
+    )
+    for service, operation, path in calls:
+        for code in ("AccessDenied", "Throttled", "InternalError"):
+            with refusal(service, operation, code):
+                ask("GET", path, "reviewer")
+    with refusal(client("ssm"), "PutParameter", "AccessDenied"):
+        ask("POST", "/people/policy", "operator", body={"because": reason, "policy": {"minimum": 70}})
+
+
 STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "image_processor.app.lambda_handler": analyse,
+    "convert_image.app.lambda_handler": convert,
     "file_manager.app.lambda_handler": move,
     "notification_service.app.lambda_handler": notify,
     "failure_recorder.app.lambda_handler": record_failures,
@@ -435,5 +604,8 @@ STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "upload_api.app.lambda_handler": post,
     "images_api.app.lambda_handler": look,
     "erasure_api.app.lambda_handler": erase,
+    "review_queue.app.lambda_handler": queue_reviews,
+    "review_api.app.lambda_handler": review,
+    "figures_api.app.lambda_handler": show_figures,
     "web.app.lambda_handler": serve,
 }

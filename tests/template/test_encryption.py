@@ -93,6 +93,7 @@ READ, READ_AND_WRITE = {"kms:Decrypt"}, {"kms:Decrypt", "kms:GenerateDataKey"}
 # DynamoDB, "Encryption at rest" of Amazon SNS and SQS. DynamoDB decrypts the key of the table for reads and writes.
 NEEDS: dict[str, set[str]] = {
     "dynamodb:BatchGetItem": READ,
+    "dynamodb:ConditionCheckItem": READ,
     "dynamodb:DeleteItem": READ,
     "dynamodb:GetItem": READ,
     "dynamodb:GetRecords": READ,

@@ -12,10 +12,10 @@ import pytest
 
 from tests.support.definitions import FUNCTIONS, references, resources, source
 from tests.support.handler_runs import observe
-from tests.support.paths import REPOSITORY
+from tests.support.paths import IMPORT_ROOTS, REPOSITORY
 
 # Of what needs other packages than the rest, or none.
-ZIPS_OF_THEIR_OWN = {"PageApiFunction": "web", "ConvertImageFunction": "converter"}
+ZIPS_OF_THEIR_OWN = {"PageApiFunction": "web", "ConvertImageFunction": "convert_image"}
 LAMBDA_FUNCTIONS = resources("AWS::Lambda::Function")
 each_function = pytest.mark.parametrize("function", LAMBDA_FUNCTIONS)
 
@@ -33,7 +33,7 @@ def test_handler_imports_with_nothing_but_the_settings_of_the_template(function:
     module, _, handler = LAMBDA_FUNCTIONS[function]["Handler"].rpartition(".")
     program = f"import {module}; assert callable({module}.{handler})"
     environment = dict.fromkeys(settings_of(function) - {"AWS_ENDPOINT_URL"}, "value") | {
-        "PYTHONPATH": os.pathsep.join([str(FUNCTIONS), str(REPOSITORY)]),
+        "PYTHONPATH": os.pathsep.join(map(str, (*IMPORT_ROOTS, REPOSITORY))),
         "POWERTOOLS_LOG_LEVEL": "INFO",
         "AWS_DEFAULT_REGION": "us-east-1",
         "PATH": os.environ["PATH"],

@@ -32,11 +32,13 @@ NAMED = {
     moto_world.TABLE: "${DetectionLogsTable.Arn}",
     moto_world.ANALYSES: "${AnalysesTable.Arn}",
     moto_world.ERASURES: "${ErasuresTable.Arn}",
+    moto_world.REVIEWS: "${ReviewsTable.Arn}",
     moto_world.EVENTS_QUEUE: "${ImageEventsDeadLetterQueue.Arn}",
     moto_world.REPORTS_QUEUE: "${ReportsDeadLetterQueue.Arn}",
     moto_world.BUCKET: "${ImageBucket.Arn}",
     moto_world.SOURCE: "arn:${AWS::Partition}:s3:::${BackfillBucket}",
     moto_world.WORKFLOW: "${ImageWorkflow}",
+    moto_world.REVIEW_WORKFLOW: "${ReviewWorkflow}",
     # IAM knows the machine, and its alias by a condition.
     moto_world.LIVE: '${ImageWorkflow} if {"ForAnyValue:StringEquals": {"states:StateMachineQualifier": ["live"]}}',
     moto_world.TOPIC: "${NoticesTopic}",
@@ -49,7 +51,9 @@ EXECUTIONS = "arn:${AWS::Partition}:states:${AWS::Region}:${AWS::AccountId}:exec
 NAMING = {"dynamodb": "TableName", "s3": "Bucket", "ssm": "Name", "states": "stateMachineArn", "sns": "TopicArn"}
 NAMING |= {"sqs": "QueueUrl"}
 INDEXES = {
-    index["IndexName"] for index in resources("AWS::DynamoDB::Table")["DetectionLogsTable"]["GlobalSecondaryIndexes"]
+    f"${{{name}.Arn}}": {index["IndexName"] for index in table["GlobalSecondaryIndexes"]}
+    for name, table in resources("AWS::DynamoDB::Table").items()
+    if "GlobalSecondaryIndexes" in table
 }
 
 
@@ -57,6 +61,11 @@ def rights_for(call: Call) -> set[Grant]:
     """What a role must be allowed for a call."""
     if call.service == "rekognition":  # reads with the rights of its caller
         return {(f"rekognition:{call.operation}", "*"), ("s3:GetObjectVersion", f"{NAMED[moto_world.BUCKET]}/*")}
+    if call.operation == "TransactWriteItems":  # has no right of its own: each of its parts needs its own
+        parts = [part for item in call.parameters["TransactItems"] for part in item.items()]
+        return {(f"dynamodb:{kind}Item", NAMED[part["TableName"]]) for kind, part in parts}
+    if call.service in ("cloudwatch", "monitoring"):
+        return {(f"cloudwatch:{call.operation}", "*")}
     if call.operation == "BatchGetItem":
         return {(f"{call.service}:{call.operation}", NAMED[table]) for table in call.parameters["RequestItems"]}
     if call.operation == "DescribeExecution":
@@ -115,9 +124,10 @@ def rights_of(function: str) -> set[Grant]:
     """What the calls of a function's story need; of a function that queries every index: all indexes."""
     calls = observe(FUNCTIONS[function]["Handler"]).calls
     needed = set().union(*map(rights_for, calls))
-    queried = {(action, resource) for action, resource in needed if "/index/" in resource}
-    if {resource.rpartition("/")[2] for _, resource in queried} == INDEXES:
-        needed = needed - queried | {(action, resource.rpartition("/")[0] + "/*") for action, resource in queried}
+    for table, indexes in INDEXES.items():
+        queried = {(action, resource) for action, resource in needed if resource.startswith(f"{table}/index/")}
+        if {resource.rpartition("/")[2] for _, resource in queried} == indexes:
+            needed = needed - queried | {("dynamodb:Query", f"{table}/index/*")}
     # What deletes in every folder may do so wherever an uploader has put a picture.
     deleted = {(action, resource) for action, resource in needed if action == "s3:DeleteObjectVersion"}
     if len(deleted) > 1:

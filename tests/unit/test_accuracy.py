@@ -84,7 +84,7 @@ def test_precision_and_recall() -> None:
 
     assert found.precision[CAT].value == pytest.approx(0.9)
     assert found.recall[CAT].value == pytest.approx(90 / 91)
-    assert figures.estimate_text(found.precision[CAT]) == "90.0 % (83.0 to 94.6 %)"  # Jeffreys: 83.0 to 94.7
+    assert figures.estimate_text(found.precision[CAT]) == "90.0 % (83.0 to 94.8 %)"  # Jeffreys: 83.0 to 94.7
     assert (found.drawn, found.judged) == (101, 101)
 
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import importlib
 import json
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from local.samples import SAMPLES
-from pet_detector.aws import rekognition
+from pet_detector.aws import rekognition, reviews
 from pet_detector.rules import image_ids, models, prices
 from pet_detector.rules.models import Label
-from tests.support.moto_world import BUCKET, SOURCE, Cloud
+from tests.support.moto_world import BUCKET, REVIEWS, SOURCE, Cloud
 from tests.support.paths import REPOSITORY
 
 EVENTS = REPOSITORY / "events"
@@ -58,6 +59,7 @@ def samples(
 
     monkeypatch.setattr(rekognition, "recognize", recognize)
     monkeypatch.setenv("OVERDUE_MINUTES", "0")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     return Samples(aws, context, lambda: capsys.readouterr().out)
 
 
@@ -210,6 +212,30 @@ def images_api_one(samples: Samples) -> None:
     assert f"cats/{CAT}.jpg" in json.loads(answer["body"])["viewUrl"]
 
 
+def images_api_person(samples: Samples) -> None:
+    finished(samples)
+    answer = samples.run("images_api", event("images_api_person"))
+    assert answer["statusCode"] == 200  # a reviewer sees everybody's
+    assert json.loads(answer["body"])["imageId"] == CAT
+
+
+def page_api_page(samples: Samples) -> None:
+    answer = page(event("page_api_page"))
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def page_api_config(samples: Samples) -> None:
+    happened = event("page_api_config")
+    config = json.loads(page(happened)["body"])
+    assert config["clientId"] == happened["stageVariables"]["ClientId"]
+
+
+def page(happened: dict[str, Any]) -> dict[str, Any]:
+    """What PageApi answers; it is app.py itself."""
+    answer: dict[str, Any] = importlib.import_module("web.app").lambda_handler(happened, None)
+    return answer
+
+
 def images_api_list(samples: Samples) -> None:
     finished(samples)
     body = json.loads(samples.run("images_api", event("images_api_list"))["body"])
@@ -236,6 +262,58 @@ def images_api_health(samples: Samples) -> None:
     assert (answer["statusCode"], json.loads(answer["body"])) == (200, {"status": "ok", "dependencies": parts})
 
 
+def uncertain(samples: Samples, image_id: str) -> None:
+    """A record as the workflow leaves it."""
+    scores = {"cat": Decimal("61.5"), "dog": Decimal(12)}
+    samples.aws.write(
+        image_id,
+        ProcessingStatus="needs_review",
+        DetectedAnimal="other",
+        ConfidenceScore=Decimal("38.5"),
+        Scores=scores,
+        ContentHash="9f" * 32,
+        UpdatedAt="2026-11-21T09:30:02.500Z",
+        S3Location=f"s3://{BUCKET}/others/{image_id}.jpg",
+    )
+
+
+def review_queue_stream(samples: Samples) -> None:
+    happened = event("review_queue_stream")
+    image_id = happened["Records"][0]["dynamodb"]["Keys"]["ImageID"]["S"]
+    uncertain(samples, image_id)
+    for _ in range(2):
+        assert samples.run("review_queue", happened) == {"batchItemFailures": []}
+        (head,) = reviews.every_head(REVIEWS)
+        assert (head["ImageID"], head["Queue"], head["Leaning"]) == (image_id, "uncertain", "cat")
+
+
+def review_api_next(samples: Samples) -> None:
+    review_queue_stream(samples)
+    body = json.loads(samples.run("review_api", event("review_api_next"))["body"])
+    assert [(picture["leaning"], picture["blind"]) for picture in body["pictures"]] == [("cat", False)]
+
+
+def review_api_verdict(samples: Samples) -> None:
+    assert samples.run("review_api", event("review_api_verdict"))["statusCode"] == 404
+    uncertain(samples, CAT)
+    for _ in range(2):
+        answer = samples.run("review_api", event("review_api_verdict"))
+        body = json.loads(answer["body"])
+        assert (answer["statusCode"], body["sequence"], body["animal"]) == (200, 1, "dog")
+
+
+def figures_api_figures(samples: Samples) -> None:
+    body = json.loads(samples.run("figures_api", event("figures_api_figures"))["body"])
+    assert (len(body["days"]), body["accuracy"], body["waiting"]["uncertain"]) == (7, None, 0)
+
+
+def figures_api_policy(samples: Samples) -> None:
+    samples.aws.set_policy({"minimum": 80, "margin": 15, "floor": 50})
+    body = json.loads(samples.run("figures_api", event("figures_api_policy"))["body"])
+    assert (body["policy"]["minimum"], body["history"][0]["by"]) == (75, "ada@pets.example")
+    assert samples.run("figures_api", event("figures_api_policy"))["statusCode"] == 409
+
+
 FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     image_processor_cat,
     image_processor_dog,
@@ -256,7 +334,15 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     images_api_one,
     images_api_list,
     images_api_health,
+    images_api_person,
+    page_api_page,
+    page_api_config,
     erasure_api_one,
+    review_queue_stream,
+    review_api_next,
+    review_api_verdict,
+    figures_api_figures,
+    figures_api_policy,
 ]
 WORKFLOW_EVENTS = ["console_execution", "s3_object_created"]
 

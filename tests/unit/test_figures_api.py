@@ -148,8 +148,8 @@ def test_a_reviewer_does_not_change_the_policy(aws: Cloud, context: LambdaContex
         ({"policy": {"minimum": 1e999}, "because": "a reason"}, 400, "POLICY_INVALID"),
         ({"policy": {"minimum": 80}, "because": "a reason"}, 409, "NOTHING_CHANGES"),
         ({"takeBack": True, "because": "a reason"}, 409, "NOTHING_TO_TAKE_BACK"),
-        ([], 400, "REASON_MISSING"),
-        ("{", 400, "INVALID_JSON"),
+        ([], 400, "INVALID_BODY"),
+        ("{", 400, "INVALID_BODY"),
     ],
 )
 def test_what_is_no_change_is_refused(aws: Cloud, context: LambdaContext, body: object, status: int, code: str) -> None:

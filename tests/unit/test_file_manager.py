@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,9 +10,11 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from file_manager.app import MOVE_SECONDS, lambda_handler
+from pet_detector.aws import image_bucket
 from pet_detector.aws.clients import client
 from pet_detector.rules import image_ids
-from pet_detector.rules.errors import AccessDeniedError, ClaimExpiredError, ImageNotFoundError
+from pet_detector.rules.errors import AccessDeniedError, ClaimExpiredError, ImageNotFoundError, ServiceError
+from pet_detector.rules.models import ImageFormat
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, Cloud, breakdown, refusal
 from tests.support.pictures import chunk, jpeg, png, segment
 from tests.support.stories import LOST
@@ -41,7 +44,7 @@ def event(aws: Cloud, key: str = KEY, folder: str = "cats", extension: str = "jp
 def test_files_the_picture_under_its_id(aws: Cloud, context: LambdaContext, folder: str, extension: str) -> None:
     place = f"{folder}/{IMAGE_ID}.{extension}"
     moved = lambda_handler(event(aws, folder=folder, extension=extension), context)
-    assert moved == {"key": place, "s3Location": f"s3://{BUCKET}/{place}"}
+    assert moved == {"key": place, "s3Location": f"s3://{BUCKET}/{place}", "originalLocation": ""}
     assert aws.keys() == [place]
 
 
@@ -90,6 +93,68 @@ def test_a_picture_that_is_nowhere_fails_the_state(aws: Cloud, context: LambdaCo
     aws.s3.delete_object(Bucket=BUCKET, Key=KEY, VersionId=sent["versionId"])
     with pytest.raises(ImageNotFoundError):
         lambda_handler(sent, context)
+
+
+# --- What was converted -----------------------------------------------------------------------------------------------
+
+HEIC = f"input/{IMAGE_ID}.heic"
+KEPT = f"originals/{IMAGE_ID}.heic"
+
+
+def converted_event(aws: Cloud) -> Any:
+    """The JPEG of a HEIC is to be filed."""
+    version, etag = aws.put(HEIC, b"HEIC", Metadata={"name": "of the sender's"})
+    source = image_bucket.read(BUCKET, HEIC, version)
+    place = image_ids.converted_key(IMAGE_ID, HEIC)
+    image_bucket.store_converted(BUCKET, place, jpeg(), source, ImageFormat.HEIC)
+    stored = image_bucket.read(BUCKET, place, None)
+    sent = event(aws) | {"key": place, "versionId": stored.version_id, "etag": stored.etag}
+    aws.s3.delete_object(Bucket=BUCKET, Key=KEY)
+    return sent | {"imageFormat": "heic", "original": {"key": HEIC, "versionId": version, "etag": etag}}
+
+
+@pytest.mark.parametrize("pictures_keep_metadata", ["strip", "keep"])
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_original_goes_or_is_kept_when_its_jpeg_is_filed(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, keeps: bool, pictures_keep_metadata: str
+) -> None:
+    monkeypatch.setenv("KEEP_ORIGINALS", str(keeps).lower())
+    monkeypatch.setenv("PICTURE_METADATA", pictures_keep_metadata)
+    sent = converted_event(aws)
+    moved = lambda_handler(sent, context)
+    filed = f"cats/{IMAGE_ID}.jpg"
+    location = f"s3://{BUCKET}/{KEPT}" if keeps else ""
+    assert moved == {"key": filed, "s3Location": f"s3://{BUCKET}/{filed}", "originalLocation": location}
+    assert aws.keys() == [filed, *[KEPT] * keeps]
+    assert lambda_handler(sent, context) == moved  # again
+    # A restart from the filed picture knows what was uploaded, and where it is kept.
+    stored = image_bucket.read(BUCKET, filed, None)
+    assert (stored.size, stored.content_hash) == (4, hashlib.sha256(b"HEIC").hexdigest())
+    assert stored.converted_from == "heic"
+    again = sent | {"key": filed, "versionId": stored.version_id, "etag": stored.etag, "original": None}
+    assert lambda_handler(again | {"folder": "dogs"}, context)["originalLocation"] == location
+    if keeps:
+        kept = aws.s3.get_object(Bucket=BUCKET, Key=KEPT)
+        assert (kept["Body"].read(), kept["ContentType"]) == (b"HEIC", "image/heic")
+        assert "name" not in kept["Metadata"]
+
+
+def test_the_original_stays_until_its_jpeg_is_filed(aws: Cloud, context: LambdaContext) -> None:
+    sent = converted_event(aws)
+    with refusal(client("s3"), "PutObject", "InternalError"), pytest.raises(ServiceError):
+        lambda_handler(sent, context)
+    assert image_bucket.present_version(BUCKET, HEIC)
+    with refusal(client("s3"), "DeleteObject", "InternalError"), pytest.raises(ServiceError):
+        lambda_handler(sent, context)
+    assert image_bucket.present_version(BUCKET, HEIC)
+    lambda_handler(sent, context)
+    assert aws.keys() == [f"cats/{IMAGE_ID}.jpg"]
+
+
+def test_what_could_not_be_converted_is_moved_as_it_is(aws: Cloud, context: LambdaContext) -> None:
+    sent = event(aws, HEIC, folder="rejected", extension="bin") | {"imageFormat": "heic", "original": None}
+    assert lambda_handler(sent, context)["originalLocation"] == ""
+    assert aws.get(f"rejected/{IMAGE_ID}.bin") == PICTURES["bin"]
 
 
 # --- For a verdict ----------------------------------------------------------------------------------------------------

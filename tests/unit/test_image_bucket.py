@@ -126,7 +126,7 @@ def test_an_object_version_is_present_until_it_is_deleted(aws: Cloud) -> None:
 
 @pytest.mark.parametrize(
     "place",
-    [f"{folder}/{IMAGE_ID}.{extension}" for folder in image_ids.FOLDERS for extension in image_bucket.CONTENT_TYPES],
+    [f"{folder}/{IMAGE_ID}.{extension}" for folder in image_ids.FOLDERS for extension in image_bucket.FILED_EXTENSIONS],
 )
 def test_locates_an_image_in_every_folder(aws: Cloud, place: str) -> None:
     version, _ = aws.put(place, b"x")

@@ -14,7 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from botocore.stub import Stubber
 
 from image_processor.app import lambda_handler
-from pet_detector.aws import clients, turns
+from pet_detector.aws import clients, image_bucket, turns
 from pet_detector.rules.errors import (
     AnalysisInProgressError,
     ImageNotFoundError,
@@ -24,9 +24,10 @@ from pet_detector.rules.errors import (
 )
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.lanes import Lane
-from pet_detector.rules.models import Label
+from pet_detector.rules.models import ImageFormat, Label
 from pet_detector.rules.policy import decide
 from pet_detector.use_cases.analyser import SLEEP_SECONDS
+from tests.support.containers import saved
 from tests.support.moto_world import ANALYSES, BUCKET, CORRELATION, EXECUTION, IMAGE_ID, KEY, POLICY, Cloud
 from tests.support.pictures import jpeg, png
 
@@ -353,3 +354,50 @@ def test_without_a_limit_nothing_is_counted(aws: Cloud, rekognition: Stubber, co
     sees(rekognition, version, Cat=99.0)
     lambda_handler(event(version), context)
     assert counters(aws) == []
+
+
+def test_what_rekognition_cannot_read_is_to_be_converted_and_takes_no_turn(aws: Cloud, context: LambdaContext) -> None:
+    data = saved("WEBP")
+    version, etag = aws.put(KEY, data)
+    assert lambda_handler(event(version), context) == {
+        "outcome": "convert",
+        "fileSize": len(data),
+        "etag": etag,
+        "versionId": version,
+        "contentHash": hashlib.sha256(data).hexdigest(),
+        "imageFormat": "webp",
+        "extension": "bin",
+    }
+    assert not aws.dynamodb.scan(TableName=ANALYSES)["Items"]
+
+
+def test_the_jpeg_of_another_format_is_recorded_as_what_was_uploaded(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    """And the same upload, converted again, is not paid for again."""
+    place = f"converted/{IMAGE_ID}.jpg"
+    for upload in ("one", "two"):
+        aws.put(KEY, saved("WEBP"))
+        source = image_bucket.read(BUCKET, KEY, None)
+        version = image_bucket.store_converted(BUCKET, place, jpeg() + upload.encode(), source, ImageFormat.WEBP)
+        if upload == "one":
+            found: Any = {"Image": {"S3Object": {"Bucket": BUCKET, "Name": place, "Version": version}}}
+            found |= {"MaxLabels": 50, "MinConfidence": 20.0}
+            labels: Any = {"Labels": [{"Name": "Cat", "Confidence": 99.0}], "LabelModelVersion": "3.0"}
+            rekognition.add_response("detect_labels", labels, found)
+        answer = lambda_handler(event(version, place), context)
+        assert (answer["outcome"], answer["reused"]) == ("classified", upload == "two")
+        assert (answer["imageFormat"], answer["extension"]) == ("webp", "jpg")
+        assert (answer["fileSize"], answer["contentHash"]) == (source.size, source.content_hash)
+        assert answer["convertedHash"] == hashlib.sha256(jpeg() + upload.encode()).hexdigest()
+
+
+def test_an_uploader_cannot_claim_that_a_jpeg_was_converted(
+    aws: Cloud, rekognition: Stubber, context: LambdaContext
+) -> None:
+    claimed = {"uploaded-bytes": "1", "uploaded-sha256": "0" * 64, "uploaded-format": "heic"}
+    version, _ = aws.put(KEY, jpeg(), Metadata=claimed)
+    sees(rekognition, version, Cat=99.0)
+    answer = lambda_handler(event(version), context)
+    assert (answer["imageFormat"], "convertedHash" in answer) == ("jpg", False)
+    assert answer["contentHash"] == hashlib.sha256(jpeg()).hexdigest()

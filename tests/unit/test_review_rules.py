@@ -149,6 +149,16 @@ def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
     assert correction["Queue"] == Queue.DONE
 
 
+def test_uncertain_images_are_drawn_too() -> None:
+    """Those that are left are judged hardest first, so what is decided of them is no random sample."""
+    chosen = next(image_id for image_id in IDS if sampled(image_id, 2))
+    head = new_head(record(chosen), 2, 0)
+    assert head is not None
+    assert (head["Queue"], head["Purpose"], head["Certain"]) == (Queue.SAMPLE, "sample", False)
+    assert head["Probability"] == Decimal("0.02")
+    assert head["Order"] == (new_head(record(chosen, "completed"), 2, 0) or {})["Order"]
+
+
 def test_every_fifth_place_is_for_the_sample_and_every_tenth_for_a_second_look() -> None:
     first = [queues[1] for queues in islice(places(1), 20)]
     assert [number for number, queue in enumerate(first, 1) if queue is Queue.SAMPLE] == [5, 15]

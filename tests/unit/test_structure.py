@@ -14,15 +14,13 @@ from pet_detector.rules.errors import SettingMissingError
 from pet_detector.runtime import settings
 from tests.support import source_calls
 from tests.support.moto_world import BUCKET, Cloud, handlers
-from tests.support.paths import REPOSITORY
-
-FUNCTIONS = REPOSITORY / "functions"
+from tests.support.paths import IMPORT_ROOTS, REPOSITORY
 
 
 def test_imports_keep_the_contracts() -> None:
     """The contracts of import-linter in pyproject.toml: the folder of a module says what it may import."""
     linter = Path(sys.executable).with_name("lint-imports")
-    environment = {"PYTHONPATH": str(FUNCTIONS), "PATH": os.environ["PATH"], "COLUMNS": "120"}
+    environment = {"PYTHONPATH": os.pathsep.join(map(str, IMPORT_ROOTS)), "PATH": os.environ["PATH"], "COLUMNS": "120"}
     checked = subprocess.run(
         [linter, "--no-cache"], cwd=REPOSITORY, env=environment, capture_output=True, text=True, check=False
     )
@@ -33,7 +31,7 @@ def test_every_handler_imports_with_an_empty_environment() -> None:
     """Settings are read when they are needed: a missing one is then named in the log, and no import depends on it."""
     imports = [f"import {handler.rpartition('.')[0]}" for handler in handlers().values()]
     assert imports
-    program = "; ".join(["import sys", f"sys.path.insert(0, {str(FUNCTIONS)!r})", *imports])
+    program = "; ".join(["import sys", f"sys.path[:0] = {list(map(str, IMPORT_ROOTS))}", *imports])
     checked = subprocess.run([sys.executable, "-c", program], env={}, capture_output=True, text=True, check=False)
     assert (checked.returncode, checked.stderr) == (0, "")
 

@@ -38,7 +38,11 @@ def set_status(aws: Cloud, image_id: str, status: str) -> None:
 # --- The two ways -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("content_type", "extension"), [("image/jpeg", "jpg"), ("image/png", "png")])
+TYPES = [("image/jpeg", "jpg"), ("image/png", "png"), ("image/webp", "webp"), ("image/avif", "avif")]
+TYPES += [("image/heic", "heic"), ("image/heif", "heic")]
+
+
+@pytest.mark.parametrize(("content_type", "extension"), TYPES)
 def test_hands_out_a_form_for_the_key_of_a_new_image(
     aws: Cloud, context: LambdaContext, content_type: str, extension: str
 ) -> None:
@@ -54,7 +58,7 @@ def test_hands_out_a_form_for_the_key_of_a_new_image(
     assert aws.keys() == []
 
 
-@pytest.mark.parametrize(("content_type", "extension"), [("image/jpeg", "jpg"), ("image/png", "png")])
+@pytest.mark.parametrize(("content_type", "extension"), TYPES)
 def test_stores_a_picture_that_comes_with_the_request(
     aws: Cloud, context: LambdaContext, content_type: str, extension: str
 ) -> None:

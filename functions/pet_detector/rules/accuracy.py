@@ -207,7 +207,8 @@ def _threshold(counted: list[Judged], policy: Policy) -> Threshold:
     missing = LEAST - math.floor(_effective(right + wrong))
     if missing > 0:
         return Threshold(policy.minimum, pictures, review, None, None, missing)
-    (at_most,) = _quantiles(_Total.of(wrong, max(one.weight for one in counted)).draws(_SEED), 0.95)
+    scale = _scale(right + wrong, max(one.weight for one in counted))
+    (at_most,) = _quantiles(_Total.of(wrong, scale).draws(_SEED), 0.95)
     return Threshold(policy.minimum, pictures, review, sum(wrong), at_most)
 
 
@@ -246,7 +247,8 @@ def _estimate(inside: list[float], outside: list[float], most: float) -> Estimat
     number, missing = len(inside) + len(outside), LEAST - math.floor(_effective(inside + outside))
     if missing > 0:
         return Estimate(None, None, None, number, missing)
-    low, high = _share(_Total.of(inside, most), _Total.of(outside, most))
+    scale = _scale(inside + outside, most)
+    low, high = _share(_Total.of(inside, scale), _Total.of(outside, scale))
     return Estimate(sum(inside) / (sum(inside) + sum(outside)), low, high, number)
 
 
@@ -256,13 +258,20 @@ def _effective(weights: Sequence[float]) -> float:
     return sum(weights) ** 2 / squares if squares else 0.0
 
 
+def _scale(weights: Sequence[float], most: float) -> float:
+    """The weight of a picture of those that were drawn, such that the variance is that of the sum of all."""
+    rest = sum(weight - 1 for weight in weights)
+    return sum(weight * (weight - 1) for weight in weights) / rest if rest > 1e-9 else most
+
+
 @dataclass(frozen=True)
 class _Total:
     """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution, in whole pictures.
 
-    The number seen of a kind is a Poisson variable, nearly, because each is drawn by itself. With Jeffreys' prior that
-    leaves a gamma distribution, whose variance for pictures of several weights w is that of the estimate: the sum of
-    w (w - 1). With equal weights two of them make the interval of Jeffreys for a share; with weights of 1 all is seen.
+    The number seen of a kind is a Poisson variable, nearly, because each picture is drawn by itself. With Jeffreys'
+    prior that leaves a gamma distribution. The variance of the estimate is the sum of w (w - 1) over the weights w, and
+    so is that of the distribution. With equal weights two of them make the interval of Jeffreys for a share; with
+    weights of 1 all is seen.
     """
 
     seen: int
@@ -270,9 +279,8 @@ class _Total:
     shape: float
 
     @classmethod
-    def of(cls, weights: Sequence[float], most: float) -> _Total:
+    def of(cls, weights: Sequence[float], scale: float) -> _Total:
         rest = sum(weight - 1 for weight in weights)
-        scale = sum(weight * (weight - 1) for weight in weights) / rest if rest > 1e-9 else most
         return cls(len(weights), scale, rest / scale + 0.5 * (1 - 1 / scale))
 
     @lru_cache(maxsize=64)  # noqa: B019 - of values, and few: what is found right is drawn for precision and for recall
@@ -280,7 +288,7 @@ class _Total:
         """Numbers that it may be, the same every time."""
         if self.shape <= 0:
             return [self.seen] * DRAWS
-        draw = random.Random(seed).gammavariate  # noqa: S311
+        draw = random.Random(f"{seed} {self}").gammavariate  # noqa: S311 - no figure shares its luck with another
         return [self.seen + round(self.scale * draw(self.shape, 1)) for _ in range(DRAWS)]
 
 
@@ -292,5 +300,9 @@ def _share(inside: _Total, outside: _Total) -> tuple[float, float]:
 
 
 def _quantiles(values: Sequence[float], *shares: float) -> list[float]:
+    """The values below which these shares of all lie, on the safe side."""
     ordered = sorted(values)
-    return [ordered[round(share * (len(ordered) - 1))] for share in shares]
+    ends = [
+        math.floor(share * len(ordered)) - 1 if share < 0.5 else math.ceil(share * len(ordered)) for share in shares
+    ]
+    return [ordered[end] for end in ends]

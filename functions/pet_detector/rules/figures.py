@@ -117,5 +117,5 @@ def volume_document(counts: Mapping[tuple[str, str], Mapping[str, int]], days: S
     return {
         "days": by_day,
         "rejected": {code: number for code, number in rejected.items() if number},
-        "cost": {"usd": round(dollars, 4), "images": images, "since": days[0]},
+        "cost": {"usd": round(dollars, 6), "images": images, "since": days[0]},
     }

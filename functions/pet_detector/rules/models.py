@@ -198,12 +198,6 @@ class Record(TypedDict, total=False):
     Notices: set[str]  # the facts that people were notified of
     NoticeClaim: str
     Error: LoggedError
-    MachineAnimal: str  # what the workflow had decided, once a person decided
-    VerdictSequence: Decimal | int  # of the verdict that was carried out last
-    ReviewedBy: str  # who decided (sub), and when; after an undo of the only verdict nobody
-    ReviewedAt: str
-    ReviewClaim: str  # the execution that carries out a verdict on it, and since when
-    ReviewClaimedAt: str
     Superseded: Decimal | int  # later uploads with the same form that were rejected
     ErasedAt: str  # of an erased image: when
     VerdictSequence: Decimal | int  # of people's verdicts and undos about it: the last one that was carried out

@@ -55,11 +55,11 @@ def daily(table: str) -> None:
 
 
 def measurements(found: rules.Accuracy) -> list[Measurement]:
-    """Metrics, in percent: precision and its upper bound, for each class with enough judged pictures."""
-    enough = [(animal, one) for animal, one in found.precision.items() if one.value is not None]
-    return [
-        Measurement(metric, 100 * share, "Percent", dimension=("Animal", animal.value))
-        for animal, one in enough
-        for metric, share in (("Precision", one.value), ("PrecisionUpperBound", one.high))
-        if share is not None
+    """Metrics, in percent: Precision of each class with enough judged pictures, and their lowest upper bound."""
+    precision = [
+        Measurement("Precision", 100 * one.value, "Percent", dimension=("Animal", animal.value))
+        for animal, one in found.precision.items()
+        if one.value is not None
     ]
+    bounds = [100 * one.high for one in found.precision.values() if one.high is not None]
+    return [*precision, Measurement("PrecisionBound", min(bounds), "Percent")] if bounds else []

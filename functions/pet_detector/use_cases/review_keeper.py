@@ -8,8 +8,8 @@
                  an image that waits for longer than it should        a notice to operators
                  how often the machine is right                       computed from the verdicts (accuracy.py)
 
-What is done once a day is reserved by a conditional write before it is done: a run that is repeated, or two at once, do
-it once. What AWS refused is done by the next run.
+What is done once a day is done by the first run of the day (UTC). It is reserved by a conditional write before it is
+done: a run that is repeated, or two at once, do it once. What AWS refused is done by the next run.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
 from pet_detector.rules.review import Head
 from pet_detector.runtime.observability import logger, publish
-from pet_detector.use_cases import accuracy
+from pet_detector.use_cases import accuracy, review_queue
 
 # Younger verdicts are being carried out: an execution takes seconds.
 PENDING_MINUTES = 5
@@ -36,8 +36,6 @@ PENDING_MINUTES = 5
 MAX_STARTS = 500
 # Uncertain images that one run looks at: 100 with one call. The next run goes on behind them.
 MAX_LOOKED_AT = 2000
-# From this hour on (UTC) what is done once a day is done.
-DAY_BEGINS = 6
 
 
 @dataclass(frozen=True)
@@ -144,10 +142,14 @@ def _uncertain(table: str, position: str) -> Iterator[tuple[str, list[Record]]]:
 
 
 def _put_into_queue(resources: Resources, record: Record) -> bool:
-    head = review.new_head(
-        record, sample_percent=resources.sample_percent, second_look_percent=resources.second_look_percent
+    known = review_queue.Resources(
+        resources.reviews,
+        resources.table,
+        resources.workflow_arn,
+        resources.sample_percent,
+        resources.second_look_percent,
     )
-    return head is not None and reviews.put_head(resources.reviews, resources.table, head) is Saved.SAVED
+    return review_queue.enqueue(known, record) is Saved.SAVED
 
 
 # --- What waits -------------------------------------------------------------------------------------------------------
@@ -182,9 +184,6 @@ def oldest_hours(table: str, now: datetime) -> float:
 
 
 def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
-    if now.hour < DAY_BEGINS:
-        return
-
     def send(notice: Notice) -> Callable[[], object]:
         return lambda: notices_topic.publish(resources.topic_arn, notice)
 

@@ -23,6 +23,7 @@ from ops import (
     check_alarms,
     check_drift,
     check_judge,
+    check_people,
     check_picture,
     check_pictures,
     check_quotas,
@@ -556,3 +557,34 @@ def test_ctrl_c_at_any_moment_removes_every_picture_that_was_sent(
         )
     assert removed == ["1" * 32]
     assert f"petdetect erase {'1' * 32}" in capsys.readouterr().err
+
+
+# --- People -----------------------------------------------------------------------------------------------------------
+
+PAGE = "https://abc.execute-api.us-east-1.amazonaws.com/prod/app/"
+
+
+def pool_of(answers: Answers, *, invited: bool = True, callback: str = PAGE) -> Subject:
+    """A stack with a user pool, into which people are invited, or may sign up."""
+    client = {"CallbackURLs": [callback], "LogoutURLs": [callback]}
+    answers["DescribeUserPool"] = {"UserPool": {"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": invited}}}
+    answers["DescribeUserPoolClient"] = {"UserPoolClient": client}
+    found = subject({"PageClient": Resource("AWS::Cognito::UserPoolClient", "a-client")})
+    outputs = OUTPUTS | {"PeoplePoolId": "us-east-1_people", "PageUrl": PAGE}
+    found.__dict__["deployment"] = dataclasses.replace(found.deployment, outputs=outputs)
+    return found
+
+
+def test_a_pool_of_invited_people_that_leads_back_to_the_page(answers: Answers) -> None:
+    lines = list(check_people.pool(pool_of(answers)))
+    assert [line.verdict for line in lines] == [Verdict.OK, Verdict.OK]
+
+
+def test_a_pool_in_which_anybody_signs_up(answers: Answers) -> None:
+    line, _ = check_people.pool(pool_of(answers, invited=False))
+    assert is_red(line, "Anybody may sign up")
+
+
+def test_a_sign_in_that_leads_elsewhere(answers: Answers) -> None:
+    _, line = check_people.pool(pool_of(answers, callback="https://evil.example/app/"))
+    assert is_red(line, "leads to https://evil.example/app/", PAGE)

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 from click.testing import Result
+from convert_image import conversion
 from PIL import Image
 
 from ops import evaluate, evaluate_page
@@ -23,8 +24,9 @@ from ops.environment import Deployment
 from ops.errors import OperatorError
 from ops.evaluate import Evaluation, Left
 from ops.evaluation import figures
-from pet_detector.rules.errors import AccessDeniedError, ServiceError, ThrottledError
-from pet_detector.rules.models import ImageFormat, ImageHeader
+from pet_detector.rules import image_format
+from pet_detector.rules.errors import AccessDeniedError, ConversionFailedError, ServiceError, ThrottledError
+from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 from tests.operator.fast.conftest import SESSION
 from tests.operator.fast.releases import answering
 from tests.support.moto_world import ANALYSES, BUCKET, POLICY, POLICY_PARAMETER, TABLE, Cloud
@@ -173,6 +175,10 @@ def test_a_folder_may_be_nested_as_deeply_as_a_path_can_be(tmp_path: Path) -> No
         deep.mkdir()
     (deep / "one.jpg").write_bytes(jpeg())
     assert len(evaluate.survey(tmp_path).pictures) == 1
+    (deep / "one.jpg").unlink()
+    while deep != tmp_path:  # pytest removes folders by a function that calls itself for each
+        deep.rmdir()
+        deep = deep.parent
 
 
 # --- Asking -----------------------------------------------------------------------------------------------------------
@@ -362,19 +368,53 @@ def test_of_a_picture_above_5_mb_a_smaller_copy_is_sent_the_right_way_up(
 
 
 def test_a_copy_that_cannot_be_made_leaves_the_picture_out() -> None:
-    header = ImageHeader(ImageFormat.PNG, 640, 480)
     with pytest.raises(evaluate.NotReadableError, match="no copy of it could be made"):
-        evaluate.sendable(png() + bytes(evaluate.MAX_BYTES_SENT), header)
+        evaluate.sendable(png() + bytes(evaluate.MAX_BYTES_SENT))
 
 
-@pytest.mark.parametrize("format", [format for format in ImageFormat if format.is_converted])
-def test_what_would_be_converted_is_listed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, format: ImageFormat
+HEIC = ImageHeader(ImageFormat.HEIC, 640, 480)
+
+
+@pytest.fixture
+def heic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a picture that the checks take for a HEIC, on a machine that has the decoder."""
+    put(tmp_path, cats__one=b"ftypheic Cat=98")
+    checks = image_format.inspect
+    monkeypatch.setattr(image_format, "inspect", lambda data: HEIC if data.startswith(b"ftyp") else checks(data))
+    monkeypatch.setattr(evaluate, "find_spec", lambda name: name)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("deployment")
+def test_of_a_heic_the_jpeg_of_the_application_is_asked_about(
+    heic: Path, eyes: Eyes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    put(tmp_path, cats__one=jpeg())
-    monkeypatch.setattr("pet_detector.rules.image_format.inspect", lambda _: ImageHeader(format, 640, 480))
-    (left,) = evaluate.survey(tmp_path).left
-    assert left.reason == f"it is {format.name}: save it as JPEG or PNG to have it judged here"
+    monkeypatch.setattr(conversion, "convert", lambda data, header: showing(data.decode()))
+    (one,) = run(heic, []).judged
+    assert one.answer == "cat"
+    assert eyes.asked == [showing("ftypheic Cat=98")]
+
+
+@pytest.mark.usefixtures("deployment")
+def test_a_heic_that_cannot_be_decoded_is_rejected(heic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    damaged = Rejection(ReasonCode.DAMAGED, "The HEIC file cannot be decoded.")
+    monkeypatch.setattr(conversion, "convert", lambda data, header: damaged)
+    (one,) = run(heic, []).judged
+    assert (one.answer, one.found) == ("rejected", damaged)
+
+
+@pytest.mark.usefixtures("deployment")
+def test_a_heic_is_left_out_where_the_converter_does_not_work(heic: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def convert(data: bytes, header: ImageHeader) -> bytes:
+        raise ConversionFailedError("no decoder")
+
+    monkeypatch.setattr(conversion, "convert", convert)
+    assert reasons(run(heic, []).left) == {
+        "cats/one.jpg": "it is HEIC, and the converter does not work here: no decoder"
+    }
+    monkeypatch.setattr(evaluate, "find_spec", lambda name: None)
+    (left,) = evaluate.survey(heic).left
+    assert "the converter's decoders are not installed here: pip install -r converter/requirements.txt" in left.reason
 
 
 # --- Nothing, one, a thousand -----------------------------------------------------------------------------------------

@@ -64,10 +64,20 @@ class Verdicts:
         item |= {"ExpiresAt": {"N": str(int(datetime.now(UTC).timestamp()) + 86400)}, "Labels": {"L": []}}
         application.dynamodb.put_item(TableName=application.table, Item=item)
         if head:
-            self._put_head(image_id, "uncertain", f"040.00#{image_id}")
+            self.put_head(image_id)
         return image_id
 
-    def _put_head(self, image_id: str, queue: str, order: str) -> None:
+    def in_no_queue(self) -> str:
+        """An uncertain image that the stream has lost, or that is from before there were reviews."""
+        image_id = self.filed(head=False)
+        eventually(lambda: self.head(image_id), f"the stream puts {image_id} into a queue")
+        key = {"ImageID": {"S": image_id}, "Entry": {"S": "review"}}
+        self.application.dynamodb.delete_item(TableName=self.reviews, Key=key)
+        return image_id
+
+    def put_head(self, image_id: str) -> None:
+        """The head of an image about which nobody has decided, whatever the stream has made of it."""
+        queue, order = "uncertain", f"040.00#{image_id}"
         texts = {"ImageID": image_id, "Entry": "review", "Queue": queue, "Order": order, "HomeQueue": queue}
         texts |= {"HomeOrder": order, "ContentHash": image_id * 2, "Guess": "other", "Leaning": "cat"}
         item: dict[str, Any] = {name: {"S": text} for name, text in texts.items()}
@@ -149,7 +159,7 @@ class Verdicts:
     def transitions(self, execution: str) -> int:
         """What AWS would bill of an execution: the states that it entered, and every further attempt."""
         events = [event["type"] for event in self.application.history(execution)]
-        entered = sum(kind.endswith("StateEntered") for kind in events)
+        entered: int = sum(kind.endswith("StateEntered") for kind in events)
         return entered + events.count("TaskScheduled") - events.count("TaskStateEntered")
 
     def keep(self) -> dict[str, Any]:
@@ -182,3 +192,13 @@ class Verdicts:
             ExpressionAttributeNames={"#order": "Order", "#queue": "Queue"},
             ExpressionAttributeValues={":at": {"S": at}, ":pending": {"S": "pending"}},
         )
+
+    def forget_today(self) -> None:
+        """As if nothing of what is done once a day had been done today."""
+        for what in ("digest", "overdue", "accuracy"):
+            key = {"ImageID": {"S": "keeper"}, "Entry": {"S": what}}
+            self.application.dynamodb.delete_item(TableName=self.reviews, Key=key)
+
+    def digests(self) -> list[dict[str, Any]]:
+        """The daily digests that went out."""
+        return [notice for notice in self.application.digests() if "wait" in notice["Subject"]]

@@ -1,0 +1,93 @@
+"""What `petdetect person` takes and says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from ops import output, people
+from ops.check_lines import Subject
+from ops.environment import Deployment
+from ops.people import Added, Known
+from pet_detector.rules.people import OWNER_PREFIX, Group
+
+# Of an ID token, in template.yaml: API Gateway does not ask the pool again until then.
+TOKEN_MINUTES = 60
+
+group_choice = click.Choice([group.value for group in Group])
+
+
+class Email(click.ParamType):
+    """An e-mail address."""
+
+    name = "email"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """The address, or a usage error."""
+        if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
+            self.fail(f"{value!r} is not an e-mail address.", param, ctx)
+        return value
+
+
+def say_added(deployment: Deployment, added: Added, *, as_json: bool) -> None:
+    """Who may do what now, and where they sign in."""
+    person, page = added.person, f"{Subject(deployment).api_url}/app/"
+    if as_json:
+        output.say_json({"person": document(person), "isNew": added.is_new, "page": page} | _password(added))
+        return
+    output.say(f"{person.email} is in: {', '.join(person.groups)}.")
+    if added.password:
+        output.say(f"Password for the first sign-in: {added.password}")
+    elif added.is_new:
+        output.say("Cognito has sent them an invitation with a password for the first sign-in. It is good for 7 days.")
+    else:
+        output.say("A new group counts from the next sign-in, or within the hour.")
+    output.say(f"Page: {page}")
+
+
+def say_everybody(found: Sequence[Known], *, as_json: bool) -> None:
+    """The list of people."""
+    if as_json:
+        output.say_json({"people": [document(person) for person in found]})
+        return
+    if not found:
+        output.say("There is nobody: petdetect person add EMAIL --group operator adds the first.")
+        return
+    rows = ((person.email, ", ".join(person.groups) or "none", person.status, person.id) for person in found)
+    output.print_table(("e-mail", "groups", "status", "id"), rows)
+
+
+def remove(deployment: Deployment, email: str, groups: Sequence[str], *, yes: bool, as_json: bool) -> None:
+    """Take somebody out of groups, or out of the pool after a question."""
+    if as_json and not yes:
+        raise click.UsageError("--json cannot prompt; add --yes.")
+    person = people.find(deployment, email)
+    if person is None:
+        raise click.ClickException(f"There is no {email}: petdetect person list shows everybody.")
+    if not yes:
+        whence = f"the groups {', '.join(groups)}" if groups else "the pool: they cannot sign in any more"
+        click.confirm(f"Remove {person.email} from {whence} in {deployment.environment}?", abort=True, err=True)
+    people.remove(deployment, person, [Group(group) for group in groups])
+    if as_json:
+        output.say_json({"removed": document(person), "groups": list(groups), "tokenMinutes": TOKEN_MINUTES})
+        return
+    whence = f"from {', '.join(groups)}" if groups else "and cannot sign in any more"
+    output.say(f"{person.email} is removed {whence}. A page that is open goes on for up to {TOKEN_MINUTES} minutes.")
+    if not groups:
+        output.say(
+            f"Their pictures stay. To erase them, too: petdetect erase --uploader {OWNER_PREFIX}{person.id}\n"
+            "Their verdicts stay with the pictures, and name them."
+        )
+
+
+def document(person: Known) -> dict[str, Any]:
+    """A person for programs."""
+    named: dict[str, Any] = {"id": person.id, "email": person.email}
+    return named | {"groups": [group.value for group in person.groups], "status": person.status}
+
+
+def _password(added: Added) -> dict[str, str]:
+    return {"password": added.password} if added.password else {}
