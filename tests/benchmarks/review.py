@@ -102,7 +102,12 @@ def _painted(browser: Browser) -> list[Measure]:
     assert len(pressed) > PRESSES * 0.9, "pictures were not there when the key was pressed"
     next_one, cold_one = _p95(pressed), _p95(cold)
     return [
-        Measure("key to next picture painted, p95", f"{next_one:.1f} ms", f"{nothing:.1f} ms: a key without meaning", next_one / nothing),
+        Measure(
+            "key to next picture painted, p95",
+            f"{next_one:.1f} ms",
+            f"{nothing:.1f} ms: a key without meaning",
+            next_one / nothing,
+        ),
         Measure("the same", f"{next_one:.1f} ms", f"{cold_one:.1f} ms: not loaded before", next_one / cold_one),
     ]
 

@@ -64,6 +64,7 @@ def deployment(published: Releases, aws: cloud.Cloud) -> Deployment:
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
+        "ReviewsTableName": cloud.REVIEWS,
         "ImageEventsDeadLetterQueueUrl": cloud.EVENTS_QUEUE,
         "ReportsDeadLetterQueueUrl": cloud.REPORTS_QUEUE,
     }
