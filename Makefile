@@ -122,7 +122,7 @@ test-browser: install .engine/browser/.installed ## Test the page in this machin
 lint: install ## Style, types and templates
 	@.venv/bin/ruff check -q .
 	@.venv/bin/ruff format -q --check .
-	@.venv/bin/mypy functions ops local delivery tests docs
+	@.venv/bin/mypy functions converter/convert_image ops local delivery tests docs
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
 
 # --- Audit: linters for security, and a reason for each finding -------------------------------------------------------
@@ -191,7 +191,7 @@ release: install ## Release, break, roll back, promote and upgrade on the local 
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install .engine/browser/.installed ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation, burst or review; IMAGES=300
+bench: install .engine/browser/.installed ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation, burst, review or replay; IMAGES=300
 	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' PYTHONPATH=.engine/browser .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------

@@ -31,6 +31,7 @@ PHOTOS = REPOSITORY / "photos"
 _DOG = (PHOTOS / "dog_gcompris_german_shepherd.jpg").read_bytes()
 _TEXT = b"This is a text, and no picture."
 SAMPLES = {
+    "samples/cat.heic": (REPOSITORY / "tests" / "pictures" / "samples" / "cat.heic").read_bytes(),
     "samples/cat.jpg": (PHOTOS / "cat_chelsea.jpg").read_bytes(),
     "samples/dog.jpg": _DOG,
     "samples/dog_to_file.jpg": _DOG,

@@ -770,6 +770,13 @@ def sweep(environment: str | None, still_open: frozenset[int], dry_run: bool, as
     show_default=True,
     help="Share of images that wait for their turn, because more come than RekognitionCallsPerSecond, in percent.",
 )
+@click.option(
+    "--converted",
+    type=Number("%", 100),
+    default="0%",
+    show_default=True,
+    help="Share of images that are WebP, AVIF or HEIC, of which a JPEG is made first, in percent.",
+)
 @click.option("--markdown", is_flag=True, help="Print the table of docs/cost.md.")
 @click.option("--actual", is_flag=True, help="Price what really ran, by the metrics of a deployment.")
 @click.option("--days", type=click.IntRange(1, 400), default=1, show_default=True, help="With --actual: how many days.")
@@ -779,6 +786,7 @@ def show_cost(
     size: float,
     uncertain: float,
     waiting: float,
+    converted: float,
     markdown: bool,
     actual: bool,
     days: int,
@@ -801,7 +809,8 @@ def show_cost(
             cost_output.show_actual(found)
         return
     chosen = "prod" if chosen == LOCAL else settings_of(chosen)
-    load = cost.Load(images=images, megabytes=size, uncertain=uncertain / 100, waiting=waiting / 100)
+    shares = {"uncertain": uncertain / 100, "waiting": waiting / 100, "converted": converted / 100}
+    load = cost.Load(images=images, megabytes=size, **shares)
     lines = cost.bill(load, definitions.parameters(chosen))
     monthly = {name: cost.fixed(name) for name in definitions.environments()}
     if as_json:
@@ -816,7 +825,9 @@ def _refuse_what_does_not_apply(context: click.Context, *, actual: bool, markdow
     """Refuse every option of `cost` that would have no effect."""
     useless = {"--days": "needs --actual"}
     if actual:
-        useless = dict.fromkeys(("--images", "--uncertain", "--waiting", "--markdown"), "has no effect with --actual")
+        useless = dict.fromkeys(
+            ("--images", "--uncertain", "--waiting", "--converted", "--markdown"), "has no effect with --actual"
+        )
     elif markdown:
         useless["--json"] = "has no effect with --markdown"
     for option in context.command.params:

@@ -33,6 +33,9 @@ MILLISECONDS = {
 # Of an image that waits for its turn: the call that finds out is as short as the next one is longer, which begins up to
 # SLEEP_SECONDS before the turn. Together they last one call more.
 WAITING_FUNCTION = "ImageProcessorFunction"
+# Of a WebP, AVIF or HEIC picture: a decoder starts, decodes 12 megapixels and writes a JPEG of 4,096 px (about 1.5 s of
+# one processor), between a read and a write of S3. Before it ImageProcessor only reads and judges the upload.
+CONVERSION_MILLISECONDS, JUDGING_MILLISECONDS = 2_000, 150
 # RegisterImages, an image: a write and a copy within S3.
 REGISTER_MILLISECONDS = 80
 # Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
@@ -128,7 +131,7 @@ class Load:
 
     `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
     has seen before. `waiting` is the share that waits for its turn, because more come than RekognitionCallsPerSecond;
-    it waits once, however long. `registered` is the share that a backfill registered, so that no client called the API;
+    it waits once, however long. `converted` is the share of which a JPEG is made first. `registered` is the share that a backfill registered, so that no client called the API;
     `mapped` the share that its state machine did, and not petdetect.
     """
 
@@ -137,6 +140,7 @@ class Load:
     uncertain: float = 0.05
     analysed: float = 1.0
     waiting: float = 0.0
+    converted: float = 0.0
     retried: float = 0.01
     registered: float = 0.0
     mapped: float = 0.0
@@ -152,6 +156,7 @@ class Line:
 
 
 REKOGNITION, WORKFLOW, WORKFLOW_FUNCTIONS = "Rekognition", "Step Functions", "Lambda (workflow)"
+CONVERSION = "Conversion (WebP, AVIF, HEIC)"
 REGISTRATION = "Registration (map, RegisterImages)"
 STORAGE = ("S3 storage", "DynamoDB storage")
 
@@ -169,6 +174,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         *_storage(load, parameters),
     ]
     lines.append(_reviews(load, parameters))
+    if load.converted:
+        lines.append(_conversion(load, parameters))
     if load.mapped:
         lines.append(_registration(load, parameters))
     if parameters.get("AuditTrail", "none") == "own":
@@ -232,6 +239,22 @@ def _states_of_a_verdict() -> int:
     while name := machine["States"][name].get("Next"):
         count += 1
     return count
+
+
+def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
+    """What a picture costs more that Rekognition cannot read: the way round through Convert Image, and a second copy."""
+    unit, count = prices(), len(definitions.states_of_a_conversion())
+    price = count * unit["states_standard_transition"]
+    price += call_price("ConvertImageFunction", parameters, CONVERSION_MILLISECONDS)
+    price += call_price("ImageProcessorFunction", parameters, JUDGING_MILLISECONDS)
+    is_kept = parameters.get("KeepOriginals") == "true"
+    price += (1 + is_kept) * unit["s3_put"] + 4 * unit["s3_get"]
+    if is_kept:
+        months = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
+        price += load.megabytes / _MB * months * unit["s3_storage_gb_month"]
+    kept = "; the original is kept" if is_kept else ""
+    how = f"{count} transitions, ConvertImage, ImageProcessor once more, for {load.converted:.0%}{kept}"
+    return Line(CONVERSION, load.converted * price, how)
 
 
 def _registration(load: Load, parameters: Mapping[str, str]) -> Line:

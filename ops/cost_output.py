@@ -16,6 +16,7 @@ Monthly = Mapping[str, Sequence[Fixed]]
 
 def _about(environment: str, load: Load) -> str:
     waiting = f", {load.waiting:.0%} waiting for their turn" if load.waiting else ""
+    waiting += f", {load.converted:.0%} WebP, AVIF or HEIC" if load.converted else ""
     return (
         f"{load.images:,} images a month of {load.megabytes:g} MB, {load.uncertain:.0%} uncertain{waiting}, with the "
         f"parameters of {environment}."

@@ -43,6 +43,7 @@ REGISTERED = Route("Batch Registered")
 FAILED = Route("Processing Failed", through=frozenset(["Analyze Image", "Record Failure"]), caught=True)
 
 WAIT = "Wait for Turn"
+CONVERSION, ANALYSIS = "Convert Image", "Analyze Image"
 WAIT_OF_A_BATCH = "Wait for the Schedule"
 
 
@@ -97,6 +98,13 @@ def states_of_a_wait(definition: Mapping[str, Any] | None = None, wait: str = WA
     states = (definition or document(WORKFLOW))["States"]
     rounds = _paths(states, [states[wait]["Next"]], caught=False)
     return max((path for path in rounds if path[-1] == wait), key=len)
+
+
+def states_of_a_conversion() -> list[str]:
+    """Names of the states that an image enters besides when a JPEG is made of it first."""
+    states = document(WORKFLOW)["States"]
+    rounds = (path for path in _paths(states, [CONVERSION], caught=False) if path[-1] == ANALYSIS)
+    return [*min(rounds, key=len), states[ANALYSIS]["Next"]]
 
 
 def _paths(states: Mapping[str, Any], path: list[str], *, caught: bool) -> Iterator[list[str]]:

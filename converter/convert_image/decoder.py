@@ -71,7 +71,8 @@ def to_jpeg(data: bytes, format: str, size: tuple[int, int]) -> bytes:
 def _opened(data: bytes, format: str) -> Image.Image:
     """The first frame of an animation, the primary picture of a HEIC; nothing but this one format is tried."""
     if format == "heic":
-        return pi_heif.open_heif(data, convert_hdr_to_8bit=True).to_pillow()
+        image: Image.Image = pi_heif.open_heif(data, convert_hdr_to_8bit=True).to_pillow()
+        return image
     return Image.open(io.BytesIO(data), formats=[format.upper()])
 
 

@@ -34,10 +34,11 @@ class Event(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
-    """Returns what Log Detection writes and Move Image needs; `outcome` is one of the following.
+    """Returns what Log Detection writes and Move Image needs; `outcome` is classified, rejected, or as follows.
 
-    Classified, rejected. Convert: Rekognition cannot read its format; a JPEG is to be made of it, and analysed. Waiting: the image has to be analysed again at the time in `until`, when its turn to ask Rekognition comes. Held:
-    a limit of today's analyses is reached; the answer has nothing else then.
+    Convert: Rekognition cannot read its format; a JPEG is to be made of it, and that analysed. Waiting: the image has
+    to be analysed again at the time in `until`, when its turn to ask Rekognition comes. Held: a limit of today's
+    analyses is reached; the answer has nothing else then.
     Raises ThrottledError, ServiceError and AnalysisInProgressError (the state machine retries), and AccessDeniedError,
     ImageNotFoundError, PolicyInvalidError (the image fails).
     """

@@ -1,11 +1,10 @@
-"""How fast is Review? From a key to the next picture on the screen, and decisions a minute by a script, in a browser."""
+"""How fast is Review in a browser? From a key to the next picture on the screen, and decisions a minute by a script."""
 
 from __future__ import annotations
 
 import shutil
 import statistics
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.measure import Measure

@@ -6,7 +6,8 @@ import random
 import struct
 from collections.abc import Iterator
 
-from pet_detector.rules.image_format import MAX_BYTES, MAX_PARTS
+from pet_detector.rules.image_format import MAX_BYTES
+from pet_detector.rules.picture_parts import MAX_PARTS
 from tests.support.pictures import JPEG_END, JPEG_START, chunk, frame, png, scan, segment
 
 _BEGUN = JPEG_START + segment(0xE0, b"JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00")

@@ -1,4 +1,4 @@
-"""Stands between a browser and the local AWS, and loses what a test wants: requests before or after they are handled."""
+"""Stands between a browser and the local AWS, and loses what a test wants: requests, or answers."""
 
 from __future__ import annotations
 

@@ -24,6 +24,7 @@ from pet_detector.rules.backfill import Source
 from pet_detector.rules.models import Status
 from pet_detector.rules.review import Head, Review, Row, appended, changes, head_of_any, with_changes
 from tests.support.api_events import API_KEY, API_KEY_ID, EMAIL, ID_TOKEN, OPERATOR_KEY_ID, PERSON_ID, request, upload
+from tests.support.containers import bomb, real_heic, saved
 from tests.support.moto_world import (
     ANALYSES,
     BUCKET,
@@ -83,6 +84,7 @@ def analyse(aws: Cloud, run: Run) -> None:
     events.register("before-call.rekognition.DetectLabels", detect)
     sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
     for data, labels in (
+        (saved("WEBP"), []),
         (PICTURE, ["Cat"]),
         (PICTURE, []),  # again
         (PICTURE + b"2", [NAME]),
@@ -124,6 +126,22 @@ def analyse(aws: Cloud, run: Run) -> None:
     run(event)
 
 
+def convert(aws: Cloud, run: Run) -> None:
+    """Every end that ConvertImage has."""
+    key = HOSTILE_KEY.replace(".jpg", ".heic")
+    for number, data in enumerate((real_heic(), PICTURE, bomb(640, 480), saved("WEBP"))):
+        version, etag = aws.put(key, data)
+        event = {"imageId": IMAGE_ID[:-1] + str(number), "executionArn": EXECUTION, "correlationId": CORRELATION}
+        event |= {"key": key, "versionId": version, "etag": etag}
+        for operation in ("HeadObject", "GetObject", "PutObject"):
+            for code in ("AccessDenied", "SlowDown", "InternalError") if number == 0 else ():
+                with refusal(client("s3"), operation, code):
+                    run(event)
+        run(event)
+        run(event)
+    run(event | {"versionId": "another", "imageId": "d" * 32})
+
+
 def move(aws: Cloud, run: Run) -> None:
     """Every end that FileManager has."""
     version, etag = aws.put(HOSTILE_KEY, PICTURE)
@@ -156,6 +174,13 @@ def move(aws: Cloud, run: Run) -> None:
         with refusal(client("s3"), "CopyObject", code):
             run(rejected)
     run(rejected)
+    for keeps in ("true", "false"):
+        version, etag = aws.put(HOSTILE_KEY, PICTURE)
+        original = dict(zip(("versionId", "etag"), aws.put(f"{HOSTILE_KEY}.heic", b"SECRET-BYTES"), strict=True))
+        converted: dict[str, Any] = event | {"versionId": version, "etag": etag, "imageFormat": "heic"}
+        with mock.patch.dict(os.environ, KEEP_ORIGINALS=keeps):
+            run(converted | {"original": original | {"key": f"{HOSTILE_KEY}.heic"}})
+            run(converted | {"original": original | {"key": f"{HOSTILE_KEY}.heic"}})
     _move_for_verdicts(aws, run)
 
 
@@ -568,6 +593,7 @@ def show_figures(aws: Cloud, run: Run) -> None:
 
 STORIES: dict[str, Callable[[Cloud, Run], None]] = {
     "image_processor.app.lambda_handler": analyse,
+    "convert_image.app.lambda_handler": convert,
     "file_manager.app.lambda_handler": move,
     "notification_service.app.lambda_handler": notify,
     "failure_recorder.app.lambda_handler": record_failures,

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from pet_detector.rules.image_format import MAX_BYTES, MAX_PARTS, inspect
+from pet_detector.rules.image_format import MAX_BYTES, inspect
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.picture_parts import MAX_PARTS
 from tests.support.containers import (
     bomb,
     box,
@@ -225,8 +226,9 @@ def most(start: bytes, unit: bytes) -> bytes:
         heif(items={1: (b"hvc1", [1], b"p")}, properties=[ispe(640, 480), *[box(b"free")] * MAX_PARTS]),
         heif(items={1: (b"hvc1", [1], b"p")}, properties=[ispe(640, 480)], meta=box(b"free") * MAX_PARTS),
         WHOLE + box(b"moov", box(b"trak") * (MAX_PARTS + 1)),
-        box(b"ftyp", b"heic", bytes(4)) + full(b"meta", full(b"pitm", b"\0\1"), full(b"iinf", b"\0\1", infe(1, b"hvc1")),
-            full(b"iloc", b"\x00\x00\xff\xff" + bytes(1 << 20)), box(b"iprp")),
+        box(b"ftyp", b"heic", bytes(4))
+        + full(b"meta", full(b"pitm", b"\0\1"), full(b"iinf", b"\0\1", infe(1, b"hvc1")),
+               full(b"iloc", b"\x00\x00\xff\xff" + bytes(1 << 20)), box(b"iprp")),
     ],
     ids=["chunks", "frames", "boxes", "properties", "children", "tracks", "places"],
 )  # fmt: skip
@@ -245,8 +247,8 @@ def test_boxes_inside_each_other_are_not_followed() -> None:
     assert code_of(heif(items={1: (b"hvc1", [1], b"p")}, properties=[ispe(640, 480)], meta=nested)) is None
 
 
-SEEDS = [WHOLE, tiles(), real_heic(), saved("AVIF"), saved("WEBP"), heif(
-    brand=b"avis", items={1: (b"av01", [1], b"pixels")}, properties=[ispe(640, 480)], more=track(640, 480))]  # fmt: skip
+ANIMATION = heif(brand=b"avis", items={1: (b"av01", [1], b"pixels")}, properties=[ispe(640, 480)], more=track(640, 480))
+SEEDS = [WHOLE, tiles(), real_heic(), saved("AVIF"), saved("WEBP"), ANIMATION]
 
 
 @given(st.sampled_from(SEEDS), st.data())

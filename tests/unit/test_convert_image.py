@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
-
 from convert_image import conversion, decoder
 from convert_image.app import lambda_handler
+from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
+
 from pet_detector.aws import image_bucket
 from pet_detector.rules import image_format, metadata
 from pet_detector.rules.errors import ConversionFailedError, ImageChangedError
@@ -134,7 +134,7 @@ def program(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         assert command[:3] == [sys.executable, "-m", "convert_image.decoder"]
         return run([sys.executable, "-c", f"import sys; sys.stdin.buffer.read()\n{text}"], **options)
 
-    monkeypatch.setattr(conversion.subprocess, "run", instead)
+    monkeypatch.setattr(subprocess, "run", instead)
 
 
 @pytest.mark.parametrize(
@@ -217,7 +217,7 @@ TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# The same as HEIF says it: turned by so many quarters to the left, then mirrored (0: top and bottom, 1: left and right).
+# The same as HEIF says it: so many quarters to the left, then mirrored (0: top and bottom, 1: left and right).
 PROPERTIES: dict[int, list[bytes]] = {
     1: [],
     2: [box(b"imir", b"\x01")],

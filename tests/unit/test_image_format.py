@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from pet_detector.rules import image_format, picture_parts
-from pet_detector.rules.image_format import MAX_BYTES, MAX_PARTS, inspect, too_large
+from pet_detector.rules.image_format import MAX_BYTES, inspect, too_large
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
+from pet_detector.rules.picture_parts import MAX_PARTS
 from tests.support.paths import REPOSITORY
 from tests.support.pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, jpeg, png, scan, segment
 

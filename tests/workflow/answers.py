@@ -49,10 +49,10 @@ def lambda_service(error: str) -> Answer:
     return throws(error, "Lambda could not do it")
 
 
-def moved(folder: str, extension: str) -> Answer:
+def moved(folder: str, extension: str, original: str = "") -> Answer:
     """FileManager's answer."""
     key = f"{folder}/{IMAGE_ID}.{extension}"
-    return called({"key": key, "s3Location": f"s3://images/{key}"})
+    return called({"key": key, "s3Location": f"s3://images/{key}", "originalLocation": original})
 
 
 def _claimed(version: str) -> Answer:
@@ -108,8 +108,10 @@ def _rejected(code: str, reason: str, **facts: Any) -> dict[str, Any]:
 
 
 REJECTIONS = {
-    "NotAnImage": _rejected("NOT_AN_IMAGE", "The file is not a picture, whatever its name says; send a JPEG or PNG."),
-    "UnsupportedFormat": _rejected("UNSUPPORTED_FORMAT", "The file is WebP; send it as JPEG or PNG."),
+    "NotAnImage": _rejected(
+        "NOT_AN_IMAGE", "The file is not a picture, whatever its name says; send it as JPEG or PNG."
+    ),
+    "UnsupportedFormat": _rejected("UNSUPPORTED_FORMAT", "The file is GIF; send it as JPEG or PNG."),
     "TooSmall": _rejected("TOO_SMALL", "The picture has 8 x 8 px; each side needs at least 80."),
     "TooLarge": _rejected(
         "TOO_LARGE", "The file has 16,000,000 bytes; at most 15,728,640 (15 MB) can be analysed.", fileSize=16_000_000
@@ -184,3 +186,13 @@ LARGEST_CLAIM = returns(
 )
 LARGEST_CAUSE = throws("E" * 256, "c" * 32_768)  # AWS allows no larger one
 CAT_AGAIN = called({**ANALYSES["cat"], "reused": True})
+
+# A HEIC: what it is, where the JPEG lies that is made of it, and what is on that.
+ORIGINAL_LOCATION = f"s3://images/originals/{IMAGE_ID}.heic"
+TO_CONVERT = called({**_STORED, "contentHash": _HASH, "imageFormat": "heic", "extension": "bin", "outcome": "convert"})
+CONVERTED_VERSION = "c0nv3rt3d"
+CONVERTED_KEY = f"converted/{IMAGE_ID}.jpg"
+CONVERTED = called({"outcome": "converted", "converted": {"key": CONVERTED_KEY, "versionId": CONVERTED_VERSION}})
+UNDECODABLE = called({"outcome": "rejected", "reasonCode": "DAMAGED", "reason": "The HEIC file cannot be decoded."})
+OF_CONVERTED = {"imageFormat": "heic", "versionId": CONVERTED_VERSION, "etag": '"c"', "convertedHash": "c" * 64}
+CONVERTED_CAT = {**ANALYSES["cat"], **OF_CONVERTED}

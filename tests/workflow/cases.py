@@ -18,13 +18,19 @@ from .answers import (
     CAT_AGAIN,
     CLAIMED,
     CLAIMED_NEWEST,
+    CONVERTED,
+    CONVERTED_CAT,
     HELD_BACK,
     LARGEST_ANALYSIS,
     LARGEST_CAUSE,
     LARGEST_CLAIM,
     NOTICE_SENT,
+    OF_CONVERTED,
+    ORIGINAL_LOCATION,
     RECORDED,
     REJECTIONS,
+    TO_CONVERT,
+    UNDECODABLE,
     WAITING,
     WRITTEN,
     Answer,
@@ -38,7 +44,7 @@ from .answers import (
 from .executions import IMAGE_ID, KEY, VERSION_ID, definition, s3_event
 
 CLAIM, ANALYZE, HOLD, MOVE, LOG = "Claim Upload", "Analyze Image", "Hold Image", "Move Image", "Log Detection"
-REVIEWERS, RECORD = "Notify Reviewers", "Record Failure"
+REVIEWERS, RECORD, CONVERT = "Notify Reviewers", "Record Failure", "Convert Image"
 
 CHOICE = "Cat, Dog or Other?"
 _MOVED = [MOVE, "Certain Enough?"]
@@ -49,6 +55,8 @@ WAIT = [ANALYZE, CHOICE, "Wait for Turn"]
 CLASSIFIED = [CLAIM, ANALYZE, CHOICE, *_MOVED, LOG]
 REVIEWED = [CLAIM, ANALYZE, CHOICE, *_MOVED, REVIEWERS, LOG]
 REJECTED = CLASSIFIED
+_CONVERTED = [CLAIM, ANALYZE, CHOICE, CONVERT, CHOICE]
+CONVERTED_PATH = [*_CONVERTED, *CLASSIFIED[1:]]
 HELD = [CLAIM, ANALYZE, CHOICE, HOLD, "Image Held"]
 
 _UNEVALUATED = "States.QueryEvaluationError"
@@ -58,6 +66,7 @@ _USUAL: dict[str, list[Answer]] = {
     CLAIM: [CLAIMED],
     ANALYZE: [called(ANALYSES["cat"])],
     HOLD: [WRITTEN],
+    CONVERT: [CONVERTED],
     MOVE: [moved("cats", "jpg")],
     LOG: [WRITTEN],
     REVIEWERS: [NOTICE_SENT],
@@ -88,7 +97,7 @@ class Case:
 def _case(path: list[str], error: str | None = None, **answers: Answer | list[Answer]) -> Case:
     """A case whose tasks get these answers; a task is named by the last word of its state, such as `claim`."""
     tasks = {"claim": CLAIM, "analyze": ANALYZE, "hold": HOLD, "move": MOVE, "log": LOG}
-    tasks |= {"reviewers": REVIEWERS, "record": RECORD}
+    tasks |= {"reviewers": REVIEWERS, "record": RECORD, "convert": CONVERT}
     given = {tasks[task]: answer if isinstance(answer, list) else [answer] for task, answer in answers.items()}
     return Case(path, error, {**_USUAL, **given})
 
@@ -107,6 +116,9 @@ def _waiting(times: int, path: list[str]) -> list[str]:
 CAT, CATS = called(ANALYSES["cat"]), moved("cats", "jpg")
 _UNCERTAIN: dict[str, Any] = {"analyze": called(ANALYSES["uncertain"]), "move": moved("others", "jpg")}
 _HELD: dict[str, Any] = {"analyze": HELD_BACK}
+# A picture that Rekognition cannot read is analysed twice.
+_HEIC_CAT: dict[str, Any] = {"analyze": [TO_CONVERT, called(CONVERTED_CAT)]}
+_FAILED_CONVERSION: dict[str, Any] = {"analyze": TO_CONVERT}
 _DENIED: dict[str, Any] = {"analyze": function("AccessDeniedError", "s3:GetObject: AccessDenied")}
 _DENIED_PATH = _failing_at(ANALYZE)
 
@@ -166,6 +178,17 @@ def _dynamodb_task(
     }
 
 
+def _conversion_tasks() -> dict[str, Case]:
+    """What can happen to Convert Image. What fails there is analysed only once."""
+    failing = _failing_at(CONVERT, CONVERTED_PATH)
+    cases = _lambda_task("Convert", "convert", CONVERTED, CONVERTED_PATH, failing, **_HEIC_CAT)
+    once = {ANALYZE: [TO_CONVERT]}
+    return {
+        name: replace(case, answers={**case.answers, **once}) if case.path == failing else case
+        for name, case in cases.items()
+    }
+
+
 def _lambda_task(
     name: str, task: str, good: Answer, path: list[str], failing: list[str], error: str | None = None, **given: Any
 ) -> dict[str, Case]:
@@ -216,6 +239,26 @@ _MOCKED = {
     },
     "claimed without a version": _case(CLASSIFIED, claim=CLAIMED_NEWEST),
     "Reused": _case(CLASSIFIED, analyze=CAT_AGAIN),
+    # A JPEG is made of it first.
+    "Converted": _case(CONVERTED_PATH, **_HEIC_CAT),
+    "ConvertedAndKept": _case(CONVERTED_PATH, **_HEIC_CAT, move=moved("cats", "jpg", ORIGINAL_LOCATION)),
+    "ConvertedAndUncertain": _case(
+        [*_CONVERTED, *REVIEWED[1:]],
+        analyze=[TO_CONVERT, called({**ANALYSES["uncertain"], **OF_CONVERTED})],
+        move=moved("others", "jpg"),
+    ),
+    "ConvertedThenWaiting": _case(
+        [*_CONVERTED, *WAIT, *CLASSIFIED[1:]], analyze=[TO_CONVERT, WAITING, called(CONVERTED_CAT)]
+    ),
+    "ConvertedThenHeld": _case([*_CONVERTED, *HELD[1:]], analyze=[TO_CONVERT, HELD_BACK]),
+    "ConvertedAndRejected": _case(
+        CONVERTED_PATH,
+        analyze=[TO_CONVERT, called({**ANALYSES["UnsupportedFormat"], **OF_CONVERTED, "extension": "jpg"})],
+        move=moved("rejected", "jpg"),
+    ),
+    "NotConverted": _case(
+        [*_CONVERTED, *_MOVED, LOG], analyze=TO_CONVERT, convert=UNDECODABLE, move=moved("rejected", "bin")
+    ),
     # Its turn to be analysed has not come.
     "Waiting": _case(_waiting(1, CLASSIFIED), analyze=[WAITING, CAT]),
     "WaitingThreeTimes": _case(_waiting(3, CLASSIFIED), analyze=[WAITING, WAITING, WAITING, CAT]),
@@ -234,6 +277,7 @@ _MOCKED = {
     # Errors that pass, errors that stay, known and unknown: at each task.
     **_dynamodb_task("Claim", "claim", CLAIMED, CLASSIFIED, _failing_at(CLAIM)),
     **_lambda_task("Analyze", "analyze", CAT, CLASSIFIED, _failing_at(ANALYZE)),
+    **_conversion_tasks(),
     **_dynamodb_task("Hold", "hold", WRITTEN, HELD, _failing_at(HOLD, HELD), **_HELD),
     **_lambda_task("Move", "move", CATS, CLASSIFIED, _failing_at(MOVE)),
     **_dynamodb_task("Log", "log", WRITTEN, CLASSIFIED, _failing_at(LOG, CLASSIFIED)),
@@ -247,6 +291,16 @@ _MOCKED = {
     # A 404 for an object that is there: the versioning of a new bucket is not yet effective.
     "AnalyzeMissing": _case(CLASSIFIED, analyze=[_MISSING, _MISSING, CAT]),
     "AnalyzeMissingForGood": _case(_DENIED_PATH, "ImageNotFoundError", analyze=[_MISSING] * 5),
+    "ConvertMissing": _case(CONVERTED_PATH, **_HEIC_CAT, convert=[_MISSING, _MISSING, CONVERTED]),
+    "ConvertMissingForGood": _case(
+        _failing_at(CONVERT, CONVERTED_PATH), "ImageNotFoundError", **_FAILED_CONVERSION, convert=[_MISSING] * 5
+    ),
+    "ConversionFailed": _case(
+        _failing_at(CONVERT, CONVERTED_PATH),
+        "ConversionFailedError",
+        **_FAILED_CONVERSION,
+        convert=function("ConversionFailedError", "The decoder ended with 1: No module named 'pi_heif'"),
+    ),
     "MoveMissing": _case(CLASSIFIED, move=[_MISSING, _MISSING, CATS]),
     "MoveMissingForGood": _case(_failing_at(MOVE), "ImageNotFoundError", move=[_MISSING] * 5),
     # Errors that a wait cannot fix.
@@ -357,6 +411,7 @@ BAD_INPUTS: dict[str, Any] = {
     "upload of a foreign key under another id": {**s3_event(key=FOREIGN_KEY), "imageId": "f" * 32},
     "upload without a version under another id": {**s3_event(version_id=None), "imageId": "f" * 32},
     "filed image of another id": {**s3_event(key=f"cats/{IMAGE_ID}.jpg"), "imageId": "f" * 32},
+    "original of another id": {**s3_event(key=f"originals/{IMAGE_ID}.heic"), "imageId": "f" * 32},
     "filed image without an id": s3_event(key=f"rejected/{IMAGE_ID}.bin"),
     "time no time": {**s3_event(), "time": "yesterday"},
     "time a number": {**s3_event(), "time": 1795253400},

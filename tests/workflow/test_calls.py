@@ -16,7 +16,7 @@ from pet_detector.rules.image_ids import shard_of
 from pet_detector.rules.models import ReasonCode
 from pet_detector.rules.text import message_of
 
-from .answers import REJECTIONS
+from .answers import ANALYSES, CONVERTED_KEY, CONVERTED_VERSION, REJECTIONS
 from .cases import BAD_INPUTS, CASES, GOOD_INPUTS, INCOMPLETE
 from .executions import CORRELATION_ID, FUNCTION, IMAGE_ID, KEY, UPLOADER, VERSION_ID, Run, definition
 
@@ -145,7 +145,41 @@ def test_the_version_that_was_analysed_is_moved_to_its_folder(
         "etag": "9b2cf535f27731c974343645a3985328",
         "folder": folder,
         "extension": extension,
+        "imageFormat": ANALYSES.get(case.removeprefix("Rejected"), ANALYSES.get(case.lower(), {}))["imageFormat"],
+        "original": None,
     }
+
+
+ORIGINAL = {"key": KEY, "versionId": VERSION_ID, "etag": "9b2cf535f27731c974343645a3985328"}
+
+
+def test_the_converter_gets_the_version_that_was_judged(runs: dict[str, Run]) -> None:
+    assert payload(runs["Converted"], "Convert Image") == {
+        "imageId": IMAGE_ID,
+        "executionArn": runs["Converted"].recording,
+        "correlationId": CORRELATION_ID,
+        **ORIGINAL,
+    }
+
+
+@pytest.mark.parametrize(
+    ("case", "folder"), [("Converted", "cats"), ("ConvertedThenWaiting", "cats"), ("ConvertedAndRejected", "rejected")]
+)
+def test_what_is_analysed_and_moved_is_the_jpeg_and_the_upload_goes_with_it(
+    runs: dict[str, Run], case: str, folder: str
+) -> None:
+    analyzed = payload(runs[case], "Analyze Image")
+    assert (analyzed["key"], analyzed["versionId"]) == (CONVERTED_KEY, CONVERTED_VERSION)
+    move = payload(runs[case], "Move Image")
+    assert (move["key"], move["versionId"], move["etag"]) == (CONVERTED_KEY, CONVERTED_VERSION, '"c"')
+    assert (move["folder"], move["extension"], move["imageFormat"]) == (folder, "jpg", "heic")
+    assert move["original"] == ORIGINAL
+
+
+def test_what_cannot_be_decoded_is_moved_as_it_was_uploaded(runs: dict[str, Run]) -> None:
+    move = payload(runs["NotConverted"], "Move Image")
+    assert {name: move[name] for name in ORIGINAL} == ORIGINAL
+    assert (move["folder"], move["extension"], move["original"]) == ("rejected", "bin", None)
 
 
 def test_reviewers_are_told_what_the_machine_leaned_to(runs: dict[str, Run]) -> None:

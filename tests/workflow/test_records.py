@@ -14,7 +14,7 @@ from pet_detector.aws import detection_logs
 from pet_detector.aws.detection_logs import CLAIM_SECONDS, format_time
 from tests.support.handler_runs import new_function
 
-from .answers import ANALYSES, REJECTIONS
+from .answers import ANALYSES, ORIGINAL_LOCATION, REJECTIONS
 from .cases import CASES, FOREIGN_KEY
 from .detection_logs import DetectionLogs
 from .executions import IMAGE_ID, KEY, RETENTION_DAYS, SHARD, TABLE, VERSION_ID, Run, definition
@@ -114,6 +114,24 @@ def test_record_of_a_classified_image_is_whole(
         "ModelVersion": analysis["modelVersion"],
         "AnalysisReused": case == "Reused",
     }
+
+
+@pytest.mark.parametrize(("case", "kept"), [("Converted", ""), ("ConvertedAndKept", ORIGINAL_LOCATION)])
+def test_record_of_a_converted_image_says_what_was_uploaded(
+    runs: dict[str, Run], table: DetectionLogs, case: str, kept: str
+) -> None:
+    record = replay(table, runs[case])
+    upload = {"SourceKey": KEY, "SourceVersion": VERSION_ID, "ImageFormat": "heic"}
+    assert upload.items() <= record.items()
+    assert (record["ConvertedHash"], record.get("OriginalLocation", "")) == ("c" * 64, kept)
+    assert record["ContentHash"] == ANALYSES["cat"]["contentHash"]
+    assert record["S3Location"] == f"s3://images/cats/{IMAGE_ID}.jpg"
+
+
+def test_record_of_what_cannot_be_decoded_has_its_reason(runs: dict[str, Run], table: DetectionLogs) -> None:
+    record = replay(table, runs["NotConverted"])
+    assert (record["ProcessingStatus"], record["ReasonCode"], record["ImageFormat"]) == ("rejected", "DAMAGED", "heic")
+    assert "ConvertedHash" not in record
 
 
 @pytest.mark.parametrize("reason", REJECTIONS)

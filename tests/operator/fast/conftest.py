@@ -65,6 +65,7 @@ def deployment(published: Releases, aws: cloud.Cloud) -> Deployment:
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
         "ReviewsTableName": cloud.REVIEWS,
+        "PolicyParameterName": cloud.POLICY_PARAMETER,
         "ImageEventsDeadLetterQueueUrl": cloud.EVENTS_QUEUE,
         "ReportsDeadLetterQueueUrl": cloud.REPORTS_QUEUE,
     }
