@@ -173,12 +173,9 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         *_requests(load, parameters),
         *_storage(load, parameters),
     ]
-<<<<<<< HEAD
     lines.append(_reviews(load, parameters))
-=======
     if load.converted:
         lines.append(_conversion(load, parameters))
->>>>>>> formats
     if load.mapped:
         lines.append(_registration(load, parameters))
     if parameters.get("AuditTrail", "none") == "own":
@@ -220,7 +217,6 @@ def _workflow(load: Load) -> Line:
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
 
 
-<<<<<<< HEAD
 def _reviews(load: Load, parameters: Mapping[str, str]) -> Line:
     """One verdict on each uncertain image, and on the sample of the certain ones: asked for, given, carried out."""
     unit = prices()
@@ -243,7 +239,8 @@ def _states_of_a_verdict() -> int:
     while name := machine["States"][name].get("Next"):
         count += 1
     return count
-=======
+
+
 def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
     """What a picture costs more that Rekognition cannot read: the way round through Convert Image, and a second copy."""
     unit, count = prices(), len(definitions.states_of_a_conversion())
@@ -258,7 +255,6 @@ def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
     kept = "; the original is kept" if is_kept else ""
     how = f"{count} transitions, ConvertImage, ImageProcessor once more, for {load.converted:.0%}{kept}"
     return Line(CONVERSION, load.converted * price, how)
->>>>>>> formats
 
 
 def _registration(load: Load, parameters: Mapping[str, str]) -> Line:

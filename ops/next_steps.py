@@ -19,6 +19,7 @@ BY_ERROR = {
     "AccessDeniedError": f"A permission is missing or was removed: restore it, {_THEN_REDRIVE}.",
     "ImageNotFoundError": f"The object was deleted or never arrived: put it back under its key, {_THEN_REDRIVE}.",
     "ImageChangedError": f"The object was replaced while it was analysed: nothing to fix, {_THEN_REDRIVE}.",
+    "ConversionFailedError": f"The decoder did not start: deploy ConvertImage as it should be, {_THEN_REDRIVE}.",
     "PolicyInvalidError": f"The detection policy parameter is missing or not usable: correct it, {_THEN_REDRIVE}.",
     "AnalysisInProgressError": f"Another execution was analysing the same bytes for minutes: {_THEN_REDRIVE}.",
     "SettingMissingError": f"A function lacks an environment variable: deploy the whole stack again, {_THEN_REDRIVE}.",

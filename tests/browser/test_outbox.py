@@ -118,11 +118,7 @@ def test_a_refusal_is_shown_with_what_to_do_until_it_is_dismissed(desk: Desk, st
         "**/people/reviews",
         lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_(),
     )
-<<<<<<< HEAD
-    _decide(page, 1)
-=======
     decide(page, 1)
->>>>>>> integration
     page.locator(".said").get_by_text(f"Not accepted. It was {code}.").wait_for()
     page.unroute_all()
     decide(page, 1)  # it goes on
@@ -172,11 +168,7 @@ def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:
             else route.continue_()
         ),
     )
-<<<<<<< HEAD
-    _decide(page, 1)
-=======
     decide(page, 1)
->>>>>>> integration
     page.get_by_text("1 not saved yet, trying again").wait_for()
     page.unroute_all()
     _all_saved(page)
