@@ -291,17 +291,17 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
     for image_id in (IMAGE_ID, "c" * 32):  # of the second there is no record
         head = {"ImageID": image_id, "Entry": "review", "Queue": "pending", "Order": came, "Sequence": 1}
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in head.items()})
-    aws.put_review(  # drawn for agreement, and decided once
-        {
-            **{"ImageID": "d" * 32, "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
+    for number in range(50):  # enough for a figure; drawn for agreement, and decided once
+        drawn: dict[str, Any] = {
+            **{"ImageID": f"a{number:031}", "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
             **{"HomeOrder": "0", "Guess": "cat", "Certain": True, "Verdict": "cat", "SecondLook": True, "Sequence": 0},
             **{"Purpose": "sample", "Probability": Decimal("0.02"), "GuessedAt": detection_logs.now()},
             **{"PolicyVersion": "2:80/15/50/55"},
         }
-    )
+        aws.put_review(drawn)
     of_same_bytes = {"ImageID": "b" * 32, "ContentHash": "0" * 64, "Queue": "done", "Order": came, "Sequence": 1}
     of_same_bytes |= {"HomeQueue": "uncertain", "HomeOrder": "1", "DecidedKey": IDEMPOTENCY_KEY, "Verdict": "cat"}
-    row = {"ImageID": "b" * 32, "Key": IDEMPOTENCY_KEY, "Person": "p", "PersonName": NAME, "At": came}
+    row: dict[str, Any] = {"ImageID": "b" * 32, "Key": IDEMPOTENCY_KEY, "Person": "p", "PersonName": NAME, "At": came}
     row |= {"Kind": "verdict", "Animal": "cat", "Mode": "single", "Milliseconds": 5, "Blind": False}
     for item in (of_same_bytes | {"Entry": "review"}, row | {"Entry": "verdict#000001"}):
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: serialized(value) for name, value in item.items()})
