@@ -191,7 +191,7 @@ release: install ## Release, break, roll back, promote and upgrade on the local 
 
 # --- Measure ---------------------------------------------------------------------------------------------------------
 
-bench: install .engine/browser/.installed ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation, burst or review; IMAGES=300
+bench: install .engine/browser/.installed ## Measure speed, simulate bursts, run one: ten minutes. ONLY=speed, simulation, burst, review or replay; IMAGES=300
 	@ONLY='$(ONLY)' IMAGES='$(IMAGES)' PYTHONPATH=.engine/browser .venv/bin/python -m tests.benchmarks
 
 # --- Documents -------------------------------------------------------------------------------------------------------

@@ -825,7 +825,9 @@ def _refuse_what_does_not_apply(context: click.Context, *, actual: bool, markdow
     """Refuse every option of `cost` that would have no effect."""
     useless = {"--days": "needs --actual"}
     if actual:
-        useless = dict.fromkeys(("--images", "--uncertain", "--waiting", "--converted", "--markdown"), "has no effect with --actual")
+        useless = dict.fromkeys(
+            ("--images", "--uncertain", "--waiting", "--converted", "--markdown"), "has no effect with --actual"
+        )
     elif markdown:
         useless["--json"] = "has no effect with --markdown"
     for option in context.command.params:

@@ -27,6 +27,8 @@ MILLISECONDS = {
     "UploadApiFunction": 65,
     "ImagesApiFunction": 45,
     "MetricsPublisherFunction": 100,
+    "ReviewApiFunction": 80,
+    "ReviewQueueFunction": 100,
 }
 # Of an image that waits for its turn: the call that finds out is as short as the next one is longer, which begins up to
 # SLEEP_SECONDS before the turn. Together they last one call more.
@@ -49,6 +51,9 @@ COUNT = 1  # of the day, for each of DailyAnalysisLimit and DailyAnalysisLimitPe
 # Of a wait: a second attempt at the turn, the lease kept and taken up again, TurnAt in the record with three indexes.
 WAIT = 1 + 2 + 2 * 4
 NOTICE = 3 * 5 + 1  # remembered in the record, which all indexes hold; counted
+# Of a verdict: the head and its two indexes when it is queued, leased (twice the index's partition), decided (with the
+# row, in a transaction that costs double) and closed; the record claimed and written, which all its indexes hold.
+VERDICT = (4 + 4 + 2 * 8 + 4) + (3 * 5 + LOG)
 # Read units of 4 KB.
 LOOKUP = 1
 OWNER = 0.5  # of an API request: whose key it is, eventually consistent
@@ -71,6 +76,7 @@ KMS_CALLS = 7
 KMS_ROLES, KMS_MINUTES = 12, 5
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
+REVIEW_WORKFLOW = definitions.REPOSITORY / "statemachine" / "review.asl.yaml"
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
 
@@ -107,6 +113,8 @@ METRICS_OF_A_FREE_DASHBOARD = 50
 # A run of the Reconciler that finds nothing: half a second, one listing, a query for each of four shards, and two reads
 # of withheld notices.
 RECONCILER_SECONDS, LISTINGS, READ_UNITS = 0.5, 1, 4
+# A run of ReviewKeeper: five queues, its position, and four shards of uncertain images, twice.
+KEEPER_READ_UNITS = 14
 
 # The trail. A line has about 1.5 KB; the trail's files in S3 are compressed, and cost a twentieth of it.
 EVENT_KB = 1.5
@@ -165,6 +173,7 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         *_requests(load, parameters),
         *_storage(load, parameters),
     ]
+    lines.append(_reviews(load, parameters))
     if load.converted:
         lines.append(_conversion(load, parameters))
     if load.mapped:
@@ -206,6 +215,30 @@ def _workflow(load: Load) -> Line:
         f"{load.retried:.0%} of tasks retried"
     )
     return Line(WORKFLOW, count * unit["states_standard_transition"], how)
+
+
+def _reviews(load: Load, parameters: Mapping[str, str]) -> Line:
+    """One verdict on each uncertain image, and on the sample of the certain ones: asked for, given, carried out."""
+    unit = prices()
+    share = load.uncertain + (1 - load.uncertain) * float(parameters["ReviewSamplePercent"]) / 100
+    count = _states_of_a_verdict()
+    price = count * unit["states_standard_transition"] + call_price("FileManagerFunction", parameters)
+    price += call_price("ReviewQueueFunction", parameters) + 2 * call_price("ReviewApiFunction", parameters)
+    price += VERDICT * unit["dynamodb_write_unit"] + 4 * unit["dynamodb_read_unit"]
+    price += (
+        3 * unit["s3_put"] + 3 * unit["s3_get"] + 2 * unit["api_request"]
+    )  # two lists and a copy; a view, two checks
+    how = f"a verdict on {share:.1%}: {count} transitions, 4 calls of functions, {VERDICT} write units, 2 requests"
+    return Line("Reviews", share * price, how)
+
+
+def _states_of_a_verdict() -> int:
+    """The states that an execution of the review workflow enters when nothing comes between."""
+    machine = definitions.document(REVIEW_WORKFLOW)
+    name, count = machine["StartAt"], 1
+    while name := machine["States"][name].get("Next"):
+        count += 1
+    return count
 
 
 def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
@@ -343,7 +376,11 @@ def fixed(environment: str) -> list[Fixed]:
     A custom metric costs only in hours that have a value, so those lines are the most that they can be.
     """
     parameters = definitions.parameters(environment)
-    lines = [_business_metrics(), _reconciler(parameters["Architecture"])]
+    lines = [
+        _business_metrics(),
+        _reconciler(parameters["Architecture"]),
+        _review_keeper(parameters["Architecture"]),
+    ]
     if parameters["DataKey"] == "customer":
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
@@ -368,6 +405,19 @@ def _reconciler(architecture: str) -> Fixed:
     price += RECONCILER_SECONDS * gigabytes * unit[f"lambda_gb_second_{architecture}"]
     price += LISTINGS * unit["s3_put"] + READ_UNITS * unit["dynamodb_read_unit"]
     return Fixed("Reconciler", runs * price, f"{runs} runs of {RECONCILER_SECONDS:g} s that find nothing")
+
+
+def _review_keeper(architecture: str) -> Fixed:
+    """As the Reconciler's; once a day it sends a digest by e-mail."""
+    runs = MONTH_DAYS * 24 * 4
+    unit = prices()
+    gigabytes = definitions.memory_megabytes("ReviewKeeperFunction") / 1024
+    price = unit["scheduler_invocation"] + unit["lambda_request"]
+    price += RECONCILER_SECONDS * gigabytes * unit[f"lambda_gb_second_{architecture}"]
+    price += KEEPER_READ_UNITS * unit["dynamodb_read_unit"]
+    notices = MONTH_DAYS * (unit["sns_publish"] + unit["sns_email"])
+    how = f"{runs} runs of {RECONCILER_SECONDS:g} s that find nothing, {MONTH_DAYS} digests"
+    return Fixed("ReviewKeeper", runs * price + notices, how)
 
 
 def _data_key() -> Fixed:

@@ -3,7 +3,7 @@
 import { SignInError } from "./session.js";
 
 const TIMEOUT_MS = 20_000;
-const TRIES = 3; // of what only reads
+const TRIES = 5; // of what only reads, and of what was throttled: then nothing was done
 
 /** The service said no, or nothing. `status` is 0 and `code` NO_ANSWER when there was no answer at all. */
 export class ApiError extends Error {
@@ -20,7 +20,7 @@ export class Api {
     this.session = session;
   }
 
-  /** The parsed answer. Throws ApiError; when `signal` aborts, what it aborts with. GET is tried again by itself. */
+  /** The parsed answer. Throws ApiError; when `signal` aborts, what it aborts with. GET, and what was throttled, is tried again by itself. */
   async request(method, path, { query = {}, body, headers = {}, signal } = {}) {
     const url = new URL(path.replace(/^\//, ""), this.base);
     for (const [name, value] of Object.entries(query)) if (value != null && value !== "") url.searchParams.set(name, value);
@@ -34,7 +34,7 @@ export class Api {
         if (error instanceof SignInError) error = new ApiError(0, "NO_ANSWER", error.message);
         if (!(error instanceof ApiError)) throw error;
         if (error.status === 401) await this.session.renew(token, signal);
-        else if (method !== "GET" || attempt++ >= TRIES || !isPassing(error.status)) throw error;
+        else if ((method !== "GET" && error.status !== 429) || attempt++ >= TRIES || !isPassing(error.status)) throw error;
         else await pause(300 * 2 ** attempt * (0.5 + Math.random()), signal);
       }
     }

@@ -227,7 +227,7 @@ const ADVICE = {
 /** The outbox of who is signed in; `element` shows in every view what is not saved, and what was not accepted. */
 export function createOutbox({ api, session, element, announce }) {
   const outbox = new Outbox(api, session.person);
-  const unsaved = h("span", { class: "unsaved" }), refused = h("details", { class: "refused" });
+  const unsaved = h("span", { class: "unsaved" }), refused = h("details", { class: "refused", hidden: true });
   element.append(unsaved, refused);
   const dismiss = (text, entries) => button(text, () => entries.forEach((entry) => outbox.dismiss(entry)), "quiet");
   let drawn = "", wasStuck = false;
@@ -242,6 +242,7 @@ export function createOutbox({ api, session, element, announce }) {
     const keys = entries.map(({ key }) => key).join();
     if (keys === drawn) return;
     drawn = keys;
+    refused.hidden = !entries.length;
     refused.replaceChildren(...(entries.length ? [
       h("summary", {}, `${entries.length} not accepted`),
       h("div", { class: "card" }, h("ul", {}, entries.map((entry) => h("li", {},

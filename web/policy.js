@@ -42,7 +42,8 @@ export function mount(element, { api, announce }) {
       event.preventDefault();
       const values = Object.fromEntries(new FormData(change)), reason = values.because;
       delete values.because;
-      send(change, { policy: Object.fromEntries(Object.entries(values).map(([name, text]) => [name, Number(text)])), because: reason });
+      // Only what differs: an older release does not know every number.
+      send(change, { policy: Object.fromEntries(Object.entries(values).map(([name, text]) => [name, Number(text)]).filter(([name, value]) => value !== policy[name])), because: reason });
     } }, h("h2", {}, "The numbers now"), h("div", { class: "fields" }, Object.entries(policy).map(field), because()), h("p", {}, button("Change them", null, "primary", { type: "submit" })));
     const back = h("form", { class: "card", onsubmit: (event) => {
       event.preventDefault();
@@ -50,11 +51,11 @@ export function mount(element, { api, announce }) {
     } }, h("h2", {}, "Take the last change back"), h("div", { class: "fields" }, because()), h("p", {}, button("Take it back", null, "", { type: "submit" })));
     return h("div", {}, failed, change, table(thresholds, change), h("section", { class: "card" }, h("h2", {}, "What was changed"),
       history.length ? h("ol", { class: "history" }, history.map((row) => h("li", {}, h("strong", {}, numbers(row.policy)), ` by ${row.by}, ${when(row.at)}: ${row.because}`)))
-        : h("p", { class: "muted" }, "Nothing yet: these are the numbers of the deployment.")), history.length > 0 && back);
+        : h("p", { class: "muted" }, "Nothing yet: these are the numbers of the deployment.")), history.length > 1 && back);
   }
 }
 
-const numbers = (policy) => Object.entries(policy).map(([name, value]) => `${name} ${number(value)}`).join(", ");
+const numbers = (policy) => Object.entries(policy ?? { "not readable": NaN }).map(([name, value]) => `${name} ${number(value)}`).join(", ");
 
 function table(thresholds, form) {
   const title = h("h2", {}, "Which minimum?");

@@ -45,6 +45,7 @@ export class Supply extends EventTarget {
       const { imageId, animal } = entry.body;
       const isUndone = context.outbox.unsaved.some(({ body }) => body.undoes === entry.key);
       if (animal && !isUndone) this.next = this.next.filter((picture) => picture.imageId !== imageId); // decided in another tab
+      if (!animal) this.#notBefore = this.#pauses = 0; // undone: it may be among the next
       this.fill();
     }, { signal });
     const clock = setInterval(() => this.#keepFresh(), 15_000);

@@ -19,6 +19,7 @@ def install() -> None:
     """Apply this module's patches."""
     _a_refreshed_token_names_the_groups()
     _an_access_token_is_no_id_token()
+    _nobody_signs_up_where_people_are_invited()
     _clients_may_return_to_an_api_here()
     _stage_variables_name_the_sign_in_page_here()
 
@@ -55,6 +56,24 @@ def _an_access_token_is_no_id_token() -> None:
         return claims, error
 
     apigateway_v1._validate_cognito_authorizer = validate_id_token
+
+
+def _nobody_signs_up_where_people_are_invited() -> None:
+    """SignUp is refused in a pool with AllowAdminCreateUserOnly.
+
+    AWS: so. MiniStack: takes anybody.
+    """
+    sign_up = cognito._sign_up
+
+    def sign_up_if_allowed(data: dict[str, Any]) -> Any:
+        _, pool, _ = cognito._find_pool_by_client_id(data.get("ClientId", ""))
+        invited = ((pool or {}).get("AdminCreateUserConfig") or {}).get("AllowAdminCreateUserOnly", False)
+        if str(invited).lower() == "true":
+            refusal = "SignUp is not permitted for this user pool"
+            return cognito.error_response_json("NotAuthorizedException", refusal, 400)
+        return sign_up(data)
+
+    cognito._sign_up = sign_up_if_allowed
 
 
 class _Addresses(list[str]):

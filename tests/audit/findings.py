@@ -21,7 +21,7 @@ HOME = REPOSITORY / ".engine"
 PYTHON_TOOLS, CHECKOV, NODE = HOME / "audit-venv" / "bin", HOME / "checkov-venv" / "bin", HOME / "audit-node"
 JUDGED = HOME / "audit"  # the templates as CloudFormation sees them, as JSON
 # Not tests/: they assert, run our own commands, use made-up credentials.
-CODE = ("functions", "ops", "local", "delivery", "docs")
+CODE = ("functions", "converter", "web", "ops", "local", "delivery", "docs")
 
 
 class Finding(NamedTuple):

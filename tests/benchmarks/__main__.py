@@ -1,8 +1,8 @@
 """`make bench`: measure the application on this machine, print its tables, and fail when a target is missed.
 
 ONLY=speed: images a second, transitions, imports, the listing. ONLY=simulation: up to 100,000 images in virtual time
-(IMAGES=1000000 for that many too). ONLY=burst: IMAGES (60) at once on the local AWS, at one call a second. ONLY=review: the
-page's Review in a browser.
+(IMAGES=1000000 for that many too). ONLY=burst: IMAGES (60) at once on the local AWS, at one call a second.
+ONLY=review: the page's Review in a browser. ONLY=replay: 10,000 records decided again.
 
 Absolute numbers are this machine's. What carries over to others is a ratio to a baseline, measured in the same run and
 in turns with what it is compared to, so that both meet the same load.
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from local.terminal import run_command
-from tests.benchmarks import burst, import_time, listing, review, throughput, transitions
+from tests.benchmarks import burst, import_time, listing, replay, review, throughput, transitions
 from tests.benchmarks.measure import Measure
 from tests.benchmarks.pace import table as simulation
 from tests.support.deployment import Deployment
@@ -69,6 +69,7 @@ _PARTS: dict[str, Callable[[Path], tuple[list[Table], list[Measure]]]] = {
     "simulation": simulation.measure,
     "burst": burst.measure,
     "review": lambda scratch: ([], review.measure()),
+    "replay": replay.measure,
 }
 
 

@@ -1,11 +1,10 @@
-"""How fast is Review? From a key to the next picture on the screen, and decisions a minute by a script, in a browser."""
+"""How fast is Review in a browser? From a key to the next picture on the screen, and decisions a minute by a script."""
 
 from __future__ import annotations
 
 import shutil
 import statistics
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.measure import Measure
@@ -102,7 +101,12 @@ def _painted(browser: Browser) -> list[Measure]:
     assert len(pressed) > PRESSES * 0.9, "pictures were not there when the key was pressed"
     next_one, cold_one = _p95(pressed), _p95(cold)
     return [
-        Measure("key to next picture painted, p95", f"{next_one:.1f} ms", f"{nothing:.1f} ms: a key without meaning", next_one / nothing),
+        Measure(
+            "key to next picture painted, p95",
+            f"{next_one:.1f} ms",
+            f"{nothing:.1f} ms: a key without meaning",
+            next_one / nothing,
+        ),
         Measure("the same", f"{next_one:.1f} ms", f"{cold_one:.1f} ms: not loaded before", next_one / cold_one),
     ]
 

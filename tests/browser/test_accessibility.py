@@ -104,7 +104,7 @@ def test_axe_finds_nothing_where_something_is_wrong_or_missing(
     page.evaluate("location.hash = '#/gallery'")
     page.get_by_text("No pictures yet.").wait_for()
     found["empty"] = findings(page)
-    application.fault("GET /people/figures", 503, 3)
+    application.fault("GET /people/figures", 400, 1, message="Something is wrong.")
     page.evaluate("location.hash = '#/figures'")
     page.get_by_role("button", name="Try again").wait_for()
     found["failed"] = findings(page)

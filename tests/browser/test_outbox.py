@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, truth, unsaved
 from tests.support.waiting import eventually
 
-from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, truth, unsaved
 from .stand_in import PHOTOS
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Route
+    from playwright.sync_api import Browser, Dialog, Page, Route
 
 
 @pytest.fixture
@@ -78,6 +78,7 @@ def test_what_the_service_does_not_take_is_kept_shown_and_sent_later(desk: Desk)
     page = desk.tab()
     decide(page, 3)
     page.get_by_text("3 not saved yet, trying again").wait_for()
+    assert page.locator(".refused").is_hidden()
     page.reload()
     page.get_by_text("3 not saved yet").wait_for()
     assert desk.service.rows == []
@@ -90,7 +91,12 @@ def test_what_the_service_does_not_take_is_kept_shown_and_sent_later(desk: Desk)
 def test_the_browser_asks_before_a_tab_with_unsaved_decisions_is_closed(desk: Desk) -> None:
     page = desk.tab()
     asked: list[str] = []
-    page.on("dialog", lambda dialog: (asked.append(dialog.type), dialog.dismiss()))
+
+    def stay(dialog: Dialog) -> None:
+        asked.append(dialog.type)
+        dialog.dismiss()
+
+    page.on("dialog", stay)
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
     decide(page, 1)
     with page.expect_event("dialog"):
@@ -112,11 +118,7 @@ def test_a_refusal_is_shown_with_what_to_do_until_it_is_dismissed(desk: Desk, st
         "**/people/reviews",
         lambda route: route.fulfill(status=status, json=body) if route.request.method == "POST" else route.continue_(),
     )
-<<<<<<< HEAD
-    _decide(page, 1)
-=======
     decide(page, 1)
->>>>>>> integration
     page.locator(".said").get_by_text(f"Not accepted. It was {code}.").wait_for()
     page.unroute_all()
     decide(page, 1)  # it goes on
@@ -166,11 +168,7 @@ def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:
             else route.continue_()
         ),
     )
-<<<<<<< HEAD
-    _decide(page, 1)
-=======
     decide(page, 1)
->>>>>>> integration
     page.get_by_text("1 not saved yet, trying again").wait_for()
     page.unroute_all()
     _all_saved(page)

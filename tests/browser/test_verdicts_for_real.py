@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import os
 import random
+import uuid
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from local.people import PASSWORD, PEOPLE
 from tests.support.deployment import UNCERTAIN_CAT, Deployment, never_seen
-from tests.support.fake_reviews import Desk, Fault, decide, image_of, truth, unsaved
+from tests.support.fake_reviews import Desk, Fault, decide, truth, unsaved
 from tests.support.lossy_proxy import losing
 from tests.support.people import sign_in
 from tests.support.waiting import eventually
@@ -96,12 +97,11 @@ def test_every_decision_moves_its_picture_once(browser: Browser, deployed_applic
 
 
 def uncertain_pictures(application: Deployment, number: int) -> set[str]:
-    """So many images that wait for a person: one as the workflow leaves it, and copies of its record and its picture."""
+    """So many images that wait for a person: one as the workflow leaves it, and copies of it."""
     first = application.upload(UNCERTAIN_CAT)
     assert application.settled(first) == "needs_review"
     record, key = application.item(first), f"others/{first}.jpg"
-    chooser = random.Random(12)
-    image_ids = {first} | {f"{chooser.getrandbits(128):032x}" for _ in range(number - 1)}
+    image_ids = {first} | {uuid.uuid4().hex for _ in range(number - 1)}
     for image_id in image_ids - {first}:
         application.put_object(key.replace(first, image_id), never_seen(UNCERTAIN_CAT, image_id.encode()))
         copy = _replaced(record, first, image_id) | {"ContentHash": {"S": image_id * 2}}

@@ -18,6 +18,7 @@ PARAMETERS = {
     "DataKey": "aws",
     "DailyAnalysisLimit": "0",
     "DailyAnalysisLimitPerKey": "0",
+    "ReviewSamplePercent": "0",
     "ImageRetentionDays": "365",
     "RecordRetentionDays": "365",
     "LogRetentionDays": "90",
@@ -70,7 +71,7 @@ def test_no_line_is_left_out_of_the_check_by_hand() -> None:
     (mark,) = test_a_line_is_what_it_is_by_hand.pytestmark  # type: ignore[attr-defined]
 
     assert [name for name, _ in mark.args[1]] != []
-    assert {name for name, _ in mark.args[1]} == set(_dollars())
+    assert {name for name, _ in mark.args[1]} | {"Reviews"} == set(_dollars())  # it has a check of its own
 
 
 def test_lines_are_the_dearest_first_and_the_total_is_their_sum() -> None:
@@ -114,7 +115,8 @@ def test_a_dearer_price_makes_its_line_dearer(set_price: Any, price: str, line: 
     after = _dollars()
 
     assert after[line] > before[line]
-    untouched = [name for name in before if not (name == line or {name, line} <= _FUNCTIONS)]
+    # A verdict is made of calls of many services.
+    untouched = [name for name in before if not (name in (line, "Reviews") or {name, line} <= _FUNCTIONS)]
     assert {name: after[name] for name in untouched} == {name: before[name] for name in untouched}
 
 
@@ -127,6 +129,17 @@ def test_uncertain_images_cost_a_transition_a_notice_and_its_writes() -> None:
     assert all_of_them["Step Functions"] - none["Step Functions"] == pytest.approx(25)
     assert all_of_them["SNS"] - none["SNS"] == pytest.approx(20.5)
     assert all_of_them["DynamoDB requests"] - none["DynamoDB requests"] == pytest.approx(16 * 0.625)
+
+
+def test_a_verdict_on_each_image_that_people_are_asked_about_by_hand() -> None:
+    none, all_of_them = _dollars(Load(uncertain=0.0)), _dollars(Load(uncertain=1.0))
+
+    assert none["Reviews"] == 0
+    # 5 transitions; 0.35 s of 512 MB, 0.1 s and twice 0.08 s of 256 MB, in 4 calls; 61 writes and 4 reads of DynamoDB;
+    # two lists and a copy, three reads of S3; 2 requests
+    functions = 4 * 0.2 + (0.35 * 0.5 + 0.1 * 0.25 + 2 * 0.08 * 0.25) * 13.3334
+    by_hand = 5 * 25 + functions + 61 * 0.625 + 4 * 0.125 + 3 * 5 + 3 * 0.4 + 2 * 3.5
+    assert all_of_them["Reviews"] == pytest.approx(by_hand, rel=0.001)
 
 
 def test_images_that_wait_cost_three_transitions_a_call_and_its_writes() -> None:

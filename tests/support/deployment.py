@@ -215,13 +215,18 @@ class Deployment:
         return before
 
     def _release_workflow_with(self, function: str) -> None:
-        """Let `live` be a version of the workflow that names this version of a function, if it names the function."""
+        """Let the workflows that name a function name this version of it: `live` is a version that does."""
         definition = self.sfn.describe_state_machine(stateMachineArn=self.workflow)["definition"]
         changed = re.sub(rf"{re.escape(function.rpartition(':')[0])}:\d+", function, definition)
         if changed != definition:
             machine = self.sfn.update_state_machine(stateMachineArn=self.workflow, definition=changed, publish=True)
             route = {"stateMachineVersionArn": machine["stateMachineVersionArn"], "weight": 100}
             self.sfn.update_state_machine_alias(stateMachineAliasArn=self.live, routingConfiguration=[route])
+        if review_workflow := self.outputs.get("ReviewWorkflowArn"):  # it has no alias; early releases do not have it
+            definition = self.sfn.describe_state_machine(stateMachineArn=review_workflow)["definition"]
+            changed = re.sub(rf"{re.escape(function.rpartition(':')[0])}:\d+", function, definition)
+            if changed != definition:
+                self.sfn.update_state_machine(stateMachineArn=review_workflow, definition=changed)
 
     @contextlib.contextmanager
     def configured(self, function: str, **variables: str) -> Iterator[None]:

@@ -1,4 +1,4 @@
-"""A service for the page that keeps its reviews in memory: the answers of docs/api.md, and faults where a test wants them."""
+"""A service for the page that keeps its reviews in memory: answers of docs/api.md, and faults as a test wants."""
 
 from __future__ import annotations
 
@@ -329,7 +329,7 @@ class Desk:
         self._browser = browser
         self._address = address
         self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
-        self._context.set_default_timeout(15_000)
+        self._context.set_default_timeout(60_000)
         self._context.add_init_script(_IMPATIENT)
         self.errors: list[str] = []
         self._context.on("weberror", lambda error: self.errors.append(str(error.error)))
@@ -386,5 +386,5 @@ def image_of(page: Page) -> str:
 
 def unsaved(page: Page) -> int:
     """How many entries the browser keeps as not saved."""
-    kept = "Object.keys(localStorage).filter((name) => name.startsWith('petdetect.outbox.')).map((name) => JSON.parse(localStorage[name]))"
-    return int(page.evaluate(f"{kept}.filter((entry) => !entry.refused).length"))
+    kept = "Object.entries(localStorage).filter(([name]) => name.startsWith('petdetect.outbox.'))"
+    return int(page.evaluate(f"{kept}.filter(([, text]) => !JSON.parse(text).refused).length"))

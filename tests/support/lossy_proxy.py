@@ -1,4 +1,4 @@
-"""Stands between a browser and the local AWS, and loses what a test wants: requests before or after they are handled."""
+"""Stands between a browser and the local AWS, and loses what a test wants: requests, or answers."""
 
 from __future__ import annotations
 
@@ -51,7 +51,9 @@ def losing(target: str) -> Iterator[LossyProxy]:
                 self.close_connection = True
                 return
             if fault is Fault.UNAVAILABLE:
-                self._answer(503, [("Content-Type", "application/json")], b'{"code": "UNAVAILABLE", "message": "Try again."}')
+                self._answer(
+                    503, [("Content-Type", "application/json")], b'{"code": "UNAVAILABLE", "message": "Try again."}'
+                )
                 return
             # The local AWS serves its own pages only, and checks signatures against its own address.
             headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_ONE_HOP}
@@ -69,7 +71,9 @@ def losing(target: str) -> Iterator[LossyProxy]:
                 return
             if not response.headers.get_content_type().startswith("image/"):
                 content = content.replace(proxy.target.encode(), proxy.address.encode())
-            passed = [(name, proxy.own(value)) for name, value in response.getheaders() if name.lower() not in _OF_ONE_HOP]
+            passed = [
+                (name, proxy.own(value)) for name, value in response.getheaders() if name.lower() not in _OF_ONE_HOP
+            ]
             self._answer(response.status, passed, content)
 
         do_GET = do_POST = do_DELETE = do_OPTIONS = _pass_on

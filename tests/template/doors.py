@@ -24,7 +24,9 @@ TYPES = {
     "AWS::ApiGateway::Account": "CloudWatchRoleArn!",
     "AWS::ApiGateway::ApiKey": "Enabled Name",
     "AWS::ApiGateway::Deployment": "Description RestApiId",
-    "AWS::ApiGateway::RestApi": "Body! EndpointAccessMode EndpointConfiguration! Parameters SecurityPolicy",
+    "AWS::ApiGateway::RestApi": (
+        "Body! EndpointAccessMode EndpointConfiguration! MinimumCompressionSize Parameters SecurityPolicy"
+    ),
     "AWS::ApiGateway::Stage": (
         "AccessLogSetting! DeploymentId MethodSettings RestApiId StageName TracingEnabled Variables"
     ),
@@ -37,6 +39,18 @@ TYPES = {
         "CloudWatchLogsLogGroupArn! CloudWatchLogsRoleArn! EnableLogFileValidation AdvancedEventSelectors! "
         "IncludeGlobalServiceEvents IsLogging IsMultiRegionTrail KMSKeyId S3BucketName! TrailName"
     ),
+    "AWS::Cognito::UserPool": (
+        "AccountRecoverySetting AdminCreateUserConfig! AutoVerifiedAttributes DeletionProtection EnabledMfas "
+        "MfaConfiguration Policies UserAttributeUpdateSettings UserPoolName UserPoolTags UserPoolTier "
+        "UsernameAttributes UsernameConfiguration"
+    ),
+    "AWS::Cognito::UserPoolClient": (
+        "AccessTokenValidity AllowedOAuthFlows! AllowedOAuthFlowsUserPoolClient AllowedOAuthScopes! CallbackURLs! "
+        "ClientName EnableTokenRevocation ExplicitAuthFlows! GenerateSecret IdTokenValidity LogoutURLs! "
+        "PreventUserExistenceErrors RefreshTokenValidity SupportedIdentityProviders! TokenValidityUnits UserPoolId"
+    ),
+    "AWS::Cognito::UserPoolDomain": "Domain UserPoolId",
+    "AWS::Cognito::UserPoolGroup": "Description GroupName UserPoolId",
     "AWS::Config::ConfigRule": "ConfigRuleName Description Scope Source!",
     "AWS::Config::ConfigurationRecorder": "RecordingGroup RoleARN!",
     "AWS::Config::DeliveryChannel": "S3BucketName!",
@@ -109,7 +123,9 @@ _HIDDEN_DOOR = re.compile(
 # Another account, or a place outside AWS, written out.
 _LITERAL = re.compile(
     r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|"
-    r"https?://(?!token\.actions\.githubusercontent\.com$)"
+    # and the stack's own: the API, the page in it, and the sign-in page
+    r"https?://(?!token\.actions\.githubusercontent\.com$|(\*|\$\{PetDetectorApi\})\.execute-api\.\$\{AWS::Region\}\.\$\{AWS::URLSuffix\}"
+    r"|\$\{SignInDomain\}\.auth\.\$\{AWS::Region\}\.amazoncognito\.com$)"
 )
 # Attributes of a resource, beside its properties, that CloudFormation knows.
 _ATTRIBUTES = {"Type", "Properties", "Condition", "DependsOn", "DeletionPolicy", "UpdateReplacePolicy", "Metadata"}

@@ -248,4 +248,15 @@ MUTANTS: dict[str, Mutation] = {
     "N04 macro": lambda of: of["observability"].update(Transform="Macro"),
     "N05 endpoint in a VPC": _add("More", "AWS::EC2::VPCEndpoint", VpcId="vpc-1", ServiceName="com.amazonaws.s3"),
     "N06 stack from elsewhere": _put("ObservabilityStack", TemplateURL="https://s3.amazonaws.com/elsewhere/o.yaml"),
+    # People
+    "N07 anybody signs up": _put("PeoplePool", AdminCreateUserConfig={"AllowAdminCreateUserOnly": False}),
+    "N08 the sign-in leads elsewhere": lambda of: _properties(of, "PageClient")["CallbackURLs"].append(
+        "https://example.com/"
+    ),
+    "N09 the page takes passwords": lambda of: _properties(of, "PageClient")["ExplicitAuthFlows"].append(
+        "ALLOW_USER_PASSWORD_AUTH"
+    ),
+    "N10 a path of people for anybody": lambda of: _properties(of, "PetDetectorApi")["Body"]["paths"]["/people/images"][
+        "get"
+    ].pop("security"),
 }

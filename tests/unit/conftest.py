@@ -86,6 +86,13 @@ def workflow(aws: Cloud) -> None:
 
 
 @pytest.fixture
+def nobody_is_drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No image is looked at for the sample or by a second person, unless a test says so."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "0")
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", "0")
+
+
+@pytest.fixture
 def rekognition() -> Iterator[Stubber]:
     """The client of Rekognition with answers that the test gives: moto's DetectLabels always sees the same."""
     with Stubber(client("rekognition")) as stubber:

@@ -247,9 +247,7 @@ def test_boxes_inside_each_other_are_not_followed() -> None:
     assert code_of(heif(items={1: (b"hvc1", [1], b"p")}, properties=[ispe(640, 480)], meta=nested)) is None
 
 
-ANIMATION = heif(
-    brand=b"avis", items={1: (b"av01", [1], b"pixels")}, properties=[ispe(640, 480)], more=track(640, 480)
-)
+ANIMATION = heif(brand=b"avis", items={1: (b"av01", [1], b"pixels")}, properties=[ispe(640, 480)], more=track(640, 480))
 SEEDS = [WHOLE, tiles(), real_heic(), saved("AVIF"), saved("WEBP"), ANIMATION]
 
 

@@ -59,6 +59,7 @@ def samples(
 
     monkeypatch.setattr(rekognition, "recognize", recognize)
     monkeypatch.setenv("OVERDUE_MINUTES", "0")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     return Samples(aws, context, lambda: capsys.readouterr().out)
 
 
@@ -211,6 +212,30 @@ def images_api_one(samples: Samples) -> None:
     assert f"cats/{CAT}.jpg" in json.loads(answer["body"])["viewUrl"]
 
 
+def images_api_person(samples: Samples) -> None:
+    finished(samples)
+    answer = samples.run("images_api", event("images_api_person"))
+    assert answer["statusCode"] == 200  # a reviewer sees everybody's
+    assert json.loads(answer["body"])["imageId"] == CAT
+
+
+def page_api_page(samples: Samples) -> None:
+    answer = page(event("page_api_page"))
+    assert (answer["statusCode"], answer["headers"]["Content-Type"]) == (200, "text/html; charset=utf-8")
+
+
+def page_api_config(samples: Samples) -> None:
+    happened = event("page_api_config")
+    config = json.loads(page(happened)["body"])
+    assert config["clientId"] == happened["stageVariables"]["ClientId"]
+
+
+def page(happened: dict[str, Any]) -> dict[str, Any]:
+    """What PageApi answers; it is app.py itself."""
+    answer: dict[str, Any] = importlib.import_module("web.app").lambda_handler(happened, None)
+    return answer
+
+
 def images_api_list(samples: Samples) -> None:
     finished(samples)
     body = json.loads(samples.run("images_api", event("images_api_list"))["body"])
@@ -309,6 +334,9 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     images_api_one,
     images_api_list,
     images_api_health,
+    images_api_person,
+    page_api_page,
+    page_api_config,
     erasure_api_one,
     review_queue_stream,
     review_api_next,

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pet_detector.aws import rekognition
-from pet_detector.aws.rekognition import LABELS_KEPT, recognize, trimmed
+from pet_detector.aws.rekognition import LABELS_KEPT, recognize, recognize_bytes, trimmed
 from pet_detector.rules import models
 from pet_detector.rules.errors import (
     AccessDeniedError,
@@ -21,7 +21,7 @@ from pet_detector.rules.errors import (
     ThrottledError,
 )
 from pet_detector.rules.models import Label, ReasonCode, Rejection
-from pet_detector.rules.policy import decide
+from pet_detector.rules.policy import _KINDS, _PLACES, decide
 from tests.support.moto_world import BUCKET, KEY, POLICY
 
 QUESTION = {
@@ -30,7 +30,11 @@ QUESTION = {
     "MinConfidence": 20.0,
 }
 labels = st.lists(
-    st.builds(Label, st.sampled_from(["Cat", "Dog", "Animal", "x" * 90]) | st.text(max_size=5), st.floats(0, 100)),
+    st.builds(
+        Label,
+        st.sampled_from(["Cat", "Dog", "Animal", "Pet", "Nature", "Boat", "x" * 90]) | st.text(max_size=5),
+        st.floats(0, 100),
+    ),
     max_size=60,
     unique_by=lambda label: label.name,
 )
@@ -44,6 +48,12 @@ def test_asks_for_one_version_of_the_object(rekognition: Stubber) -> None:
     rekognition.add_response("detect_labels", answer, QUESTION)
     expected = models.Recognition((Label("Cat", 98.25), Label("Pet", 50.5)), "3.0")
     assert recognize(BUCKET, KEY, "v1") == expected
+
+
+def test_asks_about_bytes_as_about_an_object(rekognition: Stubber) -> None:
+    answer: dict[str, Any] = {"Labels": [{"Name": "Cat", "Confidence": 98.25}], "LabelModelVersion": "3.0"}
+    rekognition.add_response("detect_labels", answer, QUESTION | {"Image": {"Bytes": b"picture"}})
+    assert recognize_bytes(b"picture") == models.Recognition((Label("Cat", 98.25),), "3.0")
 
 
 def test_a_picture_of_nothing_has_no_labels(rekognition: Stubber) -> None:
@@ -103,8 +113,14 @@ def test_labels_are_few_enough_for_one_write_unit() -> None:
 
 @given(labels)
 def test_the_labels_that_are_kept_lead_to_the_decision_of_them_all(found: list[Label]) -> None:
-    rounded = [Label(label.name, round(label.confidence, 2)) for label in found]
-    assert decide(trimmed(found), POLICY) == decide(rounded, POLICY)
+    short = [Label(label.name[: rekognition.LABEL_NAME_LENGTH], round(label.confidence, 2)) for label in found]
+    assert decide(trimmed(found), POLICY) == decide(short, POLICY)
+
+
+def test_what_is_surely_something_else_is_kept_behind_all_that_is_no_evidence() -> None:
+    names = _KINDS | _PLACES | {"Cat", "Dog"}
+    found = [Label(name, 45.0) for name in names] + [Label("Sheep", 44.0)]
+    assert Label("Sheep", 44.0) in trimmed(found)
 
 
 @given(labels)

@@ -29,7 +29,7 @@ from tests.unit.reviewing import (
     undo,
 )
 
-pytestmark = pytest.mark.usefixtures("workflow")
+pytestmark = pytest.mark.usefixtures("workflow", "nobody_is_drawn")
 SAME = "f" * 64
 
 
@@ -56,6 +56,7 @@ def test_uncertain_images_are_queued_once(aws: Cloud) -> None:
 
 
 def test_of_certain_images_the_sample_is_queued(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "2")
     images = [filed(aws, number, "completed") for number in range(3)]
     monkeypatch.setattr("pet_detector.rules.review.sampled", lambda image, percent: image == images[1] and percent == 2)
     queue(aws, *images)
@@ -124,10 +125,7 @@ def test_a_verdict_is_carried_over_to_what_waits_and_undone_with_it(aws: Cloud) 
         assert "Verdict" not in head(image)
 
 
-def test_a_new_image_whose_bytes_were_decided_gets_the_verdict_at_once(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "0")
+def test_a_new_image_whose_bytes_were_decided_gets_the_verdict_at_once(aws: Cloud) -> None:
     (first,) = put(aws, 1, ContentHash=SAME)
     say(first, "dog")
     second, third = put(aws, 2, ContentHash=SAME), put(aws, 3, status="completed", ContentHash=SAME)
@@ -175,8 +173,8 @@ def test_many_copies_are_decided_in_turn(aws: Cloud, monkeypatch: pytest.MonkeyP
 
 
 def test_what_the_review_machine_writes_queues_nothing_new(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
     (image,) = put(aws, 1)
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
     say(image, "dog")
     old = aws.item(image)
     carry_out(aws, image)  # needs_review -> completed

@@ -18,7 +18,7 @@ from tests.support.paths import REPOSITORY
 
 RELEASES = Path(__file__).parent / "releases"
 
-DEPLOYED = ("template.yaml", "samconfig.toml", "statemachine", "functions", "stacks")
+DEPLOYED = ("template.yaml", "samconfig.toml", "statemachine", "functions", "converter", "web", "stacks")
 
 
 def names() -> list[str]:

@@ -26,10 +26,10 @@ def counts(service: str, since: datetime, days: int) -> dict[tuple[str, str], di
     with translated("cloudwatch:GetMetricData"):
         for page in pages.paginate(MetricDataQueries=queries, StartTime=since, EndTime=until):
             for result in page["MetricDataResults"]:
-                days = found[DAY_METRICS[int(result["Id"].removeprefix("m"))]]
+                by_day = found[DAY_METRICS[int(result["Id"].removeprefix("m"))]]
                 for time, number in zip(result["Timestamps"], result["Values"], strict=True):
                     day = f"{time.astimezone(UTC):%Y-%m-%d}"
-                    days[day] = days.get(day, 0) + round(number)
+                    by_day[day] = by_day.get(day, 0) + round(number)
     return found
 
 

@@ -58,9 +58,13 @@ def _recognize(image: ImageTypeDef) -> Recognition | Rejection:
 
 
 def trimmed(labels: Iterable[Label]) -> list[Label]:
-    """The labels worth keeping: Cat and Dog always, then the most confident, LABELS_KEPT in all, names cut short."""
-    ordered = sorted(labels, key=lambda label: (label.name not in ("Cat", "Dog"), -label.confidence))
-    return [Label(label.name[:LABEL_NAME_LENGTH], round(label.confidence, 2)) for label in ordered[:LABELS_KEPT]]
+    """The labels worth keeping: Cat and Dog always, then the most confident, LABELS_KEPT in all, names cut short.
+
+    The policy has ten names besides that are no evidence, so that what is most surely something else is always kept.
+    """
+    short = (Label(label.name[:LABEL_NAME_LENGTH], round(label.confidence, 2)) for label in labels)
+    ordered = sorted(short, key=lambda label: (label.name not in ("Cat", "Dog"), -label.confidence, label.name))
+    return ordered[:LABELS_KEPT]
 
 
 _REJECTIONS = {

@@ -55,7 +55,7 @@ def daily(table: str) -> None:
 
 
 def measurements(found: rules.Accuracy) -> list[Measurement]:
-    """Metrics, in percent: Precision of each class with enough judged pictures, and the lowest of their upper bounds."""
+    """Metrics, in percent: Precision of each class with enough judged pictures, and their lowest upper bound."""
     precision = [
         Measurement("Precision", 100 * one.value, "Percent", dimension=("Animal", animal.value))
         for animal, one in found.precision.items()

@@ -53,9 +53,6 @@ _ARRIVES_SECONDS = 60
 # After an image failed: when its execution was stopped, a function of it may still be moving the object. More than the
 # Timeout of FileManager (template.yaml) and the time that S3 works on a copy.
 SETTLES_SECONDS = 60
-# After the review machine began to move a picture to where a person put it, and has not said that it is done: more than
-# it needs, unless AWS fails for minutes.
-MOVES_SECONDS = 600
 # Versions that name nobody: "null" before versioning, and the one of an execution that was started by hand.
 _COMMON_VERSIONS = (image_ids.NEWEST, "null")
 
@@ -218,8 +215,6 @@ def _refusal(record: Record | None, source: Source) -> str:
         waits = max(form_ends, float(record.get("CopyEnds", 0))) - time.time()
     elif status == Status.FAILED:
         waits = _seconds(record.get("UpdatedAt", "")) + SETTLES_SECONDS - time.time()
-    elif "ReviewClaimedAt" in record:
-        waits = _seconds(record["ReviewClaimedAt"]) + MOVES_SECONDS - time.time()
     return f"Its picture may still be arriving or moving: try again in {int(waits) + 1} s." if waits > 0 else ""
 
 

@@ -6,6 +6,7 @@ import json
 import os
 import platform
 import re
+import shutil
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -282,6 +283,7 @@ CHANGES: dict[str, Callable[[Path], object]] = {
     "lost file": lambda root: (root / "functions" / "a" / "app.py").unlink(),
     "renamed file": lambda root: (root / "functions" / "a" / "app.py").rename(root / "functions" / "a" / "b.py"),
     "mode": lambda root: (root / "functions" / "a" / "app.py").chmod(0o755),
+    "page": lambda root: shutil.copytree(root / "functions", root / "web"),
     "nested stack": lambda root: (root / "stacks" / "alarms.yaml").write_text("x: 2\n"),
     "workflow": lambda root: (root / "statemachine" / "workflow.asl.yaml").write_text("x: 2\n"),
     "another SAM": lambda root: (root / "requirements-dev.txt").write_text("aws-sam-cli==2\n"),

@@ -316,3 +316,11 @@ def test_a_stage_variable_names_the_sign_in_page_here(gap_engine: Any) -> None:
     variables = people.call("/app").json()["stageVariables"]
 
     assert variables == {"SignInUrl": gap_engine.url, "ClientId": people.outputs["Client"]}
+
+
+def test_nobody_signs_up_where_people_are_invited(gap_engine: Any) -> None:
+    people = deployed(gap_engine)
+    sign_up = gap_engine.client("cognito-idp").sign_up
+    eve = {"ClientId": people.outputs["Client"], "Username": "eve@pets.example", "Password": PASSWORD}
+
+    assert gap_engine.refusal(sign_up, **eve) == "NotAuthorizedException"

@@ -64,6 +64,8 @@ def deployment(published: Releases, aws: cloud.Cloud) -> Deployment:
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
+        "ReviewsTableName": cloud.REVIEWS,
+        "PolicyParameterName": cloud.POLICY_PARAMETER,
         "ImageEventsDeadLetterQueueUrl": cloud.EVENTS_QUEUE,
         "ReportsDeadLetterQueueUrl": cloud.REPORTS_QUEUE,
     }

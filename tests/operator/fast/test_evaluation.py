@@ -90,7 +90,7 @@ def test_the_curve_counts_every_guess_once_also_of_uncertain_pictures() -> None:
 def test_the_worst_are_wrong_ones_that_nobody_looks_at_first_and_the_surest_first() -> None:
     pictures = [
         judged(CAT, "right", Cat=99),
-        judged(CAT, "left to people, and wrong", Dog=79),
+        judged(CAT, "left to people, and wrong", Dog=97, Cat=90),
         judged(CAT, "wrong", Dog=85),
         judged(CAT, "left to people, and right", Cat=70),
         judged(DOG, "surely wrong", Cat=99),
