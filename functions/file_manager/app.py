@@ -19,8 +19,8 @@ from pet_detector.runtime.observability import bind, logger
 _CONVERTED = frozenset(format for format in ImageFormat if format.is_converted)
 
 
-class Original(TypedDict):
-    """The object version of which a JPEG was made."""
+class Original(TypedDict, total=False):
+    """The object version of which a JPEG was made; empty when none was."""
 
     key: str
     versionId: str
@@ -31,7 +31,7 @@ class Original(TypedDict):
 class Event(TypedDict):
     """`folder` is cats, dogs, others or rejected; `extension` jpg, png or bin; the rest is Analyze Image's answer.
 
-    `original` is there when this execution has converted the picture; `imageFormat` is that of the upload.
+    `imageFormat` is that of the upload, `original` what this execution has converted.
     """
 
     imageId: str
@@ -43,7 +43,7 @@ class Event(TypedDict):
     folder: str
     extension: str
     imageFormat: NotRequired[str]
-    original: NotRequired[Original | None]
+    original: NotRequired[Original]
 
 
 @final

@@ -14,6 +14,7 @@ from typing import Any
 from ops import restart
 from ops.restart import Restart
 from pet_detector.rules import image_ids, text
+from tests.support.containers import box, real_heic
 from tests.support.deployment import CERTAIN_CAT, FINAL, FINISHED, UNCERTAIN_CAT, never_seen
 from tests.support.waiting import wait_for
 
@@ -31,6 +32,7 @@ FOLDERS = {
     "cat": ("completed", "cats"),
     "uncertain": ("needs_review", "others"),
     "broken off": ("rejected", "rejected"),
+    "heic": ("completed", "cats"),
     "judged": ("completed", "dogs"),
 }
 
@@ -125,6 +127,8 @@ class Cell:
 
 def picture(kind: str, mark: str) -> bytes:
     """A photo whose bytes are new."""
+    if kind == "heic":
+        return real_heic() + box(b"free", mark.encode())
     data = never_seen(PICTURES[kind], mark.encode())
     return data[: len(data) // 2] if kind == "broken off" else data
 

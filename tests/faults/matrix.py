@@ -317,6 +317,37 @@ def _of_function(cell: Cell) -> Expected:
     return cell.expected
 
 
+def conversion() -> list[Cell]:
+    """The calls that only a WebP, AVIF or HEIC picture causes: here a HEIC that is named .jpg."""
+    headless = {"throttled": failed("ServiceError"), "expired": failed("ServiceError")}
+    errors = {DENIED: "Lambda.AWSLambdaException", "function not found": "Lambda.ResourceNotFoundException"}
+    return [
+        *[
+            Cell(
+                "Invoke: ConvertImage",
+                name,
+                start_it,
+                failed(errors[name]) if name in errors else Expected(),
+                "heic",
+                mocks={"Convert Image": attempts},
+                events=False,
+            )
+            for name, attempts in _LAMBDA.items()
+        ],
+        *proxied("HeadObject: converted before", "s3", "HeadObject", picture="heic", also="converted/", **headless),
+        *proxied(
+            "GetObject: read to convert",
+            "s3",
+            READ_TO_FILE,
+            corrupted={"corrupt_bytes": 64},
+            picture="heic",
+            also="input/",
+        ),
+        *proxied("PutObject: store JPEG", "s3", FILE, corrupted=UNTRUE, picture="heic", also="converted/"),
+        *proxied("DeleteObject: original", "s3", "DeleteObject", picture="heic", also="input/"),
+    ]
+
+
 def cells() -> list[Cell]:
     """All of them, in the order of the workflow."""
     untold = replace(REVIEW, reviews=0)
@@ -336,6 +367,7 @@ def cells() -> list[Cell]:
         *turn_cells.hold_back(faults("dynamodb", CUT)),
         *proxied("PutItem: finish analysis", "dynamodb", "PutItem", corrupted=CUT),
         *api_cells.policy(faults("ssm", CUT)),
+        *conversion(),
         *invoke("FileManager", "Move Image"),
         *proxied(READ_TO_FILE, "s3", READ_TO_FILE, corrupted={"corrupt_bytes": 64}),
         *proxied(FILE, "s3", FILE, corrupted=UNTRUE),

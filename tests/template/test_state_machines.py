@@ -108,7 +108,7 @@ def budget(task: dict[str, Any], *, throttled: bool = False) -> float:
 
 
 # What an execution enters once at most, though the graph has a way back to it: its function takes no JPEG.
-ONCE = frozenset({"Convert Image"})
+ONCE, AFTERWARDS = frozenset({"Convert Image"}), "Analyze Image"
 
 
 def longest(graph: dict[str, Any], *, throttled: bool = False, once: frozenset[str] = ONCE) -> float:
@@ -121,12 +121,14 @@ def longest(graph: dict[str, Any], *, throttled: bool = False, once: frozenset[s
 
     @cache
     def from_here(name: str) -> float:
+        if name == AFTERWARDS and name in on_the_way:
+            return 0  # only from there, where it is counted
         assert name not in on_the_way, f"{name} leads back to itself"
         state = states[name]
         if (state["Type"] == "Wait" and "Timestamp" in state) or name in ONCE - once:
             return 0
         if name in once:
-            rest = longest(graph | {"StartAt": state["Next"]}, throttled=throttled, once=once - {name})
+            rest = longest(graph | {"StartAt": AFTERWARDS}, throttled=throttled, once=once - {name})
             return budget(state, throttled=throttled) + rest
         on_the_way.add(name)
         own: float = state.get("Seconds", 0)

@@ -131,7 +131,7 @@ def test_the_original_goes_or_is_kept_when_its_jpeg_is_filed(
     stored = image_bucket.read(BUCKET, filed, None)
     assert (stored.size, stored.content_hash) == (4, hashlib.sha256(b"HEIC").hexdigest())
     assert stored.converted_from == "heic"
-    again = sent | {"key": filed, "versionId": stored.version_id, "etag": stored.etag, "original": None}
+    again = sent | {"key": filed, "versionId": stored.version_id, "etag": stored.etag, "original": {}}
     assert lambda_handler(again | {"folder": "dogs"}, context)["originalLocation"] == location
     if keeps:
         kept = aws.s3.get_object(Bucket=BUCKET, Key=KEPT)
@@ -152,7 +152,7 @@ def test_the_original_stays_until_its_jpeg_is_filed(aws: Cloud, context: LambdaC
 
 
 def test_what_could_not_be_converted_is_moved_as_it_is(aws: Cloud, context: LambdaContext) -> None:
-    sent = event(aws, HEIC, folder="rejected", extension="bin") | {"imageFormat": "heic", "original": None}
+    sent = event(aws, HEIC, folder="rejected", extension="bin") | {"imageFormat": "heic", "original": {}}
     assert lambda_handler(sent, context)["originalLocation"] == ""
     assert aws.get(f"rejected/{IMAGE_ID}.bin") == PICTURES["bin"]
 

@@ -146,7 +146,7 @@ def test_the_version_that_was_analysed_is_moved_to_its_folder(
         "folder": folder,
         "extension": extension,
         "imageFormat": ANALYSES.get(case.removeprefix("Rejected"), ANALYSES.get(case.lower(), {}))["imageFormat"],
-        "original": None,
+        "original": {},
     }
 
 
@@ -179,7 +179,7 @@ def test_what_is_analysed_and_moved_is_the_jpeg_and_the_upload_goes_with_it(
 def test_what_cannot_be_decoded_is_moved_as_it_was_uploaded(runs: dict[str, Run]) -> None:
     move = payload(runs["NotConverted"], "Move Image")
     assert {name: move[name] for name in ORIGINAL} == ORIGINAL
-    assert (move["folder"], move["extension"], move["original"]) == ("rejected", "bin", None)
+    assert (move["folder"], move["extension"], move["original"]) == ("rejected", "bin", {})
 
 
 def test_reviewers_are_told_what_the_machine_leaned_to(runs: dict[str, Run]) -> None:

@@ -11,10 +11,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from pet_detector.rules.image_ids import (
+    CONVERTED_FOLDER,
     FOLDERS,
     IMAGE_ID,
     INPUT_FOLDER,
     NEWEST,
+    ORIGINALS_FOLDER,
     hashed_image_id,
     image_id_in,
     image_id_of,
@@ -87,7 +89,7 @@ def subject_of(text: str | None) -> ImageRef | None:
             return None
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return None
-    is_filed = key.partition("/")[0] in FOLDERS and "/" in key
+    is_filed = key.partition("/")[0] in (*FOLDERS, CONVERTED_FOLDER, ORIGINALS_FOLDER) and "/" in key
     is_upload = key.startswith(f"{INPUT_FOLDER}/")
     if (is_filed and image_id not in key) or (is_upload and not _is_own(image_id, key, version)):
         return None
