@@ -60,7 +60,7 @@ def changes(versions: Iterable[Version]) -> list[Change]:
 
 
 def _change(version: Version, before: str) -> Change:
-    by, because = version.writer.rpartition("/")[2], version.description
+    by, because = re.split("[:/]", version.writer)[-1], version.description
     if version.description == before:  # whoever writes a value alone keeps the words of somebody else
         because = ""
     elif version.description.startswith(OF_THE_TEMPLATE):
