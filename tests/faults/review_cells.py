@@ -179,6 +179,9 @@ def _keeper_cell(call: str, fault: str, service: str, operation: str, rule: dict
         verdicts, upload = _filed(case)
         verdicts.decide(upload.image_id, "dog", start=False, minutes_ago=30)
         unseen = verdicts.in_no_queue()
+        case.rig.change_record(
+            unseen, ExecutionArn=verdicts.record(upload.image_id)["ExecutionArn"]
+        )  # of one that ended
         case.answer_for(unseen, Expected("needs_review", "others"))
         verdicts.forget_today()
         before = len(verdicts.digests())
