@@ -171,7 +171,7 @@ def keeper(dynamodb: Rules, states: Rules, sns: Rules) -> list[Cell]:
 
 def _keeper_cell(call: str, fault: str, service: str, operation: str, rule: dict[str, Any], payload: str) -> Cell:
     error = _FOR_GOOD.get(fault, "")
-    # One attempt of each: what was refused or not answered once, the next run does. A digest whose answer was lost counts.
+    # One attempt of each: what was refused once, the next run does. A digest whose answer was lost counts as sent.
     if service in ("sns", "stepfunctions"):
         refused_once = {"throttled twice, then fine": _THROTTLED, "server error twice, then fine": "ServiceError"}
         error = error or refused_once.get(fault, "")
