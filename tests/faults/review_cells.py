@@ -19,6 +19,7 @@ Mocks = dict[str, dict[str, Any]]
 
 JUDGED = Expected("completed", "dogs")
 _THROTTLED, _DENIED = "ThrottledError", "AccessDeniedError"
+_UNANSWERED = ("hangs once", "connection reset once", "answer lost after the commit")
 _FOR_GOOD = {"throttled for good": _THROTTLED, "access denied": _DENIED, "expired credentials": _DENIED}
 
 
@@ -170,15 +171,20 @@ def keeper(dynamodb: Rules, states: Rules, sns: Rules) -> list[Cell]:
 
 def _keeper_cell(call: str, fault: str, service: str, operation: str, rule: dict[str, Any], payload: str) -> Cell:
     error = _FOR_GOOD.get(fault, "")
-    if service == "sns":  # one attempt: what SNS refused once, the next run sends
-        error = (
-            _FOR_GOOD | {"throttled twice, then fine": _THROTTLED, "server error twice, then fine": "ServiceError"}
-        ).get(fault, "")
+    # One attempt of each: what was refused once, the next run does. A digest whose answer was lost counts as sent.
+    if service in ("sns", "stepfunctions"):
+        refused_once = {"throttled twice, then fine": _THROTTLED, "server error twice, then fine": "ServiceError"}
+        error = error or refused_once.get(fault, "")
+    if service == "stepfunctions" and fault in _UNANSWERED:
+        error = "ServiceError"
 
     def act(case: Case) -> None:
         verdicts, upload = _filed(case)
         verdicts.decide(upload.image_id, "dog", start=False, minutes_ago=30)
         unseen = verdicts.in_no_queue()
+        case.rig.change_record(
+            unseen, ExecutionArn=verdicts.record(upload.image_id)["ExecutionArn"]
+        )  # of one that ended
         case.answer_for(unseen, Expected("needs_review", "others"))
         verdicts.forget_today()
         before = len(verdicts.digests())
