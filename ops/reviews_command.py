@@ -105,12 +105,12 @@ def _document(found: Reviews) -> dict[str, object]:
     stuck = {head["ImageID"] for head in found.stuck}
     return {
         "waiting": found.waiting,
-        "oldest_hours": round(found.oldest_hours, 1),
+        "oldestHours": round(found.oldest_hours, 1),
         "overdue": found.is_overdue,
         "pending": found.pending,
         "late": [
             {
-                "image_id": head["ImageID"],
+                "imageId": head["ImageID"],
                 "verdict": head.get("Verdict"),
                 "sequence": int(head["Sequence"]),
                 "since": head["Order"].partition("#")[0],
@@ -118,5 +118,5 @@ def _document(found: Reviews) -> dict[str, object]:
             }
             for head in found.late
         ],
-        "needs_attention": found.needs_attention,
+        "needsAttention": found.needs_attention,
     }

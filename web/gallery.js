@@ -101,7 +101,7 @@ function story(element, context, id) {
     return h("div", { class: "story" },
       h("div", {}, image.viewUrl ? picture(api, id, { url: image.viewUrl, alt: image.fileName ?? "" })
         : h("p", { class: "picture none" }, REASONS[image.reasonCode] ?? "There is no picture to show.")),
-      h("div", {}, decision(image), may.review && SHOWN.includes(image.status) && correction(image, history), labels(image),
+      h("div", {}, decision(image, history), may.review && SHOWN.includes(image.status) && correction(image, history), labels(image),
         past(history), facts(image), may.upload && h("p", {}, button("Erase this picture", () => erase(image), "danger"))));
   }
 
@@ -159,9 +159,10 @@ function story(element, context, id) {
   return () => { stop(); clearTimeout(timer); left.abort(); };
 }
 
-function decision(image) {
+function decision(image, { reviews }) {
+  const byPerson = reviews.some(({ kind, undone }) => kind === "verdict" && !undone);
   const [, minimum, , floor] = /^\d+:([\d.]+)\/([\d.]+)\/([\d.]+)/.exec(image.policyVersion ?? "") ?? [];
-  return h("section", { class: "card" }, h("p", {}, pill(image)), image.reason && h("p", {}, image.reason),
+  return h("section", { class: "card" }, h("p", {}, pill(image)), image.reason && h("p", {}, byPerson && "A person decided. The machine said: ", image.reason),
     image.superseded && h("p", {}, image.superseded.reason),
     image.scores && [["cat", "Cat"], ["dog", "Dog"]].map(([animal, word]) => h("div", { class: "score", "data-kind": animal },
       h("span", {}, word), scale(image.scores[animal], [floor, minimum]), h("span", { class: "value" }, percent(image.scores[animal])))),

@@ -22,6 +22,7 @@ def install() -> None:
     _nobody_signs_up_where_people_are_invited()
     _clients_may_return_to_an_api_here()
     _stage_variables_name_the_sign_in_page_here()
+    _a_session_ends_at_the_sign_in_page()
 
 
 def _a_refreshed_token_names_the_groups() -> None:
@@ -139,3 +140,27 @@ def _stage_variables_name_the_sign_in_page_here() -> None:
         return event
 
     apigateway_v1._build_lambda_event_v1 = build_event_with_address
+
+
+def _a_session_ends_at_the_sign_in_page() -> None:
+    """POST /oauth2/revoke ends a refresh token, and what was made of it.
+
+    AWS: so. MiniStack: knows the operation RevokeToken, and takes the address for a bucket's.
+    """
+    from ministack import app  # late: it reads the environment when it is imported
+
+    handle = app._handle_cognito_body_request
+
+    async def handle_revocation(method: str, path: str, headers: Any, body: bytes, query: Any) -> Any:
+        if (method, path) != ("POST", "/oauth2/revoke"):
+            return await handle(method, path, headers, body, query)
+        form = dict(urllib.parse.parse_qsl(body.decode()))
+        client_id = form.get("client_id", "")
+        if cognito._find_pool_by_client_id(client_id)[2] is None:  # it also finds the account and the region
+            return cognito._oauth2_error("invalid_client", "There is no such client.")
+        status, _, _ = cognito._revoke_token({"Token": form.get("token", ""), "ClientId": client_id})
+        if status != 200:
+            return cognito._oauth2_error("invalid_request", "The token cannot be revoked.")
+        return 200, {"Content-Type": "application/json", "Access-Control-Allow-Origin": "*"}, b""
+
+    app._handle_cognito_body_request = handle_revocation

@@ -71,7 +71,7 @@ class StandIn:
     images: list[dict[str, Any]] = field(default_factory=list)
     history: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
     policy: dict[str, float] = field(default_factory=lambda: {"minimum": 80, "margin": 15, "floor": 50, "evidence": 55})
-    changes: list[dict[str, Any]] = field(default_factory=list)
+    changes: list[dict[str, Any]] = field(default_factory=lambda: [_of_the_deployment()])
     figures: dict[str, Any] | None = None
     thresholds: dict[str, Any] | None = None
     asked: list[str] = field(default_factory=list)
@@ -114,6 +114,12 @@ class StandIn:
         token = ".".join(_base64url(json.dumps(part).encode()) for part in ({"alg": "none"}, claims)) + ".x"
         self.valid.add(token)
         return {"id_token": token, "access_token": token, "expires_in": self.token_seconds, "token_type": "Bearer"}
+
+
+def _of_the_deployment() -> dict[str, Any]:
+    numbers = {"minimum": 80, "margin": 15, "floor": 50, "evidence": 55}
+    because = "a deployment wrote the numbers of the stack's parameters"
+    return {"policy": numbers, "by": "deployer", "at": "2026-11-01T09:00:00Z", "because": because}
 
 
 def pictures(number: int) -> list[dict[str, Any]]:
@@ -548,13 +554,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def set_policy(self, body: dict[str, Any]) -> Answer:
         if body.get("takeBack"):
-            self.app.policy = (
-                self.app.changes[1]["policy"]
-                if len(self.app.changes) > 1
-                else {"minimum": 80, "margin": 15, "floor": 50, "evidence": 55}
-            )
+            self.app.policy = self.app.changes[1]["policy"]
         else:
-            self.app.policy = body["policy"]
+            self.app.policy = self.app.policy | body["policy"]
         self.app.changes.insert(
             0, {"policy": self.app.policy, "by": self.app.person, "at": _now(), "because": body["because"]}
         )

@@ -177,7 +177,7 @@ def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:
 
 def test_an_undo_is_sent_after_what_it_undoes(desk: Desk) -> None:
     page = desk.tab()
-    failures = iter([Fault.AFTER, Fault.BEFORE, Fault.AFTER])
+    failures = iter([Fault.BEFORE, Fault.AFTER, Fault.BEFORE])
     desk.service.fault = lambda method, path: next(failures, Fault.NONE) if method == "POST" else Fault.NONE
     image_id = image_of(page)
     for key in "cudud":  # before the first is acknowledged

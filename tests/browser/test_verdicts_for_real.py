@@ -41,7 +41,7 @@ def test_every_decision_moves_its_picture_once(browser: Browser, deployed_applic
     page_url = application.outputs["PageUrl"]
     tokens = sign_in(page_url, PEOPLE["reviewer"], PASSWORD)
     with losing(page_url.split("/")[2]) as proxy:
-        desk = Desk(browser, proxy.own(page_url))
+        desk = Desk(browser, proxy.own(page_url), patience=6)
         page = desk.tab(token=tokens["id_token"])
         for _ in range(2):
             proxy.fault = fault

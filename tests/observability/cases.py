@@ -44,7 +44,10 @@ CASES = {
     ),
     "HeldImagesAlarm": Case(one(1), one(0)),
     "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
-    "ReviewExecutionsFailedAlarm": Case(one(1, 1, 1), one(1, 1)),
+    "ReviewExecutionsFailedAlarm": Case(
+        now(failed=[1], timedOut=[1], aborted=[1]),
+        now(failed=[1], timedOut=[], aborted=[1]),
+    ),
     "VerdictsPendingAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
     "PrecisionFallenAlarm": Case(one(89.9), one(90.0)),
     "ReviewsOverdueAlarm": Case(one(72.5), one(71.5)),

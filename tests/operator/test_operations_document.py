@@ -65,10 +65,12 @@ def _anchor(heading: str) -> str:
 
 
 def test_every_error_that_a_record_can_hold_has_a_runbook() -> None:
+    # The review workflow ends well with the last one.
+    no_record = (errors.PetDetectorError, errors.RequestError, errors.ClaimExpiredError)
     domain = {
         name
         for name, kind in inspect.getmembers(errors, inspect.isclass)
-        if issubclass(kind, errors.PetDetectorError) and kind not in (errors.PetDetectorError, errors.RequestError)
+        if issubclass(kind, errors.PetDetectorError) and kind not in no_record
     }
     headings = {section.heading for section in SECTIONS}
 

@@ -313,10 +313,10 @@ def serving(service: FakeService) -> Iterator[str]:
         thread.join()
 
 
-# The page waits twenty seconds for an answer: here one.
+# The page waits twenty seconds for an answer: here some.
 _IMPATIENT = """
 const { timeout } = AbortSignal;
-AbortSignal.timeout = (delay) => timeout.call(AbortSignal, delay / 20);
+AbortSignal.timeout = () => timeout.call(AbortSignal, %d * 1000);
 """
 
 
@@ -325,12 +325,12 @@ class Desk:
 
     service: FakeService  # where there is one
 
-    def __init__(self, browser: Browser, address: str, **settings: Any) -> None:
+    def __init__(self, browser: Browser, address: str, *, patience: int = 1, **settings: Any) -> None:
         self._browser = browser
         self._address = address
         self._context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **settings})
         self._context.set_default_timeout(60_000)
-        self._context.add_init_script(_IMPATIENT)
+        self._context.add_init_script(_IMPATIENT % patience)
         self.errors: list[str] = []
         self._context.on("weberror", lambda error: self.errors.append(str(error.error)))
 

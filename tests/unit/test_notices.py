@@ -100,7 +100,7 @@ def test_a_digest_counts_and_says_how_to_list_them(reviews: int, failures: int, 
 def test_commands_of_a_digest_exist() -> None:
     text = notices.digest(reviews=1, failures=1, since="now", stage="prod").message
     commands = re.findall(r"petdetect (--env prod [a-z]+(?: --all)?)", text)
-    assert len(commands) == 2
+    assert len(commands) == 3
     for command in commands:
         assert petdetect(*command.split(), "--help").exit_code == 0
 

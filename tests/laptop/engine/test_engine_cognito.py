@@ -75,6 +75,10 @@ class People:
     def refresh(self, token: str) -> requests.Response:
         return self._token(grant_type="refresh_token", refresh_token=token)
 
+    def revoke(self, token: str) -> requests.Response:
+        form = {"client_id": self.outputs["Client"], "token": token}
+        return requests.post(f"{self.engine.url}/oauth2/revoke", form, timeout=10)
+
     def call(self, path: str, token: str | None = None) -> requests.Response:
         return requests.get(self.api + path, headers={"Authorization": token} if token else {}, timeout=10)
 
@@ -324,3 +328,14 @@ def test_nobody_signs_up_where_people_are_invited(gap_engine: Any) -> None:
     eve = {"ClientId": people.outputs["Client"], "Username": "eve@pets.example", "Password": PASSWORD}
 
     assert gap_engine.refusal(sign_up, **eve) == "NotAuthorizedException"
+
+
+def test_who_signs_out_renews_no_token(gap_engine: Any) -> None:
+    people = deployed(gap_engine)
+    email = people.add("leaver")
+    tokens = people.exchange(people.page_on_aws, people.code(people.page_on_aws, email)).json()
+    assert people.refresh(tokens["refresh_token"]).status_code == 200
+
+    assert people.revoke(tokens["refresh_token"]).status_code == 200
+
+    assert people.refresh(tokens["refresh_token"]).status_code == 400
