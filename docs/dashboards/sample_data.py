@@ -100,6 +100,8 @@ _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] =
     ("ConfidenceScore", "p10"): _level(71, 0.03),
     ("ConfidenceScore", "p50"): _level(96.8, 0.004),
     ("ConfidenceScore", "p90"): _level(99.4, 0.001),
+    ("Precision", "Minimum"): _level(97, 0.01),
+    ("PrecisionBound", "Minimum"): _level(98, 0.005),
     ("RekognitionCall", ""): _share(0.93),
     ("AnalysisReused", ""): _share(0.03),
     ("ImageWaited", ""): _share(0, 0.3),

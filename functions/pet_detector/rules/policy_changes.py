@@ -119,5 +119,5 @@ def before_last(history: list[Change]) -> Policy:
 
 def value(policy: Policy) -> str:
     """What the parameter holds. A number that has a default is left out at it: earlier releases can read that."""
-    fields = dataclasses.fields(Policy)
-    return json.dumps({f.name: getattr(policy, f.name) for f in fields if getattr(policy, f.name) != f.default})
+    defaults = {field.name: field.default for field in dataclasses.fields(Policy)}
+    return json.dumps({name: number for name, number in dataclasses.asdict(policy).items() if number != defaults[name]})
