@@ -64,11 +64,22 @@ def test_functions_log_what_the_saved_queries_count() -> None:
 def test_the_access_log_says_who_asked_for_what_and_how_it_went() -> None:
     (stage,) = resources("AWS::ApiGateway::Stage").values()
     logged = json.loads(stage["AccessLogSetting"]["Format"])
-    assert {"requestId", "time", "method", "path", "status", "latency", "apiKeyId", "error"} == logged.keys()
+    assert {
+        "requestId",
+        "time",
+        "method",
+        "path",
+        "status",
+        "latency",
+        "apiKeyId",
+        "personId",
+        "error",
+    } == logged.keys()
     assert all(value.startswith("$context.") for value in logged.values())
     # Not $context.requestId, which a client can choose; no address of a person ($context.identity.sourceIp).
     assert logged["requestId"] == "$context.extendedRequestId"
     assert logged["apiKeyId"] == "$context.identity.apiKeyId"
+    assert logged["personId"] == "$context.authorizer.claims.sub"  # an id, not an e-mail address
 
 
 # --- How long, and how often ------------------------------------------------------------------------------------------

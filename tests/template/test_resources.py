@@ -22,8 +22,8 @@ ARNS_IN_TEXT = re.compile(r"arn:aws:")
 STATEFUL = ("AWS::S3::Bucket", "AWS::DynamoDB::Table")
 # Answers that can be asked for again: they go with any stack, and nobody pays for their backup.
 REPEATABLE = {"AnalysesTable"}
-# What forgets nothing by itself: the ledger must outlive every backup, and verdicts go when their image is erased.
-LEDGERS = {"ErasuresTable", "ReviewsTable"}
+# What must outlive every backup of the others: it forgets nothing, and holds no personal data.
+LEDGERS = {"ErasuresTable"}
 
 
 def values_of(stage: str) -> dict[str, str]:
@@ -89,7 +89,7 @@ def test_images_expire_by_their_folder_and_what_waits_for_an_operator_lasts_as_l
         **{f"{folder}/": (retention, 30) for folder in [*image_ids.FOLDERS, "samples"]},
         "rejected/": (30, 30),
         "originals/": (retention, 30),
-        "converted/": (7, 1),  # made again from what lies under input/
+        "converted/": (retention, 1),  # as long as the upload, from which it can be made again
         # Even a version that was overwritten, or marked as deleted, may be the only copy of a failed image.
         f"{image_ids.INPUT_FOLDER}/": (retention, retention),
     }
@@ -335,6 +335,7 @@ CONDITIONS = {
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},
+    "SetsEvidence": set(),  # the parameter's text stays as older releases know it
 }
 
 
