@@ -80,7 +80,9 @@ def _draw_graph(axes: Axes, properties: dict[str, Any]) -> None:
         if options.get("yAxis") == "right":
             right = right or axes.twinx()
             target = right
-        target.plot(hours, data, color=COLORS[index % len(COLORS)], linewidth=1.4, label=options["label"])
+        dot = "o" if len(data) == 1 else None  # once a day
+        color = COLORS[index % len(COLORS)]
+        target.plot(hours, data, color=color, linewidth=1.4, marker=dot, clip_on=dot is None, label=options["label"])
     if stack:
         names = [name for name, _ in stack]
         axes.stackplot(hours, [data for _, data in stack], labels=names, colors=COLORS, alpha=0.85)
