@@ -117,8 +117,13 @@ class Lambda:
 
 @pytest.mark.parametrize(
     "live",
-    [{"First": "a", "Second": "a"}, {"First": "b", "Second": "a"}, {"First": "a"}, {"First": "a", "Second": "b", "Third": "a"}],
-)  # fmt: skip
+    [
+        {"First": "a", "Second": "a"},
+        {"First": "b", "Second": "a"},
+        {"First": "a"},
+        {"First": "a", "Second": "b", "Third": "a"},
+    ],
+)
 def test_deployment_with_other_code_than_the_artifacts_is_refused(
     live: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

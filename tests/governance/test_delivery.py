@@ -546,7 +546,7 @@ NOT_NEEDED = {
     # Of a pool's domain and of who sends its messages, with a key of the account's: ours have none.
     *(
         f"kms:{verb}"
-        for verb in "CreateGrant Encrypt GenerateDataKeyWithoutPlaintext ReEncryptFrom ReEncryptTo".split()
+        for verb in ["CreateGrant", "Encrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"]
     ),
 }
 
