@@ -83,12 +83,10 @@ def test_mutant_is_noticed(mutant: str) -> None:
 
 def test_call_that_another_function_makes_is_noticed() -> None:
     """An operation that the code has, in a function whose role is not for it."""
-    more = f"{MOVED}\n    list(image_versions.input_versions(bucket))"
+    more = f"{MOVED}\n    notices_topic.publish(bucket)"
     imported = "from pet_detector.aws import image_bucket, refiling"
-    changed = sources()[HANDLER].replace(imported, f"{imported}, image_versions").replace(MOVED, more)
-    assert faults(HANDLER, changed, instead_of=sources()[HANDLER]) == [
-        f"{HANDLER} calls ('s3', 'list_object_versions')"
-    ]
+    changed = sources()[HANDLER].replace(imported, f"{imported}, notices_topic").replace(MOVED, more)
+    assert faults(HANDLER, changed, instead_of=sources()[HANDLER]) == [f"{HANDLER} calls ('sns', 'publish')"]
 
 
 @pytest.mark.parametrize(
