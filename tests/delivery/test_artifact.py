@@ -11,6 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from delivery import artifact, deploy
@@ -127,14 +128,14 @@ class Lambda:
 def test_deployment_with_other_code_than_the_artifacts_is_refused(
     live: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deploy.boto3, "client", lambda *_, **__: Lambda(live))
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Lambda(live))
     with pytest.raises(DeliveryError, match="do not run the artifact's code"):
         deploy._compare_code(environment("dev"), {"First": "a", "Second": "b"})
 
 
 def test_deployment_with_the_artifacts_code_counts_its_functions(monkeypatch: pytest.MonkeyPatch) -> None:
     expected = {"First": "a", "Second": "b"}
-    monkeypatch.setattr(deploy.boto3, "client", lambda *_, **__: Lambda(expected))
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Lambda(expected))
     assert deploy._compare_code(environment("dev"), expected) == 2
 
 
