@@ -32,6 +32,7 @@ TABLES: dict[str, tuple[list[str], list[list[str]]]] = {
             ["FileManagerFunction", "9,130", "44", "702", "412", "109", "256"],
             ["UploadApiFunction", "9,084", "39", "655", "131", "124", "256"],
             ["MetricsPublisherFunction", "6,377", "12", "588", "14", "98", "256"],
+            ["ReviewApiFunction", "1,204", "22", "671", "84", "117", "256"],
             ["NotificationServiceFunction", "447", "97", "640", "133", "104", "256"],
             ["Reconciler", "96", "96", "671", "903", "107", "256"],
             ["FailureRecorderFunction", "31", "9", "633", "171", "103", "256"],
@@ -84,10 +85,16 @@ _REASONS = {
     "EMPTY": 0.002,
 }
 _CAPACITY: dict[str, dict[str, float]] = {
-    "ConsumedReadCapacityUnits": {"DetectionLogs": 9, "Analyses": 0.5},
-    "ConsumedWriteCapacityUnits": {"DetectionLogs": 16, "Analyses": 3},
+    "ConsumedReadCapacityUnits": {"DetectionLogs": 9, "Analyses": 0.5, "Reviews": 0.4},
+    "ConsumedWriteCapacityUnits": {"DetectionLogs": 16, "Analyses": 3, "Reviews": 4},
 }
-_FUNCTION_MILLISECONDS = {"ImageProcessor": 1_200, "FileManager": 380, "Reconciler": 820, "FailureRecorder": 150}
+_FUNCTION_MILLISECONDS = {
+    "ImageProcessor": 1_200,
+    "FileManager": 380,
+    "Reconciler": 820,
+    "FailureRecorder": 150,
+    "ConvertImage": 2_000,
+}
 
 # By metric and statistic ("" for any): how its values come about.
 _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] = {
@@ -128,6 +135,9 @@ _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] =
     ("Throttles", ""): _share(0),
     ("MemoryUsedOf256MB", ""): _level(121, 0.02),
     ("MemoryUsedOf512MB", ""): _level(196, 0.05),
+    ("MemoryUsedOf1769MB", ""): _level(420, 0.15),
+    ("ReviewsWaiting", ""): _level(31, 0.3),
+    ("OldestReviewHours", ""): _level(9, 0.1),
     ("ColdStartTime", "SampleCount"): _share(0.04),
     ("ColdStartTime", ""): _level(680, 0.12),
     ("IteratorAge", ""): _level(900, 0.4),
@@ -152,6 +162,8 @@ def _shape(metric: str, dimensions: dict[str, str], stat: str) -> Callable[[floa
         return _level(normal, 0.12, normal * 1.3 if function == "ImageProcessor" else None)
     if metric == "Errors":
         return _share(0.001, 1.9) if function == "ImageProcessor" else _share(0.0001)
+    if metric == "ExecutionsStarted" and dimensions["StateMachineArn"] == "ReviewWorkflowArn":
+        return _share(0.06)
     if metric in _CAPACITY:
         return _share(_CAPACITY[metric][dimensions["TableName"].removesuffix("TableName")])
     if metric == "ReconcileGap":

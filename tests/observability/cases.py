@@ -63,9 +63,10 @@ CASES = {
     ),
     "WorkflowFunctionErrorsAlarm": Case(one(*[1] * 50), one(*[1] * 49)),
     "FunctionErrorsAlarm": Case(one(1, 1, 1), one(1, 1)),
-    "ReconcilerErrorsAlarm": Case(one(1, 1), one(1)),
+    "ScheduledFunctionErrorsAlarm": Case(one(1, 1), one(1)),
     "Memory256Alarm": Case(one(90, 206), one(90, 205)),
     "Memory512Alarm": Case(one(300, 411), one(300, 410)),
+    "Memory1769Alarm": Case(one(300, 1416), one(300, 1415)),
     "ConcurrencyAlarm": Case({"": [[801], [950]]}, {"": [[790], [800]]}),
     "ApiErrorsAlarm": Case(one(1, 1, 1), one(1, 1, 0, 0)),
     "ApiClientErrorsAlarm": Case(
@@ -129,7 +130,7 @@ LONG_BURST: dict[str, Data] = {
     "FailedShareAlarm": now(finished=[0.0012] * 1_500),
     "ReconcileGapAlarm": {"": [[0, 0], [0, 0]]},  # tests/unit/test_reconciler.py: what waits is no gap
     "ReconcilerSilentAlarm": {"runs": [[0]] * 4},  # nor does a run take too long
-    "ReconcilerErrorsAlarm": one(0, 0, 0, 0),
+    "ScheduledFunctionErrorsAlarm": one(0, 0, 0, 0),
     "ExecutionsTimedOutAlarm": one(0),
     "OpenExecutionsAlarm": now(open=[100_000], limit=[1_000_000]),
     "WorkflowFunctionErrorsAlarm": one(*[0] * 1_500),  # that it is not yet its turn is an answer
@@ -149,15 +150,21 @@ ONE_BAD: dict[str, Callable[[int], Data]] = {
 SAME_METRIC = {"OnTimeAlarm": {"late": "finished"}, "LatencyAlarm": {"slow": "requests"}}
 
 
-# Functions that the workflow retries, and those that only Lambda or a client does.
-_WORKFLOW_FUNCTIONS = ("ImageProcessor", "FileManager", "NotificationService", "FailureRecorder")
-_OTHER_FUNCTIONS = ("MetricsPublisher", "UploadApi", "ImagesApi", "ErasureApi")
+# Functions that the workflow retries, those that only Lambda or a client does, and those whose next run is the retry.
+_FUNCTIONS = {
+    "WorkflowFunctionErrorsAlarm": (
+        *("ImageProcessor", "ConvertImage", "FileManager", "NotificationService", "FailureRecorder"),
+    ),
+    "FunctionErrorsAlarm": (
+        *("MetricsPublisher", "ReviewQueue", "UploadApi", "ImagesApi", "ErasureApi", "PageApi", "ReviewApi"),
+        "FiguresApi",
+    ),
+    "ScheduledFunctionErrorsAlarm": ("Reconciler", "ReviewKeeper"),
+}
 
 
 def kind_of(alarm: str) -> str:
     """The key of an alarm's cases: those of nested stacks and of functions share theirs."""
     name = alarm.rpartition(".")[2]
     function = name.removesuffix("ErrorsAlarm")
-    if function in _WORKFLOW_FUNCTIONS:
-        return "WorkflowFunctionErrorsAlarm"
-    return "FunctionErrorsAlarm" if function in _OTHER_FUNCTIONS else name
+    return next((kind for kind, functions in _FUNCTIONS.items() if function in functions), name)

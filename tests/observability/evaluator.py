@@ -35,9 +35,11 @@ class Metrics:
         return alarm_rules.statistic(metric["Stat"], values)
 
 
-def state(alarm: dict[str, Any], metrics: Metrics) -> str:
-    """ALARM, OK or INSUFFICIENT_DATA: what DescribeAlarms would say of the resolved properties of a metric alarm."""
-    return alarm_rules.state(alarm, metrics.statistic)
+def state(alarm: dict[str, Any], metrics: Metrics, before: str = "INSUFFICIENT_DATA") -> str:
+    """ALARM, OK or INSUFFICIENT_DATA: what DescribeAlarms would say of the resolved properties of a metric alarm, whose
+    state was `before`.
+    """
+    return alarm_rules.state(alarm, metrics.statistic, before)
 
 
 def composite_state(rule: str, states: dict[str, str]) -> str:

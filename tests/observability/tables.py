@@ -20,6 +20,8 @@ STACK = observability(ApplicationName="<stack>", RunbookUrl="operations.md", Mon
 SECURITY = governance(ApplicationName="<stack>", RunbookUrl="operations.md")
 ALARMS = STACK.of_type("AWS::CloudWatch::Alarm")
 COMPOSITES = STACK.of_type("AWS::CloudWatch::CompositeAlarm")
+# Run every 15 minutes, and judged by the hour.
+_SCHEDULED = ("Reconciler", "ReviewKeeper")
 _SIGNS = {
     "GreaterThanThreshold": ">",
     "GreaterThanOrEqualToThreshold": ">=",
@@ -61,7 +63,7 @@ def shown(name: str) -> str:
     called = ALARMS[name]["AlarmName"].removeprefix("<stack>-")
     file = STACK.nested[name.split(".")[0]].file.stem if "." in name else ""
     if (function := called.removesuffix("-errors")) != called and f"{function}FunctionName" in STACK.values:
-        return "<function>-errors" if function != "Reconciler" else called
+        return "<scheduled function>-errors" if function in _SCHEDULED else "<function>-errors"
     if file == "burn_rates":
         return re.sub(r"[^-]+$", "<window>", called)
     return "<queue>-unattended" if called.endswith("-unattended") else called
