@@ -124,11 +124,12 @@ lint: install ## Style, types and templates
 	@.venv/bin/ruff format -q --check .
 	@.venv/bin/mypy functions converter/convert_image ops local delivery tests docs
 	@.venv/bin/cfn-lint template.yaml stacks/*.yaml
+	@PYTHONPATH=functions:converter .venv/bin/lint-imports --no-cache --no-logo > .engine/imports.txt || { cat .engine/imports.txt; false; }
 
 # --- Audit: linters for security, and a reason for each finding -------------------------------------------------------
 
 audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .engine/audit-node/.installed ## Nine linters, most of them for security; each finding needs a reason: two minutes
-	@PYTHONPATH=.:functions .venv/bin/python -m tests.audit
+	@PYTHONPATH=.:functions:converter .venv/bin/python -m tests.audit
 
 .engine/audit-venv/.installed: tests/audit/requirements.txt .engine/python
 	@echo "Installing bandit, parliament, pip-audit, shellcheck and zizmor into .engine/audit-venv ..."
@@ -158,12 +159,12 @@ audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .en
 	@touch $@
 
 fuzz: install ## Judge 50,000 damaged and hostile pictures, and strip those that are accepted; a minute
-	@PYTHONPATH=.:functions .venv/bin/python -m tests.pictures
+	@PYTHONPATH=.:functions:converter .venv/bin/python -m tests.pictures
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------
 
 faults: install .engine/faults-venv/.installed ## Break every call in every way; a quarter of an hour. ONLY=regex chooses cells
-	@PYTHONPATH=.:functions .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
+	@PYTHONPATH=.:functions:converter .venv/bin/python -m tests.faults $(if $(ONLY),--only '$(ONLY)')
 
 .engine/faults-venv/.installed: tests/faults/requirements.txt .engine/python
 	@echo "Installing the faulty proxy into .engine/faults-venv ..."
@@ -175,7 +176,7 @@ faults: install .engine/faults-venv/.installed ## Break every call in every way;
 
 # URL and YES from the command line alone: somebody's environment must not choose what is loaded, or agree to it.
 load: install .engine/load-venv/.installed ## Put load on a local AWS of its own, or on a stage: seven minutes, a table
-	@PYTHONPATH=.:functions .venv/bin/python -m tests.load --scenario '$(SCENARIO)' --duration '$(DURATION)' \
+	@PYTHONPATH=.:functions:converter .venv/bin/python -m tests.load --scenario '$(SCENARIO)' --duration '$(DURATION)' \
 	  --url '$(if $(filter command,$(origin URL)),$(URL))' $(if $(filter command,$(origin YES)),--yes)
 
 .engine/load-venv/.installed: tests/load/requirements.txt .engine/python

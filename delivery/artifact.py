@@ -75,23 +75,27 @@ def unpack(artifact: Path, expected: str, directory: Path) -> Path:
     return directory / "template.yaml"
 
 
-def code_checksum(template: Path) -> str:
-    """CodeSha256 that Lambda must show for every function of an unpacked artifact."""
-    codes = {resource["Properties"]["CodeUri"] for resource in _functions(yaml_parse(template.read_text()))}
-    if len(codes) != 1:
-        raise DeliveryError(f"The functions have more than one code: {sorted(codes)}.")
-    code = template.parent / codes.pop()
-    return base64.b64encode(hashlib.sha256(code.read_bytes()).digest()).decode()
+def code_checksums(template: Path) -> dict[str, str]:
+    """CodeSha256 that Lambda must show for each function of an unpacked artifact, by its logical ID."""
+    return {
+        logical_id: base64.b64encode(hashlib.sha256((template.parent / code).read_bytes()).digest()).decode()
+        for logical_id, code in _codes(yaml_parse(template.read_text())).items()
+    }
 
 
-def _functions(template: dict[str, Any]) -> list[dict[str, Any]]:
-    return [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::Serverless::Function"]
+def _codes(template: dict[str, Any]) -> dict[str, str]:
+    """Where the code of each function lies, by its logical ID. Several may have the same."""
+    return {
+        logical_id: resource["Properties"]["CodeUri"]
+        for logical_id, resource in template["Resources"].items()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
 
 
 def _lay_out(built: Path, release: Path) -> None:
     """Copy what `sam build` made, with the code zipped and every path below the template."""
     template = yaml_parse((built / "template.yaml").read_text())
-    codes = {resource["Properties"]["CodeUri"] for resource in _functions(template)}
+    codes = set(_codes(template).values())
     shutil.copytree(built, release, ignore=lambda folder, names: codes & set(names) if Path(folder) == built else ())
     for resource in template["Resources"].values():
         properties = resource.get("Properties", {})

@@ -14,7 +14,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import ClientError
 
-from delivery.artifact import REPOSITORY, SAM, DeliveryError, code_checksum, given_parameters, unpack
+from delivery.artifact import REPOSITORY, SAM, DeliveryError, code_checksums, given_parameters, unpack
 from delivery.environments import Environment
 
 # A variable of the GitHub environment: the bucket of stacks/delivery.yaml.
@@ -28,7 +28,7 @@ def deploy(environment: Environment, artifact: Path, expected: str) -> str:
         template = unpack(artifact, expected, Path(directory))
         if _sam_deploy(environment, template, given_parameters()).returncode:
             raise DeliveryError(f"{environment.stack} was not deployed: see above.")
-        functions = _compare_code(environment, code_checksum(template))
+        functions = _compare_code(environment, code_checksums(template))
     seconds = time.monotonic() - start
     return f"{environment.stack}: artifact {expected[:12]} is live in {functions} functions, after {seconds:.0f} s."
 
@@ -75,7 +75,7 @@ def _sam_deploy(
     return subprocess.run(command, cwd=REPOSITORY, check=False, text=True, capture_output=read)  # noqa: S603 - our own SAM
 
 
-def _compare_code(environment: Environment, expected: str) -> int:
+def _compare_code(environment: Environment, expected: dict[str, str]) -> int:
     """Number of functions, whose released code is the artifact's. Raises DeliveryError."""
     functions = boto3.client("lambda", region_name=environment.region)
     pages = boto3.client("cloudformation", region_name=environment.region).get_paginator("list_stack_resources")
@@ -89,8 +89,9 @@ def _compare_code(environment: Environment, expected: str) -> int:
         logical_id: functions.get_function(FunctionName=name, Qualifier="live")["Configuration"]["CodeSha256"]
         for logical_id, name in names.items()
     }
-    if other := {logical_id: code for logical_id, code in found.items() if code != expected}:
-        raise DeliveryError(f"These functions do not run the artifact's code {expected}: {other}.")
+    if other := sorted(found.items() ^ expected.items()):
+        functions_named = ", ".join(sorted({logical_id for logical_id, _ in other}))
+        raise DeliveryError(f"These functions do not run the artifact's code: {functions_named}.")
     return len(found)
 
 

@@ -38,6 +38,7 @@ _KINDS = {
     "logs": ("AWS::Logs::LogGroup", "log-group:"),
     "cloudtrail": ("AWS::CloudTrail::Trail", "trail/"),
     "guardduty": ("AWS::GuardDuty::Detector", "detector/"),
+    "cognito-idp": ("AWS::Cognito::UserPool", "userpool/"),
 }
 
 

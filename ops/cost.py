@@ -73,7 +73,7 @@ S3_EVENTS = 3  # created under input/, created in its folder, deleted under inpu
 # copy from and to, its check, a view. At most: a bucket key answers most of them. DynamoDB, SNS and SQS keep what they
 # got for five minutes: of so many roles, that many calls a month however many images come.
 KMS_CALLS = 7
-KMS_ROLES, KMS_MINUTES = 12, 5
+KMS_ROLES, KMS_MINUTES = 18, 5
 TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray takes 5 %
 
 REVIEW_WORKFLOW = definitions.REPOSITORY / "statemachine" / "review.asl.yaml"

@@ -27,11 +27,18 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
 BUCKET, TABLE, KEY = "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"
-ROLE, LOG_GROUP = "AWS::IAM::Role", "AWS::Logs::LogGroup"
+ROLE, LOG_GROUP, POOL = "AWS::IAM::Role", "AWS::Logs::LogGroup", "AWS::Cognito::UserPool"
 API_KEY, SECRET, BACKUP = "API key", "Secret", "DynamoDB backup"
 
 # Logical ids of what holds people's data, and of the key without which nobody reads it.
-DATA = {"ImageBucket": BUCKET, "DetectionLogsTable": TABLE, "ErasuresTable": TABLE, "Key": KEY}
+DATA = {
+    "ImageBucket": BUCKET,
+    "DetectionLogsTable": TABLE,
+    "ErasuresTable": TABLE,
+    "ReviewsTable": TABLE,
+    "PeoplePool": POOL,
+    "Key": KEY,
+}
 LOG_ROLE = "ApiGatewayLogRole"
 # Of stacks/governance.yaml: the evidence.
 AUDIT = {
@@ -61,7 +68,7 @@ _PARTS = {
 }
 # What CloudFormation leaves and this removes, in this order: the ledger of erasures is the last of the tables, because
 # a copy of the records that comes back is erased again by it.
-_ORDER = (ROLE, API_KEY, SECRET, LOG_GROUP, BUCKET, BACKUP, TABLE, KEY)
+_ORDER = (ROLE, API_KEY, SECRET, LOG_GROUP, BUCKET, BACKUP, POOL, TABLE, KEY)
 
 # What each service says of a thing that is not there.
 _GONE = ("404", "NoSuchBucket", "ResourceNotFoundException", "NoSuchEntity", "NotFoundException")
@@ -127,8 +134,6 @@ def run(found: Belongings, *, with_data: bool, say: Say) -> list[Line]:
         if one.kind in (API_KEY, SECRET):
             _remove(one, found, say)
     if found.description is not None:
-        for pool in found.names("AWS::Cognito::UserPool"):
-            _unprotect_pool(pool)
         _delete_stack(found.description["StackId"], say)
     for _ in range(_ROUNDS):
         found = belongings.find(found.stack)
@@ -200,6 +205,7 @@ def size_of(one: Resource) -> str | None:
         KEY: _key_size,
         ROLE: _role_size,
         LOG_GROUP: _log_size,
+        POOL: _pool_size,
     }.get(one.kind)
     try:
         return look(one.name) if look else ""
@@ -226,6 +232,12 @@ def _table_size(name: str) -> str:
     protected = ", protected from deletion" if table.get("DeletionProtectionEnabled") else ""
     # AWS counts every six hours.
     return f"about {table.get('ItemCount', 0)} items ({table.get('TableSizeBytes', 0) / 1024**2:.1f} MB){protected}"
+
+
+def _pool_size(name: str) -> str:
+    pool = boto3.client("cognito-idp", config=CLIENT_CONFIG).describe_user_pool(UserPoolId=name)["UserPool"]
+    protected = ", protected from deletion" if pool.get("DeletionProtection") == "ACTIVE" else ""
+    return f"about {pool.get('EstimatedNumberOfUsers', 0)} people{protected}"
 
 
 def _key_size(name: str) -> str | None:
@@ -256,7 +268,7 @@ def _stop(found: Belongings, *, wait: bool, say: Say) -> None:
     for one in found.living:  # the other rules record what fails meanwhile, and watch
         if one.logical_id == "ImageUploadedRule":
             events.disable_rule(Name=one.name)
-        elif one.logical_id == "ReconcileSchedule":
+        elif one.kind == "AWS::Scheduler::Schedule":
             schedule = scheduler.get_schedule(Name=one.name)
             if schedule["State"] == "ENABLED":
                 kept = {field: schedule[field] for field in ("ScheduleExpression", "FlexibleTimeWindow", "Target")}
@@ -293,14 +305,9 @@ def _running(machines: list[str]) -> Iterator[str]:
 
 
 def _unprotect_pool(pool: str) -> None:
-    """Let CloudFormation delete the user pool. What is not named here would go back to Cognito's defaults."""
+    """Let the user pool be deleted. What is not named here would go back to Cognito's defaults."""
     cognito = boto3.client("cognito-idp", config=CLIENT_CONFIG)
-    try:
-        known = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]
-    except ClientError as error:
-        if code_of(error) not in _GONE:
-            raise
-        return
+    known = cognito.describe_user_pool(UserPoolId=pool)["UserPool"]
     if known.get("DeletionProtection") == "ACTIVE":
         cognito.update_user_pool(
             UserPoolId=pool,
@@ -340,6 +347,7 @@ def _remove(one: Resource, found: Belongings, say: Say) -> str:
         KEY: _remove_key,
         ROLE: _remove_role,
         LOG_GROUP: _remove_log_group,
+        POOL: _remove_pool,
         API_KEY: _remove_api_key,
         SECRET: _remove_secret,
     }[one.kind]
@@ -402,6 +410,12 @@ def _remove_table(one: Resource, found: Belongings, say: Say) -> str:
     if table["TableStatus"] != "DELETING":
         _dynamodb().delete_table(TableName=one.name)
     _dynamodb().get_waiter("table_not_exists").wait(TableName=one.name)
+    return ""
+
+
+def _remove_pool(one: Resource, found: Belongings, say: Say) -> str:
+    _unprotect_pool(one.name)
+    boto3.client("cognito-idp", config=CLIENT_CONFIG).delete_user_pool(UserPoolId=one.name)
     return ""
 
 

@@ -40,6 +40,10 @@ class _Groups(LoadScopeScheduling):  # type: ignore[misc]
         return SHARED.get(str(file.parent), str(file))
 
 
+# The end of a group: what must be true of all that was sent, then what makes records by hand, which nobody has sent.
+LAST = ("test_at_the_end.py", "test_reviews_at_once.py", "test_verdicts.py")
+
+
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
     return _Groups(config, log)
@@ -48,9 +52,9 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> _Groups:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The order of the groups, and of what must be last in its own."""
 
-    def position(item: pytest.Item) -> tuple[int, bool]:
+    def position(item: pytest.Item) -> tuple[int, int]:
         folder, file = _place(item)
-        return FIRST.index(folder) if folder in FIRST else len(FIRST), file == "test_at_the_end.py"
+        return FIRST.index(folder) if folder in FIRST else len(FIRST), LAST.index(file) if file in LAST else -1
 
     items.sort(key=position)  # stable: the rest keeps its order
 

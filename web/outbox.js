@@ -182,6 +182,7 @@ export class Outbox extends EventTarget {
 
 /** Whether the same can never be accepted. A gateway's own 403 and 404 pass, and so does 401: it waits for a sign-in. */
 function isFinal({ status, code }) {
+  if (code === "SOMEBODY_DECIDES") return false; // a lease ends by itself within minutes
   if (status === 403) return code === "NOT_ALLOWED";
   if (status === 404) return code === "IMAGE_NOT_FOUND";
   return status >= 400 && status < 500 && ![401, 408, 425, 429].includes(status);

@@ -138,8 +138,8 @@ def test_the_lines_of_the_deployed_environments_by_hand() -> None:
 def test_a_key_of_the_account_is_paid_by_the_month(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(definitions, "environments", lambda: {"dev": {"DataKey": "customer"}})
 
-    # 12 roles, each 12 times an hour
-    assert _dollars("dev")["Data key"] == pytest.approx(1 + 12 * 12 * 24 * 30 * 3 / 1e6)
+    # 18 roles, each 12 times an hour
+    assert _dollars("dev")["Data key"] == pytest.approx(1 + 18 * 12 * 24 * 30 * 3 / 1e6)
 
 
 def test_every_role_that_may_use_the_key_is_counted() -> None:

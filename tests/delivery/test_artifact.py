@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -9,6 +11,7 @@ import tarfile
 from pathlib import Path
 from typing import Any
 
+import boto3
 import pytest
 
 from delivery import artifact, deploy
@@ -73,14 +76,67 @@ def test_artifact_holds_all_that_its_template_names_and_one_code(tmp_path: Path)
     assert "DefinitionUri: machine.asl.yaml" in text
     assert "functions/" not in text
     assert "elsewhere" not in text
-    assert len(artifact.code_checksum(template)) == 44
+    checksums = artifact.code_checksums(template)
+    assert checksums.keys() == {"First", "Second"}
+    assert {len(checksum) for checksum in checksums.values()} == {44}
+    assert checksums["First"] == checksums["Second"]
 
 
-def test_functions_with_different_code_are_refused(tmp_path: Path) -> None:
+def test_each_function_has_the_checksum_of_its_own_code(tmp_path: Path) -> None:
     file = built(tmp_path, second="print(2)")
     template = artifact.unpack(file, artifact.checksum(file), tmp_path / "out")
-    with pytest.raises(DeliveryError, match="more than one code"):
-        artifact.code_checksum(template)
+    checksums = artifact.code_checksums(template)
+    zips = {
+        base64.b64encode(hashlib.sha256(path.read_bytes()).digest()).decode()
+        for path in (tmp_path / "out").glob("code-*.zip")
+    }
+    assert {checksums["First"], checksums["Second"]} == zips
+    assert len(zips) == 2
+
+
+class Lambda:
+    """CloudFormation and Lambda with functions that run the code that each is given."""
+
+    def __init__(self, live: dict[str, str]) -> None:
+        self.live = live
+
+    def get_paginator(self, _: str) -> Lambda:
+        return self
+
+    def paginate(self, **_: str) -> list[dict[str, Any]]:
+        kinds = dict.fromkeys(self.live, "AWS::Lambda::Function") | {"Bucket": "AWS::S3::Bucket"}
+        summaries = [
+            {"LogicalResourceId": name, "PhysicalResourceId": f"app-{name}", "ResourceType": kind}
+            for name, kind in kinds.items()
+        ]
+        return [{"StackResourceSummaries": summaries}]
+
+    def get_function(self, **asked: str) -> dict[str, Any]:
+        assert asked["Qualifier"] == "live"
+        return {"Configuration": {"CodeSha256": self.live[asked["FunctionName"].removeprefix("app-")]}}
+
+
+@pytest.mark.parametrize(
+    "live",
+    [
+        {"First": "a", "Second": "a"},
+        {"First": "b", "Second": "a"},
+        {"First": "a"},
+        {"First": "a", "Second": "b", "Third": "a"},
+    ],
+)
+def test_deployment_with_other_code_than_the_artifacts_is_refused(
+    live: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Lambda(live))
+    with pytest.raises(DeliveryError, match="do not run the artifact's code"):
+        deploy._compare_code(environment("dev"), {"First": "a", "Second": "b"})
+
+
+def test_deployment_with_the_artifacts_code_counts_its_functions(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {"First": "a", "Second": "b"}
+    monkeypatch.setattr(boto3, "client", lambda *_, **__: Lambda(expected))
+    assert deploy._compare_code(environment("dev"), expected) == 2
 
 
 def test_anything_else_than_what_was_built_is_refused(tmp_path: Path) -> None:

@@ -34,6 +34,7 @@ OUTPUTS = {
     "DetectionLogsTableName": "records",
     "AnalysesTableName": "analyses",
     "ErasuresTableName": "erasures",
+    "ReviewsTableName": "reviews",
     "ImageWorkflowArn": "arn:aws:states:us-east-1:123456789012:stateMachine:workflow",
     "BackfillWorkflowArn": "arn:aws:states:us-east-1:123456789012:stateMachine:backfill",
     "ImageEventsDeadLetterQueueUrl": "https://sqs.us-east-1.amazonaws.com/123456789012/events",
@@ -97,7 +98,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
     assert everywhere == WITHOUT_RESOURCES[policy]
     # `petdetect` finds the stack by its name; the rest by names that the stack gave out, or that begin like its own.
     names = {*OUTPUTS.values(), *(value.rpartition("/")[2] for value in OUTPUTS.values()), "archive", APPLICATION}
-    names |= {"workflow", "backfill", STACK.values["NamePrefix"], "serverlessapp-", "ImageWorkflow-"}
+    names |= {"workflow", "backfill", STACK.values["NamePrefix"], "serverlessapp-", "ImageWorkflow-", "ReviewWorkflow-"}
     names |= {STACK.values["ArtifactBucket"].rstrip("*"), "aws-sam-cli-managed-default", "aws:transform/"}
     unnamed = [
         f"{statement['Sid']}: {resource}"
@@ -158,6 +159,7 @@ NAMED_OTHERWISE = {
     "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
     "apigateway:GetApis": {"apigateway:GET"},  # of apigatewayv2, which signs alike
+    "sts:GetCallerIdentity": set(),  # takes no permission: everybody may ask who they are
 }
 # botocore signs CloudWatch's metrics for `monitoring` and tags for `tagging`; policies say otherwise.
 PREFIXES = {"monitoring": "cloudwatch", "tagging": "tag"}

@@ -279,6 +279,8 @@ def test_boundary_leaves_what_petdetect_check_needs() -> None:
         "DetectionLogsTableName": f"{name}-DetectionLogs-1A",
         "AnalysesTableName": f"{name}-Analyses-1A",
         "ErasuresTableName": f"{name}-Erasures-1A",
+        "ReviewsTableName": f"{name}-Reviews-1A",
+        "PeoplePoolId": "us-east-1_people",
         "ImageWorkflowArn": arn("states", f"stateMachine:{name}-ImageWorkflow-1A"),
         "BackfillWorkflowArn": arn("states", f"stateMachine:{name}-backfill"),
         "ImageEventsDeadLetterQueueUrl": f"https://sqs.us-east-1.amazonaws.com/{ACCOUNT}/{name}-Events-1A",
@@ -291,7 +293,11 @@ def test_boundary_leaves_what_petdetect_check_needs() -> None:
     refused = [
         (action, resource)
         for action, resource, context in samples(check)
-        if not permits(most, action, resource, **{key.replace(":", "__"): value for key, value in context.items()})
+        # A pool's id does not say whose it is; its tag does, which the stack gave it.
+        for tag in ({"aws__ResourceTag/Project": "pet-detector"} if ":userpool/" in resource else {},)
+        if not permits(
+            most, action, resource, **tag, **{key.replace(":", "__"): value for key, value in context.items()}
+        )
     ]
     assert not refused, "DeployerBoundary of stacks/delivery.yaml takes this away"
 
@@ -330,6 +336,15 @@ NEVER = [
         "cloudformation:UpdateStack",
         f"arn:aws:cloudformation:us-east-1:{ACCOUNT}:stack/serverlessapp-pet-detector-dev/1",
         {},
+    ),
+    *(
+        (f"cognito-idp:{action}", f"arn:aws:cognito-idp:us-east-1:{ACCOUNT}:userpool/us-east-1_people", tags)
+        for action, tags in {
+            "AdminCreateUser": {"aws__ResourceTag/Project": "pet-detector"},
+            "AdminAddUserToGroup": {"aws__ResourceTag/Project": "pet-detector"},
+            "ListUsers": {"aws__ResourceTag/Project": "pet-detector"},
+            "DeleteUserPool": {},
+        }.items()
     ),
     ("cloudtrail:StopLogging", "*", {}),
     ("organizations:LeaveOrganization", "*", {}),
@@ -528,6 +543,11 @@ NOT_NEEDED = {
     "billing:GetBillingViewData",  # no budget of ours is about a view of the bill
     "iam:PassRole",  # reading lends nothing
     "kms:Decrypt",  # variables and definitions are under AWS's own keys
+    # Of a pool's domain and of who sends its messages, with a key of the account's: ours have none.
+    *(
+        f"kms:{verb}"
+        for verb in ["CreateGrant", "Encrypt", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo"]
+    ),
 }
 
 
@@ -548,7 +568,12 @@ def test_watcher_reads_what_cloudformation_reads_to_find_drift() -> None:
     }
     assert {"cloudtrail:GetTrail", "lambda:GetFunction", "s3:GetReplicationConfiguration"} <= reads
     most = boundary(delivery(), "WatcherBoundary")
-    assert {action for action in reads if not permits(most, action, "*")} == NOT_NEEDED
+    own = {"aws__ResourceTag/Project": "pet-detector"}
+    pool = arn("cognito-idp", "userpool/us-east-1_people")
+    refused = {action for action in reads if not permits(most, action, "*")}
+    assert {action for action in refused if not permits(most, action, pool, **own)} == NOT_NEEDED
+    # Of pools without the tag, it sees whose domain one is.
+    assert not permits(most, "cognito-idp:DescribeUserPoolClient", pool)
 
 
 def test_watcher_may_ask_what_the_nightly_job_asks() -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tests.support.containers import bomb, real_heic, saved
 from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
 from tests.support.pictures import black_png
 
@@ -20,15 +21,25 @@ from .pictures import (
     TEXT,
     cat_as_png,
     cat_of,
+    gif,
     jpeg_of_two_sizes,
     telling_jpeg,
     truncated_jpeg,
-    webp,
 )
 
 SENDERS = 6
 
+CONTENT_TYPES = {f".{kind}": f"image/{kind}" for kind in ("png", "webp", "avif", "heic")}
+
 PHOTOS = {"cat": CERTAIN_CAT, "dog": CERTAIN_DOG, "other": CERTAIN_OTHER, "uncertain": UNCERTAIN_CAT}
+
+# Pictures of a cat that are filed as JPEG, by their format; one has the name of another.
+CONVERTED: dict[str, Callable[[], bytes]] = {
+    "heic": real_heic,
+    "avif": lambda: saved("AVIF", (640, 425)),
+    "webp": lambda: saved("WEBP", (640, 425)),
+    "webp named jpg": lambda: saved("WEBP", (600, 400)),
+}
 
 # Keys that no client of the API would make, each with what it tries.
 HOSTILE_KEYS = {
@@ -74,7 +85,10 @@ class Gallery:
         self._send("telling", self._with_form, "telling.jpg", telling_jpeg())
         self._send("inline", self._inline, "inline.png", "image/png", cat_as_png())
         self._send("NOT_AN_IMAGE", self._with_form, "letter.jpg", TEXT)
-        self._send("UNSUPPORTED_FORMAT", self._with_form, "picture.webp.jpg", webp())
+        self._send("UNSUPPORTED_FORMAT", self._with_form, "picture.gif.jpg", gif())
+        for name, picture in CONVERTED.items():
+            self._send(name, self._with_form, f"{name}.jpg" if "jpg" in name else f"cat.{name}", picture())
+        self._send("heic bomb", self._with_form, "bomb.heic", bomb())
         self._send("TOO_SMALL", self._inline, "8x8.png", "image/png", black_png(8, 8))
         self._send("TOO_MANY_PIXELS", self._with_form, "bomb.png", black_png(13_300, 13_300))
         self._send("DAMAGED", self._with_form, "two-sizes.jpg", jpeg_of_two_sizes())
@@ -99,7 +113,7 @@ class Gallery:
         self._images[name] = self._pool.submit(way, *arguments)
 
     def _with_form(self, file_name: str, content: bytes) -> Image:
-        content_type = "image/png" if file_name.endswith(".png") else "image/jpeg"
+        content_type = CONTENT_TYPES.get(Path(file_name).suffix, "image/jpeg")
         image_id = self._application.client.upload(file_name, content_type, content)
         key = f"input/{image_id}{Path(file_name).suffix}"
         return Image(image_id, key, content, self._application.finished_image(image_id))

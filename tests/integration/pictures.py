@@ -18,10 +18,10 @@ LARGEST_INLINE = 4 * 1024 * 1024
 TEXT = b"Dear cat, this is a letter and not a picture.\n"
 
 
-def webp() -> bytes:
-    """A whole WebP picture."""
+def gif() -> bytes:
+    """A whole GIF picture."""
     file = io.BytesIO()
-    Image.new("RGB", (200, 200), "orange").save(file, "WEBP")
+    Image.new("RGB", (200, 200), "orange").save(file, "GIF")
     return file.getvalue()
 
 

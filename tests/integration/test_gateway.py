@@ -113,5 +113,5 @@ def test_a_browser_may_read_what_went_well(application: HttpApplication) -> None
 def test_a_browser_may_send_the_form_to_the_bucket(application: HttpApplication) -> None:
     (rule,) = application.s3.get_bucket_cors(Bucket=application.bucket)["CORSRules"]
 
-    assert rule["AllowedOrigins"] == [ORIGIN]
+    assert rule["AllowedOrigins"] == [ORIGIN, "https://*.execute-api.us-east-1.amazonaws.com"]  # and the page's
     assert {"POST", "GET"} <= set(rule["AllowedMethods"])

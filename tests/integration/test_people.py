@@ -11,7 +11,7 @@ import pytest
 
 from local.people import PASSWORD, PEOPLE
 from tests.integration.application import Answer, HttpApplication
-from tests.support.deployment import CERTAIN_CAT
+from tests.integration.pictures import new_cat
 from tests.support.people import sign_in
 
 OTHER_POOL = {"UsernameAttributes": ["email"]}
@@ -30,7 +30,7 @@ def call(application: HttpApplication, verb: str, path: str, token: str | None, 
 
 
 def upload(application: HttpApplication, token: str) -> Answer:
-    image = base64.b64encode(CERTAIN_CAT.read_bytes()).decode()
+    image = base64.b64encode(new_cat()).decode()  # erasing it forgets what was seen on it
     document = {"fileName": "tom.jpg", "contentType": "image/jpeg", "image": image}
     return call(application, "POST", "/people/upload", token, document)
 

@@ -176,9 +176,14 @@ def _roles(handler: str) -> list[str]:
     return [role for function in chosen for role in references(function["Role"])]
 
 
-def denial(handler: str, service: str, operation: str, parameters: dict[str, Any]) -> str | None:
-    """What of a call's needs the handler's role does not allow; of shared code (""): what no role allows."""
-    wanted = list(needs(service, operation, parameters))
+def denial(
+    handler: str, service: str, operation: str, parameters: dict[str, Any], *, signed: bool = False
+) -> str | None:
+    """What of a call's needs the handler's role does not allow; of shared code (""): what no role allows.
+
+    `signed`: a link or a form. It need not know what is not there from what it may not have.
+    """
+    wanted = [need for need in needs(service, operation, parameters) if not (signed and need[0] == "s3:ListBucket")]
     if not handler:  # a test may call shared code for resources of its own
         wanted = [need for need in wanted if need[1] == "*" or any(name in need[1] for name in NAMES.values())]
         wanted = [need for need in wanted if need[:2] not in OF_OPERATORS_ALONE]

@@ -13,7 +13,7 @@ from typing import Any
 
 import botocore.session
 
-from tests.support.paths import IMPORT_ROOTS
+from tests.support.paths import IMPORT_ROOTS, REPOSITORY
 
 # Where clients are made; it makes no call.
 CLIENTS = "pet_detector.aws.clients"
@@ -49,7 +49,8 @@ def operations(service: str) -> frozenset[str]:
 
 def sources() -> dict[str, str]:
     """The source of every module of the functions, by its name."""
-    return {
+    page = {"web.app": (REPOSITORY / "web" / "app.py").read_text()}  # beside the page that it serves: no package
+    return page | {
         ".".join(file.relative_to(root).with_suffix("").parts).removesuffix(".__init__"): file.read_text()
         for root in reversed(IMPORT_ROOTS)
         for file in sorted(root.rglob("*.py"))

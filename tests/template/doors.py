@@ -80,8 +80,8 @@ TYPES = {
     "AWS::Lambda::Alias": "FunctionName FunctionVersion Name",
     "AWS::Lambda::EventInvokeConfig": "DestinationConfig! FunctionName MaximumRetryAttempts Qualifier",
     "AWS::Lambda::EventSourceMapping": (
-        "BatchSize BisectBatchOnFunctionError DestinationConfig! EventSourceArn! FunctionName "
-        "MaximumBatchingWindowInSeconds MaximumRetryAttempts StartingPosition"
+        "BatchSize BisectBatchOnFunctionError DestinationConfig! EventSourceArn! FilterCriteria! FunctionName "
+        "FunctionResponseTypes MaximumBatchingWindowInSeconds MaximumRetryAttempts StartingPosition"
     ),
     "AWS::Lambda::Function": (
         "Architectures Code Description Environment! Handler LoggingConfig! MemorySize "

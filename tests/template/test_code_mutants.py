@@ -12,11 +12,16 @@ from tests.support.source_calls import reached, read, sources
 from .test_hops import FUNCTIONS
 
 BUCKET_MODULE, HANDLER = "pet_detector.aws.image_bucket", "file_manager.app"
-IAM_NAMES = {"states": "stepfunctions"}  # of services that boto3 calls otherwise
+IAM_NAMES = {"states": "stepfunctions", "monitoring": "cloudwatch"}  # of services that boto3 calls otherwise
 # Calls that `petdetect erase` makes with an operator's rights, in code that ErasureApi shares. No handler's story goes
 # that way: an operator may erase what a lost execution has left, all of an uploader, and what a restore brought back.
 OF_OPERATORS = {("stepfunctions", "describe_execution"), ("dynamodb", "scan")}
-OPERATORS_MODULES = {"pet_detector.aws.erased_records", "pet_detector.aws.erasures", "erasure_api.app"}
+OPERATORS_MODULES = {
+    "erasure_api.app",
+    "pet_detector.aws.erased_records",
+    "pet_detector.aws.erasures",
+    "pet_detector.aws.reviews",
+}
 
 
 def faults(module: str, more: str, *, instead_of: str = "") -> list[str]:
@@ -78,12 +83,10 @@ def test_mutant_is_noticed(mutant: str) -> None:
 
 def test_call_that_another_function_makes_is_noticed() -> None:
     """An operation that the code has, in a function whose role is not for it."""
-    more = f"{MOVED}\n    list(image_versions.input_versions(bucket))"
-    imported = "from pet_detector.aws import image_bucket"
-    changed = sources()[HANDLER].replace(imported, f"{imported}, image_versions").replace(MOVED, more)
-    assert faults(HANDLER, changed, instead_of=sources()[HANDLER]) == [
-        f"{HANDLER} calls ('s3', 'list_object_versions')"
-    ]
+    more = f"{MOVED}\n    notices_topic.publish(bucket)"
+    imported = "from pet_detector.aws import image_bucket, refiling"
+    changed = sources()[HANDLER].replace(imported, f"{imported}, notices_topic").replace(MOVED, more)
+    assert faults(HANDLER, changed, instead_of=sources()[HANDLER]) == [f"{HANDLER} calls ('sns', 'publish')"]
 
 
 @pytest.mark.parametrize(
@@ -110,4 +113,5 @@ def test_calls_of_the_stories_are_on_resources_of_the_role() -> None:
     for function in FUNCTIONS.values():
         handler = function["Handler"].rpartition(".")[0]
         for call in observe(function["Handler"]).calls:
-            assert rights.denial(handler, call.service, call.operation, call.parameters) is None
+            denied = rights.denial(handler, call.service, call.operation, call.parameters, signed=call.signed)
+            assert denied is None

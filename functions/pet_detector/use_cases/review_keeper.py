@@ -22,7 +22,6 @@ from itertools import islice
 from pet_detector.aws import detection_logs, notices_topic, review_keeping, review_workflow, reviews
 from pet_detector.aws.reviews import Saved
 from pet_detector.rules import notices, review
-from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.image_ids import SHARDS
 from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
@@ -63,7 +62,7 @@ class Report:
     queued: int = 0
     waiting: int = 0
     oldest_hours: float = 0.0
-    error: PetDetectorError | None = None  # the last one, when something could not be done
+    error: Exception | None = None  # the last one, when something could not be done
 
 
 def keep(resources: Resources) -> Report:
@@ -73,7 +72,7 @@ def keep(resources: Resources) -> Report:
     for part in (_carry_out, _fill_queue, _count, _once_a_day):
         try:
             part(resources, now, report)
-        except PetDetectorError as error:
+        except Exception as error:
             logger.exception("Part of the run failed", part=part.__name__)
             report.error = error
     return report
@@ -93,7 +92,7 @@ def _carry_out(resources: Resources, now: datetime, report: Report) -> None:
         for head in batch:
             try:
                 _take_up(resources, head, records.get(head["ImageID"]), now, report)
-            except PetDetectorError as error:
+            except Exception as error:
                 logger.exception("Verdict not started again", image_id=head["ImageID"])
                 report.error = error
 
@@ -122,7 +121,11 @@ def _fill_queue(resources: Resources, now: datetime, report: Report) -> None:
         known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
         for record in records:
             if record["ImageID"] not in known:
-                report.queued += _put_into_queue(resources, record)
+                try:
+                    report.queued += _put_into_queue(resources, record)
+                except Exception as error:
+                    logger.exception("Not put into the queue", image_id=record["ImageID"])
+                    report.error = error
         looked_at += len(records)
         if looked_at >= MAX_LOOKED_AT:
             stopped_at = place
@@ -210,7 +213,7 @@ def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
         if review_keeping.reserve(resources.reviews, what, f"{now:%Y-%m-%d}"):
             try:
                 task()
-            except PetDetectorError as error:  # it was not done: the next run does it
+            except Exception as error:  # it was not done: the next run does it
                 review_keeping.release(resources.reviews, what)
                 logger.exception("Not done today, and tried again", what=what)
                 report.error = error

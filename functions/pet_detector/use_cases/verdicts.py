@@ -137,13 +137,11 @@ def _may_decide(review: Review, person: Person, said: Verdict) -> None:
     )
     if said.sequence is not None and said.sequence != int(head["Sequence"]):
         raise decided
-    if said.mode is Mode.GALLERY:
-        return
     if is_leased(head, time.time()) and head["LeasedBy"] != person.id:
         raise RequestError(
             409, "SOMEBODY_DECIDES", "Somebody else has this picture before them and decides: yours was not saved."
         )
-    if not is_asked(head, person.id):
+    if said.mode is not Mode.GALLERY and not is_asked(head, person.id):
         raise decided
 
 

@@ -14,7 +14,7 @@ from click.testing import Result
 
 from ops import belongings, destroy
 from ops.belongings import Belongings, Resource
-from ops.destroy import BUCKET, KEY, ROLE, TABLE
+from ops.destroy import BUCKET, KEY, POOL, ROLE, TABLE
 from ops.errors import OperatorError
 from tests.support.definitions import ROOT, source, templates, translate
 from tests.support.moto_world import BUCKET as PICTURES
@@ -262,6 +262,18 @@ def test_each_type_that_cloudformation_may_leave_is_removed_or_ends_with_its_who
     assert {(kind, logical_id) for kind, logical_id in found if kind not in known} == set()
 
 
+def test_what_the_template_keeps_when_its_stack_goes_is_peoples_data() -> None:
+    """Else it would go without --with-data."""
+    (data_key,) = (template for name, template in templates().items() if name == "data_key")
+    kept = {
+        logical_id: one["Type"]
+        for template in (translate(source()), data_key)
+        for logical_id, one in template["Resources"].items()
+        if one.get("DeletionPolicy") == "RetainExceptOnCreate" and one["Type"] not in destroy._PARTS
+    }
+    assert kept == destroy.DATA
+
+
 def test_what_an_upgrade_left_of_a_function_is_no_leftover(finds_it: None, found: Belongings) -> None:
     found.kept = [
         Resource("AWS::Lambda::Permission", "stack-UploadPermission-1A", "UploadApiFunctionUploadPermissionStage"),
@@ -286,6 +298,50 @@ def test_an_empty_place_has_nothing_to_destroy(finds_it: None, found: Belongings
 
 
 # --- Removing ---------------------------------------------------------------------------------------------------------
+
+
+class Pools:
+    """Cognito with one pool, which is protected."""
+
+    def __init__(self) -> None:
+        self.pool: dict[str, Any] | None = {
+            "DeletionProtection": "ACTIVE",
+            "EstimatedNumberOfUsers": 3,
+            "MfaConfiguration": "OPTIONAL",
+            "Policies": {"PasswordPolicy": {"MinimumLength": 12}},
+        }
+
+    def describe_user_pool(self, **_: str) -> dict[str, Any]:
+        if self.pool is None:
+            raise ClientError({"Error": {"Code": "ResourceNotFoundException", "Message": ""}}, "DescribeUserPool")
+        return {"UserPool": self.pool}
+
+    def update_user_pool(self, **given: Any) -> None:
+        assert self.pool is not None
+        self.pool = {"EstimatedNumberOfUsers": 3} | given
+
+    def delete_user_pool(self, **_: str) -> None:
+        assert self.pool is not None
+        assert self.pool["DeletionProtection"] == "INACTIVE", "Cognito refuses"
+        assert self.pool["AdminCreateUserConfig"] == {"AllowAdminCreateUserOnly": True}
+        assert self.pool["Policies"] == {"PasswordPolicy": {"MinimumLength": 12}}
+        self.pool = None
+
+
+def test_people_go_with_the_data_alone(finds_it: None, found: Belongings, monkeypatch: pytest.MonkeyPatch) -> None:
+    found.kept, found.description = [Resource(POOL, "us-east-1_people", "PeoplePool")], None
+    pools, make = Pools(), boto3.client
+    monkeypatch.setattr(boto3, "client", lambda name, **more: pools if name == "cognito-idp" else make(name, **more))
+
+    (line,) = destroy.lines(found, with_data=False)
+    assert line == destroy.Line(
+        POOL, "us-east-1_people", False, "about 3 people, protected from deletion", "people's data"
+    )
+    petdetect_without_aws("--env", "dev", "destroy", "--confirm", STACK)
+    assert pools.pool is not None
+
+    petdetect_without_aws("--env", "dev", "destroy", "--with-data", "--confirm", STACK)
+    assert pools.pool is None
 
 
 def test_a_version_that_s3_does_not_delete_is_named(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
