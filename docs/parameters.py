@@ -19,9 +19,10 @@ An existing stack keeps a value until it is set again: SAM CLI sends the previou
 deployment does not name. So to go back to a default, set the default; and a default that a new version changes reaches
 only new stacks.
 
-The four numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`, `OtherEvidence`) are initial values:
-people change the SSM parameter without a deployment, and a deployment that changes one of them overwrites it. Releases before
-`OtherEvidence` cannot read a parameter with that number: set it when this release is wholly live, and back to 55 before a rollback to one.
+The four numbers of the decision (`MinimumConfidence`, `ConfidenceMargin`, `ConfidenceFloor`, `OtherEvidence`) are
+initial values: people change the SSM parameter without a deployment, and a deployment that changes one of them
+overwrites it. Releases before `OtherEvidence` cannot read a parameter with that number: set it when this release is
+wholly live, and back to 55 before a rollback to one.
 
 | Parameter | Default | Allowed | Meaning | Set for |
 |---|---|---|---|---|

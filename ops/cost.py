@@ -131,8 +131,9 @@ class Load:
 
     `analysed` is the share of images that Rekognition is asked about: all but rejected ones, and those whose bytes it
     has seen before. `waiting` is the share that waits for its turn, because more come than RekognitionCallsPerSecond;
-    it waits once, however long. `converted` is the share of which a JPEG is made first. `registered` is the share that a backfill registered, so that no client called the API;
-    `mapped` the share that its state machine did, and not petdetect.
+    it waits once, however long. `converted` is the share of which a JPEG is made first. `registered` is the share that
+    a backfill registered, so that no client called the API; `mapped` the share that its state machine did, and not
+    petdetect.
     """
 
     images: int = 100_000
@@ -242,7 +243,7 @@ def _states_of_a_verdict() -> int:
 
 
 def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
-    """What a picture costs more that Rekognition cannot read: the way round through Convert Image, and a second copy."""
+    """What a picture costs more that Rekognition cannot read: the way through Convert Image, and a second copy."""
     unit, count = prices(), len(definitions.states_of_a_conversion())
     price = count * unit["states_standard_transition"]
     price += call_price("ConvertImageFunction", parameters, CONVERSION_MILLISECONDS)

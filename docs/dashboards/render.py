@@ -103,7 +103,7 @@ def _draw_graph(axes: Axes, properties: dict[str, Any]) -> None:
         labels,
         loc="upper left",
         bbox_to_anchor=(-0.01, -0.1),
-        ncols=4,
+        ncols=4 if len(labels) <= 16 else 5,
         fontsize=7.5,
         frameon=False,
         labelcolor=INK,
