@@ -268,7 +268,7 @@ def failure_recorder() -> list[Cell]:
             start_broken(case)
             case.wait_for_fault(rule, times=tries.get(name, 1))
             if name in for_good:
-                case.refuse("FailureRecorder fails", lambda: _an_hour_later(case, case.put_before))
+                case.refuse("FailureRecorder fails", lambda: _hours_later(case, case.put_before))
 
         end = failed("AccessDeniedError")
         if name in for_good:
@@ -285,7 +285,7 @@ def failure_recorder() -> list[Cell]:
     return [cell(name, fault) for name, fault in faults("dynamodb", CUT).items()]
 
 
-def _an_hour_later(case: Case, upload: Upload) -> None:
+def _hours_later(case: Case, upload: Upload) -> None:
     stories.age_claim(case, upload)
     case.rig.reconcile()
 

@@ -261,8 +261,8 @@ def _die_in(case: Case, service: str, operation: str) -> Upload:
 
 
 def age_claim(case: Case, upload: Upload) -> None:
-    """Let the claim be as old as the workflow can run."""
-    then = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    """Let the claim be older than the workflow can run."""
+    then = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     case.rig.change_record(upload.image_id, ClaimedAt=then)
 
 

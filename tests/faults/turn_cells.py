@@ -167,7 +167,7 @@ def _everything_stops(case: Case) -> None:
     case.require(stories.finished(case, case.start(upload)) == ["SUCCEEDED"], "the event that came again failed")
     owner = case.execution_of(upload)
     case.require(owner == execution, "the claim of an image that waits for its turn was taken over")
-    long_ago = detection_logs.format_time(datetime.now(UTC) - timedelta(hours=2))
+    long_ago = detection_logs.format_time(datetime.now(UTC) - timedelta(hours=3))
     case.rig.change_record(upload.image_id, ClaimedAt=long_ago, TurnAt=long_ago)
     case.rig.reconcile()
 

@@ -35,7 +35,7 @@ def test_a_lost_event_is_found_and_its_image_finished(application: Application) 
 
 def test_a_record_that_nobody_works_on_is_closed_and_nothing_but_json_is_printed(application: Application) -> None:
     image_id = application.missing()
-    long_ago = (datetime.now(UTC) - timedelta(hours=2)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    long_ago = (datetime.now(UTC) - timedelta(hours=3)).isoformat(timespec="milliseconds").replace("+00:00", "Z")
     application.dynamodb.update_item(
         TableName=application.table,
         Key={"ImageID": {"S": image_id}},

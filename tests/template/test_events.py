@@ -22,11 +22,20 @@ def event(name: str) -> dict[str, Any]:
     return found
 
 
-def payloads(name: str) -> list[dict[str, Any]]:
-    """The payloads that states send to the function whose name an event's file begins with."""
+def sender_of(happened: dict[str, Any]) -> str:
+    """Logical id of the state machine that sent an event, from the execution that it names; "" when it names none."""
+    arn = happened.get("executionArn") or happened.get("detail", {}).get("executionArn", "")
+    return arn.split(":")[6] if arn else ""
+
+
+def payloads(name: str, sender: str) -> list[dict[str, Any]]:
+    """The payloads that states of a machine (of all, when it is "") send to the function whose name an event's file
+    begins with.
+    """
     return [
         task["Arguments"]["Payload"]
         for machine in machines()
+        if sender in ("", machine.name)
         for _, task in machine.tasks()
         if (function := invoked_function(task)) and name.startswith(folder_of(function))
     ]
@@ -80,11 +89,10 @@ def receivers_of(happened: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("file", sorted(EVENTS.iterdir()), ids=lambda file: file.stem)
 def test_event_is_what_its_sender_sends(file: Path) -> None:
-    """A state of the workflow sends just these keys; the gateway sends what the template routes to the function; and
+    """A state of the machine whose execution it names sends just these keys; the gateway sends what the template routes to the function; and
     rules, schedules and streams lead to the function that the file is named after.
     """
     happened = json.loads(file.read_text())
-    sent = payloads(file.stem)
     if "httpMethod" in happened:
         routes = {
             (route["Properties"]["Path"], route["Properties"]["Method"])
@@ -101,12 +109,29 @@ def test_event_is_what_its_sender_sends(file: Path) -> None:
     elif "Records" in happened:
         assert {record["eventSource"] for record in happened["Records"]} == {"aws:dynamodb"}
         assert any(receives(mapping, file) for mapping in resources("AWS::Lambda::EventSourceMapping").values())
-    elif sent:
+    elif sent := payloads(file.stem, sender_of(happened)):
         same = [payload for payload in sent if payload.get("kind") == happened.get("kind")]
         assert [set(payload) for payload in same] == [set(happened)]
     else:
         assert file.stem in WORKFLOW_EVENTS
         assert happened["detail"]["object"]["key"]
+
+
+def test_each_machine_that_calls_a_function_in_its_own_way_has_an_event() -> None:
+    """FileManager is called with an upload by one workflow, and with a picture that is filed by the other."""
+    sent = {
+        (function, frozenset(task["Arguments"]["Payload"]))
+        for machine in machines()
+        for _, task in machine.tasks()
+        if (function := invoked_function(task))
+    }
+    there = {file.stem: frozenset(json.loads(file.read_text())) for file in EVENTS.iterdir()}
+    missing = [
+        (function, sorted(keys))
+        for function, keys in sent
+        if not any(stem.startswith(folder_of(function)) and has == keys for stem, has in there.items())
+    ]
+    assert missing == []
 
 
 def test_s3_event_is_one_that_starts_the_workflow() -> None:

@@ -229,6 +229,16 @@ def test_task_that_calls_dynamodb_retries_what_step_functions_calls_an_error_wit
 
 
 @each_task
+def test_task_that_writes_to_dynamodb_retries_what_meets_the_transaction_of_a_verdict(
+    machine: Machine, name: str, task: dict[str, Any]
+) -> None:
+    """It is written together with a look at the record (aws/reviews.py). A GetItem is never refused for it."""
+    retried = {error for retrier in task["Retry"] for error in retrier["ErrorEquals"]}
+    is_write = ":dynamodb:" in task["Resource"] and not task["Resource"].endswith(":getItem")
+    assert ("DynamoDB.TransactionConflictException" in retried) is is_write
+
+
+@each_task
 def test_task_outlives_the_function_that_it_runs(machine: Machine, name: str, task: dict[str, Any]) -> None:
     function = invoked_function(task)
     if function is None:

@@ -402,7 +402,7 @@ def test_an_operator_may_erase_what_a_lost_execution_left(aws: Cloud) -> None:
     aws.deploy_workflow()
     started = aws.states.start_execution(stateMachineArn=WORKFLOW, name="runs-on", input="{}")["executionArn"]
     for execution, refusal_begins in ((started, "It is being processed"), (EXECUTION, "")):
-        image(aws, "processing", ExecutionArn=execution, ClaimedAt=ago(hours=2))
+        image(aws, "processing", ExecutionArn=execution, ClaimedAt=ago(hours=3))
         outcome = erase()
         assert outcome.refusal.startswith(refusal_begins)
         assert bool(outcome.refusal) is bool(refusal_begins)

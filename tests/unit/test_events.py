@@ -14,6 +14,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 from local.samples import SAMPLES
 from pet_detector.aws import rekognition, reviews
 from pet_detector.rules import image_ids, models, prices
+from pet_detector.rules.errors import ImageNotFoundError
 from pet_detector.rules.models import Label
 from tests.support.moto_world import BUCKET, REVIEWS, SOURCE, Cloud
 from tests.support.paths import REPOSITORY
@@ -97,6 +98,16 @@ def file_manager_rejected(samples: Samples) -> None:
     keys = file_away(samples, "file_manager_rejected")
     assert f"rejected/{happened['imageId']}.bin" in keys
     assert happened["key"] not in keys
+
+
+def file_manager_verdict(samples: Samples) -> None:
+    happened = event("file_manager_verdict")
+    with pytest.raises(ImageNotFoundError):
+        samples.run("file_manager", happened)
+    samples.aws.put(f"cats/{happened['imageId']}.jpg", b"a picture")
+    answer = samples.run("file_manager", happened)
+    assert answer["key"] == f"dogs/{happened['imageId']}.jpg"
+    assert answer["key"] in samples.aws.keys()
 
 
 def notification_service_uncertain(samples: Samples) -> None:
@@ -320,6 +331,7 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     image_processor_not_an_image,
     file_manager_dog,
     file_manager_rejected,
+    file_manager_verdict,
     notification_service_uncertain,
     failure_recorder_caught,
     failure_recorder_timed_out,

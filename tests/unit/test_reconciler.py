@@ -97,13 +97,13 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
     "the event was lost, and there is no record": (None, Action.START),
     "the event was lost": (("uploading", {}), Action.START),
     "the event was lost, and the upload's record expired": (("uploading", {"ExpiresAt": 1}), Action.START),
-    "being worked on": (("processing", {"version": THIS, "ClaimedAt": ago(minutes=59)}), Action.WAIT),
-    "being worked on to the last moment": (("processing", {"version": THIS, "ClaimedAt": ago(hours=1)}), Action.WAIT),
+    "being worked on": (("processing", {"version": THIS, "ClaimedAt": ago(minutes=119)}), Action.WAIT),
+    "being worked on to the last moment": (("processing", {"version": THIS, "ClaimedAt": ago(hours=2)}), Action.WAIT),
     "its execution has ended": (
-        ("processing", {"version": THIS, "ClaimedAt": ago(hours=1, milliseconds=1)}),
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=2, milliseconds=1)}),
         Action.START,
     ),
-    "its execution has ended, of a person": (("processing", {"ClaimedAt": ago(hours=2)}), Action.START),
+    "its execution has ended, of a person": (("processing", {"ClaimedAt": ago(hours=3)}), Action.START),
     "waits for its turn": (
         ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=-2)}),
         Action.TURN,
@@ -117,15 +117,15 @@ ROWS: dict[str, tuple[tuple[str, dict[str, Any]] | None, Action]] = {
         Action.WAIT,
     ),
     "its claim counts from its turn": (
-        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=1)}),
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=2)}),
         Action.WAIT,
     ),
     "its execution has ended since its turn": (
-        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=1, milliseconds=1)}),
+        ("processing", {"version": THIS, "ClaimedAt": ago(hours=5), "TurnAt": ago(hours=2, milliseconds=1)}),
         Action.START,
     ),
     "its turn was that of an earlier execution": (
-        ("processing", {"version": THIS, "ClaimedAt": ago(minutes=59), "TurnAt": ago(days=1)}),
+        ("processing", {"version": THIS, "ClaimedAt": ago(minutes=119), "TurnAt": ago(days=1)}),
         Action.WAIT,
     ),
     "waits for an operator": (("failed", {"version": THIS}), Action.LEAVE),
@@ -412,7 +412,7 @@ def test_only_uploads_older_than_asked_should_be_finished(aws: Cloud) -> None:
 def test_what_is_finished_is_no_finding(aws: Cloud) -> None:
     record(aws, "completed")
     record(aws, "failed", image_id="1" * 32)
-    record(aws, "processing", image_id="2" * 32, ClaimedAt=ago(minutes=59))
+    record(aws, "processing", image_id="2" * 32, ClaimedAt=ago(minutes=119))
     aws.put(f"cats/{IMAGE_ID}.jpg", b"x")
     assert reconcile(RESOURCES, OVERDUE) == Report()
 
@@ -437,7 +437,7 @@ def test_an_expired_record_without_an_object_is_closed_and_notified_once(aws: Cl
     assert aws.notices() == []
 
 
-@pytest.mark.parametrize(("turn", "closed"), [(ago(hours=-2), 0), (ago(hours=1), 0), (ago(hours=1, milliseconds=1), 1)])
+@pytest.mark.parametrize(("turn", "closed"), [(ago(hours=-2), 0), (ago(hours=2), 0), (ago(hours=2, milliseconds=1), 1)])
 def test_the_record_of_an_image_that_waits_is_not_closed(aws: Cloud, turn: str, closed: int) -> None:
     record(aws, "processing", TurnAt=turn)
     report = reconcile(RESOURCES, OVERDUE)
@@ -903,7 +903,7 @@ def test_a_run_sends_the_digest(aws: Cloud, context: LambdaContext) -> None:
 
 def test_a_run_whose_digest_is_refused_fails_and_has_done_everything_else(aws: Cloud, context: LambdaContext) -> None:
     aws.withhold("ImageUncertain", 7)
-    record(aws, "processing", ClaimedAt=ago(hours=2))
+    record(aws, "processing", ClaimedAt=ago(hours=3))
     stored(aws)
     with refusal(client("sns"), "Publish", "Throttled"), pytest.raises(ThrottledError):
         lambda_handler({}, context)

@@ -272,7 +272,7 @@ def test_claim_of_an_image_that_waits_for_its_turn_expires_an_hour_after_the_tur
     assert "TurnAt" not in taken, "that was another execution's turn"
 
 
-# An hour is over just now, and a millisecond ago.
+# Two hours are over just now, and a millisecond ago.
 _AROUND_THE_END_OF_A_CLAIM = [timedelta(seconds=-CLAIM_SECONDS, milliseconds=-late) for late in (0, 1)]
 
 

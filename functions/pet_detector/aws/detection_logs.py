@@ -29,7 +29,7 @@ UPLOADING_KEPT_SECONDS = 24 * 60 * 60
 
 # Age at which a claim has expired, counted from `claim_counts_from`: more than all budgets of image_workflow.asl.yaml
 # but those of functions that Lambda throttles.
-CLAIM_SECONDS = 3600
+CLAIM_SECONDS = 7200
 # Age at which the claim of a verdict on its picture has expired: review.asl.yaml computes with the same.
 REVIEW_CLAIM_SECONDS = 900
 # The most keys that BatchGetItem takes.
