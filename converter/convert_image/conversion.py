@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -29,8 +30,10 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
             capture_output=True,
             timeout=MOST_SECONDS,
             check=False,
-            # Nothing of this function's credentials. One arena: each thread's own would count as memory.
-            env={"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"},
+            # None of this function's credentials. One arena: each thread's own would count as memory. Lambda's Python may
+            # need its libraries' path to start at all.
+            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+            | {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"},
         )
         code, said = done.returncode, done.stderr
     except subprocess.TimeoutExpired:

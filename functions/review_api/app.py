@@ -19,7 +19,7 @@ from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
 from pet_detector.rules.models import Animal
 from pet_detector.rules.people import Group, Person, unauthorized
-from pet_detector.rules.review import BLIND, Kind, Mode, Queue, sequence_of
+from pet_detector.rules.review import Kind, Mode, Queue, is_blind, sequence_of
 from pet_detector.rules.text import printable
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
@@ -161,7 +161,7 @@ def picture_shown(picture: Picture) -> dict[str, Any]:
     """What the page gets of a picture: of a blind one nothing but the picture."""
     head, record = picture.head, picture.record
     bucket = settings.required("IMAGE_BUCKET_NAME")
-    blind = Queue(head["Queue"]) in BLIND
+    blind = is_blind(head)
     shown = {
         "imageId": head["ImageID"],
         "viewUrl": image_bucket.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/")),

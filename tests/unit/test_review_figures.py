@@ -36,7 +36,7 @@ def head(number: int, verdict: str | None = "cat", days: float = 0, **attributes
 def row(image: dict[str, Any], sequence: int, person: str, animal: str = "", **attributes: Any) -> dict[str, Any]:
     """A verdict, or an undo without an animal."""
     found = {"ImageID": image["ImageID"], "Entry": f"verdict#{sequence:06}", "Key": f"key-{sequence}", "At": now()}
-    found |= {"Person": person, "Kind": "verdict" if animal else "undo", "Mode": "single"}
+    found |= {"Person": person, "Kind": "verdict" if animal else "undo", "Mode": "single", "Blind": True}
     return found | ({"Animal": animal} if animal else {}) | attributes
 
 
@@ -52,8 +52,9 @@ def test_reads_every_queue_and_nothing_too_old(aws: Cloud) -> None:
 
 
 def test_two_looks_are_those_of_two_people(aws: Cloud) -> None:
-    """What was undone, corrected in the gallery or carried over is none; a third person decides and is not asked."""
-    images = [head(number, SecondLook=True) for number in range(6)]
+    """What was undone, corrected in the gallery, carried over or shown with the guess is none; nor is a third one."""
+    images = [head(number, SecondLook=True) for number in range(7)]
+    aws.put_review(images[6], row(images[6], 1, "ada", "cat", Blind=False), row(images[6], 2, "bob", "cat"))
     aws.put_review(
         images[0], row(images[0], 1, "ada", "cat"), row(images[0], 2, "bob", "dog"), row(images[0], 3, "eve", "cat")
     )

@@ -118,7 +118,7 @@ def test_what_cannot_be_started_does_not_stop_the_others(aws: Cloud, context: La
     for image_id in (ADA, BEN):
         uncertain(aws, image_id)
         decided(aws, image_id, minutes=6)
-    refused = refusal(client("stepfunctions"), "StartExecution", "ThrottlingException")
+    refused = refusal(client("stepfunctions", quick=True), "StartExecution", "ThrottlingException")
     with refused as fault, pytest.raises(ThrottledError):
         lambda_handler({}, context)
     assert fault.happened >= 2

@@ -29,8 +29,10 @@ _THREADS = 8
 def asked(table: str, since: str) -> Iterator[tuple[str, bool, Review]]:
     """Everything that people were asked about of what the machine decided from a time on (in the format of records).
 
-    -> ImageID, whether two people are asked, and the review. The index lags behind the table by moments.
+    -> ImageID, whether two people are asked, and the review. The index lags behind the table by moments, and a head that
+    moves to another queue meanwhile is read twice: each image comes once, as it was read last.
     """
+    found: dict[str, tuple[str, bool, Review]] = {}
     names = {f"#{number}": name for number, name in enumerate(_READ)}
     for queue in Queue:
         # Nothing is done before it was guessed, so what lies before that time in this queue, by time, is too old.
@@ -52,13 +54,15 @@ def asked(table: str, since: str) -> Iterator[tuple[str, bool, Review]]:
             for page in pages:
                 for item in page["Items"]:
                     head = cast(Head, deserialized(item))
-                    yield head["ImageID"], head.get("SecondLook", False), Review.of_head(head)
+                    found[head["ImageID"]] = (head["ImageID"], head.get("SecondLook", False), Review.of_head(head))
+    yield from found.values()
 
 
 def second_looks(table: str, image_ids: list[str]) -> list[tuple[Animal, Animal]]:
     """What the first two people said of each of these images; those that fewer looked at are left out.
 
-    What was carried over from an image of the same bytes, corrected in the gallery, or undone is no look of its own.
+    Only blind looks count: who sees the guess agrees with it. What was carried over from an image of the same bytes,
+    corrected in the gallery, or undone is no look of its own.
     """
     # The first one alone: boto3 must not make the same client in two threads at once.
     found = [_two_looks(table, image_id) for image_id in image_ids[:1]]
@@ -71,7 +75,7 @@ def _two_looks(table: str, image_id: str) -> tuple[Animal, Animal] | None:
     found = reviews.review(table, image_id)
     said: dict[str, Animal] = {}
     for row in found.standing if found else ():
-        if row["Mode"] != Mode.GALLERY and "SameAs" not in row:
+        if row["Blind"] and row["Mode"] != Mode.GALLERY and "SameAs" not in row:
             said.setdefault(row["Person"], Animal(row["Animal"]))
     first, second, *_ = (*said.values(), None, None)
     return (first, second) if first and second else None

@@ -41,8 +41,8 @@ class Queue(StrEnum):
 
 # The queues of what waits for people, in the order in which they are looked through.
 WAITING = (Queue.DISAGREED, Queue.UNCERTAIN, Queue.SAMPLE, Queue.SECOND)
-# What is shown of these is the picture alone: who sees an opinion agrees with it.
-BLIND = frozenset([Queue.DISAGREED, Queue.SAMPLE, Queue.SECOND])
+# What is shown of these is the picture alone: who sees an opinion agrees with it. See also `is_blind`.
+_BLIND = frozenset([Queue.DISAGREED, Queue.SAMPLE, Queue.SECOND])
 
 
 class Purpose(StrEnum):
@@ -278,8 +278,19 @@ def is_leased(head: Head, now: float) -> bool:
 
 def is_asked(head: Head, person_id: str) -> bool:
     """Whether a person may be asked about it: it waits, or will after an undo, and they have not decided."""
-    queue = head["NextQueue"] if head["Queue"] == Queue.PENDING else head["Queue"]
-    return queue in WAITING and person_id not in head.get("Deciders", set())
+    return _queue_to_be(head) in WAITING and person_id not in head.get("Deciders", set())
+
+
+def is_blind(head: Head) -> bool:
+    """Whether people are shown the picture alone, or are once an undo is carried out.
+
+    Also the first look at what two people judge: how well they agree says nothing when one of them saw the guess.
+    """
+    return _queue_to_be(head) in _BLIND or head.get("SecondLook", False)
+
+
+def _queue_to_be(head: Head) -> str:
+    return head["NextQueue"] if head["Queue"] == Queue.PENDING else head["Queue"]
 
 
 # --- What verdicts make of an image -----------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from typing import Any
 from pet_detector.aws import detection_logs, reviews
 from pet_detector.rules.models import Animal, Record, Status
 from pet_detector.rules.people import Person
-from pet_detector.rules.review import LEASE_SECONDS, WAITING, Head, Queue, is_asked, is_leased, places
+from pet_detector.rules.review import LEASE_SECONDS, WAITING, Head, Queue, is_asked, is_blind, is_leased, places
 
 # Pages of a queue that are looked through for one answer: what others have leased, and copies of one picture, lie
 # together.
@@ -74,7 +74,8 @@ class _Stock:
             if is_anothers or head["ImageID"] in self._wish.excluded:
                 self._seen.add(head["ContentHash"])
                 continue
-            wanted = self._wish.leaning is None or head["Leaning"] == self._wish.leaning
+            # A sheet shows the guess, so what must be judged without it is on none.
+            wanted = self._wish.leaning is None or (head["Leaning"] == self._wish.leaning and not is_blind(head))
             if wanted and is_asked(head, self._person.id):
                 self._seen.add(head["ContentHash"])
                 yield head

@@ -15,7 +15,6 @@ from pet_detector.rules.errors import PetDetectorError, RequestError, ThrottledE
 from pet_detector.rules.models import Animal, Status
 from pet_detector.rules.people import Person
 from pet_detector.rules.review import (
-    BLIND,
     LEASE_SECONDS,
     Kind,
     Mode,
@@ -26,6 +25,7 @@ from pet_detector.rules.review import (
     changes,
     head_of_any,
     is_asked,
+    is_blind,
     is_leased,
     may_undo,
     sequence_of,
@@ -125,7 +125,7 @@ def _row(review: Review, person: Person, said: Verdict | Undo) -> Row:
         Animal=said.animal.value,
         Mode=said.mode.value,
         # What the page says is believed only of pictures that are shown so.
-        Blind=said.blind and said.mode is Mode.SINGLE and Queue(review.head["Queue"]) in BLIND,
+        Blind=said.blind and said.mode is Mode.SINGLE and is_blind(review.head),
         Milliseconds=said.milliseconds,
     )
 
