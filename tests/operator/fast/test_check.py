@@ -21,6 +21,7 @@ from botocore.exceptions import ClientError
 from ops import (
     check,
     check_alarms,
+    check_api,
     check_drift,
     check_judge,
     check_people,
@@ -557,6 +558,32 @@ def test_ctrl_c_at_any_moment_removes_every_picture_that_was_sent(
         )
     assert removed == ["1" * 32]
     assert f"petdetect erase {'1' * 32}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("states", "verdict", "looks"),
+    [(["ok"], Verdict.OK, 1), (["down", "ok"], Verdict.OK, 2), (["down"] * 3, Verdict.NOT_OK, 3)],
+    ids=["at once", "slow once", "down"],
+)
+def test_health_is_asked_again_before_it_is_red(
+    monkeypatch: pytest.MonkeyPatch, states: list[str], verdict: Verdict, looks: int
+) -> None:
+    pauses: list[float] = []
+    told = iter(states)
+
+    def request(_method: str, _url: str) -> check_api.Answer:
+        state = next(told)
+        return check_api.Answer(200 if state == "ok" else 503, {}, {"dependencies": {"storage": state, "policy": "ok"}})
+
+    monkeypatch.setattr(check_api, "request", request)
+    monkeypatch.setattr("ops.check_api.time.sleep", pauses.append)
+    outputs = {**OUTPUTS, "ApiUrl": "https://api.example"}
+
+    line = only(check_api.health(Subject(Deployment("prod", STACK, outputs, {"Stage": "prod"}))))
+
+    assert line.verdict is verdict
+    assert pauses == [0.0, 6.0, 6.0][:looks]
+    assert verdict is Verdict.OK or "503; down: storage." in line.says
 
 
 # --- People -----------------------------------------------------------------------------------------------------------
