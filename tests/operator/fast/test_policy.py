@@ -146,6 +146,10 @@ def test_accuracy_and_thresholds_with_enough(aws: Cloud, petdetect: Petdetect) -
     assert kept is not None
     assert kept["classes"]["cat"]["precision"]["value"] == 90
     assert "80 % (now)" in petdetect("thresholds").stdout
+    petdetect("policy", "set", "minimum=75", "--because", "too many reviews")
+    text = petdetect("thresholds").stdout  # of pictures that were decided before
+    assert "75 % (now)" in text
+    assert "80 % (now)" not in text
 
 
 def test_accuracy_with_too_little(aws: Cloud, petdetect: Petdetect) -> None:
