@@ -322,6 +322,32 @@ def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, mon
     assert head(untouched)["Queue"] == "done"
 
 
+def test_what_is_passed_over_is_noted_of_the_sample(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its turn has come and nobody has decided. That it was stays so, whatever is said later."""
+    (uncertain,) = put(aws, 1)
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    passed, decided, undone = put(aws, 2, 3, 4, status="completed")
+    key = new_key()
+    say(decided, "cat")
+    say(undone, "dog", key=key)
+    undo(undone, key)  # shown again, and not carried out yet
+    skipped = (uncertain, passed, decided, undone, image_id(99))
+    assert page(skipped=",".join(skipped))["status"] == 200
+    assert {image for image in skipped[:4] if head(image).get("PassedOver")} == {passed, undone}
+    say(passed, "dog", mode="gallery")
+    assert head(passed)["PassedOver"] is True
+    assert refused(page(skipped="x")) == (400, "INVALID_FILTER")
+    assert reviews.head(REVIEWS, image_id(99)) is None
+
+
+def test_what_somebody_decides_in_this_moment_may_be_passed_over(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    (image,) = put(aws, 1)
+    with refusal(client("dynamodb"), "UpdateItem", "TransactionConflictException") as fault:
+        assert page(skipped=image)["status"] == 200
+    assert fault.happened
+
+
 def test_blindness_is_believed_only_of_what_is_shown_so(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     (uncertain,) = put(aws, 1)
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")

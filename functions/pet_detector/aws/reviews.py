@@ -340,6 +340,24 @@ def lease(table: str, seen: Head, person_id: str, until: int) -> Head | None:
     return cast(Head, _values(answer["Attributes"]))
 
 
+def pass_over(table: str, image_id: str) -> None:
+    """Note of an image of the sample that its turn came, and that somebody said nothing. Of any other, do nothing."""
+    with translated("dynamodb:UpdateItem Reviews"):
+        try:
+            client("dynamodb").update_item(
+                TableName=table,
+                Key=_key(image_id, HEAD),
+                UpdateExpression="SET PassedOver = :yes",
+                # What was just taken back is shown before it is carried out.
+                ConditionExpression="#queue = :sample OR NextQueue = :sample",
+                ExpressionAttributeNames={"#queue": "Queue"},
+                ExpressionAttributeValues={":yes": {"BOOL": True}, ":sample": {"S": Queue.SAMPLE.value}},
+            )
+        except ClientError as error:
+            if code_of(error) != "TransactionConflictException":  # somebody decides about it in this moment
+                refused_item(error)
+
+
 def forget(table: str, image_id: str) -> int:
     """Delete everything about an image, for an erasure -> how many items it was."""
     deleted = 0
