@@ -89,6 +89,7 @@ def decide() -> Response[str]:
         reviews=settings.required("REVIEWS_TABLE_NAME"),
         records=settings.required("DETECTION_LOGS_TABLE_NAME"),
         workflow_arn=settings.required("REVIEW_WORKFLOW_ARN"),
+        sample_percent=float(settings.required("REVIEW_SAMPLE_PERCENT")),
         second_look_percent=float(settings.required("SECOND_LOOK_PERCENT")),
     )
     answer = verdicts.save(resources, person, said)

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws import reviews
+from pet_detector.aws import detection_logs, reviews
 from pet_detector.aws.clients import client
-from pet_detector.rules.review import Queue
+from pet_detector.rules.review import Queue, head_of_any
 from tests.support.moto_world import REVIEW_WORKFLOW, REVIEWS, TABLE, Cloud, breakdown, refusal
 from tests.unit.reviewing import (
     ADA,
@@ -25,6 +25,7 @@ from tests.unit.reviewing import (
     new_key,
     page,
     put,
+    queue,
     review,
     say,
     undo,
@@ -302,6 +303,35 @@ def test_gallery_corrects_an_image_that_nobody_asked_about(aws: Cloud, monkeypat
     carry_out(aws, image)
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
     assert ids(page(BOB)) == []
+
+
+@pytest.mark.parametrize("status", ["completed", "needs_review"])
+@pytest.mark.parametrize("percent", ["0", "100"])
+def test_a_correction_before_the_image_is_queued_makes_the_head_that_the_queue_would(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, status: str, percent: str
+) -> None:
+    """And when the image is queued, the correction stays."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", percent)
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", percent)
+    now = detection_logs.now()
+    image = filed(aws, 1, status, Timestamp=now)
+    expected = head_of_any(detection_logs.deserialized(aws.item(image)), float(percent), float(percent))
+    say(image, "dog", mode="gallery")
+    corrected = head(image)
+    same = expected.keys() - {"Queue", "Order", "Sequence"}
+    assert {name: corrected.get(name) for name in same} == {name: expected.get(name) for name in same}
+    assert corrected["NextQueue"] == ("sample" if percent == "100" else "done")
+    queue(aws, image)
+    assert head(image) == corrected
+
+
+def test_what_was_not_drawn_when_it_was_filed_is_not_drawn_by_a_correction(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    image = filed(aws, 1, "completed")
+    say(image, "dog", mode="gallery")
+    assert (head(image)["Purpose"], head(image)["NextQueue"]) == ("correction", "done")
 
 
 def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
