@@ -30,8 +30,8 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
             capture_output=True,
             timeout=MOST_SECONDS,
             check=False,
-            # None of this function's credentials. One arena: each thread's own would count as memory. Lambda's Python may
-            # need its libraries' path to start at all.
+            # None of this function's credentials. One arena: each thread's own would count as memory. Lambda's Python
+            # may need its libraries' path to start at all.
             env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
             | {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"},
         )

@@ -142,16 +142,18 @@ def test_what_may_pass_is_sent_again(desk: Desk, status: int) -> None:
 
     def refuse_twice(route: Route) -> None:
         if route.request.method != "POST" or len(tries) == 2:
-            return route.continue_()
+            route.continue_()
+            return
         tries.append(route.request.headers["idempotency-key"])
-        return route.fulfill(status=status, json={"message": "Forbidden"})
+        route.fulfill(status=status, json={"message": "Forbidden"})
 
     if status == 401:  # the page signs in again for that; here it may keep its token
         page.evaluate("window.open = () => null")
     page.route("**/people/reviews", refuse_twice)
     decide(page, 1)
     if status == 401:
-        return page.get_by_role("dialog").get_by_text("Nothing is lost").wait_for()
+        page.get_by_role("dialog").get_by_text("Nothing is lost").wait_for()
+        return
     _all_saved(page)
     (row,) = desk.service.rows
     assert tries == [row["key"]] * 2

@@ -18,7 +18,6 @@ from pet_detector.rules.review import (
     LEASE_SECONDS,
     Kind,
     Mode,
-    Queue,
     Review,
     Row,
     appended,
