@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -174,6 +175,49 @@ except MemoryError:
     sys.exit({decoder.UNDECODABLE})"""
     program(text, monkeypatch)
     assert isinstance(conversion.convert(b"", HEADER), Rejection)
+
+
+def test_the_decoder_finds_its_libraries_and_gets_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python of Lambda finds its own library by this variable; LC_CTYPE is what Python sets for itself."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/var/lang/lib")
+    program(
+        """
+import os
+assert os.environ["LD_LIBRARY_PATH"] == "/var/lang/lib"
+assert {*os.environ} - {"LC_CTYPE"} == {"LD_LIBRARY_PATH", "PYTHONPATH", "MALLOC_ARENA_MAX"}, os.environ
+sys.stdout.write("found")""",
+        monkeypatch,
+    )
+    assert conversion.convert(b"", HEADER) == b"found"
+
+
+# What a process of the same user reads of this one: before and while a picture is decoded.
+SPY = """
+import ctypes, os, subprocess
+from types import SimpleNamespace
+from convert_image import conversion
+from pet_detector.rules.models import ImageFormat, ImageHeader
+
+def spy():
+    return subprocess.Popen(["cat", f"/proc/{os.getpid()}/environ"], stdout=subprocess.PIPE).communicate()[0]
+
+if os.getuid() == 0:  # who may read everything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, as of a process that this user has started
+subprocess.run = lambda *_, **__: SimpleNamespace(returncode=0, stdout=spy(), stderr=b"")
+print(b"4711" in spy(), b"4711" in conversion.convert(b"", ImageHeader(ImageFormat.HEIC, 226, 150)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Lambda runs Linux, and only there other processes are in /proc")
+def test_the_decoder_cannot_read_the_credentials_of_its_parent() -> None:
+    environment = {"PYTHONPATH": ":".join(sys.path), "AWS_SECRET_ACCESS_KEY": "4711", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", SPY], capture_output=True, text=True, env=environment, check=False)
+    if "PermissionError" in done.stderr:
+        pytest.skip("root cannot become another user here, and may read everything")
+    assert done.stdout.split() == ["True", "False"], done.stderr
 
 
 def test_the_function_has_more_memory_and_time_than_the_decoder() -> None:
