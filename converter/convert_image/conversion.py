@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import ctypes
-import os
 import subprocess
 import sys
 
 from pet_detector.rules.errors import ConversionFailedError
 from pet_detector.rules.models import ImageHeader, ReasonCode, Rejection
+from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 
 # By the clock, also when the decoder waits: less than the Timeout of the function, with time left to store the JPEG.
@@ -67,5 +67,6 @@ def _environment() -> dict[str, str]:
     Lambda's Python finds its own library by LD_LIBRARY_PATH, and may not start without. One arena for memory: each
     thread's own would count as memory that is used.
     """
-    libraries = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-    return libraries | {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"}
+    libraries = settings.optional("LD_LIBRARY_PATH")
+    given = {"LD_LIBRARY_PATH": libraries} if libraries else {}
+    return given | {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"}
