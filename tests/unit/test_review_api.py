@@ -457,6 +457,25 @@ def test_two_people_and_a_third(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
     assert aws.item(image)["DetectedAnimal"] == {"S": "cat"}
 
 
+@pytest.mark.parametrize("page_size", [200, 2])
+def test_what_one_has_decided_waits_for_others_only(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    monkeypatch.setattr(reviews, "PAGE", page_size)
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", "100")
+    images = put(aws, *range(5))
+    for image in images:
+        say(image, "dog", ADA)
+        carry_out(aws, image)
+    assert page(ADA)["waiting"]["second"] == 0
+    assert page(BOB, limit="1")["waiting"]["second"] == 5
+    let_lease_end(aws, images[0])
+    say(images[0], "cat", BOB, blind=True, sequence=1)
+    carry_out(aws, images[0])
+    assert (page(ADA)["waiting"]["disagreed"], page(BOB)["waiting"]["disagreed"]) == (0, 0)
+    assert page(EVE)["waiting"] == {"uncertain": 0, "sample": 0, "second": 4, "disagreed": 1}
+
+
 # --- What was said ----------------------------------------------------------------------------------------------------
 
 

@@ -194,6 +194,39 @@ def test_operators_hear_of_what_waits_for_too_long(aws: Cloud, context: LambdaCo
     assert kinds(aws) == ["ReviewsOverdue", "ReviewsWaiting"]
 
 
+def judged(aws: Cloud, image_id: str, queue: str) -> None:
+    """A completed image that was judged, and of which another person is asked the same."""
+    uncertain(aws, image_id, hours=500, ProcessingStatus="completed")
+    decided(aws, image_id, minutes=1)
+    aws.dynamodb.update_item(
+        TableName=REVIEWS,
+        Key={"ImageID": {"S": image_id}, "Entry": {"S": "review"}},
+        UpdateExpression="SET #queue = :queue",
+        ExpressionAttributeNames={"#queue": "Queue"},
+        ExpressionAttributeValues={":queue": {"S": queue}},
+    )
+
+
+def test_second_looks_are_told_apart_and_are_never_overdue(aws: Cloud, context: LambdaContext) -> None:
+    judged(aws, ADA, "second")
+    judged(aws, BEN, "disagreed")
+    uncertain(aws, CLEO)
+    lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert notice["Subject"] == "[dev] 3 images wait for review"
+    assert "To review: 3\nAgain:     2, by another person than who judged them" in notice["Message"]
+
+
+def test_a_team_of_one_hears_of_no_second_looks(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", "0")
+    judged(aws, ADA, "second")
+    judged(aws, BEN, "disagreed")
+    assert lambda_handler({}, context)["waiting"] == 0
+    assert aws.notices() == []
+
+
 def test_a_digest_that_was_refused_is_sent_by_the_next_run(aws: Cloud, context: LambdaContext) -> None:
     uncertain(aws, ADA)
     with refusal(client("sns"), "Publish", "Throttled"), pytest.raises(ThrottledError):

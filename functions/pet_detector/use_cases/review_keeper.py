@@ -25,7 +25,7 @@ from pet_detector.rules import notices, review
 from pet_detector.rules.image_ids import SHARDS
 from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
-from pet_detector.rules.review import Head
+from pet_detector.rules.review import Head, Queue
 from pet_detector.runtime.observability import logger, publish
 from pet_detector.use_cases import accuracy, review_queue
 
@@ -61,6 +61,7 @@ class Report:
     closed: int = 0
     queued: int = 0
     waiting: int = 0
+    again: int = 0  # of these: judged, and wait for somebody else
     oldest_hours: float = 0.0
     error: Exception | None = None  # the last one, when something could not be done
 
@@ -159,7 +160,11 @@ def _put_into_queue(resources: Resources, record: Record) -> bool:
 
 
 def _count(resources: Resources, now: datetime, report: Report) -> None:
-    report.waiting = sum(reviews.count(resources.reviews, queue) for queue in review.WAITING)
+    waiting = {queue: reviews.count(resources.reviews, queue) for queue in review.WAITING}
+    again = sum(waiting.pop(queue) for queue in (Queue.SECOND, Queue.DISAGREED))
+    # At 0 % there is perhaps no second person, and what was drawn before would wait for ever.
+    report.again = again if resources.second_look_percent else 0
+    report.waiting = sum(waiting.values()) + report.again
     report.oldest_hours = oldest_hours(resources.table, now)
     publish(
         [
@@ -172,7 +177,7 @@ def _count(resources: Resources, now: datetime, report: Report) -> None:
 def oldest_hours(table: str, now: datetime) -> float:
     """Hours since the uncertain image came that waits for the longest time; 0 without one.
 
-    Samples do not count: nobody waits for them.
+    Samples and second looks do not count: nobody waits for them, and who has judged an image cannot help.
     """
     first = [
         record
@@ -195,6 +200,7 @@ def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
         tasks["digest"] = send(
             notices.waiting_reviews(
                 report.waiting,
+                again=report.again,
                 oldest_hours=report.oldest_hours,
                 page_address=resources.page_address,
                 stage=resources.stage,
