@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -18,6 +18,7 @@ from pet_detector.aws.clients import client
 from pet_detector.rules.errors import ThrottledError
 from pet_detector.use_cases import review_keeper
 from review_keeper.app import lambda_handler
+from tests.support.handler_runs import Context
 from tests.support.moto_world import REVIEW_WORKFLOW, REVIEWS, Cloud, breakdown, refusal
 from tests.support.stories import LOST
 
@@ -225,6 +226,32 @@ def test_a_team_of_one_hears_of_no_second_looks(
     judged(aws, BEN, "disagreed")
     assert lambda_handler({}, context)["waiting"] == 0
     assert aws.notices() == []
+
+
+def with_seconds(seconds: float) -> LambdaContext:
+    """A function that has so many seconds left."""
+    return cast(LambdaContext, Context(seconds_left=seconds))
+
+
+def test_without_time_for_a_notice_the_next_run_sends_it(aws: Cloud, context: LambdaContext) -> None:
+    uncertain(aws, ADA)
+    lambda_handler({}, with_seconds(review_keeper.NOTICE_SECONDS - 1))
+    assert aws.notices() == []
+    lambda_handler({}, context)
+    assert kinds(aws) == ["ReviewsWaiting"]
+
+
+def test_verdicts_and_the_queue_leave_time_for_the_rest(aws: Cloud, context: LambdaContext) -> None:
+    uncertain(aws, ADA)
+    for image_id in (BEN, CLEO):
+        uncertain(aws, image_id)
+        decided(aws, image_id, minutes=6)
+    lambda_handler({}, context)
+    at_most = with_seconds(review_keeper.REST_SECONDS - 1)
+    assert len(started(aws)) == 2
+    decided(aws, ADA, minutes=6)
+    answer = lambda_handler({}, at_most)
+    assert (answer["pending"], answer["started"]) == (3, 0)
 
 
 def test_a_digest_that_was_refused_is_sent_by_the_next_run(aws: Cloud, context: LambdaContext) -> None:
