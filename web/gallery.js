@@ -1,6 +1,6 @@
 // Gallery: all pictures, newest first, and the story of one.
 
-import { button, h, heading, loading, problem, svg } from "./dom.js";
+import { button, dialog, h, heading, loading, problem, svg } from "./dom.js";
 import { picture } from "./picture.js";
 import { ANIMALS, REASONS, STATUSES, bytes, count, number, outcome, percent, when } from "./words.js";
 
@@ -136,7 +136,7 @@ function story(element, context, id) {
 
   function erase(image) {
     const failed = h("div");
-    const dialog = h("dialog", { "aria-labelledby": "erase", onclose: () => dialog.remove() }, h("h2", { id: "erase" }, "Erase it for good?"),
+    const asked = dialog("Erase it for good?",
       h("p", {}, `${image.fileName ?? id}: the picture, all its versions and what was seen on it are removed. Nobody can bring it back.`), failed,
       h("div", { class: "row" }, button("Erase", async ({ target }) => {
         target.disabled = true;
@@ -148,12 +148,10 @@ function story(element, context, id) {
             return failed.replaceChildren(problem(error));
           }
         }
-        dialog.close();
+        asked.close();
         announce("Erased.");
         navigate("/gallery");
-      }, "danger"), button("Keep it", () => dialog.close(), "", { autofocus: true })));
-    document.body.append(dialog);
-    dialog.showModal();
+      }, "danger"), button("Keep it", () => asked.close(), "", { autofocus: true })));
   }
 
   return () => { stop(); clearTimeout(timer); left.abort(); };
@@ -174,7 +172,7 @@ const scale = (value, marks) => svg("svg", { class: "scale", "aria-hidden": "tru
   svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }), svg("rect", { class: "fill", width: `${value}%`, height: "100%", rx: 4 }),
   marks.filter(Boolean).map((mark) => svg("line", { x1: `${mark}%`, x2: `${mark}%`, y1: 0, y2: "100%" })));
 
-const labels = ({ labels: seen }) => seen?.length && h("section", { class: "card" }, h("h2", {}, "What was seen"),
+const labels = ({ labels: seen }) => seen?.length > 0 && h("section", { class: "card" }, h("h2", {}, "What was seen"),
   h("ul", { class: "row labels" }, seen.map((label) => h("li", {}, `${label.name} ${percent(label.confidence)}`))));
 
 function past({ reviews, carriedOut }) {
