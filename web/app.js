@@ -94,7 +94,7 @@ function signOut() {
 
 async function route() {
   const [address, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const path = address.split("/").filter(Boolean).map(decodeURIComponent);
+  const path = address.split("/").filter(Boolean).map(decoded);
   const allowed = Object.keys(VIEWS).filter((name) => session.may[VIEWS[name].right]);
   if (!path.length && allowed.length) return location.replace(`#/${allowed[0]}`);
   unmount?.();
@@ -121,6 +121,14 @@ async function route() {
   main.replaceChildren(element);
   focusOn(element.querySelector("h1"));
   scrollTo(0, 0);
+}
+
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // somebody typed it
+  }
 }
 
 function refusal(view, allowed) {

@@ -142,20 +142,21 @@ def test_what_may_pass_is_sent_again(desk: Desk, status: int) -> None:
 
     def refuse_twice(route: Route) -> None:
         if route.request.method != "POST" or len(tries) == 2:
-            return route.continue_()
+            route.continue_()
+            return
         tries.append(route.request.headers["idempotency-key"])
-        return route.fulfill(status=status, json={"message": "Forbidden"})
+        route.fulfill(status=status, json={"message": "Forbidden"})
 
     if status == 401:  # the page signs in again for that; here it may keep its token
         page.evaluate("window.open = () => null")
     page.route("**/people/reviews", refuse_twice)
     decide(page, 1)
     if status == 401:
-        return page.get_by_role("dialog").get_by_text("Nothing is lost").wait_for()
+        page.get_by_role("dialog").get_by_text("Nothing is lost").wait_for()
+        return
     _all_saved(page)
     (row,) = desk.service.rows
     assert tries == [row["key"]] * 2
-    return None
 
 
 def test_what_somebody_else_has_before_them_is_kept_until_they_go_and_holds_up_nothing(desk: Desk) -> None:
@@ -179,7 +180,7 @@ def test_signing_out_with_unsaved_decisions_asks_first_and_stays_signed_in(desk:
     desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
     page = desk.tab()
     dialogs: list[str] = []
-    page.on("dialog", lambda dialog: (dialogs.append(dialog.type), dialog.accept()))
+    page.on("dialog", lambda dialog: dialogs.append(dialog.type))
     decide(page, 1)
     page.get_by_role("button", name="Sign out").click()
     asked = page.get_by_role("dialog", name="Not all is saved yet")
