@@ -493,7 +493,7 @@ def test_own_verdicts_newest_first_page_by_page(aws: Cloud) -> None:
         found, before = found + answer["verdicts"], answer["before"]
     assert [verdict["key"] for verdict in found] == keys[::-1]
     assert [verdict["undone"] for verdict in found] == [False, False, True, False, False]
-    assert found[0].keys() == {"key", "imageId", "sequence", "animal", "undone", "at"}
+    assert found[0].keys() == {"key", "imageId", "sequence", "animal", "blind", "undone", "at"}
     assert refused(call("GET", "/people/reviews/mine", query={"before": "x"})) == (400, "INVALID_TOKEN")
 
 
@@ -514,6 +514,8 @@ def test_history_of_an_image(aws: Cloud) -> None:
         True,
     )
     assert (second["kind"], second["animal"], second["undone"]) == ("undo", None, False)
+    assert first["key"] is None  # it is Ada's
+    assert call("GET", path)["reviews"][0]["key"] == key
     assert call("GET", f"/people/images/{image_id(9)}/reviews")["status"] == 404
     assert call("GET", "/people/images/x/reviews")["status"] == 404
 
