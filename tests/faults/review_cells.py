@@ -176,7 +176,7 @@ def _keeper_cell(call: str, fault: str, service: str, operation: str, rule: dict
     if service in ("sns", "stepfunctions"):
         refused_once = {"throttled twice, then fine": _THROTTLED, "server error twice, then fine": "ServiceError"}
         error = error or refused_once.get(fault, "")
-    if service == "stepfunctions" and fault in _UNANSWERED:
+    if fault in {"stepfunctions": _UNANSWERED, "sns": (*_UNANSWERED, *_LOST)}.get(service, ()):
         error = "ServiceError"
     refused = f"the run fails ({error})" if error else ""
     # A digest whose answer was lost is sent again: twice rather than never.

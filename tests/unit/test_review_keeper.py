@@ -15,7 +15,7 @@ from boto3.dynamodb.types import TypeSerializer
 
 from pet_detector.aws import review_keeping
 from pet_detector.aws.clients import client
-from pet_detector.rules.errors import ThrottledError
+from pet_detector.rules.errors import ServiceError, ThrottledError
 from pet_detector.use_cases import review_keeper
 from review_keeper.app import lambda_handler
 from tests.support.handler_runs import Context
@@ -262,13 +262,17 @@ def test_a_digest_that_was_refused_is_sent_by_the_next_run(aws: Cloud, context: 
     assert kinds(aws) == ["ReviewsWaiting"]
 
 
-def test_a_digest_whose_answer_was_lost_is_sent_once(aws: Cloud, context: LambdaContext) -> None:
+@pytest.mark.parametrize("done", [False, True], ids=["not sent", "sent"])
+def test_a_digest_whose_answer_was_lost_is_sent_twice_rather_than_never(
+    aws: Cloud, context: LambdaContext, done: bool
+) -> None:
     uncertain(aws, ADA)
-    with breakdown(client("sns"), "Publish", LOST, done=True) as fault:
+    with breakdown(client("sns"), "Publish", LOST, done=done) as fault, pytest.raises(ServiceError):
         lambda_handler({}, context)
     lambda_handler({}, context)
+    lambda_handler({}, context)
     assert fault.happened == 1
-    assert kinds(aws) == ["ReviewsWaiting"]
+    assert kinds(aws) == ["ReviewsWaiting"] * (1 + done)
 
 
 def test_a_mark_whose_answer_was_lost_is_recognised(aws: Cloud) -> None:

@@ -23,6 +23,7 @@ from itertools import islice
 from pet_detector.aws import detection_logs, notices_topic, review_keeping, review_workflow, reviews
 from pet_detector.aws.reviews import Saved
 from pet_detector.rules import notices, review
+from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.image_ids import SHARDS
 from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
@@ -205,7 +206,12 @@ def oldest_hours(table: str, now: datetime) -> float:
 
 def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     def send(notice: Notice) -> Callable[[], object]:
-        return lambda: notices_topic.publish(resources.topic_arn, notice)
+        def task() -> None:
+            # Twice rather than never: without SNS's answer nobody knows whether it was sent.
+            if not notices_topic.publish(resources.topic_arn, notice):
+                raise ServiceError("sns:Publish was not answered")
+
+        return task
 
     tasks: dict[str, Callable[[], object]] = {}
     if report.waiting:
