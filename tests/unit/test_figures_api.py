@@ -146,6 +146,7 @@ def test_a_reviewer_does_not_change_the_policy(aws: Cloud, context: LambdaContex
         ({"policy": [], "because": "a reason"}, 400, "POLICY_INVALID"),
         ({"policy": {"minimum": 30}, "because": "a reason"}, 400, "POLICY_INVALID"),
         ({"policy": {"minimum": 1e999}, "because": "a reason"}, 400, "POLICY_INVALID"),
+        ({"policy": {"minimum": 10**400}, "because": "a reason"}, 400, "POLICY_INVALID"),
         ({"policy": {"minimum": 80}, "because": "a reason"}, 409, "NOTHING_CHANGES"),
         ({"takeBack": True, "because": "a reason"}, 409, "NOTHING_TO_TAKE_BACK"),
         ([], 400, "INVALID_BODY"),

@@ -146,6 +146,9 @@ def _may_decide(review: Review, person: Person, said: Verdict) -> None:
     )
     if said.sequence is not None and said.sequence != int(head["Sequence"]):
         raise decided
+    if said.sequence is None and said.mode is Mode.GALLERY and head["Sequence"]:  # it would overrule what nobody showed
+        message = "People have said something about this image: send sequence, the number of reviews that you saw."
+        raise RequestError(400, "INVALID_BODY", message)
     if is_leased(head, time.time()) and head["LeasedBy"] != person.id:
         raise RequestError(
             409, "SOMEBODY_DECIDES", "Somebody else has this picture before them and decides: yours was not saved."

@@ -78,7 +78,10 @@ def test_replay_never_asks_rekognition_and_changes_nothing(aws: Cloud, petdetect
     assert aws.records() == before
 
 
-@pytest.mark.parametrize(("option", "says"), [("--minimum=40", "floor < minimum"), ("--floor=90", "floor < minimum")])
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("--minimum=40", "floor < minimum"), ("--floor=90", "floor < minimum"), ("--margin=nan", "from 0 to 100")],
+)
 def test_replay_refuses_what_is_no_policy(petdetect: Petdetect, option: str, says: str) -> None:
     answer = petdetect("replay", option)
 
@@ -110,6 +113,9 @@ def test_policy_from_the_terminal(aws: Cloud, petdetect: Petdetect) -> None:
         (["set", "minimum=75", "--because", " "], 1, "Say why"),
         (["set", "minimum=75"], 2, "--because"),
         (["set", "minimum", "--because", "a reason"], 2, "write it like minimum=75"),
+        (["set", "minimum=nan", "--because", "a reason"], 2, "write it like minimum=75"),
+        (["set", "margin=-inf", "--because", "a reason"], 2, "write it like minimum=75"),
+        (["set", "evidence=1e400", "--because", "a reason"], 2, "write it like minimum=75"),
         (["set", "--because", "a reason"], 2, "NAME=PERCENT"),
         (["take-back", "--because", "a reason"], 1, "no earlier policy"),
     ],
