@@ -317,6 +317,24 @@ def test_gallery_corrects_an_image_that_nobody_asked_about(aws: Cloud, monkeypat
     assert ids(page(BOB)) == []
 
 
+def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blind, and of whoever corrected it as well. Taking the correction back does not bring its turn forward."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    corrected, untouched = put(aws, 1, 2, status="completed")
+    key = new_key()
+    say(corrected, "dog", mode="gallery", key=key)
+    carry_out(aws, corrected)
+    assert head(corrected)["Verdict"] == "dog"
+    (picture,) = (picture for picture in page()["pictures"] if picture["imageId"] == corrected)
+    assert picture["blind"] is True
+    let_lease_end(aws, corrected)
+    undo(corrected, key)
+    assert "LeasedBy" not in head(corrected)
+    say(untouched, "cat")
+    carry_out(aws, untouched)
+    assert head(untouched)["Queue"] == "done"
+
+
 def test_blindness_is_believed_only_of_what_is_shown_so(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     (uncertain,) = put(aws, 1)
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")

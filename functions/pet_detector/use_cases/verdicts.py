@@ -99,7 +99,8 @@ def _correction(resources: Resources, image_id: str) -> Review:
 
 def _write(resources: Resources, longer: Review, person: Person, said: Verdict | Undo, *, begun: bool) -> Saved:
     changed = changes(longer)
-    if isinstance(said, Undo):  # the page shows the picture again at once
+    # The page shows the picture again at once. Not in the gallery: nobody's turn has come there.
+    if isinstance(said, Undo) and longer.rows[-1]["Mode"] != Mode.GALLERY:
         changed |= {"LeasedBy": person.id, "LeasedUntil": int(time.time()) + LEASE_SECONDS}
     if begun:
         return reviews.append(resources.reviews, resources.records, longer, changed)

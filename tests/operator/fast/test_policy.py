@@ -127,6 +127,7 @@ def judge(aws: Cloud, number: int, verdict: str) -> None:
     """A certain cat of the sample that people have judged."""
     head: dict[str, Any] = {"ImageID": f"{number:032x}", "Entry": "review", "Queue": "done", "Order": now()}
     head |= {"HomeOrder": f"{number:04}", "Guess": "cat", "Certain": True, "Purpose": "sample", "Verdict": verdict}
+    head |= {"InTurn": True}
     head |= {"Scores": {"cat": Decimal(85), "dog": Decimal(0)}, "PolicyVersion": "2:80/15/50/55", "GuessedAt": now()}
     aws.put_review(head | {"Probability": Decimal("0.02"), "Sequence": 1})
 
