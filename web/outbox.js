@@ -15,7 +15,7 @@ export class OutboxFull extends Error {
 }
 
 /** Events: "change"; "putOff" (detail: entry, text): another person has the picture; "saved" (detail: entry, answer) and "refused" (detail: entry), also of what another tab sent. */
-export class Outbox extends EventTarget {
+class Outbox extends EventTarget {
   isStuck = false; // no answer comes, or faults of the service
   others = new Map(); // name -> number of unsaved entries of other people in this browser
   #api;
@@ -260,7 +260,7 @@ export function createOutbox({ api, session, element, announce }) {
       h("summary", {}, `${entries.length} not accepted`),
       h("div", { class: "card" }, h("ul", {}, entries.map((entry) => h("li", {},
         `${ANIMALS[entry.body.animal] ?? "Undo"}, ${when(entry.at)}: ${entry.refused.message} ${ADVICE[entry.refused.code] ?? ""} `,
-        h("a", { href: `#/gallery/${entry.body.imageId}` }, "See the picture"), dismiss("Dismiss", [entry])))), dismiss("Dismiss all", entries)),
+        h("a", { href: `#/gallery/${entry.body.imageId}` }, "See the picture"), dismiss("Dismiss", [entry])))), entries.length > 1 && dismiss("Dismiss all", entries)),
     ] : []));
   };
   outbox.addEventListener("change", draw);
