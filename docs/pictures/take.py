@@ -1,8 +1,6 @@
-"""Takes the pictures of the page that page.md shows, at an application that `make run` has started.
+"""Takes pictures of every view of the page, at an application that `make run` has started; page.md shows some of them.
 
-    PYTHONPATH=.engine/browser .venv/bin/python -m docs.pictures.take http://127.0.0.1:4566/.../local/app/ [FOLDER]
-
-Without FOLDER they replace those of page.md. What they show is what is stored there: pictures to judge are wanted.
+    PYTHONPATH=.engine/browser .venv/bin/python -m docs.pictures.take http://127.0.0.1:4566/.../local/app/ FOLDER
 """
 
 from __future__ import annotations
@@ -32,17 +30,20 @@ VIEWS = {
     "gallery": "a.tile img",
     "review": ".stage img",
     "review/cat": ".shot img",
-    "figures": ".figures",
+    "figures": ".tiles",
     "policy": "form",
 }
 QUALITY = 75
+LOADED = """() => [...document.images].every(
+  (image) => image.getBoundingClientRect().top > innerHeight || (image.src && image.complete))"""
 
 
-def main(address: str, folder: Path, modes: list[str]) -> None:
+def main(address: str, folder: Path) -> None:
+    """Takes them all into this folder, as FOLDER/review-dark.webp."""
     path = next(filter(None, map(shutil.which, ("chromium-headless-shell", "chromium", "google-chrome"))))
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path)
-        for mode in modes:
+        for mode in MODES:
             take(browser, address, folder, mode)
         browser.close()
 
@@ -74,6 +75,7 @@ def take(browser: Browser, address: str, folder: Path, mode: str) -> None:
 
 def shoot(page: Page, to: Path) -> None:
     page.wait_for_load_state("networkidle")
+    page.wait_for_function(LOADED)
     page.mouse.move(0, 0)
     picture = to.with_suffix(".png")
     page.screenshot(path=picture)
@@ -83,4 +85,4 @@ def shoot(page: Page, to: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(*sys.argv[2:3]) if sys.argv[2:3] else Path(__file__).parent, list(MODES))
+    main(sys.argv[1], Path(sys.argv[2]))
