@@ -134,7 +134,7 @@ function story(element, context, id) {
   outbox?.addEventListener("putOff", ({ detail: { entry, text } }) => entry.body.imageId === id && told.replaceChildren(h("p", { class: "card" }, text)), { signal: left.signal });
   outbox?.addEventListener("refused", ({ detail: { entry } }) => {
     if (entry.body.imageId !== id) return;
-    told.replaceChildren(); // the header says why
+    told.replaceChildren(); // above it says why
     again();
   }, { signal: left.signal });
 
