@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -166,6 +167,34 @@ def test_a_decoder_that_a_picture_brings_down_rejects_it(text: str, monkeypatch:
     verdict = conversion.convert(b"", HEADER)
     assert isinstance(verdict, Rejection)
     assert verdict.code is ReasonCode.DAMAGED
+
+
+def test_a_picture_that_crashes_pi_heif_is_rejected() -> None:
+    """The type of an item that is no text; once pi_heif survives it, this test can go."""
+    data = heic(1, exif=exif(1)).replace(b"\x00\x00Exif\x00", b"\x00\x00\x81xif\x00", 1)
+    header = image_format.inspect(data)
+    assert isinstance(header, ImageHeader)
+    assert isinstance(conversion.convert(data, header), Rejection)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("sys.stderr.write('/a name\\nMemoryError: a name'); sys.exit(65)", "MemoryError"),
+        ("sys.stderr.write('a name'); sys.exit(65)", ""),
+        ("import os; os.abort()", ""),
+        ("import time; time.sleep(60)", "TimeoutExpired"),
+    ],
+)
+def test_the_log_says_why_by_the_kind_of_error_alone(
+    text: str, error: str, monkeypatch: pytest.MonkeyPatch, logs: io.StringIO
+) -> None:
+    """What a decoder says may hold words of the picture."""
+    monkeypatch.setattr(conversion, "MOST_SECONDS", 3.0)
+    program(text, monkeypatch)
+    assert isinstance(conversion.convert(b"", HEADER), Rejection)
+    assert json.loads(logs.getvalue())["error"] == error
+    assert "a name" not in logs.getvalue()
 
 
 def test_a_decoder_that_does_not_start_rejects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
