@@ -13,7 +13,8 @@ from ops.environment import CLIENT_CONFIG
 
 # Lambda keeps so many concurrent executions for functions that reserve none.
 UNRESERVED = 100
-API_FUNCTIONS = 3
+# Functions that have the reserved concurrency of ApiReservedConcurrency.
+RESERVING = 4
 _LOCAL = "The local AWS has no quotas."
 _UNREADABLE = "The quota cannot be read with these credentials (servicequotas:ListServiceQuotas)."
 
@@ -44,11 +45,11 @@ def concurrency(subject: Subject) -> Iterator[Line]:
         int(deployment.parameter("ConcurrentExecutions")),
         int(deployment.parameter("ApiReservedConcurrency")),
     )
-    fitting = max(0, (account - UNRESERVED) // API_FUNCTIONS)
+    fitting = max(0, (account - UNRESERVED) // RESERVING)
     if reserved > fitting:
         yield not_ok(
             name,
-            f"ApiReservedConcurrency is {reserved} for each of {API_FUNCTIONS} functions, and of {account} "
+            f"ApiReservedConcurrency is {reserved} for each of {RESERVING} functions, and of {account} "
             f"Lambda keeps {UNRESERVED} unreserved: set it to {fitting}, or ask AWS for more.",
         )
     elif alarm >= account and deployment.parameter("Observability") == "true":

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 _TABLE, _BUCKET, _QUEUE = "AWS::DynamoDB::Table", "AWS::S3::Bucket", "AWS::SQS::Queue"
 _FUNCTION, _GROUP = "AWS::Lambda::Function", "AWS::Logs::LogGroup"
+# What has policies that are rights: those of a user pool are about passwords.
+_WITH_RIGHTS = ("AWS::Serverless::Function", "AWS::Serverless::StateMachine", "AWS::IAM::Role")
 
 
 @dataclass(frozen=True)
@@ -81,7 +83,7 @@ def _statements() -> dict[str, list[Mapping[str, Any]]]:
     found: dict[str, list[Mapping[str, Any]]] = {}
     for name, resource in definitions.document(definitions.TEMPLATE)["Resources"].items():
         properties = resource.get("Properties", {})
-        policies = properties.get("Policies", []) if resource["Type"] != "AWS::S3::BucketPolicy" else []
+        policies = properties.get("Policies", []) if resource["Type"] in _WITH_RIGHTS else []
         own: list[Mapping[str, Any]] = [
             statement
             for policy in policies

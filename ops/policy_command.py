@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import boto3
 import click
 
@@ -29,6 +31,8 @@ class Number(click.ParamType):
         try:
             number = float(text.removesuffix("%"))
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.fail(f"{value!r} is no number of the policy: write it like minimum=75.", param, ctx)
         return name, int(number) if number == int(number) else number
 

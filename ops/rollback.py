@@ -19,7 +19,19 @@ from ops.errors import OperatorError
 from ops.releases import ALIAS, Version
 
 # Functions that are called through an alias of their own. The others run as the version that the state machine names.
-FUNCTIONS = ("UploadApi", "ImagesApi", "ErasureApi", "FailureRecorder", "MetricsPublisher", "Reconciler")
+FUNCTIONS = (
+    "UploadApi",
+    "ImagesApi",
+    "ErasureApi",
+    "PageApi",
+    "ReviewApi",
+    "FiguresApi",
+    "FailureRecorder",
+    "MetricsPublisher",
+    "ReviewQueue",
+    "Reconciler",
+    "ReviewKeeper",
+)
 # Of these CodeDeploy shifts the alias, where ReleaseShift is gradual: it refuses an alias that somebody has moved.
 _SHIFTED_BY_CODEDEPLOY = ("UploadApi", "ImagesApi", "ErasureApi")
 # The newest versions that are shown, besides those with traffic.

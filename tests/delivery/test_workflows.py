@@ -45,6 +45,8 @@ ELSEWHERE = {
     "make .engine/node/.installed": "it installs, as before each `make test`",
     "make test": "a test cannot run the suite that it is in; .ci/run does",
     "make audit": "asks indexes of advisories; .ci/run does",
+    "make .engine/browser/.installed": "it installs, as before each `make test-browser`",
+    "PYTHONPATH=.engine/browser .venv/bin/python -m playwright install --only-shell chromium": "downloads a browser",
     "make test-browser": ".ci/run does",
     "make test-laptop": ".ci/run does",
     "make release": ".ci/run does; the rehearsal is in it",

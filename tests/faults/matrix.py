@@ -319,7 +319,7 @@ def _of_function(cell: Cell) -> Expected:
 
 def conversion() -> list[Cell]:
     """The calls that only a WebP, AVIF or HEIC picture causes: here a HEIC that is named .jpg."""
-    headless = {"throttled": failed("ServiceError"), "expired": failed("ServiceError")}
+    headless: dict[str, Any] = {"throttled": failed("ServiceError"), "expired": failed("ServiceError")}
     errors = {DENIED: "Lambda.AWSLambdaException", "function not found": "Lambda.ResourceNotFoundException"}
     return [
         *[

@@ -89,8 +89,8 @@ def receivers_of(happened: dict[str, Any]) -> set[str]:
 
 @pytest.mark.parametrize("file", sorted(EVENTS.iterdir()), ids=lambda file: file.stem)
 def test_event_is_what_its_sender_sends(file: Path) -> None:
-    """A state of the machine whose execution it names sends just these keys; the gateway sends what the template routes to the function; and
-    rules, schedules and streams lead to the function that the file is named after.
+    """A state of the machine whose execution it names sends just these keys; the gateway sends what the template routes
+    to the function; and rules, schedules and streams lead to the function that the file is named after.
     """
     happened = json.loads(file.read_text())
     if "httpMethod" in happened:

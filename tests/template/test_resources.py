@@ -9,7 +9,9 @@ from typing import Any
 
 import pytest
 
+from ops import check_quotas
 from pet_detector.rules import image_ids
+from tests.support import arns
 from tests.support.definitions import TWO_WEEKS, references, resources, source, translated
 from tests.support.paths import REPOSITORY
 
@@ -293,8 +295,10 @@ def test_the_functions_of_the_api_can_have_executions_of_their_own_and_no_more()
     functions = resources("AWS::Lambda::Function")
     found = {name for name, function in functions.items() if function.get("ReservedConcurrentExecutions") == reserved}
     callers = {name.partition("Function")[0] for name in resources("AWS::Lambda::Permission") if "Permission" in name}
-    assert found == {f"{name}ApiFunction" for name in ("Upload", "Images", "Erasure", "Page", "Review", "Figures")}
+    # Not PageApi and FiguresApi: each reservation takes from the account, and their calls are few and short.
+    assert found == {f"{name}ApiFunction" for name in ("Upload", "Images", "Erasure", "Review")}
     assert {name.removesuffix("Function") for name in found} <= callers
+    assert len(found) == check_quotas.RESERVING
     assert not [name for name in functions.keys() - found if "ReservedConcurrentExecutions" in functions[name]]
 
 
@@ -331,6 +335,7 @@ CONDITIONS = {
     "ShiftsGradually": {"staging", "prod"},
     "ReservesApi": {"prod"},
     "HasGovernance": {"prod"},
+    "WantsMfa": {"staging", "prod"},
     "HasBoundary": set(),  # a policy of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
@@ -377,3 +382,29 @@ def test_names_that_the_template_pins_fit_and_carry_the_stack(stage: str) -> Non
             if pinned is not None and set(pinned) != {"Ref"}:  # a Ref names another resource
                 assert "${AWS::StackName}" in pinned["Fn::Sub"], f"{name}.{key} is no name of this stack's own"
                 assert len(pinned["Fn::Sub"].replace("${AWS::StackName}", stack)) <= limits.get(key, 63), name
+
+
+@pytest.mark.parametrize("stack", ["pets", "Amazon-AWS-Cognito"])
+def test_no_two_stacks_want_the_same_sign_in_page(stack: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prefix is unique among all accounts of a region, and Cognito refuses one with a name of AWS in it."""
+    monkeypatch.setitem(arns.PSEUDO, "AWS::StackName", stack)
+    found = []
+    for unique in ("0a8d2c90-cd4c-11f0-9d51-0e5ab1c6d2ef", "5f6b1b30-cd4c-11f0-8f07-0a1b2c3d4e5f"):
+        stack_id = f"arn:aws:cloudformation:{arns.REGION}:{arns.ACCOUNT}:stack/{stack}/{unique}"
+        monkeypatch.setitem(arns.PSEUDO, "AWS::StackId", stack_id)
+        found.append(arns.Arns().resolve(resources("AWS::Cognito::UserPoolDomain")["SignInDomain"]["Domain"]))
+    first, second = found
+    assert first != second
+    assert re.fullmatch(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", first)
+    assert not re.search("aws|amazon|cognito", first)
+
+
+@each_stage
+def test_people_of_staging_and_prod_need_a_second_factor(stage: str) -> None:
+    pool = resources("AWS::Cognito::UserPool")["PeoplePool"]
+    wants = {"staging", "prod"}
+    assert pool["MfaConfiguration"] == {"Ref": "SignInMfa"}
+    assert values_of(stage)["SignInMfa"] == ("ON" if stage in wants else "OFF")
+    condition, factors, none = pool["EnabledMfas"]["Fn::If"]  # Cognito takes no factors where there are none
+    assert (factors, none) == (["SOFTWARE_TOKEN_MFA"], {"Ref": "AWS::NoValue"})
+    assert holds({"Condition": condition}, stage) == (stage in wants)

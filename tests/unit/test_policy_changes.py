@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 
 import pytest
@@ -74,7 +75,10 @@ def test_nothing_to_take_back(parameter: str) -> None:
 @pytest.mark.parametrize(
     ("numbers", "code", "says"),
     [
-        ({"minimum": 101}, "POLICY_INVALID", "minimum <= 100"),
+        ({"minimum": 101}, "POLICY_INVALID", "from 0 to 100"),
+        ({"minimum": 10**400}, "POLICY_INVALID", "from 0 to 100"),
+        ({"margin": math.nan}, "POLICY_INVALID", "from 0 to 100"),
+        ({"evidence": -math.inf}, "POLICY_INVALID", "from 0 to 100"),
         ({"minimum": 40}, "POLICY_INVALID", "floor < minimum"),
         ({"minimum": "75"}, "POLICY_INVALID", "must be numbers"),
         ({"minimum": True}, "POLICY_INVALID", "must be numbers"),

@@ -166,7 +166,7 @@ def test_after_an_undo_nobody_has_reviewed_it() -> None:
 
 def words_of(written: dict[str, Any]) -> list[str]:
     """The words of an update: DynamoDB refuses a value that is not used."""
-    text = written["UpdateExpression"] + " " + written["ConditionExpression"]
+    text: str = written["UpdateExpression"] + " " + written["ConditionExpression"]
     return text.replace(",", " ").replace("(", " ").replace(")", " ").split()
 
 

@@ -21,7 +21,7 @@ ACCURACY, THRESHOLDS = "accuracy", "thresholds"
 
 _READ = (
     *("ImageID", "HomeOrder", "Guess", "Certain", "Scores", "PolicyVersion", "GuessedAt"),
-    *("Purpose", "Probability", "SecondLook", "Verdict"),
+    *("Purpose", "Probability", "SecondLook", "Verdict", "InTurn", "PassedOver"),
 )
 _THREADS = 8
 
@@ -29,8 +29,8 @@ _THREADS = 8
 def asked(table: str, since: str) -> Iterator[tuple[str, bool, Review]]:
     """Everything that people were asked about of what the machine decided from a time on (in the format of records).
 
-    -> ImageID, whether two people are asked, and the review. The index lags behind the table by moments, and a head that
-    moves to another queue meanwhile is read twice: each image comes once, as it was read last.
+    -> ImageID, whether two people are asked, and the review. The index lags behind the table by moments, and a head
+    that moves to another queue meanwhile is read twice: each image comes once, as it was read last.
     """
     found: dict[str, tuple[str, bool, Review]] = {}
     names = {f"#{number}": name for number, name in enumerate(_READ)}

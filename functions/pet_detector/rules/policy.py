@@ -44,16 +44,15 @@ class Policy:
 
     def __post_init__(self) -> None:
         numbers = (self.minimum, self.margin, self.floor, self.evidence)
-        if any(isinstance(n, bool) or not isinstance(n, int | float) for n in numbers):
+        # Not a number (NaN) and infinity, which Python reads from JSON too, lie outside.
+        if any(isinstance(n, bool) or not isinstance(n, int | float) or not 0 <= n <= 100 for n in numbers):
             raise PolicyInvalidError(
-                "minimum, margin, floor and evidence of the detection policy must be numbers (percent)."
+                "minimum, margin, floor and evidence of the detection policy must be numbers from 0 to 100 (percent)."
             )
-        is_ordered = LOWEST_FLOOR <= self.floor < self.minimum <= 100
-        if not (is_ordered and 0 <= self.margin <= 100 and 0 <= self.evidence <= 100):
+        if not LOWEST_FLOOR <= self.floor < self.minimum:
             raise PolicyInvalidError(
-                f"The detection policy needs {LOWEST_FLOOR:g} <= floor < minimum <= 100, 0 <= margin <= 100 and "
-                f"0 <= evidence <= 100; it has floor {self.floor:g}, minimum {self.minimum:g}, margin {self.margin:g}, "
-                f"evidence {self.evidence:g}."
+                f"The detection policy needs {LOWEST_FLOOR:g} <= floor < minimum; it has floor {self.floor:g}, "
+                f"minimum {self.minimum:g}."
             )
 
     @classmethod

@@ -7,6 +7,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from gzip import decompress
 from typing import Any
 
 import pytest
@@ -17,6 +18,15 @@ CORS = {"gatewayresponse.header.Access-Control-Allow-Origin": "'https://pets.exa
 ERROR_BODY = '{"code":"$context.error.responseType","message":$context.error.messageString}'
 BROKEN = "def handler(event, context):\n    raise RuntimeError"
 ECHO = "import json\ndef handler(event, context):\n    return {'statusCode': 200, 'body': json.dumps(event)}"
+
+# Bytes that are no text.
+PICTURE = bytes(range(256)) * 8
+PAINT = """import base64
+def handler(event, context):
+    body = base64.b64encode(bytes(range(256)) * 8).decode()
+    encoded = {'Content-Encoding': 'identity'} if event['queryStringParameters'] else {}
+    headers = {'Content-Type': 'image/png', **encoded}
+    return {'statusCode': 200, 'headers': headers, 'body': body, 'isBase64Encoded': True}"""
 
 
 @dataclass
@@ -31,8 +41,19 @@ class Api:
     url: str
     key_id: str
 
-    def call(self, verb: str, path: str, key: str | None = KEY, body: bytes | None = None) -> Answer:
+    def call(
+        self,
+        verb: str,
+        path: str,
+        key: str | None = KEY,
+        body: bytes | None = None,
+        *,
+        accept: str = "",
+        gzip: bool = False,
+    ) -> Answer:
         headers = {"Content-Type": "application/json", **({"x-api-key": key} if key else {})}
+        headers |= {"Accept": accept} if accept else {}
+        headers |= {"Accept-Encoding": "br, gzip;q=0.8"} if gzip else {}
         request = urllib.request.Request(self.url + path, data=body, headers=headers, method=verb)
         try:
             with urllib.request.urlopen(request, timeout=20) as response:
@@ -90,8 +111,10 @@ def openapi() -> dict[str, Any]:
             },
             "/slow": {"get": secured},
             "/throttled": {"get": {"x-amazon-apigateway-integration": lambda_integration("Throttled")}},
+            "/picture": {"get": {"x-amazon-apigateway-integration": lambda_integration("Paint")}},
             "/broken": {"get": {"x-amazon-apigateway-integration": lambda_integration("Broken")}},
         },
+        "x-amazon-apigateway-binary-media-types": ["image/png"],
         "definitions": {
             "Upload": {"type": "object", "required": ["fileName"], "properties": {"fileName": {"type": "string"}}}
         },
@@ -126,8 +149,12 @@ def template() -> dict[str, Any]:
             "Echo": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
             "Throttled": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": code}},
             "Broken": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": {"ZipFile": BROKEN}}},
-            **{f"{name}Permission": permission(name) for name in ("Echo", "Throttled", "Broken")},
-            "Api": {"Type": "AWS::ApiGateway::RestApi", "Properties": {"Body": openapi()}},
+            "Paint": {"Type": "AWS::Lambda::Function", "Properties": {**function, "Code": {"ZipFile": PAINT}}},
+            **{f"{name}Permission": permission(name) for name in ("Echo", "Throttled", "Broken", "Paint")},
+            "Api": {
+                "Type": "AWS::ApiGateway::RestApi",
+                "Properties": {"Body": openapi(), "MinimumCompressionSize": 512},
+            },
             "Deployment": {"Type": "AWS::ApiGateway::Deployment", "Properties": {"RestApiId": {"Ref": "Api"}}},
             "Stage": {
                 "Type": "AWS::ApiGateway::Stage",
@@ -316,3 +343,20 @@ def test_requests_are_counted(api: Api, gap_engine: Any) -> None:
     assert sums("5XXError") >= 1
     assert sums("Count", "SampleCount") >= 3
     assert sums("Latency") > 0
+
+
+def test_large_answers_are_compressed_for_who_accepts_it_and_pictures_stay_whole(api: Api) -> None:
+    echo = api.call("GET", "/images?animal=cat", gzip=True)
+    assert echo.headers.get("Content-Encoding") == "gzip"
+    assert len(echo.body) < len(decompress(echo.body))
+    assert json.loads(decompress(echo.body))["path"] == "/images"
+
+    picture = api.call("GET", "/picture", accept="image/png", gzip=True)
+    assert (picture.headers["Content-Encoding"], decompress(picture.body)) == ("gzip", PICTURE)
+
+    small = api.call("GET", "/images?animal=cat", key=None, gzip=True)
+    encoded = api.call("GET", "/picture?encoded=1", accept="image/png", gzip=True)
+    for_nobody = api.call("GET", "/picture", accept="image/png")
+    assert json.loads(small.body)["code"] == "INVALID_API_KEY"
+    assert encoded.body == for_nobody.body == PICTURE
+    assert [one.headers.get("Content-Encoding") for one in (small, encoded, for_nobody)] == [None, "identity", None]

@@ -28,6 +28,7 @@ from ops import (
     check_picture,
     check_pictures,
     check_quotas,
+    check_rights,
     check_settings,
     check_unknowns,
 )
@@ -37,6 +38,7 @@ from ops.environment import Deployment
 from pet_detector.aws import clients
 from pet_detector.rules.models import Record
 from tests.operator.fast.conftest import SESSION
+from tests.support.definitions import resources
 from tests.support.moto_world import WORKFLOW
 
 STACK = "serverlessapp-pet-detector-prod"
@@ -122,6 +124,14 @@ def test_quotas_that_fit(answers: Answers) -> None:
         assert only(look(subject())).verdict is Verdict.OK
 
 
+def test_the_rights_of_every_role_with_a_policy_are_looked_at_and_those_of_nothing_else() -> None:
+    """A user pool has policies too, about passwords."""
+    roles = resources("AWS::IAM::Role")
+    owners = check_rights._statements()
+    found = {owner if owner.endswith("Role") else f"{owner}Role" for owner in owners}
+    assert found == {name for name, role in roles.items() if role.get("Policies")}
+
+
 def test_a_quota_of_rekognition_below_the_parameter(answers: Answers) -> None:
     quota(answers, calls=5)
     line = only(check_quotas.rekognition(subject()))
@@ -131,7 +141,7 @@ def test_a_quota_of_rekognition_below_the_parameter(answers: Answers) -> None:
 @pytest.mark.parametrize(
     ("account", "parameters", "words"),
     [
-        (200, {"ApiReservedConcurrency": "50"}, "Lambda keeps 100 unreserved: set it to 33"),
+        (200, {"ApiReservedConcurrency": "50"}, "Lambda keeps 100 unreserved: set it to 25"),
         (10, {"ApiReservedConcurrency": "1"}, "set it to 0, or ask AWS for more"),
         (10, {"Observability": "true"}, "ConcurrentExecutions is 800, and the account may have 10"),
     ],

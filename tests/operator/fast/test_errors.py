@@ -12,10 +12,11 @@ from typing import ClassVar
 from unittest import mock
 
 import boto3
+import click
 import pytest
 from click.testing import Result
 
-from ops.cli import key_group
+from ops.cli import main
 from pet_detector.aws import clients
 from tests.operator.application import environment
 from tests.support.moto_world import Cloud
@@ -42,15 +43,17 @@ def commands() -> list[str]:
 
 def test_help_names_exit_codes_and_every_command_has_json(commands: list[str]) -> None:
     expected = (
-        "backfill check cost destroy dismiss erase explain export failed key prune reconcile redrive release rollback "
-        "status sweep"
+        "accuracy backfill check cost destroy dismiss erase evaluate explain export failed key person policy prune "
+        "reconcile redrive release replay reviews rollback status sweep thresholds"
     )
     assert set(commands) == set(expected.split())
     text = petdetect("--help").stdout
     assert all(f"\n    {code}  " in text for code in (0, 1, 2, 3))
     assert "PETDETECT_ENV" in text
-    names = [(command,) for command in commands if command != "key"]
-    for arguments in [*names, *(("key", command) for command in key_group.commands)]:
+    groups = {name: group for name, group in main.commands.items() if isinstance(group, click.Group)}
+    assert groups.keys() == {"key", "person", "policy"}
+    names = [(command,) for command in commands if command not in groups]
+    for arguments in [*names, *((name, command) for name, group in groups.items() for command in group.commands)]:
         help_text = petdetect(*arguments, "-h").stdout
         assert "--json" in help_text
         assert "--env" in help_text

@@ -78,7 +78,10 @@ def test_replay_never_asks_rekognition_and_changes_nothing(aws: Cloud, petdetect
     assert aws.records() == before
 
 
-@pytest.mark.parametrize(("option", "says"), [("--minimum=40", "floor < minimum"), ("--floor=90", "floor < minimum")])
+@pytest.mark.parametrize(
+    ("option", "says"),
+    [("--minimum=40", "floor < minimum"), ("--floor=90", "floor < minimum"), ("--margin=nan", "from 0 to 100")],
+)
 def test_replay_refuses_what_is_no_policy(petdetect: Petdetect, option: str, says: str) -> None:
     answer = petdetect("replay", option)
 
@@ -110,6 +113,9 @@ def test_policy_from_the_terminal(aws: Cloud, petdetect: Petdetect) -> None:
         (["set", "minimum=75", "--because", " "], 1, "Say why"),
         (["set", "minimum=75"], 2, "--because"),
         (["set", "minimum", "--because", "a reason"], 2, "write it like minimum=75"),
+        (["set", "minimum=nan", "--because", "a reason"], 2, "write it like minimum=75"),
+        (["set", "margin=-inf", "--because", "a reason"], 2, "write it like minimum=75"),
+        (["set", "evidence=1e400", "--because", "a reason"], 2, "write it like minimum=75"),
         (["set", "--because", "a reason"], 2, "NAME=PERCENT"),
         (["take-back", "--because", "a reason"], 1, "no earlier policy"),
     ],
@@ -127,6 +133,7 @@ def judge(aws: Cloud, number: int, verdict: str) -> None:
     """A certain cat of the sample that people have judged."""
     head: dict[str, Any] = {"ImageID": f"{number:032x}", "Entry": "review", "Queue": "done", "Order": now()}
     head |= {"HomeOrder": f"{number:04}", "Guess": "cat", "Certain": True, "Purpose": "sample", "Verdict": verdict}
+    head |= {"InTurn": True}
     head |= {"Scores": {"cat": Decimal(85), "dog": Decimal(0)}, "PolicyVersion": "2:80/15/50/55", "GuessedAt": now()}
     aws.put_review(head | {"Probability": Decimal("0.02"), "Sequence": 1})
 
@@ -145,6 +152,10 @@ def test_accuracy_and_thresholds_with_enough(aws: Cloud, petdetect: Petdetect) -
     assert kept is not None
     assert kept["classes"]["cat"]["precision"]["value"] == 90
     assert "80 % (now)" in petdetect("thresholds").stdout
+    petdetect("policy", "set", "minimum=75", "--because", "too many reviews")
+    text = petdetect("thresholds").stdout  # of pictures that were decided before
+    assert "75 % (now)" in text
+    assert "80 % (now)" not in text
 
 
 def test_accuracy_with_too_little(aws: Cloud, petdetect: Petdetect) -> None:
