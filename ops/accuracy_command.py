@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from ops import output
+from ops import output, policy_command
 from ops.environment import Deployment
 from pet_detector.rules import figures
 from pet_detector.rules.models import Animal
-from pet_detector.use_cases import accuracy
+from pet_detector.use_cases import accuracy, policy_changes
 
 
 def show_accuracy(deployment: Deployment, days: int, *, as_json: bool) -> None:
@@ -38,6 +38,8 @@ def show_accuracy(deployment: Deployment, days: int, *, as_json: bool) -> None:
 def show_thresholds(deployment: Deployment, days: int, *, as_json: bool) -> None:
     """Compute, keep for the page, and print."""
     document = _compute(deployment, days).thresholds_document
+    in_force = policy_changes.history(policy_command.parameter_of(deployment))[0].policy
+    document["current"] = in_force.minimum if in_force else None
     if as_json:
         output.say_json(document)
         return

@@ -1,6 +1,6 @@
 """The most that one API key can cost in a day, and what each further post of an upload form costs.
 
-Everything as dear as it can be: pictures of 15 MB, all of them uncertain, all of them waiting for a turn.
+Everything as dear as it can be: pictures of 15 MB, each to be converted, uncertain, and waiting for its turn.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def worst_day(parameters: Mapping[str, str]) -> WorstDay:
     """Every request of the key announces a picture, and each is uploaded."""
     announced = int(parameters["ApiDailyQuota"])
     images = min(announced, int(parameters["DailyAnalysisLimitPerKey"]) or announced)
-    dear = Load(images=images, megabytes=MAX_BYTES / 1024**2, uncertain=1, waiting=1)
+    dear = Load(images=images, megabytes=MAX_BYTES / 1024**2, uncertain=1, waiting=1, converted=1)
     lines = [line for line in bill(dear, parameters) if line.name not in _OF_REQUESTS]
     image = sum(line.per_image for line in lines if line.name not in STORAGE)
     kept = sum(line.per_image for line in lines if line.name in STORAGE)

@@ -1,7 +1,7 @@
 // The shell: signs in, shows the views that a person's groups allow, and moves the focus between them.
 
 import { Api } from "./api.js";
-import { button, h, heading, problem } from "./dom.js";
+import { button, dialog, h, heading, problem } from "./dom.js";
 import { Session } from "./session.js";
 
 const PAGE = new URL("./", import.meta.url).href; // all addresses are relative to where the page came from
@@ -17,7 +17,10 @@ const VIEWS = {
 
 const place = (id) => document.getElementById(id);
 const main = place("main");
-let session, context, unmount, shown;
+let session, context, unmount, shown, isLeaving = false;
+
+// The first of its listeners: who said here that they want to leave is not asked by the browser, too.
+addEventListener("beforeunload", (event) => isLeaving && event.stopImmediatePropagation());
 
 start().catch((error) => main.replaceChildren(heading("Pet Detector"), problem(error, () => location.reload())));
 
@@ -36,7 +39,7 @@ async function start() {
   if (!session.person) return welcome(config, error);
   place("skip").addEventListener("click", (event) => { event.preventDefault(); focusOn(main.querySelector("h1") ?? main); });
   session.addEventListener("needed", askToSignIn);
-  session.addEventListener("changed", ({ detail }) => { if (detail.another) location.reload(); });
+  session.addEventListener("changed", ({ detail }) => { if (detail.another) leave(() => location.reload()); });
   await prepare();
   addEventListener("hashchange", route);
   route();
@@ -64,7 +67,7 @@ async function prepare() {
   const api = new Api(STAGE, session);
   context = { api, session, announce, navigate: (path) => { location.hash = `#${path}`; } };
   place("account").append(element, h("span", { class: "person", title: person.groups.join(", ") }, person.name),
-    button("Sign out", () => session.signOut(), "quiet"));
+    button("Sign out", signOut, "quiet"));
   place("views").append(...Object.entries(VIEWS).filter(([, view]) => may[view.right])
     .map(([name, { title }]) => h("a", { href: `#/${name}`, id: `to-${name}` }, title)));
   place("header").hidden = false;
@@ -75,9 +78,23 @@ async function prepare() {
   }
 }
 
+function leave(how) {
+  isLeaving = true;
+  how();
+}
+
+/** Asks first when something is not saved: signed out, nothing can be saved any more. */
+function signOut() {
+  const out = () => leave(() => session.signOut());
+  if (dispatchEvent(new Event("beforeunload", { cancelable: true }))) return out(); // nobody would ask who closes the tab
+  const asked = dialog("Not all is saved yet",
+    h("p", {}, "Decisions that are not saved yet stay in this browser, and are sent when you sign in here again with the same name. Files that were not sent are not sent."),
+    h("div", { class: "row" }, button("Stay", () => asked.close(), "primary", { autofocus: true }), button("Sign out", out, "danger")));
+}
+
 async function route() {
   const [address, query] = location.hash.replace(/^#\/?/, "").split("?");
-  const path = address.split("/").filter(Boolean).map(decodeURIComponent);
+  const path = address.split("/").filter(Boolean).map(decoded);
   const allowed = Object.keys(VIEWS).filter((name) => session.may[VIEWS[name].right]);
   if (!path.length && allowed.length) return location.replace(`#/${allowed[0]}`);
   unmount?.();
@@ -106,6 +123,14 @@ async function route() {
   scrollTo(0, 0);
 }
 
+function decoded(text) {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text; // somebody typed it
+  }
+}
+
 function refusal(view, allowed) {
   if (!allowed.length) {
     return [heading("You are in no group yet"), h("p", {},
@@ -119,17 +144,14 @@ function refusal(view, allowed) {
 /** A request needs a person who is signed in. All that was begun waits behind the dialog. */
 function askToSignIn() {
   const told = h("p", { role: "alert" });
-  const dialog = h("dialog", { "aria-labelledby": "again" },
-    h("h2", { id: "again" }, "Please sign in again"),
+  const asked = dialog("Please sign in again",
     h("p", {}, "Your sign-in has ended. Nothing is lost: what you began waits, and goes on when you are back."),
     told,
     h("div", { class: "row" },
       button("Sign in", () => session.beginBeside().catch((error) => { told.textContent = error.message; }), "primary"),
-      button("Sign out", () => session.signOut(), "quiet")));
-  dialog.addEventListener("cancel", (event) => event.preventDefault());
-  session.addEventListener("changed", () => { dialog.close(); dialog.remove(); }, { once: true });
-  document.body.append(dialog);
-  dialog.showModal();
+      button("Sign out", signOut, "quiet")));
+  asked.addEventListener("cancel", (event) => event.preventDefault());
+  session.addEventListener("changed", () => asked.close(), { once: true });
 }
 
 /** Says it to a screen reader, once a second at most: of more, the last. */

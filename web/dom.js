@@ -23,6 +23,14 @@ export const heading = (...children) => h("h1", { tabindex: "-1" }, ...children)
 export const button = (text, onclick, kind = "", attributes = {}) =>
   h("button", { type: "button", class: `button ${kind}`, onclick, ...attributes }, text);
 
+/** A dialog that is open until its `close()`; the last of `children` is a row of buttons. */
+export function dialog(title, ...children) {
+  const made = h("dialog", { "aria-labelledby": "asked", onclose: () => made.remove() }, h("h2", { id: "asked" }, title), ...children);
+  document.body.append(made);
+  made.showModal();
+  return made;
+}
+
 /** What went wrong, in the service's words, and a button that tries again. */
 export function problem(error, retry) {
   return h("div", { class: "card problem", role: "alert" },

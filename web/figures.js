@@ -81,7 +81,7 @@ function accuracy(found) {
     return h("div", { "data-kind": animal }, h("dt", {}, word), h("dd", {}, row.value == null ? null : interval(row), row.text));
   }));
   return section("How often is it right?",
-    h("p", { class: "muted" }, `From ${found.sample.judged} of ${count(found.sample.drawn, "picture")} that were drawn for the blind sample in ${found.days} days. A bar is the 95 % interval: the truth lies in it 19 times of 20.`),
+    h("p", { class: "muted" }, `Judged: ${number(found.sample.judged)} of ${count(found.sample.drawn, "picture")} in the blind sample of ${found.days} days. A bar is the 95 % interval: the truth lies in it 19 times of 20.`),
     h("h3", {}, "Precision: of what it calls so, the share that is"), rows("precision"),
     h("h3", {}, "Recall: of what is so, the share that it finds"), rows("recall"),
     h("h3", {}, "Agreement of two people (kappa)"), h("p", {}, found.agreement.text));

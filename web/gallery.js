@@ -1,6 +1,6 @@
 // Gallery: all pictures, newest first, and the story of one.
 
-import { button, h, heading, loading, problem, svg } from "./dom.js";
+import { button, dialog, h, heading, loading, problem, svg } from "./dom.js";
 import { picture } from "./picture.js";
 import { ANIMALS, REASONS, STATUSES, bytes, count, number, outcome, percent, when } from "./words.js";
 
@@ -18,18 +18,17 @@ function list(element, context, query) {
   const choice = (name, label, words) => h("label", {}, label, h("select", { name }, h("option", { value: "" }, "All"),
     Object.entries(words).map(([value, word]) => h("option", { value, selected: query.get(name) === value }, word))));
   const day = (name, label) => h("label", {}, label, h("input", { type: "date", name, value: query.get(name) }));
-  const form = h("form", { class: "row filters", onchange: () => {
-    const chosen = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
-    history.replaceState(null, "", `#/gallery${chosen.size ? `?${chosen}` : ""}`);
-    begin(chosen);
-  }, onsubmit: (event) => event.preventDefault() },
+  const form = h("form", { class: "row filters", onchange: () => begin(), onsubmit: (event) => event.preventDefault() },
   choice("animal", "Animal", ANIMALS), choice("status", "Status", STATUSES), day("from", "From"), day("to", "To"),
-  button("Clear", () => { form.querySelectorAll("select, input").forEach((field) => { field.value = ""; }); form.dispatchEvent(new Event("change")); }, "quiet"));
+  button("Clear", () => { form.querySelectorAll("select, input").forEach((field) => { field.value = ""; }); begin(); }, "quiet"));
   const host = h("div");
   element.append(heading(may.review ? "Gallery" : "Your pictures"), form, host);
   let stop;
 
-  function begin(filters) {
+  function begin() {
+    // What an address says counts only as far as the fields can hold it.
+    const filters = new URLSearchParams([...new FormData(form)].filter(([, value]) => value));
+    history.replaceState(null, "", `#/gallery${filters.size ? `?${filters}` : ""}`);
     const grid = h("ul", { class: "grid" });
     stop?.();
     stop = loading(host, async (signal) => {
@@ -75,7 +74,7 @@ function list(element, context, query) {
     SHOWN.includes(image.status) ? picture(context.api, image.imageId) : h("span", { class: "picture none" }, REASONS[image.reasonCode]),
     h("span", { class: "name" }, image.fileName ?? image.imageId), pill(image), h("span", { class: "muted small" }, when(image.createdAt))));
 
-  begin(query);
+  begin();
   return () => stop();
 }
 
@@ -91,10 +90,15 @@ function story(element, context, id) {
   let timer, stop = loading(host, show);
 
   async function show(signal) {
-    const [image, history] = await Promise.all([
-      api.request("GET", `/people/images/${id}`, { signal }),
-      may.review ? api.request("GET", `/people/images/${id}/reviews`, { signal }) : { reviews: [], carriedOut: true },
-    ]);
+    const path = `/people/images/${encodeURIComponent(id)}`;
+    let image, history = { reviews: [], carriedOut: true };
+    try {
+      [image, history] = await Promise.all([api.request("GET", path, { signal }), may.review ? api.request("GET", `${path}/reviews`, { signal }) : history]);
+    } catch (error) {
+      if (![400, 404].includes(error.status)) throw error;
+      name.textContent = document.title = "No such picture";
+      return h("p", { class: "card" }, "There is no picture at this address. It was erased, or the address is not complete.");
+    }
     name.textContent = document.title = image.fileName ?? id;
     clearTimeout(timer); // a verdict is on its way: look again
     if (!history.carriedOut && !signal?.aborted) timer = setTimeout(again, 2000);
@@ -102,7 +106,7 @@ function story(element, context, id) {
       h("div", {}, image.viewUrl ? picture(api, id, { url: image.viewUrl, alt: image.fileName ?? "" })
         : h("p", { class: "picture none" }, REASONS[image.reasonCode] ?? "There is no picture to show.")),
       h("div", {}, decision(image, history), may.review && SHOWN.includes(image.status) && correction(image, history), labels(image),
-        past(history), facts(image), may.upload && h("p", {}, button("Erase this picture", () => erase(image), "danger"))));
+        past(history, decide), facts(image), may.upload && h("p", {}, button("Erase this picture", () => erase(image), "danger"))));
   }
 
   const again = async () => host.replaceChildren(await show().catch((error) => problem(error, again)));
@@ -124,10 +128,10 @@ function story(element, context, id) {
   const left = new AbortController();
   outbox?.addEventListener("saved", ({ detail: { entry, answer } }) => {
     if (entry.body.imageId !== id) return;
-    told.replaceChildren(h("p", { class: "card row" }, entry.body.undoes ? "Taken back." : `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.`,
-      !entry.body.undoes && button("Undo", () => decide({ undoes: entry.key }))));
+    told.replaceChildren(h("p", { class: "card" }, entry.body.undoes ? "Taken back." : `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.`));
     again();
   }, { signal: left.signal });
+  outbox?.addEventListener("putOff", ({ detail: { entry, text } }) => entry.body.imageId === id && told.replaceChildren(h("p", { class: "card" }, text)), { signal: left.signal });
   outbox?.addEventListener("refused", ({ detail: { entry } }) => {
     if (entry.body.imageId !== id) return;
     told.replaceChildren(); // the header says why
@@ -136,7 +140,7 @@ function story(element, context, id) {
 
   function erase(image) {
     const failed = h("div");
-    const dialog = h("dialog", { "aria-labelledby": "erase", onclose: () => dialog.remove() }, h("h2", { id: "erase" }, "Erase it for good?"),
+    const asked = dialog("Erase it for good?",
       h("p", {}, `${image.fileName ?? id}: the picture, all its versions and what was seen on it are removed. Nobody can bring it back.`), failed,
       h("div", { class: "row" }, button("Erase", async ({ target }) => {
         target.disabled = true;
@@ -148,12 +152,10 @@ function story(element, context, id) {
             return failed.replaceChildren(problem(error));
           }
         }
-        dialog.close();
+        asked.close();
         announce("Erased.");
         navigate("/gallery");
-      }, "danger"), button("Keep it", () => dialog.close(), "", { autofocus: true })));
-    document.body.append(dialog);
-    dialog.showModal();
+      }, "danger"), button("Keep it", () => asked.close(), "", { autofocus: true })));
   }
 
   return () => { stop(); clearTimeout(timer); left.abort(); };
@@ -174,18 +176,20 @@ const scale = (value, marks) => svg("svg", { class: "scale", "aria-hidden": "tru
   svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }), svg("rect", { class: "fill", width: `${value}%`, height: "100%", rx: 4 }),
   marks.filter(Boolean).map((mark) => svg("line", { x1: `${mark}%`, x2: `${mark}%`, y1: 0, y2: "100%" })));
 
-const labels = ({ labels: seen }) => seen?.length && h("section", { class: "card" }, h("h2", {}, "What was seen"),
+const labels = ({ labels: seen }) => seen?.length > 0 && h("section", { class: "card" }, h("h2", {}, "What was seen"),
   h("ul", { class: "row labels" }, seen.map((label) => h("li", {}, `${label.name} ${percent(label.confidence)}`))));
 
-function past({ reviews, carriedOut }) {
+function past({ reviews, carriedOut }, decide) {
   if (!reviews.length) return null;
+  const standing = reviews.findLast(({ kind, undone }) => kind === "verdict" && !undone);
   return h("section", { class: "card" }, h("h2", {}, "What people decided"), h("ol", { class: "history" }, reviews.map((row) => h("li", {},
     h("strong", {}, row.kind === "undo" ? "Taken back" : ANIMALS[row.animal]), row.undone && " (taken back)", ` by ${row.by}`,
-    h("span", { class: "muted small" }, ` ${[when(row.at), row.milliseconds && `${number(row.milliseconds / 1000)} s`, row.blind && "guess hidden"].filter(Boolean).join(", ")}`)))),
+    h("span", { class: "muted small" }, ` ${[when(row.at), row.milliseconds && `${number(row.milliseconds / 1000)} s`, row.blind && "guess hidden"].filter(Boolean).join(", ")} `),
+    row === standing && row.key && button("Take back", () => decide({ undoes: row.key }), "small")))),
   !carriedOut && h("p", { class: "muted" }, "The last decision is being carried out."));
 }
 
 const facts = (image) => h("section", { class: "card" }, h("h2", {}, "Facts"), h("dl", {}, [
-  ["Sent", when(image.createdAt)], ["Sorted", when(image.timestamp)], ["File", [image.imageFormat?.toUpperCase(), image.fileSize && bytes(image.fileSize)].filter(Boolean).join(", ")],
+  ["Sent", when(image.createdAt)], ["Sorted", when(image.timestamp)], ["File", [image.imageFormat !== "UNKNOWN" && image.imageFormat?.toUpperCase(), image.fileSize && bytes(image.fileSize)].filter(Boolean).join(", ")],
   ["Policy", image.policyVersion], ["Model", image.modelVersion], ["Lies at", image.location], ["Id", image.imageId],
 ].filter(([, value]) => value).map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)])));

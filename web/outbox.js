@@ -14,7 +14,7 @@ export class OutboxFull extends Error {
   message = "This browser keeps no more decisions, so what you see is not decided. Wait until all are saved; if that does not help, allow this page to store data.";
 }
 
-/** Events: "change"; "saved" (detail: entry, answer) and "refused" (detail: entry), also of what another tab sent. */
+/** Events: "change"; "putOff" (detail: entry, text): another person has the picture; "saved" (detail: entry, answer) and "refused" (detail: entry), also of what another tab sent. */
 export class Outbox extends EventTarget {
   isStuck = false; // no answer comes, or faults of the service
   others = new Map(); // name -> number of unsaved entries of other people in this browser
@@ -46,6 +46,11 @@ export class Outbox extends EventTarget {
   /** What the service does not accept, until it is dismissed. */
   get refused() {
     return this.#all.filter((entry) => entry.refused);
+  }
+
+  /** How many wait for another person, who has the picture. */
+  get putOff() {
+    return this.unsaved.filter(({ key }) => this.#retries.get(key)?.isPutOff).length;
   }
 
   get #all() {
@@ -133,6 +138,12 @@ export class Outbox extends EventTarget {
     } catch (error) {
       if (isFinal(error)) return this.#refuse(entry, error);
       this.#later(entry);
+      if (error.code === "SOMEBODY_DECIDES") { // that is this picture alone, and ends within minutes: the others go on
+        const retry = this.#retries.get(key);
+        retry.isPutOff = true;
+        if (retry.tries === 1) this.#tell("putOff", { entry, text: `${error.message} ${ADVICE.SOMEBODY_DECIDES}` });
+        return this.#tell("change");
+      }
       this.isStuck = true;
       // One pause for all: who is down is not asked by everything that waits. What fails within a pause was sent before it.
       if (Date.now() >= this.#pausedUntil) this.#pausedUntil = Date.now() + pause(++this.#failures);
@@ -182,7 +193,7 @@ export class Outbox extends EventTarget {
 
 /** Whether the same can never be accepted. A gateway's own 403 and 404 pass, and so does 401: it waits for a sign-in. */
 function isFinal({ status, code }) {
-  if (code === "SOMEBODY_DECIDES") return false; // a lease ends by itself within minutes
+  if (code === "SOMEBODY_DECIDES") return false; // a lease ends by itself
   if (status === 403) return code === "NOT_ALLOWED";
   if (status === 404) return code === "IMAGE_NOT_FOUND";
   return status >= 400 && status < 500 && ![401, 408, 425, 429].includes(status);
@@ -220,6 +231,7 @@ function stored() {
 }
 
 const ADVICE = {
+  SOMEBODY_DECIDES: "It is kept in this browser, and sent again by itself until they have decided or gone.",
   DECIDED_ALREADY: "If you see it otherwise, correct it in the gallery.",
   NOT_FINISHED: "Decide later, in the gallery.",
   NOT_ALLOWED: "Then decide again.",
@@ -233,9 +245,9 @@ export function createOutbox({ api, session, element, announce }) {
   const dismiss = (text, entries) => button(text, () => entries.forEach((entry) => outbox.dismiss(entry)), "quiet");
   let drawn = "", wasStuck = false;
   const draw = () => {
-    const { isStuck } = outbox, many = outbox.unsaved.length, entries = outbox.refused;
+    const { isStuck, putOff } = outbox, many = outbox.unsaved.length, entries = outbox.refused;
     unsaved.textContent = [
-      many && `${many} not saved yet${isStuck ? ", trying again" : ""}`,
+      many && `${many} not saved yet${isStuck ? ", trying again" : putOff ? `, ${putOff} before somebody else` : ""}`,
       ...[...outbox.others].map(([name, theirs]) => `${theirs} not saved of ${name}: sign in with that name`),
     ].filter(Boolean).join("; ");
     if (isStuck && !wasStuck) announce("The service does not answer. Your decisions are kept, and sent again by themselves.");

@@ -4,11 +4,12 @@ import { button, h, heading } from "./dom.js";
 import { areOn, listen, switchKeys } from "./keys.js";
 import { OutboxFull } from "./outbox.js";
 import { Supply } from "./supply.js";
-import { ANIMALS, number, percent } from "./words.js";
+import { ANIMALS, count, number, percent } from "./words.js";
 
 const KEYS = { c: "cat", d: "dog", o: "other" };
 const KINDS = { "": "One by one", cat: "Cats", dog: "Dogs", other: "Others" };
 const SHEET = 24;
+const BROKEN = "This picture cannot be shown. It is asked for again by itself; you can skip it.";
 
 /** Shows #/review (one picture) or #/review/cat, dog, other (a sheet). Returns a function that ends it. */
 export function mount(element, context) {
@@ -20,7 +21,8 @@ export function mount(element, context) {
 const memories = new WeakMap(); // outbox -> what outlives a view
 
 class Memory {
-  steps = []; // what can be undone, the last at the end: {kind, done: [{picture, key, animal}]}
+  steps = []; // what can be undone, the last at the end: {kind, pictures: all, done: [{picture, key, animal}] of those decided}
+  passed = new Set(); // image ids that were skipped: the service is told
   undone = new Set(); // keys
   brought = []; // pictures that an undo brings into the view that opens next
   older = null; // decisions of earlier sessions
@@ -34,8 +36,13 @@ class Memory {
   constructor(outbox) {
     outbox.addEventListener("saved", ({ detail: { answer } }) => this.sequences.set(answer.imageId, answer.sequence));
     outbox.addEventListener("refused", ({ detail: { entry } }) => {
-      for (const step of this.steps) step.done = step.done.filter(({ key }) => key !== entry.key);
-      this.steps = this.steps.filter(({ done }) => done.length);
+      for (const step of this.steps) {
+        const [refused] = step.done.filter(({ key }) => key === entry.key);
+        if (!refused) continue;
+        step.done = step.done.filter((one) => one !== refused);
+        step.pictures = step.pictures.filter((picture) => picture !== refused.picture);
+      }
+      this.steps = this.steps.filter(({ pictures }) => pictures.length);
     });
   }
 }
@@ -64,10 +71,12 @@ class Review {
         h("a", { href: `#/review/${name}`, "aria-current": name === kind && "page" }, text))),
       this.count, h("label", {}, this.keys, "Keys")), this.said);
     this.switch();
-    this.supply = new Supply(context, query, ahead);
+    this.supply = new Supply(context, query, ahead, this.memory.passed);
     this.supply.addEventListener("change", () => this.changed());
     this.onrefused = ({ detail: { entry } }) => this.say(`Not accepted. ${entry.refused.message}`);
+    this.onputoff = ({ detail }) => this.say(detail.text);
     context.outbox.addEventListener("refused", this.onrefused);
+    context.outbox.addEventListener("putOff", this.onputoff);
     if (this.memory.brought.length) this.supply.bring(this.memory.brought.splice(0));
   }
 
@@ -83,6 +92,7 @@ class Review {
     this.supply.close();
     clearTimeout(this.timer);
     this.context.outbox.removeEventListener("refused", this.onrefused);
+    this.context.outbox.removeEventListener("putOff", this.onputoff);
   }
 
   switch() {
@@ -92,7 +102,7 @@ class Review {
 
   changed() {
     const { left, isMore, pending } = this.supply;
-    this.left = `${number(left)}${isMore ? " or more" : ""} left`;
+    this.left = `${number(left)}${isMore ? " or more" : ""} ${this.kind ? "of all kinds " : ""}left`;
     this.count.textContent = this.left + (pending ? `, ${number(pending)} being moved` : "");
   }
 
@@ -105,8 +115,8 @@ class Review {
     }, 1000);
   }
 
-  /** Keeps decisions [picture, animal, milliseconds]. Returns the pictures of those that the browser has kept. */
-  keep(decided, mode) {
+  /** Keeps decisions [picture, animal, milliseconds] about `pictures`. Returns the pictures of those that the browser has kept. */
+  keep(pictures, decided, mode) {
     const done = [];
     try {
       for (const [picture, animal, milliseconds] of decided) {
@@ -120,7 +130,7 @@ class Review {
       if (!(error instanceof OutboxFull)) throw error;
       this.say(error.message);
     }
-    if (done.length) this.memory.steps.push({ kind: this.kind, done });
+    if (done.length) this.memory.steps.push({ kind: this.kind, pictures, done });
     return done.map(({ picture }) => picture);
   }
 
@@ -138,11 +148,11 @@ class Review {
       memory.undone.add(key);
     }
     memory.steps = memory.steps.filter((other) => other !== step);
-    this.say(step.done.length > 1 ? `${step.done.length} undone.` : `Undone: ${ANIMALS[step.done[0].animal]}.`);
-    const pictures = step.done.map(({ picture }) => picture);
+    const { done: [first], pictures } = step;
+    this.say(step.done.length > 1 ? `${step.done.length} undone.` : first ? `Undone: ${ANIMALS[first.animal]}.` : "Undone: skipped.");
     for (const picture of pictures) {
       // One of an earlier session; if it does not come, it waits among the others.
-      if (!picture.viewUrl) Object.assign(picture, { viewUrl: (await context.api.request("GET", `/people/images/${picture.imageId}`)).viewUrl });
+      if (!picture.viewUrl) Object.assign(picture, await context.api.request("GET", `/people/images/${picture.imageId}`));
     }
     if (step.kind === this.kind) {
       this.supply.bring(pictures);
@@ -159,8 +169,9 @@ class Review {
     memory.older ??= decisions(context, memory.undone);
     try {
       const { value: found } = await memory.older.next();
-      // Its guess stays hidden: whether it was is not known here.
-      return found && { kind: "", done: [{ picture: { imageId: found.imageId, blind: true }, key: found.key, animal: found.animal }] };
+      if (!found) return null;
+      const { imageId, key, animal, blind = false } = found, picture = { imageId, blind };
+      return { kind: "", pictures: [picture], done: [{ picture, key, animal }] };
     } catch (error) {
       memory.older = null; // next time from the newest
       throw error;
@@ -169,11 +180,21 @@ class Review {
 
   /** Instead of pictures: why there are none, and what to do. */
   nothing() {
-    const { state, error, skipped } = this.supply;
+    const { kind, memory, supply, context } = this, { state, error, skipped } = supply, others = supply.left - skipped.length;
     if (state === "asking") return h("p", {}, "Asking for pictures ...");
-    if (state === "failed") return h("div", {}, h("p", {}, error.message), button("Try again", () => this.supply.fill(), "primary"));
-    return h("div", {}, h("p", {}, skipped.length ? "All others are decided." : "Nothing waits for a decision here. New pictures come by themselves."),
-      skipped.length && button(`Look at ${skipped.length} skipped`, () => this.supply.again(), "primary"));
+    if (state === "failed") return h("div", {}, h("p", {}, error.message), button("Try again", () => supply.fill(), "primary"));
+    const look = () => {
+      if (!kind) return supply.again();
+      memory.brought = skipped; // they are judged one by one
+      context.navigate("/review/");
+    };
+    return h("div", {},
+      h("p", {}, h("strong", {}, skipped.length ? "The rest is decided." : kind ? `Nothing that leans to ${kind} waits for you now.` : "Nothing waits for you now.")),
+      others > 0 && h("p", {}, kind ? `${count(others, "picture")} of other kinds, or before other people: look at them one by one.`
+        : `${count(others, "picture")} before other people now, or judged by you already. What they leave comes by itself within five minutes.`),
+      h("p", {}, "New pictures come by themselves."),
+      skipped.length > 0 && button(`Look at ${skipped.length} ${kind ? "left out" : "skipped"}`, look, "primary"),
+      kind && !skipped.length && others > 0 && h("a", { class: "button primary", href: "#/review/" }, "One by one"));
   }
 }
 
@@ -192,23 +213,26 @@ class Single extends Review {
     if (!supply.shown.length && supply.next.length) return supply.advance(1), this.changed();
     super.changed();
     const [picture] = supply.shown;
-    const what = picture?.isLoaded ? picture.image : picture?.isBroken ? "This picture cannot be shown. Skip it." : "Loading the picture ...";
+    const what = picture?.isLoaded ? picture.image : picture?.isBroken ? BROKEN : "Loading the picture ...";
     if (picture && this.picture === picture && this.drawn === what) return;
     if (this.picture !== picture) this.seen.replaceChildren(...(picture ? seen(picture) : []));
     Object.assign(this, { picture, drawn: what });
     this.shownAt = picture?.isLoaded && performance.now(); // what nobody has seen cannot be decided
-    this.stage.replaceChildren(picture ? what : this.nothing());
+    this.stage.replaceChildren(!picture ? this.nothing() : what !== BROKEN ? what
+      : h("div", {}, h("p", {}, BROKEN), button("Load it again", () => supply.reload(), "primary")));
   }
 
   back() {}
 
   judge(animal) {
     if (!this.shownAt) return;
-    if (this.keep([[this.picture, animal, performance.now() - this.shownAt]], "single").length) this.go(`${ANIMALS[animal]}.`);
+    if (this.keep([this.picture], [[this.picture, animal, performance.now() - this.shownAt]], "single").length) this.go(`${ANIMALS[animal]}.`);
   }
 
   skip() {
     if (!this.picture) return;
+    this.memory.steps.push({ kind: "", pictures: [this.picture], done: [] });
+    if (this.shownAt) this.memory.passed.add(this.picture.imageId);
     this.supply.skipped.push(this.picture);
     this.go("Skipped.");
   }
@@ -226,13 +250,14 @@ class Sheet extends Review {
     this.marks = new Map(); // image id -> animal, or "" when it is left out
     this.stage.className = "stage sheet";
     this.file = keyed("File", "Enter", () => this.fileAll(), "primary");
+    this.reload = button("Load again", () => this.supply.reload());
     this.stage.addEventListener("keyup", (event) => event.key === " " && event.preventDefault()); // else it clicks, too
     element.append(
       h("p", {}, `The machine leans to ${guess}. Mark what is not: left out, it comes one by one; with an animal, it is filed as that. `,
         h("span", { class: "keyed" }, "Arrows move, Space marks.")),
       this.stage, h("div", { class: "decide" }, this.file,
         Object.entries(KEYS).filter(([, animal]) => animal !== guess).map(([key, animal]) => keyed(`It is ${animal}`, key, () => this.judge(animal))),
-        keyed("Undo", "u", () => this.undo())));
+        keyed("Undo", "u", () => this.undo()), this.reload));
     const down = () => this.tiles.filter((tile) => tile.offsetTop === this.tiles[0].offsetTop).length;
     this.begin({
       " ": () => this.judge(), Enter: () => this.fileAll(), ArrowLeft: () => this.move(-1), ArrowRight: () => this.move(1),
@@ -248,8 +273,7 @@ class Sheet extends Review {
     let many = 0;
     this.tiles.forEach((tile, index) => {
       const { imageId, image, isBroken } = supply.shown[index];
-      if (isBroken) this.marks.set(imageId, "");
-      const mark = this.marks.get(imageId), isMarked = mark !== undefined;
+      const mark = isBroken ? "" : this.marks.get(imageId), isMarked = mark !== undefined;
       const words = isBroken ? "cannot be shown" : mark === "" ? "left out" : mark ?? "";
       if (image.parentElement !== tile) tile.prepend(image);
       tile.lastChild.textContent = words;
@@ -257,6 +281,7 @@ class Sheet extends Review {
       tile.setAttribute("aria-label", `Picture ${index + 1}${words && `, ${words}`}`);
       many += !isMarked;
     });
+    this.reload.hidden = !supply.shown.some(({ isBroken }) => isBroken);
     this.file.firstChild.textContent = `File ${many} as ${this.kind}`;
   }
 
@@ -271,8 +296,9 @@ class Sheet extends Review {
     if (hadFocus) this.tiles[0]?.focus({ preventScroll: true });
   }
 
-  back({ done }) {
-    this.marks = new Map(done.filter(({ animal }) => animal !== this.kind).map(({ picture, animal }) => [picture.imageId, animal]));
+  back({ pictures, done }) {
+    const found = new Map(done.map(({ picture, animal }) => [picture, animal]));
+    this.marks = new Map(pictures.map((picture) => [picture.imageId, found.get(picture) ?? ""]).filter(([, animal]) => animal !== this.kind));
   }
 
   move(steps) {
@@ -299,10 +325,10 @@ class Sheet extends Review {
   fileAll() {
     const { supply, marks } = this, { shown } = supply;
     const loading = shown.filter(({ isLoaded, isBroken }) => !isLoaded && !isBroken).length;
-    if (loading || !shown.length) return this.say(`${loading} pictures are still loading.`);
-    const filed = shown.filter(({ imageId }) => marks.get(imageId) !== "");
+    if (loading || !shown.length) return this.say(`${count(loading, "picture")} still loading.`);
+    const filed = shown.filter(({ imageId, isBroken }) => !isBroken && marks.get(imageId) !== "");
     const each = (performance.now() - this.shownAt) / shown.length;
-    const kept = new Set(this.keep(filed.map((picture) => [picture, marks.get(picture.imageId) ?? this.kind, each]), "sheet"));
+    const kept = new Set(this.keep(shown, filed.map((picture) => [picture, marks.get(picture.imageId) ?? this.kind, each]), "sheet"));
     const rest = shown.filter((picture) => !kept.has(picture));
     if (kept.size < filed.length) {
       supply.shown = rest; // the browser keeps no more, as `keep` has said
@@ -327,7 +353,7 @@ function keyed(text, key, action, kind) {
 function seen({ blind, leaning, scores = {}, reason, labels = [], fileName }) {
   if (blind) return [h("h2", {}, "The guess is hidden"), h("p", {}, "Say what you see: this picture shows how often the machine is right.")];
   return [
-    h("h2", {}, `It leans to ${leaning}`), h("p", {}, reason ?? ""),
+    h("h2", {}, leaning ? `It leans to ${leaning}` : "What the machine saw"), h("p", {}, reason ?? ""),
     h("dl", {}, Object.entries(scores).map(([animal, score]) => [h("dt", {}, ANIMALS[animal]), h("dd", {}, h("meter", { max: 100, value: score }), ` ${percent(score)}`)])),
     h("p", { class: "muted small" }, labels.map(({ name, confidence }) => `${name} ${percent(confidence)}`).join(", ")),
     h("p", { class: "muted small" }, fileName ?? ""),

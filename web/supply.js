@@ -2,12 +2,14 @@
 // leases kept fresh while somebody is there.
 
 const MOST = 24; // pictures in one answer
+const ONE_BY_ONE = 16; // to hold one by one: what is leased here is kept from others
 const NAMED = 72; // pictures that a request may name as known
 const DECODED = 9; // the one on the screen and the next eight
 const UNSAVED = 48; // with so many decisions unsaved, nothing more is asked for
 const FRESH_MS = 4 * 60_000; // links and leases last five minutes
 const AWAY_MS = 10 * 60_000; // nobody there for so long: the leases run out, and others get the pictures
 const LONGEST_PAUSE_MS = 30_000;
+const pause = (tries) => Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** tries);
 
 const idsOf = (pictures) => pictures.map(({ imageId }) => imageId);
 
@@ -22,6 +24,7 @@ export class Supply extends EventTarget {
   #context;
   #query;
   #ahead;
+  #passed;
   #decided = new Map(); // image id -> its sequence when it was decided here
   #isAsking = false;
   #askedAt = 0;
@@ -29,14 +32,19 @@ export class Supply extends EventTarget {
   #notBefore = 0;
   #pauses = 0;
   #timer = 0;
+  #reload = 0;
   #ends = new AbortController();
 
-  /** `query`: mode and guess of the request. `ahead`: so many are loaded before they are shown. */
-  constructor(context, query, ahead) {
+  /**
+   * `query`: mode and guess of the request. `ahead`: so many are loaded before they are shown. `passed`: ids of pictures
+   * on which somebody would not decide, until the service knows.
+   */
+  constructor(context, query, ahead, passed) {
     super();
     this.#context = context;
     this.#query = query;
     this.#ahead = ahead;
+    this.#passed = passed;
     const { signal } = this.#ends;
     const isThere = () => { this.#seenAt = Date.now(); };
     for (const type of ["keydown", "pointerdown"]) document.addEventListener(type, isThere, { signal });
@@ -48,8 +56,9 @@ export class Supply extends EventTarget {
       if (!animal) this.#notBefore = this.#pauses = 0; // undone: it may be among the next
       this.fill();
     }, { signal });
+    addEventListener("online", () => this.reload(), { signal });
     const clock = setInterval(() => this.#keepFresh(), 15_000);
-    signal.addEventListener("abort", () => { clearInterval(clock); clearTimeout(this.#timer); });
+    signal.addEventListener("abort", () => [clock, this.#timer, this.#reload].forEach(clearTimeout));
     this.fill();
   }
 
@@ -64,13 +73,17 @@ export class Supply extends EventTarget {
     this.fill();
   }
 
-  /** Puts these, which are undone, on the screen, and what is there behind them. */
+  /** Puts these on the screen again, and what is there behind them. */
   bring(pictures) {
-    const ids = new Set(idsOf(pictures));
-    this.next = [...this.shown, ...this.next].filter(({ imageId }) => !ids.has(imageId));
+    const ids = new Set(idsOf(pictures)), isAnother = ({ imageId }) => !ids.has(imageId);
+    this.left += pictures.length - this.skipped.filter((picture) => !isAnother(picture)).length; // what is skipped waits all the time
+    this.next = [...this.shown, ...this.next].filter(isAnother);
+    this.skipped = this.skipped.filter(isAnother);
     this.shown = pictures;
-    for (const id of ids) this.#decided.delete(id);
-    this.left += ids.size;
+    for (const id of ids) {
+      this.#decided.delete(id);
+      this.#passed.delete(id);
+    }
     this.#load();
   }
 
@@ -82,12 +95,13 @@ export class Supply extends EventTarget {
 
   decided({ imageId, sequence = 0 }) {
     this.#decided.set(imageId, sequence);
+    this.#passed.delete(imageId);
     this.left = Math.max(0, this.left - 1);
   }
 
   /** Asks for more when that is due. */
   fill() {
-    const isDue = this.next.length < Math.max(16, this.#ahead) && this.#context.outbox.unsaved.length <= UNSAVED;
+    const isDue = this.next.length < Math.max(DECODED, this.#ahead) && this.#context.outbox.unsaved.length <= UNSAVED;
     if (isDue && !(this.next.length && Date.now() < this.#notBefore)) void this.#ask();
   }
 
@@ -99,13 +113,16 @@ export class Supply extends EventTarget {
     const away = [...idsOf(this.skipped), ...outbox.unsaved.map(({ body }) => body.imageId)];
     const unsaved = outbox.unsaved.filter(({ body }) => body.animal).length, before = this.#decided.size;
     const known = isRefresh ? away : [...idsOf(this.shown), ...idsOf(this.next), ...away];
-    const query = { ...this.#query, limit: MOST, except: [...new Set(known)].slice(0, NAMED).join() };
-    let wait = Math.min(LONGEST_PAUSE_MS, 1000 * 2 ** this.#pauses++);
+    const limit = this.#ahead === MOST ? MOST : isRefresh ? ONE_BY_ONE + 1 : ONE_BY_ONE - this.next.length;
+    const passed = [...this.#passed].slice(0, MOST);
+    const query = { ...this.#query, limit, except: [...new Set(known)].slice(0, NAMED).join(), skipped: passed.join() };
+    let wait = pause(this.#pauses++);
     try {
       const answer = await api.request("GET", "/people/reviews", { query, signal: this.#ends.signal });
-      if (this.#take(answer, isRefresh, away) === MOST) wait = this.#pauses = 0;
+      if (this.#take(answer, isRefresh, away) === limit) wait = this.#pauses = 0;
       this.left = Math.max(0, this.left - unsaved - Math.max(0, this.#decided.size - before)); // what the service did not know
       this.state = "ready";
+      for (const id of passed) this.#passed.delete(id); // the service has noted it
     } catch (error) {
       Object.assign(this, { state: "failed", error });
     }
@@ -142,29 +159,56 @@ export class Supply extends EventTarget {
     return added;
   }
 
-  #load() {
-    [...this.shown, ...this.next.slice(0, this.#ahead)].forEach((picture, index) => {
-      if (picture.image && !(picture.isBroken && picture.tried !== picture.viewUrl)) return;
-      const image = new Image();
-      image.alt = "The picture to decide"; // never the guess, nor the file's name
-      Object.assign(picture, { image, tried: picture.viewUrl, isLoaded: false, isBroken: false });
-      image.src = picture.viewUrl;
-      const loaded = index < DECODED ? image.decode() : new Promise((resolve, reject) => Object.assign(image, { onload: resolve, onerror: reject }));
-      loaded.then(() => { picture.isLoaded = true; }, () => this.#broke(picture)).then(() => this.dispatchEvent(new Event("change")));
-    });
+  /** Asks for new links of what could not be loaded. */
+  reload() {
+    clearTimeout(this.#reload);
+    this.#reload = 0;
+    if ([...this.shown, ...this.next].some(({ isBroken }) => isBroken)) void this.#ask(true);
   }
 
-  /** Perhaps its link has ended: once more with a new one. */
-  #broke(picture) {
-    picture.isBroken = true;
-    if (!picture.isSecondTry) void this.#ask(true);
-    picture.isSecondTry = true;
+  #load() {
+    const wanted = [...this.shown, ...this.next.slice(0, this.#ahead)];
+    wanted.forEach((picture, index) => {
+      if (!picture.image || (picture.isBroken && picture.tried !== picture.viewUrl)) void this.#loadOne(picture, index < DECODED);
+    });
+    const tries = wanted.filter(({ isBroken }) => isBroken).map(({ tries }) => tries);
+    if (tries.length && this.#isThere) this.#reload ||= setTimeout(() => this.reload(), pause(Math.min(...tries)));
+  }
+
+  async #loadOne(picture, isNear) {
+    const image = new Image();
+    image.alt = "The picture to decide"; // never the guess, nor the file's name
+    Object.assign(picture, { image, tried: picture.viewUrl, isLoaded: false, isBroken: false });
+    try {
+      image.src = picture.blind ? await copyOf(picture.viewUrl) : picture.viewUrl;
+      await (isNear ? image.decode() : new Promise((resolve, reject) => Object.assign(image, { onload: resolve, onerror: reject })));
+      picture.isLoaded = true;
+    } catch {
+      picture.isBroken = true; // perhaps its link has ended
+      picture.tries = (picture.tries ?? 0) + 1;
+      this.#load();
+    }
+    if (picture.blind) URL.revokeObjectURL(image.src);
+    this.dispatchEvent(new Event("change"));
+  }
+
+  get #isThere() {
+    return !document.hidden && Date.now() - this.#seenAt < AWAY_MS;
   }
 
   #keepFresh() {
-    const now = Date.now();
-    if (document.hidden || now - this.#seenAt > AWAY_MS) return;
-    if (this.#askedAt && now - this.#askedAt > FRESH_MS) void this.#ask(true);
-    else this.fill();
+    if (!this.#isThere) return;
+    if (this.#askedAt && Date.now() - this.#askedAt > FRESH_MS) void this.#ask(true);
+    else {
+      this.#load();
+      this.fill();
+    }
   }
+}
+
+/** A link holds the folder, which tells the guess: a blind picture is shown under an address that says nothing. */
+async function copyOf(viewUrl) {
+  const answer = await fetch(viewUrl, { cache: "no-store" }); // one that an <img> has left in the cache may not be read
+  if (!answer.ok) throw new Error(`No picture (${answer.status})`);
+  return URL.createObjectURL(await answer.blob());
 }

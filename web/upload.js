@@ -58,7 +58,7 @@ async function filesOf(entry) {
 
 function add(files) {
   for (const file of files) {
-    const item = { file, key: crypto.randomUUID(), state: "waiting", row: h("li", { class: "file" }) };
+    const item = { file, key: crypto.randomUUID(), state: "waiting", told: "Its turn comes: three are sent at a time.", row: h("li", { class: "file" }) };
     items.push(item);
     show(item);
   }
@@ -145,7 +145,7 @@ async function look(item) {
     if (FINAL.includes(image.status)) return set(item, { state: "done", image });
     const pace = Math.min(700 * 1.4 ** item.asked, 8000);
     set(item, { asked: item.asked + 1, at: Math.max(Date.now() + pace, Date.parse(image.turnAt) || 0),
-      told: image.turnAt ? `Many pictures came at once: its turn is at ${when(image.turnAt)}.` : item.asked > 8 ? "This takes longer than usual. It goes on by itself." : "" });
+      told: image.turnAt ? `Many pictures came at once: its turn is at ${when(image.turnAt)}.` : item.asked > 6 ? "This takes longer than usual. It goes on by itself." : "" });
   } catch (error) {
     set(item, { at: Date.now() + 8000, told: `${error.message} It is asked again by itself.` });
   }

@@ -39,6 +39,9 @@ const MOMENT = new Intl.DateTimeFormat("en-GB", { dateStyle: "medium", timeStyle
 /** A time of the service (RFC 3339, UTC) in the reader's own. */
 export const when = (text) => (text ? MOMENT.format(new Date(text)) : "");
 
+/** A person, or the last part of an ARN: who changes something on the command line has no other name. */
+export const whose = (name) => name.replace(/^arn:.*[:/]/, "");
+
 export function bytes(size) {
   if (size < 1024) return `${size} bytes`;
   return size < 1024 * 1024 ? `${Math.round(size / 1024)} KB` : `${NUMBER.format(size / 1024 / 1024)} MB`;

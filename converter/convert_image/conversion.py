@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-import os
+import ctypes
 import subprocess
 import sys
 
 from pet_detector.rules.errors import ConversionFailedError
 from pet_detector.rules.models import ImageHeader, ReasonCode, Rejection
+from pet_detector.runtime import settings
 from pet_detector.runtime.observability import logger
 
 # By the clock, also when the decoder waits: less than the Timeout of the function, with time left to store the JPEG.
 MOST_SECONDS = 45.0
 # Exit code of the decoder: see convert_image/decoder.py, which this function does not import.
 UNDECODABLE = 65
+# linux/prctl.h
+_PR_SET_DUMPABLE = 4
 
 
 def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
@@ -22,6 +25,7 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
     Rejected as damaged is what no decoder reads, what crashes it, and what takes more memory or time than such a
     picture needs. Raises ConversionFailedError when the decoder does not start.
     """
+    _close_to_children()
     arguments = [header.format.value, str(header.width), str(header.height)]
     try:
         done = subprocess.run(  # noqa: S603 - our own module
@@ -30,10 +34,7 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
             capture_output=True,
             timeout=MOST_SECONDS,
             check=False,
-            # None of this function's credentials. One arena: each thread's own would count as memory. Lambda's Python
-            # may need its libraries' path to start at all.
-            env={name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
-            | {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"},
+            env=_environment(),
         )
         code, said = done.returncode, done.stderr
     except subprocess.TimeoutExpired:
@@ -48,3 +49,24 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
             f"The {header.format.name} file cannot be decoded; save the picture anew and upload that file.",
         )
     raise ConversionFailedError(f"The decoder ended with {code}: {said.decode(errors='replace')[-300:]}")
+
+
+def _close_to_children() -> None:
+    """Keep other processes of this user from this one's environment and memory, where its credentials are.
+
+    Without it they lie open in /proc, and to a debugger. What remains open to a decoder that was taken over is the
+    network (in Lambda also the address where the next event is fetched) and /tmp. Raises ConversionFailedError.
+    """
+    if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
+        raise ConversionFailedError("The system does not close this process to its children.")
+
+
+def _environment() -> dict[str, str]:
+    """None of this function's credentials.
+
+    Lambda's Python finds its own library by LD_LIBRARY_PATH, and may not start without. One arena for memory: each
+    thread's own would count as memory that is used.
+    """
+    libraries = settings.optional("LD_LIBRARY_PATH")
+    given = {"LD_LIBRARY_PATH": libraries} if libraries else {}
+    return given | {"PYTHONPATH": ":".join(sys.path), "MALLOC_ARENA_MAX": "1"}

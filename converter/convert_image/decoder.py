@@ -16,7 +16,9 @@ import sys
 import warnings
 
 import pi_heif
-from PIL import AvifImagePlugin, Image, ImageOps
+from PIL import AvifImagePlugin, Image
+
+from pet_detector.rules.metadata import orientation
 
 # A picture of 50 megapixels takes 150 MB as RGB. Decoders hold it up to four times, and with more bits.
 MOST_MEMORY_BYTES = 1400 * 1024 * 1024
@@ -31,6 +33,17 @@ SHORT_SIDE_PX = 80
 MOST_BYTES = 15 * 1024 * 1024
 QUALITIES = (90, 75, 50)  # the first one that fits
 WHITE = (255, 255, 255)
+
+# By the orientation of EXIF; 1 is upright.
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 # A colour profile (ICC.1, 7.2). Larger ones, and those of other colours than red, green and blue, are left out.
 _MOST_PROFILE_BYTES = 1024 * 1024
@@ -50,14 +63,18 @@ def to_jpeg(data: bytes, format: str, size: tuple[int, int]) -> bytes:
 
     Raises ValueError when the pixels are larger than that, and whatever a decoder raises for what it cannot read.
     """
-    with warnings.catch_warnings(action="error"):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of EXIF that is odd, which is left out anyway
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
         image = _opened(data, format)
     if max(image.size) > max(size) or min(image.size) > min(size):
         raise ValueError(f"{image.size} pixels behind a header of {size}")
     image.load()
-    profile = image.info.get("icc_profile")
-    # First the size: turning and flattening cost less then. pi_heif has turned the picture, and says so.
-    image = _flattened(ImageOps.exif_transpose(_smaller(image)))
+    profile, exif = image.info.get("icc_profile"), image.info.get("exif", b"")
+    # First the size: turning and flattening cost less then. pi_heif has turned a HEIC as its properties say, which
+    # count more than EXIF; Pillow has written those of an AVIF into its EXIF.
+    turn = 1 if format == "heic" else orientation(exif.removeprefix(b"Exif\x00\x00"))
+    image = _flattened(_turned(_smaller(image), turn))
     image.info = {}  # of which Pillow would write a comment
     kept = {"icc_profile": profile} if _is_for_rgb(profile) else {}
     for quality in QUALITIES:
@@ -87,6 +104,12 @@ def _smaller(image: Image.Image) -> Image.Image:
     image = image.resize(size, Image.Resampling.LANCZOS, reducing_gap=2.0)
     image.info = info
     return image
+
+
+def _turned(image: Image.Image, turn: int) -> Image.Image:
+    """The right way up, by an orientation of EXIF."""
+    method = _TURNS.get(turn)
+    return image if method is None else image.transpose(method)
 
 
 def _flattened(image: Image.Image) -> Image.Image:

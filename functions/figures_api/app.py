@@ -88,12 +88,15 @@ def body_of_request() -> dict[str, Any]:
 def policy_document() -> dict[str, Any]:
     """The answer about the policy."""
     history = policy_changes.history(settings.required("POLICY_PARAMETER_NAME"))
+    thresholds = review_figures.stored(settings.required("REVIEWS_TABLE_NAME"), review_figures.THRESHOLDS)
+    if thresholds:  # computed once a day, and perhaps from pictures of another policy
+        thresholds["current"] = history[0].policy.minimum if history[0].policy else None
     return {
         "policy": numbers(history[0].policy),
         "history": [
             {"policy": numbers(one.policy), "by": one.by, "at": one.at, "because": one.because} for one in history
         ],
-        "thresholds": review_figures.stored(settings.required("REVIEWS_TABLE_NAME"), review_figures.THRESHOLDS),
+        "thresholds": thresholds,
     }
 
 

@@ -50,7 +50,6 @@ _FIELDS = {
     "PolicyVersion": "policyVersion",
     "CorrelationId": "correlationId",
     "Timestamp": "timestamp",
-    "ReviewedAt": "reviewedAt",
     "CreatedAt": "createdAt",
     "UpdatedAt": "updatedAt",
 }
@@ -158,10 +157,11 @@ def visible(record: Record, client: ApiClient) -> dict[str, Any]:
     """The part of a record that a client sees, under the API's names."""
     found: dict[str, Any] = {**record}
     shown = {field: found[name] for name, field in _FIELDS.items() if name in found}
-    if client.sees_all and "AnalysisReused" in found:  # it tells that somebody uploaded the same bytes before
-        shown["analysisReused"] = found["AnalysisReused"]
-    if "ReviewedAt" in record:  # a person has decided; who, is for people alone
-        shown["reviewed"] = True
+    if client.sees_all:  # both tell that somebody else sent the same bytes: a verdict goes to all images of them
+        if "AnalysisReused" in found:
+            shown["analysisReused"] = found["AnalysisReused"]
+        if "ReviewedAt" in found:  # a person has decided; who, is for people alone
+            shown |= {"reviewed": True, "reviewedAt": found["ReviewedAt"]}
     if record["ProcessingStatus"] == Status.PROCESSING and "TurnAt" in record:
         shown["turnAt"] = record["TurnAt"]
     if number := int(record.get("Superseded", 0)):

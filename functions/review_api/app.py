@@ -110,6 +110,7 @@ def own_verdicts() -> Response[str]:
             "imageId": row["ImageID"],
             "sequence": sequence_of(row),
             "animal": row["Animal"],
+            "blind": row["Blind"],
             "undone": sequence_of(row) in heads.get(row["ImageID"], {}).get("Undone", set()),
             "at": row["At"],
         }
@@ -120,8 +121,8 @@ def own_verdicts() -> Response[str]:
 
 @app.get("/people/images/<image_id>/reviews")
 def history(image_id: str) -> Response[str]:
-    """Everything that people said about an image, oldest first; empty when nobody did."""
-    reviewer()
+    """Everything that people said about an image, oldest first; empty when nobody did. Own verdicts have their key."""
+    person = reviewer()
     if not IMAGE_ID.fullmatch(image_id):
         raise http_api.image_not_found()
     logger.append_keys(image_id=image_id)
@@ -141,6 +142,7 @@ def history(image_id: str) -> Response[str]:
             "milliseconds": row.get("Milliseconds", 0),
             "undone": sequence_of(row) in undone,
             "sameAs": row.get("SameAs"),
+            "key": row["Key"] if row["Person"] == person.id else None,
         }
         for row in rows
     ]

@@ -39,7 +39,8 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
             sample_percent=float(settings.required("REVIEW_SAMPLE_PERCENT")),
             second_look_percent=float(settings.required("SECOND_LOOK_PERCENT")),
             overdue_hours=float(settings.required("REVIEW_OVERDUE_HOURS")),
-        )
+        ),
+        lambda: context.get_remaining_time_in_millis() / 1000,
     )
     logger.info(
         "Reviews kept",

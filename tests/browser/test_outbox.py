@@ -157,7 +157,43 @@ def test_what_may_pass_is_sent_again(desk: Desk, status: int) -> None:
     _all_saved(page)
     (row,) = desk.service.rows
     assert tries == [row["key"]] * 2
-    return None
+
+
+def test_what_somebody_else_has_before_them_is_kept_until_they_go_and_holds_up_nothing(desk: Desk) -> None:
+    page = desk.tab()
+    held = desk.service.reviews[image_of(page)]
+    held.leased_by = "ben"
+    decide(page, 1)
+    page.locator(".said").get_by_text("kept in this browser, and sent again by itself").wait_for()
+    page.get_by_text("1 not saved yet, 1 before somebody else").wait_for()
+    decide(page, 3)
+    eventually(lambda: len(desk.service.rows) == 3, "the others are saved meanwhile")
+    assert unsaved(page) == 1
+    assert page.get_by_text("trying again").count() == 0
+    held.leased_until = 0
+    _all_saved(page)
+    assert desk.service.verdicts[held.image_id] == truth(held.image_id)
+    assert page.get_by_text("not accepted").count() == 0
+
+
+def test_signing_out_with_unsaved_decisions_asks_first_and_stays_signed_in(desk: Desk) -> None:
+    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+    page = desk.tab()
+    dialogs: list[str] = []
+    page.on("dialog", lambda dialog: dialogs.append(dialog.type))
+    decide(page, 1)
+    page.get_by_role("button", name="Sign out").click()
+    asked = page.get_by_role("dialog", name="Not all is saved yet")
+    asked.get_by_role("button", name="Stay").click()
+    desk.service.fault = lambda method, path: Fault.NONE
+    _all_saved(page)  # it still has its tokens
+    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+    decide(page, 1)
+    page.get_by_role("button", name="Sign out").click()
+    with page.expect_navigation():
+        asked.get_by_role("button", name="Sign out").click()
+    assert page.title() == "Signed out"
+    assert dialogs == []
 
 
 def test_an_answer_of_somebody_else_is_no_acknowledgement(desk: Desk) -> None:

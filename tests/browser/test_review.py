@@ -144,6 +144,24 @@ def test_a_link_that_has_ended_is_asked_for_again(desk: Desk) -> None:
     assert len(_rows(desk, 3)) == 3
 
 
+def test_pictures_that_could_not_be_loaded_come_by_themselves_or_by_the_button(desk: Desk) -> None:
+    down = True
+    desk.service.picture_fault = lambda image_id: down
+    page = desk.tab()  # its button says so
+    asked = len(desk.service.questions)
+    eventually(lambda: len(desk.service.questions) >= asked + 2, "asked again and again")
+    down = False
+    page.locator(".stage img").wait_for()
+    down = True
+    page.get_by_role("link", name="Cats").click()
+    page.get_by_text("cannot be shown").first.wait_for()
+    down = False
+    page.get_by_role("button", name="Load again").click()
+    page.wait_for_function(
+        "() => [...document.querySelectorAll('.shot')].every((shot) => shot.getAttribute('aria-pressed') === 'false')"
+    )
+
+
 def test_links_and_leases_are_made_new_while_somebody_is_there(desk: Desk) -> None:
     page = desk.tab(clock=True)
     asked = len(desk.service.questions)
@@ -165,6 +183,11 @@ def test_a_blind_picture_says_nothing_of_the_guess(desk: Desk) -> None:
     for review in desk.service.reviews.values():
         review.blind = True
     page = desk.tab()
+    assert page.evaluate(
+        "[...document.images].every((image) => image.src.startsWith('blob:') || image.src.endsWith('icon.svg'))"
+    )
+    assert page.evaluate("document.querySelector('.stage img').naturalWidth") > 0
+    eventually(lambda: len(desk.service.pictures_sent) == 9, "the next eight are loaded, too")
     page.get_by_role("heading", name="The guess is hidden").wait_for()
     main = page.locator("main").inner_html()
     assert "lean" not in main
@@ -195,17 +218,50 @@ def test_what_was_skipped_comes_again_at_the_end(desk: Desk) -> None:
     page.get_by_role("button", name="Look at 1 skipped").click()
     assert image_of(page) == skipped
     decide(page, 1)
-    page.get_by_text("Nothing waits for a decision here").wait_for()
+    page.get_by_text("Nothing waits for you now").wait_for()
     assert len(_rows(desk, 3)) == 3
 
 
-def test_a_lease_that_is_lost_is_said_and_the_rest_goes_on(desk: Desk) -> None:
+def test_the_service_is_told_once_what_was_skipped(desk: Desk) -> None:
     page = desk.tab()
-    desk.service.reviews[image_of(page)].leased_by = "ben"
-    page.keyboard.press("c")
-    page.locator(".said").get_by_text("Somebody else has this picture before them.").wait_for()
-    decide(page, 1)
-    assert len(_rows(desk, 1)) == 1
+    first = image_of(page)
+    page.keyboard.press("s")
+    taken_back = image_of(page)
+    page.keyboard.press("s")
+    page.keyboard.press("u")
+    page.wait_for_function("id => document.querySelector('.stage img')?.src.includes(id)", arg=taken_back)
+    desk.service.fault = lambda method, path: (
+        Fault.UNAVAILABLE if path.endswith("/reviews") and method == "GET" else Fault.NONE
+    )
+    decide(page, 12)
+    assert desk.service.passed == []
+    desk.service.fault = lambda method, path: Fault.NONE
+    eventually(lambda: desk.service.passed == [first], "told")
+    decide(page, 12)
+    assert desk.service.passed == [first]
+
+
+def test_what_waits_before_others_is_told_from_nothing_waits(browser: Browser) -> None:
+    service = FakeService(6, PHOTOS)
+    for review in service.reviews.values():
+        review.leased_by, review.leased_until = "ben", 9e9
+    with serving(service) as address:
+        desk = Desk(browser, address)
+        page = desk.tab("gallery")
+        page.evaluate("location.hash = '#/review/'")
+        page.get_by_text("6 pictures before other people now").wait_for()
+        page.evaluate("location.hash = '#/review/dog'")
+        page.get_by_text("Nothing that leans to dog waits for you now.").wait_for()
+        assert not re.search(r"(^|[^\w.])0([^\w.]|$)", page.locator(".stage").inner_text())
+        page.get_by_role("link", name="One by one").last.click()
+        page.get_by_text("Nothing waits for you now.").wait_for()
+        desk.close()
+    assert desk.errors == []
+
+
+def test_one_page_does_not_lease_what_it_cannot_show_soon(desk: Desk) -> None:
+    desk.tab()
+    assert sum(review.leased_by == "rita" for review in desk.service.reviews.values()) <= 17
 
 
 def test_the_counter_is_spoken_at_most_once_a_second(desk: Desk) -> None:
@@ -259,6 +315,40 @@ def test_undo_goes_back_through_earlier_sessions(desk: Desk) -> None:
     decide(page, 1)  # the oldest of all, with the sequence that its undo gave it
     assert len(_rows(desk, 111)) == 111
     assert page.get_by_text("not accepted").count() == 0
+
+
+def test_a_skip_is_undone_before_the_decision_before_it(desk: Desk) -> None:
+    page = desk.tab()
+    decided = image_of(page)
+    page.keyboard.press("c")
+    _rows(desk, 1)
+    skipped = image_of(page)
+    page.keyboard.press("s")
+    page.keyboard.press("u")
+    page.wait_for_function("id => document.querySelector('.stage img')?.src.includes(id)", arg=skipped)
+    assert desk.service.verdicts == {decided: "cat"}
+    page.keyboard.press("u")
+    page.wait_for_function("id => document.querySelector('.stage img')?.src.includes(id)", arg=decided)
+    _rows(desk, 2)
+
+
+@pytest.mark.parametrize("blind", [False, True])
+def test_an_undo_of_an_earlier_session_hides_the_guess_only_where_it_was_hidden(desk: Desk, blind: bool) -> None:
+    for review in desk.service.reviews.values():
+        review.blind = blind
+    page = desk.tab()
+    page.keyboard.press("c")
+    _rows(desk, 1)
+    page.close()
+    page = desk.tab()
+    page.keyboard.press("u")
+    page.get_by_text("Undone: Cat.").first.wait_for()
+    _rows(desk, 2)
+    beside = page.get_by_role("complementary", name="What the machine saw")
+    beside.get_by_role("heading", name="The guess is hidden" if blind else "What the machine saw").wait_for()
+    page.keyboard.press("d")
+    _rows(desk, 3)
+    assert max(desk.service.rows, key=lambda row: row["at"])["blind"] is blind
 
 
 def test_an_undo_that_cannot_read_history_tries_again_with_the_next_press(desk: Desk) -> None:

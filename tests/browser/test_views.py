@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+import pytest
+
 from .stand_in import HANG, StandIn, figures, thresholds
 
 if TYPE_CHECKING:
@@ -67,9 +69,25 @@ def test_a_correction_whose_answer_is_lost_is_one_verdict_and_can_be_undone(
     page.get_by_text("by olga@example.com").wait_for()
     rows = application.history[image["imageId"]]
     assert [(row["kind"], row["animal"], row["mode"]) for row in rows] == [("verdict", "other", "gallery")]
-    page.get_by_role("button", name="Undo").click()
+    page.reload()
+    page.get_by_role("button", name="Take back").click()
     page.get_by_text("(taken back)").wait_for()
+    assert page.get_by_role("button", name="Take back").count() == 0
     assert [row["kind"] for row in rows] == ["verdict", "undo"]
+
+
+@pytest.mark.parametrize("address", ["gallery/%E0%A4%A", "gallery/" + "0" * 32])
+def test_a_picture_that_does_not_exist_is_told_in_words(signed_in: Open, address: str) -> None:
+    page = signed_in(address)
+    page.get_by_role("heading", name="No such picture").wait_for()
+    page.get_by_text("There is no picture at this address.").wait_for()
+    assert page.get_by_role("button", name="Try again").count() == 0
+
+
+def test_filters_that_nobody_could_choose_are_left_out(signed_in: Open) -> None:
+    page = signed_in("gallery?from=notadate&animal=zebra&status=rejected")
+    page.locator("a.tile").first.wait_for()
+    assert page.url.endswith("#/gallery?status=rejected")
 
 
 def test_figures_without_enough_verdicts_say_how_many_are_missing(signed_in: Open, application: StandIn) -> None:
@@ -122,11 +140,23 @@ def test_the_policy_is_changed_with_a_reason_and_taken_back(signed_in: Open, app
     page = signed_in("policy")
     page.get_by_role("button", name="Change them").click()
     assert len(application.changes) == 1  # the browser asks for the reason
+    page.get_by_label("Because").first.fill("Too strict.")
+    page.get_by_label("Minimum of the winner").fill("40")
+    page.get_by_role("button", name="Change them").click()
+    assert page.evaluate("document.activeElement.name") == "minimum"
+    assert page.evaluate("document.activeElement.validationMessage") == "The minimum must be above the floor."
+    assert len(application.changes) == 1
     page.get_by_role("button", name="Use 75 %").click()
     page.get_by_label("Because").first.fill("Too much to review.")
     page.get_by_role("button", name="Change them").click()
     page.get_by_text("Too much to review.").wait_for()
     assert application.policy == {"minimum": 75, "margin": 15, "floor": 50, "evidence": 55}
+    page.get_by_text("Saved.").first.wait_for()
+    application.fault("POST /people/policy", 409, 1, code="NOTHING_CHANGES", message="These are the numbers now.")
+    page.get_by_label("Because").first.fill("The same again.")
+    page.get_by_role("button", name="Change them").click()
+    page.get_by_text("These are the numbers now.").wait_for()
+    assert page.locator("main").get_by_text("Saved.").count() == 0
     page.get_by_label("Because").nth(1).fill("Too many errors.")
     page.get_by_role("button", name="Take it back").click()
     page.get_by_text("Too many errors.").wait_for()
@@ -135,7 +165,7 @@ def test_the_policy_is_changed_with_a_reason_and_taken_back(signed_in: Open, app
 
 def test_thresholds_that_cannot_be_judged_yet_say_so(signed_in: Open, application: StandIn) -> None:
     page = signed_in("policy")
-    page.get_by_text("not enough yet: 12 more").wait_for()
+    page.get_by_text("not enough yet: 12 more judged pictures").wait_for()
     application.thresholds = thresholds() | {"rows": []}
     page.reload()
     page.get_by_text("Not enough is judged yet.").wait_for()

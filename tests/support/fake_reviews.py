@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -28,7 +28,7 @@ ANIMALS = ("cat", "dog", "other")
 LEASE_SECONDS = 300
 _TYPES = {".js": "text/javascript", ".css": "text/css", ".html": "text/html", ".svg": "image/svg+xml"}
 # As the page is served: see web/app.py.
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'"
+_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'"
 
 
 class Fault(StrEnum):
@@ -77,6 +77,7 @@ class FakeService:
         self.fault: Callable[[str, str], Fault] = lambda method, path: Fault.NONE
         self.requests: list[tuple[str, str, Fault]] = []
         self.questions: list[dict[str, str]] = []  # GET /people/reviews
+        self.passed: list[str] = []  # ids of pictures that somebody skipped
         self.pictures_sent: list[str] = []
         self.picture_fault: Callable[[str], bool] = lambda image_id: False
         self.hang = threading.Event()
@@ -88,6 +89,9 @@ class FakeService:
     def lease(self, person: str, query: dict[str, str]) -> tuple[int, Any]:
         """GET /people/reviews."""
         self.questions.append(query)
+        passed = [image_id for image_id in query.get("skipped", "").split(",") if image_id]
+        assert set(passed) <= self.reviews.keys()
+        self.passed += passed
         excepted = set(query.get("except", "").split(","))
         guess = query.get("guess", "")
         with self.lock:
@@ -163,7 +167,7 @@ class FakeService:
             verdicts = [
                 {
                     "key": row["key"], "imageId": review.image_id, "sequence": sequence, "animal": row["animal"],
-                    "undone": review.standing is not row, "at": row["at"],
+                    "blind": row["blind"], "undone": review.standing is not row, "at": row["at"],
                 }
                 for review in self.reviews.values()
                 for sequence, row in enumerate(review.rows, start=1)
@@ -186,7 +190,16 @@ class FakeService:
             case "GET", ["people", "reviews", "mine"]:
                 return self.mine(person, query)
             case "GET", ["people", "images", image_id] if image_id in self.reviews:
-                return 200, self._picture(self.reviews[image_id]) | {"status": "needs_review", "animal": "other"}
+                review = replace(self.reviews[image_id], blind=False)
+                hidden = (
+                    "blind",
+                    "sequence",
+                    "leasedUntil",
+                    "leaning",
+                    "guess",
+                )  # this answer knows nothing of reviews
+                shown = {name: value for name, value in self._picture(review).items() if name not in hidden}
+                return 200, shown | {"status": "needs_review", "animal": "other"}
         return _error(404, "NOT_FOUND", "There is nothing here.")
 
     # --- What tests ask ----------------------------------------------------------------------------------------------
@@ -239,10 +252,14 @@ def serving(service: FakeService) -> Iterator[str]:
                 self._send(200, "image/jpeg", service.reviews[image_id].photo.read_bytes())
             elif path.startswith("/local/app"):
                 self._page(path.removeprefix("/local/app").lstrip("/") or "index.html")
+            elif path.startswith("/sign-in/"):
+                self._send(200, "text/html", b"<title>Signed out</title>")
             else:
                 self._api()
 
         def do_POST(self) -> None:
+            if self.path.startswith("/sign-in/"):
+                return self._send(200, "application/json", b"{}")
             self._api()
 
         def _page(self, name: str) -> None:

@@ -35,6 +35,11 @@ class Context:
     memory_limit_in_mb: int = 256
     invoked_function_arn: str = f"arn:aws:lambda:{moto_world.REGION}:123456789012:function:a-function"
     aws_request_id: str = "00000000-0000-4000-8000-000000000000"
+    seconds_left: float = 300
+
+    def get_remaining_time_in_millis(self) -> int:
+        """How long the handler may go on."""
+        return int(self.seconds_left * 1000)
 
 
 CONTEXT = cast(LambdaContext, Context())

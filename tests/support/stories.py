@@ -140,6 +140,8 @@ def convert(aws: Cloud, run: Run) -> None:
         run(event)
         run(event)
     run(event | {"versionId": "another", "imageId": "d" * 32})
+    sample = dict(zip(("versionId", "etag"), aws.put("samples/cat.heic", real_heic()), strict=True))
+    run(event | sample | {"key": "samples/cat.heic", "imageId": "e" * 32})  # of an execution that is started by hand
 
 
 def move(aws: Cloud, run: Run) -> None:

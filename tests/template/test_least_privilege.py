@@ -56,9 +56,12 @@ INDEXES = {
     if "GlobalSecondaryIndexes" in table
 }
 
+# Hostile bytes are decoded beside its rights: it reads where its story does, and not wherever a picture may lie.
+READS_BY_FOLDER = {"ConvertImageFunction"}
 
-def rights_for(call: Call) -> set[Grant]:
-    """What a role must be allowed for a call."""
+
+def rights_for(call: Call, function: str) -> set[Grant]:
+    """What the role of a function must be allowed for a call."""
     if call.service == "rekognition":  # reads with the rights of its caller
         return {(f"rekognition:{call.operation}", "*"), ("s3:GetObjectVersion", f"{NAMED[moto_world.BUCKET]}/*")}
     if call.operation == "TransactWriteItems":  # has no right of its own: each of its parts needs its own
@@ -72,14 +75,14 @@ def rights_for(call: Call) -> set[Grant]:
         return {("states:DescribeExecution", EXECUTIONS)}
     resource = NAMED[call.parameters[NAMING[call.service]]]
     if call.service == "s3":
-        return rights_on_s3(call, resource)
+        return rights_on_s3(call, resource, function)
     index = call.parameters.get("IndexName")
     if call.service == "sqs":  # a batch has the right of its operation
         return {(f"sqs:{call.operation.removesuffix('Batch')}", resource)}
     return {(f"{call.service}:{call.operation}", f"{resource}/index/{index}" if index else resource)}
 
 
-def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
+def rights_on_s3(call: Call, bucket: str, function: str) -> set[Grant]:
     """User guide of Amazon S3, "Required permissions for Amazon S3 API operations".
 
     Without the right to list, S3 answers 403, not 404, for what is not there; a link need not know the difference.
@@ -90,7 +93,9 @@ def rights_on_s3(call: Call, bucket: str) -> set[Grant]:
         case "GetObject" if call.signed:
             return {(f"s3:GetObject{version}", folder)}
         case "GetObject" | "HeadObject":
-            return {(f"s3:GetObject{version}", objects)} | rights_to_miss(version, bucket)
+            top = f"{bucket}/{call.parameters['Key'].partition('/')[0]}/*"
+            read = top if function in READS_BY_FOLDER else objects
+            return {(f"s3:GetObject{version}", read)} | rights_to_miss(version, bucket)
         case "CopyObject":
             source = call.parameters["CopySource"]  # bucket/key?versionId=..., as botocore makes it
             version = "Version" if "?versionId=" in source else ""
@@ -123,7 +128,7 @@ def rights_to_miss(version: str, bucket: str) -> set[Grant]:
 def rights_of(function: str) -> set[Grant]:
     """What the calls of a function's story need; of a function that queries every index: all indexes."""
     calls = observe(FUNCTIONS[function]["Handler"]).calls
-    needed = set().union(*map(rights_for, calls))
+    needed = set().union(*(rights_for(call, function) for call in calls))
     for table, indexes in INDEXES.items():
         queried = {(action, resource) for action, resource in needed if resource.startswith(f"{table}/index/")}
         if {resource.rpartition("/")[2] for _, resource in queried} == indexes:

@@ -12,8 +12,10 @@ from pet_detector.rules.models import Animal
 from pet_detector.rules.review import Purpose
 
 CAT, DOG, OTHER = Animal.CAT, Animal.DOG, Animal.OTHER
-# A certain cat of the sample, at the beginning of the queue.
-DRAWN = Review("2026-11-01", "00", Purpose.SAMPLE, 0.02, CAT, True, CAT, 95, 0, "2:80/15/50/55")
+# A certain cat of the sample, decided in its turn; one that waits; and one that somebody passed over.
+DRAWN = Review("2026-11-01", "00", Purpose.SAMPLE, 0.02, CAT, True, CAT, 95, 0, "2:80/15/50/55", in_turn=True)
+WAITS = replace(DRAWN, order="01", verdict=None, in_turn=False)
+PASSED = replace(WAITS, order="02", passed_over=True)
 # An uncertain picture that leaned to a cat, and was none.
 UNSURE = Review("2026-11-01", "10.00#1", Purpose.UNCERTAIN, 1, OTHER, False, OTHER, 70, 0, "2:80/15/50/55")
 
@@ -32,16 +34,72 @@ def test_a_picture_stands_for_as_many_as_its_probability_says() -> None:
     assert weights(DRAWN, replace(DRAWN, order="01", probability=0.1), UNSURE) == [50, 10, 1]
 
 
-def test_behind_the_first_undecided_picture_of_the_sample_nothing_counts() -> None:
+def test_what_is_corrected_before_its_turn_waits_for_it() -> None:
     """Three more were drawn: what counts stands for them too."""
-    first_undecided = replace(DRAWN, order="50", verdict=None)
-    corrected = replace(DRAWN, order="70", verdict=DOG)  # somebody saw the mistake before its turn came
+    corrected = replace(WAITS, order="70", verdict=DOG)  # somebody saw the mistake before its turn came
 
-    assert weights(corrected, DRAWN, first_undecided, replace(DRAWN, order="80", verdict=None)) == [200]
+    assert weights(corrected, DRAWN, WAITS, replace(WAITS, order="80")) == [200]
 
 
 def test_an_undone_verdict_is_none() -> None:
-    assert weights(replace(DRAWN, verdict=None)) == []
+    assert weights(WAITS) == []
+
+
+def test_what_was_passed_over_has_had_its_turn() -> None:
+    """It counts as unknown, until somebody says what it is, wherever."""
+    found = accuracy.judgements([DRAWN, PASSED, WAITS, replace(PASSED, verdict=DOG)])
+
+    assert [one.truth for one in found] == [CAT, None, DOG]
+    assert [one.weight for one in found] == pytest.approx([200 / 3] * 3)
+
+
+def test_without_a_sample_nothing_is_known() -> None:
+    """All uncertain pictures are decided: that says nothing about the certain ones, so neither about recall."""
+    found = accuracy.accuracy([replace(UNSURE, verdict=CAT, order=f"{number}") for number in range(99)], [])
+
+    assert (found.recall[CAT].value, found.recall[CAT].missing) == (None, LEAST)
+
+
+def test_what_is_unknown_is_wrong_at_the_low_end_and_right_at_the_high_end() -> None:
+    cats = [replace(DRAWN, order=f"{number:03}", verdict=DOG if number < 10 else CAT) for number in range(100)]
+    passed = [replace(PASSED, order=f"9{number:03}") for number in range(20)]
+    unsure = [replace(one, certain=False, guess=OTHER) for one in passed]
+
+    plain = accuracy.accuracy(cats, [])
+    found = accuracy.accuracy([*cats, *passed, *(replace(one, order=f"8{one.order}") for one in unsure)], [])
+
+    def ends(right: int, wrong: int) -> tuple[float, float]:
+        total = accuracy._Total
+        return accuracy._share(total(0, 1e6, right + 0.5), total(0, 1e6, wrong + 0.5))
+
+    precision, recall = found.precision[CAT], found.recall[CAT]
+    assert (precision.value, precision.judged) == (plain.precision[CAT].value, 100)
+    assert precision.low == pytest.approx(ends(90, 30)[0], abs=0.01)
+    assert precision.high == pytest.approx(ends(110, 10)[1], abs=0.01)
+    assert recall.value == 1
+    assert recall.low == pytest.approx(ends(90, 20)[0], abs=0.01)
+    assert recall.high == pytest.approx(1, abs=0.01)
+
+
+def test_many_copies_of_a_picture_say_no_more_than_one() -> None:
+    """One lot draws them all: 60 copies are not 60 pictures, and 10 among others make a share more doubtful."""
+    copies = [DRAWN] * 60
+    others = [replace(DRAWN, order=f"{number:03}", verdict=DOG if number < 100 else CAT) for number in range(200)]
+
+    assert accuracy.accuracy(copies, []).precision[CAT].missing == LEAST - 1
+    alone, beside = (accuracy.accuracy(some, []).precision[CAT] for some in (others, [*others, *copies[:10]]))
+    assert beside.value == pytest.approx(110 / 210)
+    assert width_of(beside) > 1.1 * width_of(alone)
+
+
+def test_everything_is_known_when_all_were_asked_also_with_copies() -> None:
+    everything = [
+        replace(DRAWN, order=f"{n // 2:03}", verdict=DOG if n < 20 else CAT, probability=1) for n in range(200)
+    ]
+
+    precision = accuracy.accuracy(everything, []).precision[CAT]
+
+    assert (precision.low, precision.value, precision.high) == (0.9, 0.9, 0.9)
 
 
 def test_a_correction_of_a_picture_that_nobody_drew_counts_nowhere() -> None:
@@ -54,14 +112,14 @@ def test_a_correction_of_a_picture_that_nobody_drew_counts_nowhere() -> None:
 def test_uncertain_pictures_count_when_all_of_their_day_are_decided() -> None:
     """Else the drawn ones stand for them: the others were judged hardest first."""
     undecided = replace(UNSURE, verdict=None)
-    drawn = replace(UNSURE, purpose=Purpose.SAMPLE, probability=0.02, order="01")
+    drawn = replace(UNSURE, purpose=Purpose.SAMPLE, probability=0.02, order="01", in_turn=True)
 
     assert weights(DRAWN, drawn, UNSURE, UNSURE) == [50, 1, 1, 1]
     assert weights(DRAWN, drawn, UNSURE, undecided) == [50, 50]
 
 
 def test_days_of_which_nothing_is_judged_yet_are_represented_by_the_others() -> None:
-    waits = replace(DRAWN, day="2026-11-02", verdict=None)
+    waits = replace(WAITS, day="2026-11-02")
 
     assert weights(DRAWN, waits, waits) == [150]
 
@@ -69,7 +127,7 @@ def test_days_of_which_nothing_is_judged_yet_are_represented_by_the_others() -> 
 def test_each_day_has_a_sample_of_its_own() -> None:
     """That the second day has only begun takes nothing away from the first."""
     first = [replace(DRAWN, order=f"{number:02}") for number in range(3)]
-    second = [replace(one, day="2026-11-02", verdict=None if number else CAT) for number, one in enumerate(first)]
+    second = [replace(one, day="2026-11-02") for one in (DRAWN, WAITS, WAITS)]
 
     assert weights(*first, *second) == [50, 50, 50, 150]
 

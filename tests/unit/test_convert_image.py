@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -19,7 +21,20 @@ from pet_detector.aws import image_bucket
 from pet_detector.rules import image_format, metadata
 from pet_detector.rules.errors import ConversionFailedError, ImageChangedError
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
-from tests.support.containers import bomb, box, full, heif, ispe, lossless, parts_of_real_heic, real_heic, riff, saved
+from tests.support.containers import (
+    bomb,
+    box,
+    canvas,
+    full,
+    heif,
+    ispe,
+    lossless,
+    parts_of_real_heic,
+    real_heic,
+    riff,
+    riff_chunk,
+    saved,
+)
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, Cloud
 from tests.support.pictures import jpeg
 
@@ -176,6 +191,49 @@ except MemoryError:
     assert isinstance(conversion.convert(b"", HEADER), Rejection)
 
 
+def test_the_decoder_finds_its_libraries_and_gets_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python of Lambda finds its own library by this variable; LC_CTYPE is what Python sets for itself."""
+    monkeypatch.setenv("LD_LIBRARY_PATH", "/var/lang/lib")
+    program(
+        """
+import os
+assert os.environ["LD_LIBRARY_PATH"] == "/var/lang/lib"
+assert {*os.environ} - {"LC_CTYPE"} == {"LD_LIBRARY_PATH", "PYTHONPATH", "MALLOC_ARENA_MAX"}, os.environ
+sys.stdout.write("found")""",
+        monkeypatch,
+    )
+    assert conversion.convert(b"", HEADER) == b"found"
+
+
+# What a process of the same user reads of this one: before and while a picture is decoded.
+SPY = """
+import ctypes, os, subprocess
+from types import SimpleNamespace
+from convert_image import conversion
+from pet_detector.rules.models import ImageFormat, ImageHeader
+
+def spy():
+    return subprocess.Popen(["cat", f"/proc/{os.getpid()}/environ"], stdout=subprocess.PIPE).communicate()[0]
+
+if os.getuid() == 0:  # who may read everything
+    os.setgroups([])
+    os.setgid(65534)
+    os.setuid(65534)
+    ctypes.CDLL(None).prctl(4, 1)  # PR_SET_DUMPABLE, as of a process that this user has started
+subprocess.run = lambda *_, **__: SimpleNamespace(returncode=0, stdout=spy(), stderr=b"")
+print(b"4711" in spy(), b"4711" in conversion.convert(b"", ImageHeader(ImageFormat.HEIC, 226, 150)))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="Lambda runs Linux, and only there other processes are in /proc")
+def test_the_decoder_cannot_read_the_credentials_of_its_parent() -> None:
+    environment = {"PYTHONPATH": ":".join(sys.path), "AWS_SECRET_ACCESS_KEY": "4711", "PATH": os.environ["PATH"]}
+    done = subprocess.run([sys.executable, "-c", SPY], capture_output=True, text=True, env=environment, check=False)
+    if "PermissionError" in done.stderr:
+        pytest.skip("root cannot become another user here, and may read everything")
+    assert done.stdout.split() == ["True", "False"], done.stderr
+
+
 def test_the_function_has_more_memory_and_time_than_the_decoder() -> None:
     from tests.support.moto_world import template
 
@@ -243,14 +301,14 @@ def test_is_turned_once_by_exif(format: str, turn: int) -> None:
     assert "exif" not in made.info
 
 
-def heic(turn: int, *, with_exif: bool) -> bytes:
-    """The cat with this orientation as properties, and perhaps in its EXIF as well, as phones write it."""
+def heic(turn: int, *, exif: bytes = b"") -> bytes:
+    """The cat with this orientation as properties, and perhaps EXIF."""
     settings, pixels = parts_of_real_heic()
     properties = [ispe(226, 150), settings, *PROPERTIES[turn]]
     items = {1: (b"hvc1", list(range(1, len(properties) + 1)), pixels)}
     references = []
-    if with_exif:
-        items[2] = (b"Exif", [], bytes(4) + exif(turn).removeprefix(b"Exif\0\0"))
+    if exif:
+        items[2] = (b"Exif", [], bytes(4) + exif.removeprefix(b"Exif\0\0"))
         references = [box(b"cdsc", b"\x00\x02\x00\x01\x00\x01")]
     return heif(items=items, properties=properties, references=references)
 
@@ -258,16 +316,36 @@ def heic(turn: int, *, with_exif: bool) -> bytes:
 @pytest.mark.parametrize("with_exif", [False, True])
 @pytest.mark.parametrize("turn", TURNS)
 def test_a_heic_is_turned_once_by_its_properties(turn: int, with_exif: bool) -> None:
-    """And not again by its EXIF, which says the same."""
-    made = to_jpeg(heic(turn, with_exif=with_exif))
+    """And not again by its EXIF, which says the same, as phones write it."""
+    made = to_jpeg(heic(turn, exif=exif(turn) if with_exif else b""))
     assert difference(made, turned(turn)) < 8
     assert "exif" not in made.info
+
+
+NO_EXIF = b"no TIFF at all"
+CUT_EXIF = b"MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(40)  # 65,535 entries, it says
+
+
+@pytest.mark.parametrize("data", [
+    riff(canvas(226, 150, 8), saved("WEBP", quality=90)[12:], riff_chunk(b"EXIF", NO_EXIF)),
+    riff(canvas(226, 150, 8), saved("WEBP", quality=90)[12:], riff_chunk(b"EXIF", CUT_EXIF)),
+    heic(1, exif=NO_EXIF),
+    heic(1, exif=CUT_EXIF),
+])  # fmt: skip
+def test_what_is_odd_in_exif_does_not_damage_the_picture(data: bytes) -> None:
+    assert difference(to_jpeg(data), CAT) < 8
+
+
+def test_a_warning_of_a_decoder_does_not_damage_the_picture() -> None:
+    with warnings.catch_warnings(action="ignore"):  # Pillow warns of such EXIF when it saves it, too
+        data = saved("AVIF", quality=90, exif=CUT_EXIF)
+    assert difference(to_jpeg(data), CAT) < 8
 
 
 @pytest.mark.parametrize("data", [
     saved("WEBP", exif=exif(1), xmp=b"CANARY", icc_profile=b"CANARY" * 40),
     saved("AVIF", exif=exif(1), xmp=b"CANARY"),
-    heic(1, with_exif=True),
+    heic(1, exif=exif(1)),
     saved("WEBP") + b"CANARY",
 ])  # fmt: skip
 def test_nothing_of_what_it_was_taken_with_is_left(data: bytes) -> None:

@@ -64,6 +64,17 @@ def samples(
     return Samples(aws, context, lambda: capsys.readouterr().out)
 
 
+def convert_image_heic(samples: Samples) -> None:
+    happened = event("convert_image_heic")
+    version_id, etag = samples.stored[happened["key"]]
+    assert happened["etag"] == etag, "the file names another picture"
+    answer = samples.run("convert_image", happened | {"versionId": version_id})  # only S3 knows it
+    made = f"converted/{happened['imageId']}.jpg"
+    assert (answer.get("outcome"), answer["converted"]["key"]) == ("converted", made), answer
+    stored = samples.aws.keys()
+    assert {made, happened["key"]} <= set(stored)
+
+
 def file_away(samples: Samples, name: str) -> list[str]:
     happened = event(name)
     version_id, etag = samples.stored[happened["key"]]
@@ -330,6 +341,7 @@ FUNCTION_EVENTS: list[Callable[[Samples], None]] = [
     image_processor_cat,
     image_processor_dog,
     image_processor_not_an_image,
+    convert_image_heic,
     file_manager_dog,
     file_manager_rejected,
     file_manager_verdict,

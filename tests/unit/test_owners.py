@@ -149,6 +149,41 @@ def test_only_operators_learn_that_the_same_bytes_came_before(
     assert any("analysisReused" in image for image in listed(context, "key-of-operator"))
 
 
+@pytest.mark.parametrize("asks", ["key-of-a", "uploader", "reviewer", "key-of-operator"])
+def test_only_who_sees_all_learns_that_a_person_has_decided(aws: Cloud, context: LambdaContext, asks: str) -> None:
+    """A verdict goes to all images of the same bytes: it would tell that somebody else had sent them."""
+    image_id = "a" * 32
+    is_person = asks in ("uploader", "reviewer")
+    aws.know_key("key-of-operator", Client="boss", Owner="key-of-operator", SeesAll=True)
+    created = "2026-11-21T09:30:00.000Z"
+    aws.write(
+        image_id,
+        ProcessingStatus="completed",
+        DetectedAnimal="cat",
+        S3Location=f"s3://{BUCKET}/cats/{image_id}.jpg",
+        UploadedBy="person#ada" if is_person else "key-of-a",
+        CreatedAt=created,
+        UpdatedAt=created,
+        ListedAt=f"{created}#{image_id}",
+        VerdictSequence=1,
+        ReviewedBy="bob",
+        ReviewedAt="2026-11-22T09:30:00.000Z",
+        MachineAnimal="other",
+    )
+
+    def ask(path: str) -> dict[str, Any]:
+        who = {"groups": [asks], "sub": "ada"} if is_person else {"api_key_id": asks}
+        handler = importlib.import_module("images_api.app").lambda_handler
+        return body_of(handler(request("GET", ("/people" if is_person else "") + path, **who), context))
+
+    one, (listed_one,) = ask(f"/images/{image_id}"), ask("/images")["images"]
+    may_know = asks in ("reviewer", "key-of-operator")
+    told = {"reviewed": True, "reviewedAt": "2026-11-22T09:30:00.000Z"} if may_know else {}
+    for image in (one, listed_one):
+        assert {name: value for name, value in image.items() if name.startswith("reviewed")} == told
+        assert not image.keys() & {"VerdictSequence", "ReviewedBy", "MachineAnimal"}
+
+
 # --- Lists ------------------------------------------------------------------------------------------------------------
 
 

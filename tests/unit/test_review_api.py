@@ -235,7 +235,7 @@ def test_same_key_gets_the_same_answer_and_one_row_whatever_has_happened_since(a
     first = say(image, "dog", key=key, sequence=0)
     assert say(image, "dog", key=key, sequence=0) == first
     carry_out(aws, image)
-    say(image, "cat", EVE, mode="gallery")
+    say(image, "cat", EVE, mode="gallery", sequence=1)
     assert say(image, "dog", key=key, sequence=0) == first
     assert [row["Animal"] for row in review(image).rows] == ["dog", "cat"]
 
@@ -293,6 +293,19 @@ def test_verdict_about_what_was_shown_before_somebody_decided_is_refused(aws: Cl
     assert say(image, "cat", BOB, mode="gallery", sequence=1)["sequence"] == 2
 
 
+def test_correction_of_what_somebody_decided_must_say_what_it_saw(aws: Cloud) -> None:
+    (image,) = put(aws, 1)
+    say(image, "dog", ADA)
+    key = new_key()
+    answer = say(image, "cat", BOB, mode="gallery", key=key)
+    assert refused(answer) == (400, "INVALID_BODY")
+    assert "sequence" in answer["message"]
+    assert len(review(image).rows) == 1
+    first = say(image, "cat", BOB, mode="gallery", key=key, sequence=1)
+    assert first["status"] == 200
+    assert say(image, "cat", BOB, mode="gallery", key=key) == first  # what was saved is answered however it is asked
+
+
 def test_gallery_corrects_an_image_that_nobody_asked_about(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     image = filed(aws, 1, "completed")
     assert say(image, "dog", mode="gallery")["status"] == 200
@@ -302,6 +315,24 @@ def test_gallery_corrects_an_image_that_nobody_asked_about(aws: Cloud, monkeypat
     carry_out(aws, image)
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
     assert ids(page(BOB)) == []
+
+
+def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Blind, and of whoever corrected it as well. Taking the correction back does not bring its turn forward."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    corrected, untouched = put(aws, 1, 2, status="completed")
+    key = new_key()
+    say(corrected, "dog", mode="gallery", key=key)
+    carry_out(aws, corrected)
+    assert head(corrected)["Verdict"] == "dog"
+    (picture,) = (picture for picture in page()["pictures"] if picture["imageId"] == corrected)
+    assert picture["blind"] is True
+    let_lease_end(aws, corrected)
+    undo(corrected, key)
+    assert "LeasedBy" not in head(corrected)
+    say(untouched, "cat")
+    carry_out(aws, untouched)
+    assert head(untouched)["Queue"] == "done"
 
 
 def test_blindness_is_believed_only_of_what_is_shown_so(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -413,7 +444,7 @@ def test_what_is_not_ones_own_or_was_decided_anew_cannot_be_undone(aws: Cloud) -
     assert refused(undo(image, key, BOB)) == (409, "NOTHING_TO_UNDO")
     assert refused(undo(image, "key-that-nobody-sent")) == (409, "NOTHING_TO_UNDO")
     corrected = new_key()
-    say(image, "cat", BOB, mode="gallery", key=corrected)
+    say(image, "cat", BOB, mode="gallery", key=corrected, sequence=1)
     assert refused(undo(image, key)) == (409, "NOTHING_TO_UNDO")
     assert undo(image, corrected, BOB)["animal"] == "dog"
     assert undo(image, key)["animal"] is None
@@ -444,6 +475,25 @@ def test_two_people_and_a_third(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> 
     assert aws.item(image)["DetectedAnimal"] == {"S": "cat"}
 
 
+@pytest.mark.parametrize("page_size", [200, 2])
+def test_what_one_has_decided_waits_for_others_only(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    monkeypatch.setattr(reviews, "PAGE", page_size)
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", "100")
+    images = put(aws, *range(5))
+    for image in images:
+        say(image, "dog", ADA)
+        carry_out(aws, image)
+    assert page(ADA)["waiting"]["second"] == 0
+    assert page(BOB, limit="1")["waiting"]["second"] == 5
+    let_lease_end(aws, images[0])
+    say(images[0], "cat", BOB, blind=True, sequence=1)
+    carry_out(aws, images[0])
+    assert (page(ADA)["waiting"]["disagreed"], page(BOB)["waiting"]["disagreed"]) == (0, 0)
+    assert page(EVE)["waiting"] == {"uncertain": 0, "sample": 0, "second": 4, "disagreed": 1}
+
+
 # --- What was said ----------------------------------------------------------------------------------------------------
 
 
@@ -452,7 +502,7 @@ def test_own_verdicts_newest_first_page_by_page(aws: Cloud) -> None:
     keys = [new_key() for _ in images]
     for image, key in zip(images, keys, strict=True):
         say(image, "dog", key=key)
-    say(image_id(0), "cat", BOB, mode="gallery")
+    say(image_id(0), "cat", BOB, mode="gallery", sequence=1)
     undo(images[2], keys[2])
     found: list[Any] = []
     before: str | None = ""
@@ -461,7 +511,7 @@ def test_own_verdicts_newest_first_page_by_page(aws: Cloud) -> None:
         found, before = found + answer["verdicts"], answer["before"]
     assert [verdict["key"] for verdict in found] == keys[::-1]
     assert [verdict["undone"] for verdict in found] == [False, False, True, False, False]
-    assert found[0].keys() == {"key", "imageId", "sequence", "animal", "undone", "at"}
+    assert found[0].keys() == {"key", "imageId", "sequence", "animal", "blind", "undone", "at"}
     assert refused(call("GET", "/people/reviews/mine", query={"before": "x"})) == (400, "INVALID_TOKEN")
 
 
@@ -482,6 +532,8 @@ def test_history_of_an_image(aws: Cloud) -> None:
         True,
     )
     assert (second["kind"], second["animal"], second["undone"]) == ("undo", None, False)
+    assert first["key"] is None  # it is Ada's
+    assert call("GET", path)["reviews"][0]["key"] == key
     assert call("GET", f"/people/images/{image_id(9)}/reviews")["status"] == 404
     assert call("GET", "/people/images/x/reviews")["status"] == 404
 

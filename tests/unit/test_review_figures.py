@@ -24,13 +24,13 @@ def ago(days: float) -> str:
 
 
 def head(number: int, verdict: str | None = "cat", days: float = 0, **attributes: Any) -> dict[str, Any]:
-    """A certain cat of the sample, guessed so many days ago; decided just now, if at all."""
+    """A certain cat of the sample, guessed so many days ago; decided in its turn just now, if at all."""
     image_id = f"{number:032x}"
     found: dict[str, Any] = {"ImageID": image_id, "Entry": "review", "HomeOrder": f"{number:04}", "Guess": "cat"}
     found |= {"Certain": True, "Scores": {"cat": Decimal(95), "dog": Decimal(0)}, "Purpose": "sample"}
     found |= {"PolicyVersion": "2:80/15/50/55", "GuessedAt": ago(days), "Probability": Decimal("0.02"), "Sequence": 0}
-    queue = {"Queue": "done", "Order": now(), "Verdict": verdict} if verdict else {"Queue": "sample", "Order": "0"}
-    return found | queue | attributes
+    decided = {"Queue": "done", "Order": now(), "Verdict": verdict, "InTurn": True}
+    return found | (decided if verdict else {"Queue": "sample", "Order": "0"}) | attributes
 
 
 def row(image: dict[str, Any], sequence: int, person: str, animal: str = "", **attributes: Any) -> dict[str, Any]:
@@ -49,6 +49,16 @@ def test_reads_every_queue_and_nothing_too_old(aws: Cloud) -> None:
     found = list(review_figures.asked(REVIEWS, ago(30)))
 
     assert {image_id for image_id, _, _ in found} == {f"{number:032x}" for number in range(6)}
+
+
+def test_what_was_passed_over_and_what_was_decided_out_of_turn_is_read_as_such(aws: Cloud) -> None:
+    aws.put_review(head(1, verdict=None, PassedOver=True))
+    aws.put_review(head(2) | {"InTurn": False})
+    aws.put_review(head(3))
+
+    found = {image_id[-1]: (one.in_turn, one.passed_over) for image_id, _, one in review_figures.asked(REVIEWS, ago(1))}
+
+    assert found == {"1": (False, True), "2": (False, False), "3": (True, False)}
 
 
 def test_two_looks_are_those_of_two_people(aws: Cloud) -> None:

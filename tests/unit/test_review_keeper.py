@@ -7,7 +7,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
@@ -15,9 +15,10 @@ from boto3.dynamodb.types import TypeSerializer
 
 from pet_detector.aws import review_keeping
 from pet_detector.aws.clients import client
-from pet_detector.rules.errors import ThrottledError
+from pet_detector.rules.errors import ServiceError, ThrottledError
 from pet_detector.use_cases import review_keeper
 from review_keeper.app import lambda_handler
+from tests.support.handler_runs import Context
 from tests.support.moto_world import REVIEW_WORKFLOW, REVIEWS, Cloud, breakdown, refusal
 from tests.support.stories import LOST
 
@@ -194,6 +195,65 @@ def test_operators_hear_of_what_waits_for_too_long(aws: Cloud, context: LambdaCo
     assert kinds(aws) == ["ReviewsOverdue", "ReviewsWaiting"]
 
 
+def judged(aws: Cloud, image_id: str, queue: str) -> None:
+    """A completed image that was judged, and of which another person is asked the same."""
+    uncertain(aws, image_id, hours=500, ProcessingStatus="completed")
+    decided(aws, image_id, minutes=1)
+    aws.dynamodb.update_item(
+        TableName=REVIEWS,
+        Key={"ImageID": {"S": image_id}, "Entry": {"S": "review"}},
+        UpdateExpression="SET #queue = :queue",
+        ExpressionAttributeNames={"#queue": "Queue"},
+        ExpressionAttributeValues={":queue": {"S": queue}},
+    )
+
+
+def test_second_looks_are_told_apart_and_are_never_overdue(aws: Cloud, context: LambdaContext) -> None:
+    judged(aws, ADA, "second")
+    judged(aws, BEN, "disagreed")
+    uncertain(aws, CLEO)
+    lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert notice["Subject"] == "[dev] 3 images wait for review"
+    assert "To review: 3\nAgain:     2, by another person than who judged them" in notice["Message"]
+
+
+def test_a_team_of_one_hears_of_no_second_looks(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", "0")
+    judged(aws, ADA, "second")
+    judged(aws, BEN, "disagreed")
+    assert lambda_handler({}, context)["waiting"] == 0
+    assert aws.notices() == []
+
+
+def with_seconds(seconds: float) -> LambdaContext:
+    """A function that has so many seconds left."""
+    return cast(LambdaContext, Context(seconds_left=seconds))
+
+
+def test_without_time_for_a_notice_the_next_run_sends_it(aws: Cloud, context: LambdaContext) -> None:
+    uncertain(aws, ADA)
+    lambda_handler({}, with_seconds(review_keeper.NOTICE_SECONDS - 1))
+    assert aws.notices() == []
+    lambda_handler({}, context)
+    assert kinds(aws) == ["ReviewsWaiting"]
+
+
+def test_verdicts_and_the_queue_leave_time_for_the_rest(aws: Cloud, context: LambdaContext) -> None:
+    uncertain(aws, ADA)
+    for image_id in (BEN, CLEO):
+        uncertain(aws, image_id)
+        decided(aws, image_id, minutes=6)
+    lambda_handler({}, context)
+    at_most = with_seconds(review_keeper.REST_SECONDS - 1)
+    assert len(started(aws)) == 2
+    decided(aws, ADA, minutes=6)
+    answer = lambda_handler({}, at_most)
+    assert (answer["pending"], answer["started"]) == (3, 0)
+
+
 def test_a_digest_that_was_refused_is_sent_by_the_next_run(aws: Cloud, context: LambdaContext) -> None:
     uncertain(aws, ADA)
     with refusal(client("sns"), "Publish", "Throttled"), pytest.raises(ThrottledError):
@@ -202,13 +262,17 @@ def test_a_digest_that_was_refused_is_sent_by_the_next_run(aws: Cloud, context: 
     assert kinds(aws) == ["ReviewsWaiting"]
 
 
-def test_a_digest_whose_answer_was_lost_is_sent_once(aws: Cloud, context: LambdaContext) -> None:
+@pytest.mark.parametrize("done", [False, True], ids=["not sent", "sent"])
+def test_a_digest_whose_answer_was_lost_is_sent_twice_rather_than_never(
+    aws: Cloud, context: LambdaContext, done: bool
+) -> None:
     uncertain(aws, ADA)
-    with breakdown(client("sns"), "Publish", LOST, done=True) as fault:
+    with breakdown(client("sns"), "Publish", LOST, done=done) as fault, pytest.raises(ServiceError):
         lambda_handler({}, context)
     lambda_handler({}, context)
+    lambda_handler({}, context)
     assert fault.happened == 1
-    assert kinds(aws) == ["ReviewsWaiting"]
+    assert kinds(aws) == ["ReviewsWaiting"] * (1 + done)
 
 
 def test_a_mark_whose_answer_was_lost_is_recognised(aws: Cloud) -> None:

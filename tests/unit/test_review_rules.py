@@ -23,6 +23,7 @@ from pet_detector.rules.review import (
     copied,
     head_of_any,
     is_asked,
+    is_blind,
     leaning,
     margin,
     may_undo,
@@ -35,14 +36,17 @@ from pet_detector.rules.review import (
 )
 
 IDS = [hashlib.sha256(str(number).encode()).hexdigest()[:32] for number in range(20_000)]
+HASHES = [image_id * 2 for image_id in IDS]
 
 
-def record(image_id: str = IDS[0], status: str = "needs_review", cat: float = 60, dog: float = 0) -> Record:
+def record(
+    image_id: str = IDS[0], status: str = "needs_review", cat: float = 60, dog: float = 0, content: str = HASHES[0]
+) -> Record:
     return {
         "ImageID": image_id,
         "ProcessingStatus": status,
         "DetectedAnimal": "other" if status == "needs_review" else "cat",
-        "ContentHash": "f" * 64,
+        "ContentHash": content,
         "ConfidenceScore": Decimal(str(cat)),
         "Scores": {"cat": Decimal(str(cat)), "dog": Decimal(str(dog))},
         "PolicyVersion": "2:80/15/50/55",
@@ -56,8 +60,8 @@ def record(image_id: str = IDS[0], status: str = "needs_review", cat: float = 60
 class Said:
     """A review to which people add what they say."""
 
-    def __init__(self, *, second: bool = False, image_id: str = IDS[0], status: str = "needs_review") -> None:
-        head = head_of_any(record(image_id, status), 0, 0)
+    def __init__(self, *, second: bool = False, image_id: str = IDS[0], sample: bool = False) -> None:
+        head = head_of_any(record(image_id), 100 if sample else 0, 0)
         head["SecondLook"] = second
         self.review = Review(head)
 
@@ -86,18 +90,28 @@ class Said:
 
 
 def test_the_sample_is_so_large_and_always_the_same() -> None:
-    chosen = [image_id for image_id in IDS if sampled(image_id, 2)]
+    chosen = [content for content in HASHES if sampled(content, 2)]
     assert 330 < len(chosen) < 470  # 400 expected, 3.5 standard deviations of 20
-    assert chosen == [image_id for image_id in IDS if sampled(image_id, 2)]
-    assert set(chosen) < {image_id for image_id in IDS if sampled(image_id, 10)}
-    assert not any(sampled(image_id, 0) for image_id in IDS)
-    assert all(sampled(image_id, 100) for image_id in IDS)
+    assert chosen == [content for content in HASHES if sampled(content, 2)]
+    assert set(chosen) < {content for content in HASHES if sampled(content, 10)}
+    assert not any(sampled(content, 0) for content in HASHES)
+    assert all(sampled(content, 100) for content in HASHES)
 
 
 def test_who_is_looked_at_twice_does_not_depend_on_the_sample() -> None:
-    chosen = [image_id for image_id in IDS if sampled(image_id, 20)]
-    twice = [image_id for image_id in chosen if second_look(image_id, 20)]
+    chosen = [content for content in HASHES if sampled(content, 20)]
+    twice = [content for content in chosen if second_look(content, 20)]
     assert 0.17 < len(twice) / len(chosen) < 0.23
+
+
+def test_images_of_the_same_bytes_are_drawn_together_and_have_the_same_turn() -> None:
+    """Else a verdict on one that was drawn would be carried over to one whose turn had not come, or never comes."""
+    for content in HASHES[:100]:
+        one, other = (head_of_any(record(image_id, content=content), 30, 30) for image_id in IDS[:2])
+        assert one["ImageID"] != other["ImageID"]
+        assert one["Purpose"] == other["Purpose"]
+        assert one["SecondLook"] == other["SecondLook"]
+        assert one["Order"] == other["Order"] or one["Purpose"] == "uncertain"
 
 
 @pytest.mark.parametrize(
@@ -138,8 +152,8 @@ def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
     sample = new_head(record(status="completed"), 100, 0)
     assert sample is not None
     assert (sample["Purpose"], float(sample["Probability"]), sample["Leaning"]) == ("sample", 1, "cat")
-    chosen = next(image_id for image_id in IDS if sampled(image_id, 2))
-    of_two = new_head(record(chosen, "completed"), 2, 0)
+    chosen = next(content for content in HASHES if sampled(content, 2))
+    of_two = new_head(record(status="completed", content=chosen), 2, 0)
     assert of_two is not None
     assert of_two["Probability"] == Decimal("0.02")
     assert new_head(record(status="completed"), 0, 0) is None
@@ -151,12 +165,12 @@ def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
 
 def test_uncertain_images_are_drawn_too() -> None:
     """Those that are left are judged hardest first, so what is decided of them is no random sample."""
-    chosen = next(image_id for image_id in IDS if sampled(image_id, 2))
-    head = new_head(record(chosen), 2, 0)
+    chosen = next(content for content in HASHES if sampled(content, 2))
+    head = new_head(record(content=chosen), 2, 0)
     assert head is not None
     assert (head["Queue"], head["Purpose"], head["Certain"]) == (Queue.SAMPLE, "sample", False)
     assert head["Probability"] == Decimal("0.02")
-    assert head["Order"] == (new_head(record(chosen, "completed"), 2, 0) or {})["Order"]
+    assert head["Order"] == (new_head(record(status="completed", content=chosen), 2, 0) or {})["Order"]
 
 
 def test_every_fifth_place_is_for_the_sample_and_every_tenth_for_a_second_look() -> None:
@@ -230,6 +244,52 @@ def test_who_takes_one_of_two_back_leaves_the_other_one_and_is_asked_again() -> 
     assert is_asked({**said.head, "Queue": "second"}, "ada")
 
 
+def test_what_is_corrected_before_its_turn_stays_in_the_sample() -> None:
+    """It is carried out at once, and asked in its turn all the same: of whoever corrected it, too, and blind."""
+    said = Said(sample=True)
+    home = said.head["HomeOrder"]
+    assert said.say("ada", "dog", Mode.GALLERY) == Queue.SAMPLE
+    assert (said.head["NextOrder"], said.head["Verdict"]) == (home, "dog")
+    assert not {"InTurn", "Deciders"} & said.head.keys()
+    assert is_asked(said.head, "ada")
+    assert is_blind(said.head)
+    assert said.say("ada", "dog") == Queue.DONE
+    assert (said.head["Verdict"], said.head["VerdictSequence"], said.head["InTurn"]) == ("dog", 2, True)
+    assert said.undo(2) == Queue.SAMPLE
+    assert (said.head["NextOrder"], said.head["Verdict"]) == (home, "dog")
+    assert "InTurn" not in said.head
+    assert said.undo(1) == Queue.SAMPLE
+    assert "Verdict" not in said.head
+
+
+def test_a_third_look_decides_between_a_correction_and_the_look_in_turn() -> None:
+    said = Said(sample=True)
+    said.say("ada", "dog", Mode.GALLERY)
+    assert said.say("bob", "cat") == Queue.DISAGREED
+    assert (said.head["Verdict"], said.head["Deciders"], said.head["InTurn"]) == ("dog", {"bob"}, True)
+    assert said.say("eve", "cat") == Queue.DONE
+    assert (said.head["Verdict"], said.head["DecidedBy"]) == ("cat", "eve")
+    assert said.undo(3) == Queue.DISAGREED
+    assert said.head["Verdict"] == "dog"
+
+
+def test_a_correction_is_no_look_of_what_two_people_look_at() -> None:
+    said = Said(sample=True, second=True)
+    said.say("ada", "dog", Mode.GALLERY)
+    assert said.say("bob", "dog") == Queue.SECOND
+    assert said.say("eve", "cat") == Queue.DISAGREED
+    assert said.head["Verdict"] == "dog"
+    assert said.say("dan", "cat") == Queue.DONE
+    assert said.head["Verdict"] == "cat"
+
+
+def test_what_is_corrected_after_its_turn_is_not_asked_again() -> None:
+    said = Said(sample=True)
+    said.say("ada", "dog")
+    assert said.say("bob", "cat", Mode.GALLERY) == Queue.DONE
+    assert (said.head["Verdict"], said.head["InTurn"]) == ("cat", True)
+
+
 def test_row_says_by_which_rules_the_machine_had_decided() -> None:
     said = Said()
     said.say("ada", "dog")
@@ -241,8 +301,8 @@ def test_row_says_by_which_rules_the_machine_had_decided() -> None:
 class Copies:
     """Two images of the same bytes: what is said about one is carried over to the other."""
 
-    def __init__(self) -> None:
-        self.one, self.two = Said(image_id=IDS[1]), Said(image_id=IDS[2])
+    def __init__(self, *, sample: bool = False) -> None:
+        self.one, self.two = (Said(image_id=image_id, sample=sample) for image_id in IDS[1:3])
 
     def carry(self) -> list[Any]:
         rows = carried(self.one.review, self.two.review)
@@ -291,3 +351,18 @@ def test_a_copy_of_a_copy_names_the_image_that_was_looked_at() -> None:
     assert found[0] == IDS[1]
     assert copied(found)["SameAs"] == IDS[1]
     assert found[1] == origin_of(copies.one.review)[1]  # type: ignore[index]
+
+
+def test_a_copy_is_in_turn_when_the_image_was_that_was_looked_at() -> None:
+    """A correction that was carried over is out of turn there too; what was said in turn follows it."""
+    copies = Copies(sample=True)
+    copies.one.say("ada", "dog", Mode.GALLERY)
+    copies.carry()
+    assert (copies.two.head["NextQueue"], copies.two.head["Verdict"]) == (Queue.SAMPLE, "dog")
+    copies.one.say("bob", "dog")
+    copies.carry()
+    assert (copies.two.head["NextQueue"], copies.two.head["InTurn"]) == (Queue.DONE, True)
+    copies.one.undo(2)
+    copies.carry()
+    assert copies.two.head["NextQueue"] == Queue.SAMPLE
+    assert "InTurn" not in copies.two.head

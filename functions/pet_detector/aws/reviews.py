@@ -107,14 +107,21 @@ def pages_of(table: str, queue: Queue) -> Iterator[QueuePage]:
         question["ExclusiveStartKey"] = last
 
 
-def count(table: str, queue: Queue) -> int:
-    """How many images wait in a queue, at most MOST_COUNTED: as many or more."""
+def count(table: str, queue: Queue, person_id: str | None = None) -> int:
+    """How many images wait in a queue; of a person: without those that they have decided, and are not asked again.
+
+    Of the first MOST_COUNTED: there may be more.
+    """
     question: dict[str, Any] = _queue(table, queue) | {"Select": "COUNT"}
-    found = 0
-    while found < MOST_COUNTED:
+    if person_id is not None:
+        question["FilterExpression"] = "NOT contains(Deciders, :person)"
+        question["ExpressionAttributeValues"] |= {":person": {"S": person_id}}
+    found = looked_at = 0
+    while looked_at < MOST_COUNTED:
         with translated("dynamodb:Query Reviews"):
-            answer = client("dynamodb").query(**question, Limit=MOST_COUNTED - found)
+            answer = client("dynamodb").query(**question, Limit=MOST_COUNTED - looked_at)
         found += answer["Count"]
+        looked_at += answer["ScannedCount"]
         if "LastEvaluatedKey" not in answer:
             break
         question["ExclusiveStartKey"] = answer["LastEvaluatedKey"]

@@ -1,17 +1,19 @@
 """How often the machine is right, from what people said of a sample: precision and recall with 95 % intervals, the
 agreement of two people, and what another threshold would do. Pure.
 
-People judge two kinds of pictures. The *sample* is drawn by a hash of the ImageID from everything, certain or not, with
-a known probability, and is judged in an order that does not depend on the picture. The other *uncertain* pictures are
+People judge two kinds of pictures. The *sample* is drawn by a hash of the picture's bytes from everything, certain or
+not, with a known probability, and is judged in the order of another such hash. The other *uncertain* pictures are
 judged smallest margin first. Of these judgements count:
 
-- of the sample of each day, what comes before the first picture that nobody has decided. Behind it a decision may have
-  been taken out of turn (somebody saw a mistake in the gallery and corrected it), and mistakes are seen first;
+- of the sample of each day, the pictures whose turn has come: decided in turn, or passed over by somebody. When that is
+  depends on the hash, and on when the picture came. What was only corrected out of turn (somebody saw a mistake in the
+  gallery) waits for its turn like the others: mistakes are seen first;
 - the uncertain pictures of a day on which every one is decided. The decided part of the others is no random sample of
   them: the hardest come first. Such a day is represented by those of its uncertain pictures that were drawn.
 
 A correction of a picture that nobody drew counts nowhere. Each picture that counts has a weight, the inverse of its
-probability to be here: it stands for so many pictures.
+probability to be here: it stands for so many pictures. What was passed over and not decided counts as unknown: at one
+end of an interval it is taken for right, at the other one for wrong.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import groupby, takewhile
+from itertools import groupby
 
 from pet_detector.rules.models import Animal, Label
 from pet_detector.rules.policy import Policy, decide
@@ -42,8 +44,9 @@ MINIMUMS = (55, 60, 65, 70, 75, 80, 85, 90, 95, 98)
 class Review:
     """A picture that people were asked about, as its row for review tells it.
 
-    `order` is where the sample's order puts it; `probability` the chance that it was asked about; `verdict` what people
-    say it is, None while nobody has said it or it was undone. Scores are in percent.
+    `order` is where the sample's order puts it, the same for the same bytes; `probability` the chance that it was asked
+    about; `verdict` what people say it is, None while nobody has said it or it was undone. `in_turn`: somebody said so
+    when its turn came; `passed_over`: somebody said nothing then. Scores are in percent.
     """
 
     day: str  # of the decision, such as 2026-11-30
@@ -56,6 +59,8 @@ class Review:
     cat: float
     dog: float
     policy_version: str
+    in_turn: bool = False
+    passed_over: bool = False
 
     @classmethod
     def of_head(cls, head: Head) -> Review:
@@ -72,15 +77,17 @@ class Review:
             cat=float(scores.get("cat", 0)),
             dog=float(scores.get("dog", 0)),
             policy_version=head["PolicyVersion"],
+            in_turn=head.get("InTurn", False),
+            passed_over=head.get("PassedOver", False),
         )
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A picture that counts, and for how many pictures it stands."""
+    """A picture that counts, what it is (None: unknown), and for how many pictures it stands."""
 
     review: Review
-    truth: Animal
+    truth: Animal | None
     weight: float
 
     @property
@@ -137,23 +144,26 @@ def accuracy(reviews: Iterable[Review], second_looks: Sequence[tuple[Animal, Ani
     most = max((one.weight for one in counted), default=1.0)
     precision, recall = {}, {}
     for animal in Animal:
-        right = [one.weight for one in counted if one.called is animal and one.truth is animal]
-        wrong = [one.weight for one in counted if one.called is animal and one.truth is not animal]
-        missed = [one.weight for one in counted if one.called is not animal and one.truth is animal]
-        precision[animal] = _estimate(right, wrong, most)
-        recall[animal] = _estimate(right, missed, most)
+        called = [one for one in counted if one.called is animal]
+        others = [one for one in counted if one.called is not animal]
+        right = [one for one in called if one.truth is animal]
+        wrong = [one for one in called if one.truth not in (animal, None)]
+        missed = [one for one in others if one.truth is animal]
+        unknown, perhaps_missed = ([one for one in some if one.truth is None] for some in (called, others))
+        precision[animal] = _estimate(right, wrong, unknown, unknown, most)
+        recall[animal] = _estimate(right, missed, unknown, perhaps_missed, most)
     drawn = [one for one in every if one.purpose == Purpose.SAMPLE]
     used = sum(one.review.purpose == Purpose.SAMPLE for one in counted)
     return Accuracy(precision, recall, agreement(second_looks), len(drawn), used)
 
 
 def judgements(reviews: Iterable[Review]) -> list[Judged]:
-    """What counts, with its weight."""
+    """What counts, with its weight. Nothing without a sample: of what the machine was certain, only that tells."""
     days = [_Day(list(of_day)) for _, of_day in groupby(sorted(reviews, key=_by_day), key=_by_day)]
     # A day of which nothing is judged yet is represented by the others.
-    begun = sum(len(day.sample) for day in days if day.used)
+    begun = sum(len(day.sample) for day in days if day.asked)
     unjudged = sum(len(day.sample) for day in days) / begun if begun else 1.0
-    return [one for day in days for one in day.judged(unjudged)]
+    return [one for day in days for one in day.judged(unjudged)] if begun else []
 
 
 class _Day:
@@ -164,14 +174,13 @@ class _Day:
         whole = all(one.verdict for one in uncertain)
         self.decided = uncertain if whole else []
         drawn = [one for one in reviews if one.purpose == Purpose.SAMPLE and one.probability > 0]
-        self.sample = sorted((one for one in drawn if one.certain or not whole), key=lambda one: one.order)
-        # Where the queue has come to: a drawn picture of a whole day stays in it, and is decided.
-        self.used = list(takewhile(lambda one: one.verdict is not None, self.sample))
+        self.sample = [one for one in drawn if one.certain or not whole]
+        self.asked = [one for one in self.sample if one.in_turn or one.passed_over]
 
     def judged(self, unjudged: float) -> list[Judged]:
-        part = len(self.used) / (len(self.sample) * unjudged) if self.used else 1.0
-        weights = [*((one, 1 / (one.probability * part)) for one in self.used), *((one, 1.0) for one in self.decided)]
-        return [Judged(one, one.verdict, weight) for one, weight in weights if one.verdict]
+        each = len(self.sample) * unjudged / len(self.asked) if self.asked else 0.0
+        asked = [Judged(one, one.verdict, each / one.probability) for one in self.asked]
+        return [*asked, *(Judged(one, one.verdict, 1.0) for one in self.decided)]
 
 
 def _by_day(review: Review) -> str:
@@ -194,22 +203,19 @@ def thresholds(reviews: Iterable[Review], minimums: Iterable[float] = MINIMUMS) 
 
 
 def _threshold(counted: list[Judged], policy: Policy) -> Threshold:
-    right: list[float] = []
-    wrong: list[float] = []
-    review = 0.0
-    for one in counted:
-        called = _called(one, policy)
-        if called is None:
-            review += one.weight
-        else:
-            (right if called is one.truth else wrong).append(one.weight)
-    pictures = sum(one.weight for one in counted)
-    missing = LEAST - math.floor(_effective(right + wrong))
+    certain = [(one, called) for one in counted if (called := _called(one, policy))]
+    known = [one for one, _ in certain if one.truth]
+    wrong = [one for one, called in certain if one.truth not in (called, None)]
+    unknown = [one for one, _ in certain if one.truth is None]
+    pictures = _weight(counted)
+    review = pictures - _weight(one for one, _ in certain)
+    missing = LEAST - math.floor(_effective(known))
     if missing > 0:
         return Threshold(policy.minimum, pictures, review, None, None, missing)
-    scale = _scale(right + wrong, max(one.weight for one in counted))
-    (at_most,) = _quantiles(_Total.of(wrong, scale).draws(_SEED), 0.95)
-    return Threshold(policy.minimum, pictures, review, sum(wrong), at_most)
+    scale = _scale([*known, *unknown], max(one.weight for one in counted))
+    (at_most,) = _quantiles(_Total.of([*wrong, *unknown], scale).draws(_SEED), 0.95)
+    errors = _weight(wrong) * (1 + _weight(unknown) / _weight(known))  # the unknown ones: wrong as often as the others
+    return Threshold(policy.minimum, pictures, review, errors, at_most)
 
 
 def _called(one: Judged, policy: Policy) -> Animal | None:
@@ -242,36 +248,63 @@ def agreement(pairs: Sequence[tuple[Animal, Animal]]) -> Estimate:
     return Estimate(kappa(agreed / number), kappa(low), kappa(high), number)
 
 
-def _estimate(inside: list[float], outside: list[float], most: float) -> Estimate:
-    """The share of the weight that lies inside. `most` is the weight of pictures of which none was seen."""
-    number, missing = len(inside) + len(outside), LEAST - math.floor(_effective(inside + outside))
+def _estimate(
+    inside: list[Judged],
+    outside: list[Judged],
+    perhaps_inside: list[Judged],
+    perhaps_outside: list[Judged],
+    most: float,
+) -> Estimate:
+    """The share of the weight that lies inside. `most` is the weight of pictures of which none was seen.
+
+    Its low end is that of the case that all of `perhaps_outside` lies outside, its high end that of the case that all
+    of `perhaps_inside` lies inside.
+    """
+    known = [*inside, *outside]
+    missing = LEAST - math.floor(_effective(known))
     if missing > 0:
-        return Estimate(None, None, None, number, missing)
-    scale = _scale(inside + outside, most)
-    low, high = _share(_Total.of(inside, scale), _Total.of(outside, scale))
-    return Estimate(sum(inside) / (sum(inside) + sum(outside)), low, high, number)
+        return Estimate(None, None, None, len(known), missing)
+    scale = _scale(known, most)
+    low, _ = _share(_Total.of(inside, scale), _Total.of([*outside, *perhaps_outside], scale))
+    _, high = _share(_Total.of([*inside, *perhaps_inside], scale), _Total.of(outside, scale))
+    return Estimate(_weight(inside) / _weight(known), low, high, len(known))
 
 
-def _effective(weights: Sequence[float]) -> float:
+def _weight(judged: Iterable[Judged]) -> float:
+    return sum(one.weight for one in judged)
+
+
+def _lots(judged: Iterable[Judged]) -> list[tuple[float, int]]:
+    """Weight and number of the pictures of each bytes: they were drawn by one lot, so they say no more than one."""
+    lots: dict[str, tuple[float, int]] = {}
+    for one in judged:
+        weight, number = lots.get(one.review.order, (0.0, 0))
+        lots[one.review.order] = weight + one.weight, number + 1
+    return list(lots.values())
+
+
+def _effective(judged: Iterable[Judged]) -> float:
     """How many pictures of equal weight say as much as these (Kish)."""
+    weights = [weight for weight, _ in _lots(judged)]
     squares = sum(weight * weight for weight in weights)
     return sum(weights) ** 2 / squares if squares else 0.0
 
 
-def _scale(weights: Sequence[float], most: float) -> float:
-    """The weight of a picture of those that were drawn, such that the variance is that of the sum of all."""
-    rest = sum(weight - 1 for weight in weights)
-    return sum(weight * (weight - 1) for weight in weights) / rest if rest > 1e-9 else most
+def _scale(judged: Iterable[Judged], most: float) -> float:
+    """The weight of a lot of those that were drawn, such that the variance is that of the sum of all."""
+    lots = _lots(judged)
+    rest = sum(weight - number for weight, number in lots)
+    return sum(weight * (weight - number) for weight, number in lots) / rest if rest > 1e-9 else most
 
 
 @dataclass(frozen=True)
 class _Total:
     """What is known of a number of pictures: `seen` of them, and of the others a gamma distribution, in whole pictures.
 
-    The number seen of a kind is a Poisson variable, nearly, because each picture is drawn by itself. With Jeffreys'
-    prior that leaves a gamma distribution. The variance of the estimate is the sum of w (w - 1) over the weights w, and
-    so is that of the distribution. With equal weights two of them make the interval of Jeffreys for a share; with
-    weights of 1 all is seen.
+    The number seen of a kind is a Poisson variable, nearly, because each lot is drawn by itself. With Jeffreys' prior
+    that leaves a gamma distribution. The variance of the estimate is the sum of w (w - n) over the lots of n pictures
+    with the weight w, and so is that of the distribution. With equal weights of single pictures two of them make the
+    interval of Jeffreys for a share; with weights of 1 all is seen.
     """
 
     seen: int
@@ -279,9 +312,9 @@ class _Total:
     shape: float
 
     @classmethod
-    def of(cls, weights: Sequence[float], scale: float) -> _Total:
-        rest = sum(weight - 1 for weight in weights)
-        return cls(len(weights), scale, rest / scale + 0.5 * (1 - 1 / scale))
+    def of(cls, judged: Sequence[Judged], scale: float) -> _Total:
+        rest = _weight(judged) - len(judged)
+        return cls(len(judged), scale, rest / scale + 0.5 * (1 - 1 / scale))
 
     @lru_cache(maxsize=64)  # noqa: B019 - of values, and few: what is found right is drawn for precision and for recall
     def draws(self, seed: int) -> Sequence[float]:

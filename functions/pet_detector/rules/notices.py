@@ -121,14 +121,20 @@ def failed_verdict(
     )
 
 
-def waiting_reviews(number: int, *, oldest_hours: float, page_address: str, stage: str) -> Notice:
-    """The daily digest for reviewers: how many images wait for them, and since when the oldest."""
+def waiting_reviews(number: int, *, again: int, oldest_hours: float, page_address: str, stage: str) -> Notice:
+    """The daily digest for reviewers: how many images wait for them, and since when the oldest.
+
+    `again` of them were judged, and wait for somebody else.
+    """
     counted = _counted(number)
+    second = f"Again:     {_counted(again)}, by another person than who judged them"
+    second += " (a team of one sets SecondLookPercent=0)\n"
     return Notice(
         subject=f"[{stage}] {counted} {'image waits' if number == 1 else 'images wait'} for review",
         message=(
             f"The pet detector was not sure about some images, or wants to know how often it is right.\n\n"
             f"To review: {counted}\n"
+            f"{second if again else ''}"
             f"Oldest:    {_hours(oldest_hours)}\n\n"
             f"What to do: open the page, sign in, and choose Review: {page_address}\n\n"
             f"This notice comes once a day while images wait.\n"
@@ -160,7 +166,7 @@ def _counted(number: int) -> str:
 
 def _hours(hours: float) -> str:
     if not hours:
-        return "only samples, which nobody waits for"
+        return "only samples and second looks, which nobody waits for"
     return f"{hours:.0f} hours" if hours < 48 else f"{hours / 24:.0f} days"
 
 

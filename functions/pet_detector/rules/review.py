@@ -7,6 +7,7 @@ order, at any time, and is itself a row.
     uncertain, sample --verdict--> pending --carried out--> done
                                                         +-> second     drawn for agreement: another person is asked
     second            --verdict--> pending ------------+--> disagreed  they disagree: a third person decides
+    sample            --gallery--> pending --carried out--> sample       corrected before its turn, which still comes
     anything          --undo-----> pending ---------------> where the rows that are left put it
 
 `pending` is where the review machine works: it makes the record say what the head says, and moves the head on to its
@@ -97,7 +98,9 @@ class Head(TypedDict, total=False):
     DecidedKey: str  # names the decision among images of the same bytes: see `origin_of`
     DecidedBy: str
     DecidedAt: str
-    Deciders: set[str]  # whose verdicts stand: they are not asked again
+    InTurn: bool  # a verdict stands that was given when its turn came
+    PassedOver: bool  # its turn came as one of the sample, and somebody let it pass. That stays so
+    Deciders: set[str]  # whose verdicts stand that were given in turn: they are not asked again
     Undone: set[Decimal] | set[int]  # sequences of verdicts that were undone
     LeasedBy: str
     LeasedUntil: Decimal | int  # seconds since 1970
@@ -173,23 +176,27 @@ def sequence_of(row: Row) -> int:
 # --- Whom to ask about what -------------------------------------------------------------------------------------------
 
 
-def sampled(image_id: str, percent: float) -> bool:
-    """Whether an image is one of so many percent that are drawn, certain or not, to measure accuracy."""
-    return _draw("sample", image_id) < percent / 100
+# Lots are drawn by ContentHash, so that all images of the same bytes are drawn or none, and have the same turn: what
+# people say of one holds for the others.
 
 
-def second_look(image_id: str, percent: float) -> bool:
-    """Whether another person is asked the same about an image, for the share of images on which two people agree."""
-    return _draw("second", image_id) < percent / 100
+def sampled(content_hash: str, percent: float) -> bool:
+    """Whether images are of the so many percent that are drawn, certain or not, to measure accuracy."""
+    return _draw("sample", content_hash) < percent / 100
 
 
-def _draw(purpose: str, image_id: str) -> float:
-    """A number from 0 to 1 that depends on nothing in the picture: the same one whenever it is asked."""
-    return int(_hash(purpose, image_id)[:12], 16) / 16**12
+def second_look(content_hash: str, percent: float) -> bool:
+    """Whether another person is asked the same about images, for the share of images on which two people agree."""
+    return _draw("second", content_hash) < percent / 100
 
 
-def _hash(purpose: str, image_id: str) -> str:
-    return hashlib.sha256(f"{purpose}#{image_id}".encode()).hexdigest()
+def _draw(purpose: str, content_hash: str) -> float:
+    """A number from 0 to 1 that has nothing to do with what is seen: the same one whenever it is asked."""
+    return int(_hash(purpose, content_hash)[:12], 16) / 16**12
+
+
+def _hash(purpose: str, content_hash: str) -> str:
+    return hashlib.sha256(f"{purpose}#{content_hash}".encode()).hexdigest()
 
 
 def margin(scores: Mapping[str, Any]) -> float:
@@ -220,13 +227,13 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
 
     Such a correction is in no estimate.
     """
-    image_id = record["ImageID"]
+    image_id, content_hash = record["ImageID"], record["ContentHash"]
     scores = record.get("Scores", {})
     is_certain = record["ProcessingStatus"] != Status.NEEDS_REVIEW
     head: Head = {
         "ImageID": image_id,
         "Entry": HEAD,
-        "ContentHash": record["ContentHash"],
+        "ContentHash": content_hash,
         "Guess": record["DetectedAnimal"],
         "Leaning": record["DetectedAnimal"] if is_certain else leaning(scores).value,
         "Certain": is_certain,
@@ -235,13 +242,13 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
         "PolicyVersion": record.get("PolicyVersion", ""),
         "ModelVersion": record.get("ModelVersion", ""),
         "GuessedAt": record.get("Timestamp", record["UpdatedAt"]),
-        "SecondLook": second_look(image_id, second_look_percent),
+        "SecondLook": second_look(content_hash, second_look_percent),
         "Sequence": 0,
     }
     if "ExpiresAt" in record:
         head["ExpiresAt"] = record["ExpiresAt"]
-    if sampled(image_id, sample_percent):  # also uncertain ones: those of the other queue are judged hardest first
-        home, order = Queue.SAMPLE, _hash("order", image_id)
+    if sampled(content_hash, sample_percent):  # also uncertain ones: those of the other queue are judged hardest first
+        home, order = Queue.SAMPLE, _hash("order", content_hash)
         head["Purpose"], head["Probability"] = Purpose.SAMPLE.value, Decimal(str(sample_percent)) / 100
     elif not is_certain:
         home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
@@ -296,17 +303,32 @@ def _queue_to_be(head: Head) -> str:
 # --- What verdicts make of an image -----------------------------------------------------------------------------------
 
 
+def is_in_turn(row: Row) -> bool:
+    """Whether a verdict was given when the image's turn came; what was carried over, when that of its origin came.
+
+    In the gallery people correct what they happen to see, and mistakes are seen first.
+    """
+    return row["Mode"] != Mode.GALLERY
+
+
 def effective(head: Head, standing: Sequence[Row]) -> tuple[Row | None, Queue]:
     """Of the verdicts that stand: the one that holds, and where the image goes when that is carried out."""
     if not standing:
         return None, Queue(head["HomeQueue"])
-    last = standing[-1]
-    if not head.get("SecondLook") or last["Mode"] == Mode.GALLERY or "SameAs" in last or len(standing) > 2:
+    last, looks = standing[-1], [row for row in standing if is_in_turn(row)]
+    if not looks and head["HomeQueue"] == Queue.SAMPLE:
+        return last, Queue.SAMPLE
+    if not is_in_turn(last) or "SameAs" in last:
         return last, Queue.DONE
-    first = standing[0]
-    if len(standing) == 1:
-        return first, Queue.SECOND
-    return first, Queue.DONE if first["Animal"] == last["Animal"] else Queue.DISAGREED
+    # A correction before the first look is an opinion of its own if that look says something else.
+    corrections = standing[: standing.index(looks[0])]
+    contradicted = [row for row in corrections[-1:] if row["Animal"] != looks[0]["Animal"]]
+    match [*contradicted, *looks]:
+        case [first]:
+            return first, Queue.SECOND if head.get("SecondLook") else Queue.DONE
+        case [first, second]:
+            return first, Queue.DONE if first["Animal"] == second["Animal"] else Queue.DISAGREED
+    return last, Queue.DONE
 
 
 def changes(review: Review) -> dict[str, Any]:
@@ -316,7 +338,7 @@ def changes(review: Review) -> dict[str, Any]:
     holds, next_queue = effective(head, standing)
     undone = {int(row["Undoes"]) for row in review.rows if row["Kind"] == Kind.UNDO}
     now = f"{newest['At']}#{review.image_id}"
-    orders = {head["HomeQueue"]: head["HomeOrder"], Queue.SECOND.value: _hash("order", review.image_id)}
+    orders = {head["HomeQueue"]: head["HomeOrder"], Queue.SECOND.value: _hash("order", head["ContentHash"])}
     return {
         "Queue": Queue.PENDING.value,
         "Order": now,
@@ -329,7 +351,8 @@ def changes(review: Review) -> dict[str, Any]:
         "DecidedKey": _decision(review.image_id, holds) if holds else None,
         "DecidedBy": holds["Person"] if holds else None,
         "DecidedAt": holds["At"] if holds else None,
-        "Deciders": {row["Person"] for row in standing} or None,
+        "InTurn": any(map(is_in_turn, standing)) or None,
+        "Deciders": {row["Person"] for row in standing if is_in_turn(row)} or None,
         "Undone": undone or None,
         "LeasedBy": None,
         "LeasedUntil": None,

@@ -13,3 +13,8 @@ def required(name: str) -> str:
     if not value:
         raise SettingMissingError(f"Environment variable {name} is not set; template.yaml gives it to this function.")
     return value
+
+
+def optional(name: str) -> str:
+    """Value of the environment variable `name`, empty when it is missing: of those that Lambda sets, or not."""
+    return os.environ.get(name, "")

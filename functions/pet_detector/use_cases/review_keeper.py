@@ -9,7 +9,8 @@
                  how often the machine is right                       computed from the verdicts (accuracy.py)
 
 What is done once a day is done by the first run of the day (UTC). It is reserved by a conditional write before it is
-done: a run that is repeated, or two at once, do it once. What AWS refused is done by the next run.
+done: a run that is repeated, or two at once, do it once. What AWS refused is done by the next run, and so is what too
+little time is left for: a function that Lambda ends between the reservation and the notice has lost the notice.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ from itertools import islice
 from pet_detector.aws import detection_logs, notices_topic, review_keeping, review_workflow, reviews
 from pet_detector.aws.reviews import Saved
 from pet_detector.rules import notices, review
+from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.image_ids import SHARDS
 from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
-from pet_detector.rules.review import Head
+from pet_detector.rules.review import Head, Queue
 from pet_detector.runtime.observability import logger, publish
 from pet_detector.use_cases import accuracy, review_queue
 
@@ -35,6 +37,14 @@ PENDING_MINUTES = 5
 MAX_STARTS = 500
 # Uncertain images that one run looks at: 100 with one call. The next run goes on behind them.
 MAX_LOOKED_AT = 2000
+# Seconds that a run must have left to begin with a notice: its reservation, sending it, and taking the reservation back
+# may each take as long as their client waits for AWS.
+NOTICE_SECONDS = 45
+# Seconds that are left for what comes after the first two parts, which may go on for long.
+REST_SECONDS = 150
+
+# How many seconds a run has left.
+Left = Callable[[], float]
 
 
 @dataclass(frozen=True)
@@ -61,17 +71,18 @@ class Report:
     closed: int = 0
     queued: int = 0
     waiting: int = 0
+    again: int = 0  # of these: judged, and wait for somebody else
     oldest_hours: float = 0.0
     error: Exception | None = None  # the last one, when something could not be done
 
 
-def keep(resources: Resources) -> Report:
-    """One run. What fails does not keep the rest from being done: see `Report.error`."""
+def keep(resources: Resources, left: Left) -> Report:
+    """One run, which has `left` seconds. What fails does not keep the rest from being done: see `Report.error`."""
     now = datetime.now(UTC)
     report = Report()
     for part in (_carry_out, _fill_queue, _count, _once_a_day):
         try:
-            part(resources, now, report)
+            part(resources, now, report, left)
         except Exception as error:
             logger.exception("Part of the run failed", part=part.__name__)
             report.error = error
@@ -81,7 +92,7 @@ def keep(resources: Resources) -> Report:
 # --- Verdicts that were not carried out -------------------------------------------------------------------------------
 
 
-def _carry_out(resources: Resources, now: datetime, report: Report) -> None:
+def _carry_out(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     before = detection_logs.format_time(now - timedelta(minutes=PENDING_MINUTES))
     found = list(islice(reviews.pending(resources.reviews, before), MAX_STARTS))
     report.pending = len(found)
@@ -90,6 +101,9 @@ def _carry_out(resources: Resources, now: datetime, report: Report) -> None:
         batch = found[first : first + detection_logs.BATCH]
         records = detection_logs.find_many(resources.table, [head["ImageID"] for head in batch])
         for head in batch:
+            if left() < REST_SECONDS:
+                logger.warning("The next run goes on with the verdicts", started=report.started)
+                return
             try:
                 _take_up(resources, head, records.get(head["ImageID"]), now, report)
             except Exception as error:
@@ -113,7 +127,7 @@ def _take_up(resources: Resources, head: Head, record: Record | None, now: datet
 # --- What no queue has ------------------------------------------------------------------------------------------------
 
 
-def _fill_queue(resources: Resources, now: datetime, report: Report) -> None:
+def _fill_queue(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     """Looks at MAX_LOOKED_AT uncertain images, and begins again at the first one when it has seen the last."""
     position = review_keeping.position(resources.reviews)
     looked_at, stopped_at = 0, ""
@@ -127,7 +141,7 @@ def _fill_queue(resources: Resources, now: datetime, report: Report) -> None:
                     logger.exception("Not put into the queue", image_id=record["ImageID"])
                     report.error = error
         looked_at += len(records)
-        if looked_at >= MAX_LOOKED_AT:
+        if looked_at >= MAX_LOOKED_AT or left() < REST_SECONDS:
             stopped_at = place
             break
     if stopped_at != position:
@@ -158,8 +172,12 @@ def _put_into_queue(resources: Resources, record: Record) -> bool:
 # --- What waits -------------------------------------------------------------------------------------------------------
 
 
-def _count(resources: Resources, now: datetime, report: Report) -> None:
-    report.waiting = sum(reviews.count(resources.reviews, queue) for queue in review.WAITING)
+def _count(resources: Resources, now: datetime, report: Report, left: Left) -> None:
+    waiting = {queue: reviews.count(resources.reviews, queue) for queue in review.WAITING}
+    again = sum(waiting.pop(queue) for queue in (Queue.SECOND, Queue.DISAGREED))
+    # At 0 % there is perhaps no second person, and what was drawn before would wait for ever.
+    report.again = again if resources.second_look_percent else 0
+    report.waiting = sum(waiting.values()) + report.again
     report.oldest_hours = oldest_hours(resources.table, now)
     publish(
         [
@@ -172,7 +190,7 @@ def _count(resources: Resources, now: datetime, report: Report) -> None:
 def oldest_hours(table: str, now: datetime) -> float:
     """Hours since the uncertain image came that waits for the longest time; 0 without one.
 
-    Samples do not count: nobody waits for them.
+    Samples and second looks do not count: nobody waits for them, and who has judged an image cannot help.
     """
     first = [
         record
@@ -186,15 +204,21 @@ def oldest_hours(table: str, now: datetime) -> float:
 # --- Once a day -------------------------------------------------------------------------------------------------------
 
 
-def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
+def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     def send(notice: Notice) -> Callable[[], object]:
-        return lambda: notices_topic.publish(resources.topic_arn, notice)
+        def task() -> None:
+            # Twice rather than never: without SNS's answer nobody knows whether it was sent.
+            if not notices_topic.publish(resources.topic_arn, notice):
+                raise ServiceError("sns:Publish was not answered")
 
-    tasks: dict[str, Callable[[], object]] = {"accuracy": lambda: accuracy.daily(resources.reviews)}
+        return task
+
+    tasks: dict[str, Callable[[], object]] = {}
     if report.waiting:
         tasks["digest"] = send(
             notices.waiting_reviews(
                 report.waiting,
+                again=report.again,
                 oldest_hours=report.oldest_hours,
                 page_address=resources.page_address,
                 stage=resources.stage,
@@ -209,7 +233,11 @@ def _once_a_day(resources: Resources, now: datetime, report: Report) -> None:
                 stage=resources.stage,
             )
         )
+    tasks["accuracy"] = lambda: accuracy.daily(resources.reviews)  # last: it may go on for long
     for what, task in tasks.items():
+        if left() < NOTICE_SECONDS:
+            logger.warning("Left to the next run, as too little time is left", what=what)
+            return
         if review_keeping.reserve(resources.reviews, what, f"{now:%Y-%m-%d}"):
             try:
                 task()

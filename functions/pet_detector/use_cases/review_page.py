@@ -48,14 +48,17 @@ class _Stock:
         self._table, self._queue, self._person, self._wish, self._seen = table, queue, person, wish, seen
         self._pages = reviews.pages_of(table, queue)
         first = next(self._pages)
-        self._is_whole, self._read = first.is_last, len(first.heads)
+        asked = sum(is_asked(head, person.id) for head in first.heads)
+        self._asked = asked if first.is_last else None
         mine = [head for head in first.heads if self._is_mine(head)]
         self.mine = self._suitable(mine)
         self.free = self._rest([head for head in first.heads if not self._is_mine(head)])
 
     def count(self) -> int:
-        """How many wait in the queue, at most reviews.MOST_COUNTED."""
-        return self._read if self._is_whole else reviews.count(self._table, self._queue)
+        """How many wait for the person in the queue, at most reviews.MOST_COUNTED."""
+        if self._asked is not None:
+            return self._asked
+        return reviews.count(self._table, self._queue, self._person.id)
 
     def _is_mine(self, head: Head) -> bool:
         return is_leased(head, time.time()) and head["LeasedBy"] == self._person.id
@@ -82,7 +85,7 @@ class _Stock:
 
 
 def lease_next(table: str, records: str, person: Person, wish: Wish) -> tuple[list[Picture], dict[str, int]]:
-    """Lease pictures to a person -> them, and how many wait by queue (at most reviews.MOST_COUNTED each)."""
+    """Lease pictures to a person -> them, and how many wait for them by queue (at most reviews.MOST_COUNTED each)."""
     seen: set[str] = set()
     stocks = {queue: _Stock(table, queue, person, wish, seen) for queue in WAITING}
     usable = {Queue.UNCERTAIN: stocks[Queue.UNCERTAIN]} if wish.leaning else stocks

@@ -99,7 +99,8 @@ def _correction(resources: Resources, image_id: str) -> Review:
 
 def _write(resources: Resources, longer: Review, person: Person, said: Verdict | Undo, *, begun: bool) -> Saved:
     changed = changes(longer)
-    if isinstance(said, Undo):  # the page shows the picture again at once
+    # The page shows the picture again at once. Not in the gallery: nobody's turn has come there.
+    if isinstance(said, Undo) and longer.rows[-1]["Mode"] != Mode.GALLERY:
         changed |= {"LeasedBy": person.id, "LeasedUntil": int(time.time()) + LEASE_SECONDS}
     if begun:
         return reviews.append(resources.reviews, resources.records, longer, changed)
@@ -136,6 +137,9 @@ def _may_decide(review: Review, person: Person, said: Verdict) -> None:
     )
     if said.sequence is not None and said.sequence != int(head["Sequence"]):
         raise decided
+    if said.sequence is None and said.mode is Mode.GALLERY and head["Sequence"]:  # it would overrule what nobody showed
+        message = "People have said something about this image: send sequence, the number of reviews that you saw."
+        raise RequestError(400, "INVALID_BODY", message)
     if is_leased(head, time.time()) and head["LeasedBy"] != person.id:
         raise RequestError(
             409, "SOMEBODY_DECIDES", "Somebody else has this picture before them and decides: yours was not saved."

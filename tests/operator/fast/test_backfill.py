@@ -139,7 +139,15 @@ def test_the_limit_of_the_day_makes_it_take_days(
 def test_a_person_reads_what_will_happen(aws: Cloud, petdetect: Petdetect) -> None:
     put(aws, "a.jpg", "notes.txt")
     text = petdetect("backfill", URL, "--dry-run").stdout
-    words = (URL, "to do", ".jpg, .jpeg or .png", "Rekognition", "Total", "at 5 calls", "Live uploads go first")
+    words = (
+        URL,
+        "to do",
+        ".jpg, .jpeg, .png, .webp, .avif, .heic or .heif",
+        "Rekognition",
+        "Total",
+        "at 5 calls",
+        "Live uploads go first",
+    )
     for expected in words:
         assert expected in text
 

@@ -133,6 +133,7 @@ def judge(aws: Cloud, number: int, verdict: str) -> None:
     """A certain cat of the sample that people have judged."""
     head: dict[str, Any] = {"ImageID": f"{number:032x}", "Entry": "review", "Queue": "done", "Order": now()}
     head |= {"HomeOrder": f"{number:04}", "Guess": "cat", "Certain": True, "Purpose": "sample", "Verdict": verdict}
+    head |= {"InTurn": True}
     head |= {"Scores": {"cat": Decimal(85), "dog": Decimal(0)}, "PolicyVersion": "2:80/15/50/55", "GuessedAt": now()}
     aws.put_review(head | {"Probability": Decimal("0.02"), "Sequence": 1})
 
@@ -151,6 +152,10 @@ def test_accuracy_and_thresholds_with_enough(aws: Cloud, petdetect: Petdetect) -
     assert kept is not None
     assert kept["classes"]["cat"]["precision"]["value"] == 90
     assert "80 % (now)" in petdetect("thresholds").stdout
+    petdetect("policy", "set", "minimum=75", "--because", "too many reviews")
+    text = petdetect("thresholds").stdout  # of pictures that were decided before
+    assert "75 % (now)" in text
+    assert "80 % (now)" not in text
 
 
 def test_accuracy_with_too_little(aws: Cloud, petdetect: Petdetect) -> None:
