@@ -588,7 +588,7 @@ def set_policy(deployment: Deployment, numbers: tuple[tuple[str, float], ...], b
 
 @command("history", policy_group)
 def show_policy_history(deployment: Deployment, as_json: bool) -> None:
-    """Show every change that is kept (the last 100), newest first."""
+    """Show every change that is kept (the last 99), newest first."""
     policy_command.show_history(deployment, as_json=as_json)
 
 
