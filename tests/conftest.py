@@ -40,8 +40,8 @@ class _Groups(LoadScopeScheduling):  # type: ignore[misc]
         return SHARED.get(str(file.parent), str(file))
 
 
-# The end of a group: what must be true of all that was sent, then what makes records by hand, which nobody has sent.
-LAST = ("test_at_the_end.py", "test_reviews_at_once.py", "test_verdicts.py")
+# The end of a group: what must be true of all that was sent, then what erases images, or makes records by hand.
+LAST = ("test_at_the_end.py", "test_people.py", "test_reviews_at_once.py", "test_verdicts.py")
 
 
 @pytest.hookimpl(optionalhook=True)
