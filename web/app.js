@@ -74,7 +74,7 @@ async function prepare() {
   if (may.upload) VIEWS.upload.load(); // it takes files that are dropped on any view
   if (may.review) {
     const { createOutbox } = await import("./outbox.js");
-    context.outbox = createOutbox({ api, session, element, announce });
+    context.outbox = createOutbox({ api, session, element, below: place("below"), announce });
   }
 }
 

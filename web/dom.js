@@ -1,5 +1,7 @@
 // Elements without innerHTML: a file's name or a label stays text, whatever it holds.
 
+import { ANIMALS, percent } from "./words.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 /** An element. An attribute that is a function is a listener (onclick), true is an empty one, false and null are left out. */
@@ -22,6 +24,13 @@ export const heading = (...children) => h("h1", { tabindex: "-1" }, ...children)
 
 export const button = (text, onclick, kind = "", attributes = {}) =>
   h("button", { type: "button", class: `button ${kind}`, onclick, ...attributes }, text);
+
+/** The scores of cat and dog: bars from 0 to 100 with marks, and the numbers beside them. */
+export const scores = (found, marks = []) => Object.entries(found).map(([animal, value]) => h("div", { class: "score", "data-kind": animal },
+  h("span", {}, ANIMALS[animal]), svg("svg", { class: "scale", "aria-hidden": "true" },
+    svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }), svg("rect", { class: "fill", width: `${value}%`, height: "100%", rx: 4 }),
+    marks.filter(Boolean).map((mark) => svg("line", { x1: `${mark}%`, x2: `${mark}%`, y1: 0, y2: "100%" }))),
+  h("span", { class: "value" }, percent(value))));
 
 /** A dialog that is open until its `close()`; the last of `children` is a row of buttons. */
 export function dialog(title, ...children) {

@@ -1,6 +1,6 @@
 // Gallery: all pictures, newest first, and the story of one.
 
-import { button, dialog, h, heading, loading, problem, svg } from "./dom.js";
+import { button, dialog, h, heading, loading, problem, scores } from "./dom.js";
 import { picture } from "./picture.js";
 import { ANIMALS, REASONS, STATUSES, bytes, count, number, outcome, percent, when } from "./words.js";
 
@@ -71,7 +71,7 @@ function list(element, context, query) {
   }
 
   const card = (image) => h("li", {}, h("a", { class: "tile", href: `#/gallery/${image.imageId}` },
-    SHOWN.includes(image.status) ? picture(context.api, image.imageId) : h("span", { class: "picture none" }, REASONS[image.reasonCode]),
+    SHOWN.includes(image.status) ? picture(context.api, image.imageId) : h("span", { class: "picture none" }, REASONS[image.reasonCode] ?? "No picture"),
     h("span", { class: "name" }, image.fileName ?? image.imageId), pill(image), h("span", { class: "muted small" }, when(image.createdAt))));
 
   begin();
@@ -134,7 +134,7 @@ function story(element, context, id) {
   outbox?.addEventListener("putOff", ({ detail: { entry, text } }) => entry.body.imageId === id && told.replaceChildren(h("p", { class: "card" }, text)), { signal: left.signal });
   outbox?.addEventListener("refused", ({ detail: { entry } }) => {
     if (entry.body.imageId !== id) return;
-    told.replaceChildren(); // the header says why
+    told.replaceChildren(); // above it says why
     again();
   }, { signal: left.signal });
 
@@ -166,15 +166,9 @@ function decision(image, { reviews }) {
   const [, minimum, , floor] = /^\d+:([\d.]+)\/([\d.]+)\/([\d.]+)/.exec(image.policyVersion ?? "") ?? [];
   return h("section", { class: "card" }, h("p", {}, pill(image)), image.reason && h("p", {}, byPerson && "A person decided. The machine said: ", image.reason),
     image.superseded && h("p", {}, image.superseded.reason),
-    image.scores && [["cat", "Cat"], ["dog", "Dog"]].map(([animal, word]) => h("div", { class: "score", "data-kind": animal },
-      h("span", {}, word), scale(image.scores[animal], [floor, minimum]), h("span", { class: "value" }, percent(image.scores[animal])))),
+    image.scores && scores(image.scores, [floor, minimum]),
     image.scores && minimum && h("p", { class: "muted small" }, `The marks: floor ${number(floor)} %, minimum ${number(minimum)} %.`));
 }
-
-/** A bar from 0 to 100 with marks; its number stands beside it. */
-const scale = (value, marks) => svg("svg", { class: "scale", "aria-hidden": "true" },
-  svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }), svg("rect", { class: "fill", width: `${value}%`, height: "100%", rx: 4 }),
-  marks.filter(Boolean).map((mark) => svg("line", { x1: `${mark}%`, x2: `${mark}%`, y1: 0, y2: "100%" })));
 
 const labels = ({ labels: seen }) => seen?.length > 0 && h("section", { class: "card" }, h("h2", {}, "What was seen"),
   h("ul", { class: "row labels" }, seen.map((label) => h("li", {}, `${label.name} ${percent(label.confidence)}`))));
@@ -190,6 +184,6 @@ function past({ reviews, carriedOut }, decide) {
 }
 
 const facts = (image) => h("section", { class: "card" }, h("h2", {}, "Facts"), h("dl", {}, [
-  ["Sent", when(image.createdAt)], ["Sorted", when(image.timestamp)], ["File", [image.imageFormat !== "UNKNOWN" && image.imageFormat?.toUpperCase(), image.fileSize && bytes(image.fileSize)].filter(Boolean).join(", ")],
+  ["Sent", when(image.createdAt)], ["Sorted", when(image.timestamp)], ["File", [image.imageFormat !== "unknown" && image.imageFormat?.toUpperCase(), image.fileSize && bytes(image.fileSize)].filter(Boolean).join(", ")],
   ["Policy", image.policyVersion], ["Model", image.modelVersion], ["Lies at", image.location], ["Id", image.imageId],
 ].filter(([, value]) => value).map(([term, value]) => [h("dt", {}, term), h("dd", {}, value)])));

@@ -15,7 +15,7 @@ export class OutboxFull extends Error {
 }
 
 /** Events: "change"; "putOff" (detail: entry, text): another person has the picture; "saved" (detail: entry, answer) and "refused" (detail: entry), also of what another tab sent. */
-export class Outbox extends EventTarget {
+class Outbox extends EventTarget {
   isStuck = false; // no answer comes, or faults of the service
   others = new Map(); // name -> number of unsaved entries of other people in this browser
   #api;
@@ -237,11 +237,12 @@ const ADVICE = {
   NOT_ALLOWED: "Then decide again.",
 };
 
-/** The outbox of who is signed in; `element` shows in every view what is not saved, and what was not accepted. */
-export function createOutbox({ api, session, element, announce }) {
+/** The outbox of who is signed in; `element` shows in every view what is not saved, `below` what was not accepted. */
+export function createOutbox({ api, session, element, below, announce }) {
   const outbox = new Outbox(api, session.person);
   const unsaved = h("span", { class: "unsaved" }), refused = h("details", { class: "refused", hidden: true });
-  element.append(unsaved, refused);
+  element.append(unsaved);
+  below.append(refused);
   const dismiss = (text, entries) => button(text, () => entries.forEach((entry) => outbox.dismiss(entry)), "quiet");
   let drawn = "", wasStuck = false;
   const draw = () => {
@@ -258,9 +259,9 @@ export function createOutbox({ api, session, element, announce }) {
     refused.hidden = !entries.length;
     refused.replaceChildren(...(entries.length ? [
       h("summary", {}, `${entries.length} not accepted`),
-      h("div", { class: "card" }, h("ul", {}, entries.map((entry) => h("li", {},
+      h("div", {}, h("ul", {}, entries.map((entry) => h("li", {},
         `${ANIMALS[entry.body.animal] ?? "Undo"}, ${when(entry.at)}: ${entry.refused.message} ${ADVICE[entry.refused.code] ?? ""} `,
-        h("a", { href: `#/gallery/${entry.body.imageId}` }, "See the picture"), dismiss("Dismiss", [entry])))), dismiss("Dismiss all", entries)),
+        h("a", { href: `#/gallery/${entry.body.imageId}` }, "See the picture"), dismiss("Dismiss", [entry])))), entries.length > 1 && dismiss("Dismiss all", entries)),
     ] : []));
   };
   outbox.addEventListener("change", draw);

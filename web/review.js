@@ -1,6 +1,6 @@
 // Review: one picture and one key for each decision, or a sheet of pictures with the same guess.
 
-import { button, h, heading } from "./dom.js";
+import { button, h, heading, scores } from "./dom.js";
 import { areOn, listen, switchKeys } from "./keys.js";
 import { OutboxFull } from "./outbox.js";
 import { Supply } from "./supply.js";
@@ -203,7 +203,7 @@ class Single extends Review {
     super(element, context, "", { mode: "single" }, 8);
     this.seen = h("aside", { class: "card seen", "aria-label": "What the machine saw" });
     element.append(h("div", { class: "single" }, this.stage, h("div", { class: "decide" },
-      Object.entries(KEYS).map(([key, animal]) => keyed(ANIMALS[animal], key, () => this.judge(animal), "primary")),
+      Object.entries(KEYS).map(([key, animal]) => keyed(ANIMALS[animal], key, () => this.judge(animal), "verdict", animal)),
       keyed("Skip", "s", () => this.skip()), keyed("Undo", "u", () => this.undo())), this.seen));
     this.begin({ s: () => this.skip() });
   }
@@ -216,6 +216,8 @@ class Single extends Review {
     const what = picture?.isLoaded ? picture.image : picture?.isBroken ? BROKEN : "Loading the picture ...";
     if (picture && this.picture === picture && this.drawn === what) return;
     if (this.picture !== picture) this.seen.replaceChildren(...(picture ? seen(picture) : []));
+    this.seen.hidden = !picture;
+    for (const verdict of this.element.querySelectorAll(".verdict")) verdict.ariaDisabled = !picture;
     Object.assign(this, { picture, drawn: what });
     this.shownAt = picture?.isLoaded && performance.now(); // what nobody has seen cannot be decided
     this.stage.replaceChildren(!picture ? this.nothing() : what !== BROKEN ? what
@@ -253,10 +255,10 @@ class Sheet extends Review {
     this.reload = button("Load again", () => this.supply.reload());
     this.stage.addEventListener("keyup", (event) => event.key === " " && event.preventDefault()); // else it clicks, too
     element.append(
-      h("p", {}, `The machine leans to ${guess}. Mark what is not: left out, it comes one by one; with an animal, it is filed as that. `,
+      h("p", {}, `The machine leans to ${guess}. Mark what is not: as what it is, or left out, to judge it one by one. `,
         h("span", { class: "keyed" }, "Arrows move, Space marks.")),
       this.stage, h("div", { class: "decide" }, this.file,
-        Object.entries(KEYS).filter(([, animal]) => animal !== guess).map(([key, animal]) => keyed(`It is ${animal}`, key, () => this.judge(animal))),
+        Object.entries(KEYS).filter(([, animal]) => animal !== guess).map(([key, animal]) => keyed(`It is ${animal}`, key, () => this.judge(animal), "verdict", animal)),
         keyed("Undo", "u", () => this.undo()), this.reload));
     const down = () => this.tiles.filter((tile) => tile.offsetTop === this.tiles[0].offsetTop).length;
     this.begin({
@@ -343,18 +345,18 @@ class Sheet extends Review {
 }
 
 /** A button, and its key. */
-function keyed(text, key, action, kind) {
-  const made = button(text, action, kind, { "aria-keyshortcuts": key });
+function keyed(text, key, action, kind, animal) {
+  const made = button(text, action, kind, { "aria-keyshortcuts": key, "data-kind": animal });
   made.append(" ", h("kbd", { "aria-hidden": "true" }, key === "Enter" ? "↵" : key.toUpperCase()));
   return made;
 }
 
 /** What the machine saw, unless its guess is hidden. */
-function seen({ blind, leaning, scores = {}, reason, labels = [], fileName }) {
+function seen({ blind, leaning, scores: found = {}, reason, labels = [], fileName }) {
   if (blind) return [h("h2", {}, "The guess is hidden"), h("p", {}, "Say what you see: this picture shows how often the machine is right.")];
   return [
     h("h2", {}, leaning ? `It leans to ${leaning}` : "What the machine saw"), h("p", {}, reason ?? ""),
-    h("dl", {}, Object.entries(scores).map(([animal, score]) => [h("dt", {}, ANIMALS[animal]), h("dd", {}, h("meter", { max: 100, value: score }), ` ${percent(score)}`)])),
+    ...scores(found),
     h("p", { class: "muted small" }, labels.map(({ name, confidence }) => `${name} ${percent(confidence)}`).join(", ")),
     h("p", { class: "muted small" }, fileName ?? ""),
   ];

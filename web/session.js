@@ -47,7 +47,7 @@ export class Session extends EventTarget {
   async beginBeside() {
     const beside = window.open("", "pet-detector-sign-in", "popup,width=480,height=640"); // now, while it is a click
     if (!beside) return this.begin(location.hash);
-    const { promise, resolve } = Promise.withResolvers?.() ?? deferred();
+    const { promise, resolve } = deferred();
     const channel = new BroadcastChannel(CHANNEL);
     channel.onmessage = ({ data }) => resolve(data);
     beside.location = await this.#authorizeUrl({ beside: true });

@@ -27,10 +27,11 @@ addEventListener("drop", async (event) => {
 
 export function mount(element, context) {
   api = context.api;
+  const canDrop = matchMedia("(pointer: fine)").matches;
   const zone = h("div", { class: "drop" },
-    h("p", { class: "large" }, "Drop pictures or folders here"),
+    h("p", { class: "large" }, canDrop ? "Drop pictures or folders here" : "Send pictures"),
     h("div", { class: "row" }, chooser("Choose pictures", { accept: "image/*,.heic,.heif,.avif,.webp" }, "primary"),
-      matchMedia("(pointer: fine)").matches && chooser("Choose a folder", { webkitdirectory: true })),
+      canDrop && chooser("Choose a folder", { webkitdirectory: true })),
     h("p", { class: "muted small" }, "JPEG, PNG, WebP, AVIF or HEIC, up to 15 MB each, as many as you like. Place and camera data are removed."));
   for (const [name, on] of [["dragover", true], ["dragleave", false], ["drop", false]]) {
     zone.addEventListener(name, () => zone.classList.toggle("over", on));

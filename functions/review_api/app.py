@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
 from pet_detector.rules.models import Animal
 from pet_detector.rules.people import Group, Person, unauthorized
-from pet_detector.rules.review import Kind, Mode, Queue, is_blind, sequence_of
+from pet_detector.rules.review import Kind, Mode, Queue, filed_since, is_blind, sequence_of
 from pet_detector.rules.text import printable
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
@@ -65,6 +66,7 @@ def next_pictures() -> Response[str]:
         leaning,
         image_ids("except", query.get("except", "")),
         secrets.randbelow(_PLACES) + 1,  # else a page that asks for few each time would never get to the tenth place
+        filed_since(float(settings.required("IMAGE_RETENTION_DAYS")), time.time()),
     )
     table = settings.required("REVIEWS_TABLE_NAME")
     for image_id in image_ids("skipped", query.get("skipped", "")):

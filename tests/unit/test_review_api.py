@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -172,6 +173,33 @@ def test_images_that_are_gone_are_not_offered(aws: Cloud) -> None:
     aws.write(erased, ProcessingStatus="erased")
     assert ids(page()) == [here]
     assert "LeasedBy" not in head(gone)
+
+
+@pytest.mark.parametrize("page_size", [200, 2])
+def test_pictures_that_have_expired_are_neither_offered_nor_counted(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    """The bucket keeps them for 365 days; their records may stay for longer."""
+    monkeypatch.setattr(reviews, "PAGE", page_size)
+    ago = {days: detection_logs.format_time(datetime.now(UTC) - timedelta(days=days)) for days in (364, 366)}
+    put(aws, 1, 2, 3, Timestamp=ago[366])
+    (here,) = put(aws, 4, Timestamp=ago[364])
+    answer = page()
+    assert ids(answer) == [here]
+    assert answer["waiting"]["uncertain"] == 1
+
+
+def test_everything_that_was_said_is_kept_as_long_as_the_picture_that_it_moved(aws: Cloud) -> None:
+    (image,) = put(aws, 1, Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=300)))
+    expires = 2_000_000_000 + 300 * 86400
+    say(image, "other", mode="gallery", sequence=0)
+    assert head(image)["ExpiresAt"] == review(image).rows[0]["ExpiresAt"] == 2_000_000_000  # it stays where it lies
+    say(image, "dog", mode="gallery", sequence=1)
+    now = review(image)
+    found = [int(item["ExpiresAt"]) for item in (now.head, *now.rows)]
+    assert found == [pytest.approx(expires, abs=60)] * 3
+    say(image, "cat", mode="gallery", sequence=2)  # a moment later: rows lag behind by a day at most
+    assert [int(row["ExpiresAt"]) for row in review(image).rows[:2]] == found[1:]
 
 
 def test_cost_of_a_page_of_24(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -84,12 +84,14 @@ def _two_looks(table: str, image_id: str) -> tuple[Animal, Animal] | None:
     return Animal(first["Animal"]), Animal(second["Animal"])
 
 
-def waiting(table: str) -> dict[str, int]:
-    """How many pictures wait in each queue, and how many verdicts are not carried out (`pending`).
+def waiting(table: str, filed_since: int) -> dict[str, int]:
+    """How many pictures that were filed since then wait in each queue, and how many verdicts are not carried out
+    (`pending`).
 
     Counted up to reviews.MOST_COUNTED: who has 1,000 pictures before them need not know how many more.
     """
-    return {queue.value: reviews.count(table, queue) for queue in (*WAITING, Queue.PENDING)}
+    pictures = {queue.value: reviews.count(table, queue, filed_since=filed_since) for queue in WAITING}
+    return pictures | {Queue.PENDING.value: reviews.count(table, Queue.PENDING)}
 
 
 def store(table: str, entry: str, document: dict[str, Any]) -> None:
