@@ -2,8 +2,8 @@
 
 Everything passes through the rules themselves: the policy decides, `new_head` draws the sample and orders the queues,
 `places` says which queue is next, `changes` what verdicts make of a head, `carried` what the same bytes get of it.
-Pictures come all day, while people work. What varies is chance: how good the machine is, how far people have come, and
-whether there are copies.
+Pictures come all day, while people work. What varies is chance: how good the machine is, and how fast people are, both
+in the first half of the days and in the second; whether there are copies.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pet_detector.rules.review import WAITING, Head, Kind, Mode, Queue, Review, 
 POLICY = Policy(80, 15, 50)
 # Another threshold, of which the errors are known too.
 OTHER_MINIMUM = 90.0
-SAMPLE_PERCENT, SECOND_LOOK_PERCENT = 2, 10
+SECOND_LOOK_PERCENT = 10
 ANIMALS = tuple(Animal)
 PEOPLE = ("ada", "bob", "eve")
 # Pictures come, and people work, so many times a day.
@@ -35,20 +35,22 @@ TIMES_A_DAY = 4
 
 @dataclass(frozen=True)
 class Stratum:
-    """What a history is like: about so many pictures a day are drawn, and of the mistakes among what people are asked
-    about this share is corrected in the gallery before its turn.
+    """What a history is like: `percent` of all pictures are drawn, that is about so many a day, and of the mistakes
+    among what people are asked about the share `corrected` is corrected in the gallery before its turn.
 
     `hard`: the share of hard pictures, which people nearly always pass over, and half of which are mistakes.
     """
 
+    percent: int
     drawn_a_day: int
-    corrected: float
+    days: int
+    corrected: float = 0
     hard: float = 0
 
     @property
-    def days(self) -> int:
-        """Enough for a figure, mostly."""
-        return {3: 100, 5: 60}.get(self.drawn_a_day, 20)
+    def images(self) -> int:
+        """How many come."""
+        return self.drawn_a_day * self.days * 100 // self.percent
 
 
 @dataclass(frozen=True)
@@ -104,9 +106,13 @@ def _decisions() -> dict[Animal | None, list[tuple[Decision, Decision]]]:
 def history(seed: int, stratum: Stratum) -> History:
     """One history; the same seed makes the same one."""
     source = random.Random(seed)
-    images = stratum.drawn_a_day * 100 // SAMPLE_PERCENT * stratum.days
-    pictures, weights = _pictures(source, stratum)
-    came = source.choices(range(len(pictures)), weights, k=images)
+    images = stratum.images
+    pictures: list[Picture] = []
+    came: list[int] = []
+    for _ in range(2):
+        more, weights = _pictures(source, stratum)
+        came += source.choices(range(len(pictures), len(pictures) + len(more)), weights, k=images // 2)
+        pictures += more
     contents = list(range(images))
     if source.random() < 1 / 3:
         for number in source.sample(range(1, images), images // 10):
@@ -127,7 +133,7 @@ def history(seed: int, stratum: Stratum) -> History:
 def _pictures(source: random.Random, stratum: Stratum) -> tuple[list[Picture], list[float]]:
     """What may come, and how often it does. Narrow decisions are wrong more often, and so is what is hard."""
     shares: dict[Animal | None, float] = {animal: source.uniform(0.2, 0.4) for animal in ANIMALS}
-    shares[None] = source.uniform(0.01, 0.04)
+    shares[None] = source.uniform(0.02, 0.05)
     right = {animal: source.uniform(0.85, 0.995) for animal in ANIMALS}
     found: list[Picture] = []
     weights: list[float] = []
@@ -148,7 +154,7 @@ def _pictures(source: random.Random, stratum: Stratum) -> tuple[list[Picture], l
 class _Work:
     """Pictures come, and people decide in the order of the queues, as far as they come.
 
-    In half of the histories they are behind, and the newest pictures have only just come.
+    In half of the histories they are behind, more so in one half of the days, and the newest pictures have just come.
     """
 
     def __init__(self, source: random.Random, stratum: Stratum, came: list[Picture], contents: list[str]) -> None:
@@ -158,13 +164,15 @@ class _Work:
         self._copies: defaultdict[str, list[str]] = defaultdict(list)
         self._queues: dict[str, list[tuple[str, str]]] = {queue.value: [] for queue in WAITING}
         is_behind = source.random() < 0.5
-        speed = source.uniform(0.4, 0.95) if is_behind else 1
+        speeds = [source.uniform(0.3, 0.95) if is_behind else 1 for _ in range(2)]
+        able = 0.0
         at_once = len(came) // (stratum.days * TIMES_A_DAY)
         for first in range(0, len(came), at_once):
-            day = date(2026, 1, 1) + timedelta(first // (at_once * TIMES_A_DAY))
+            before, day = len(self._reviews), date(2026, 1, 1) + timedelta(first // (at_once * TIMES_A_DAY))
             for number in range(first, min(first + at_once, len(came))):
                 self._file(f"{number:032x}", came[number], contents[number], f"{day}T12:00:00.000Z")
-            self._decide(round(speed * len(self._reviews)) - self._decided)
+            able += speeds[2 * first // len(came)] * (len(self._reviews) - before)
+            self._decide(int(able) - self._decided)
         if not is_behind:
             self._decide(len(came))
 
@@ -175,9 +183,10 @@ class _Work:
     _decided = 0
 
     def _file(self, image_id: str, picture: Picture, content: str, at: str) -> None:
-        if picture.called is not None and not review.sampled(content, SAMPLE_PERCENT):
+        if picture.called is not None and not review.sampled(content, self._stratum.percent):
             return  # which `new_head` says too, but much later
-        head = review.new_head(_record(image_id, picture.decision, content, at), SAMPLE_PERCENT, SECOND_LOOK_PERCENT)
+        record = _record(image_id, picture.decision, content, at)
+        head = review.new_head(record, self._stratum.percent, SECOND_LOOK_PERCENT)
         assert head is not None
         self._pictures[image_id] = picture
         self._keep(Review(head))

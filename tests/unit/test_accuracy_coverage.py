@@ -15,8 +15,12 @@ from tests.support.review_histories import OTHER_MINIMUM, Stratum
 
 HISTORIES = 1000
 # Each history is of one of these, in turn.
-STRATA = [Stratum(drawn_a_day, corrected) for drawn_a_day in (3, 5, 20) for corrected in (0, 0.5, 1)]
-PASSED_OVER = [Stratum(5, 0.5, hard=0.05), Stratum(20, 0, hard=0.1)]
+STRATA = [
+    Stratum(percent, drawn_a_day, days, corrected)
+    for percent, drawn_a_day, days in ((5, 3, 160), (2, 5, 80), (10, 20, 30))
+    for corrected in (0, 0.5, 1)
+]
+PASSED_OVER = [Stratum(5, 5, 80, corrected=0.5, hard=0.05), Stratum(10, 20, 30, hard=0.1)]
 
 
 def _outcomes(seed: int, strata: list[Stratum]) -> list[tuple[str, str]]:
