@@ -8,6 +8,7 @@ says for how many days.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import io
 import json
@@ -305,7 +306,13 @@ def test_what_a_person_said_of_an_image_goes_with_it(application: Application) -
     same = uploaded(application, dataclasses.replace(found), "needs_review")
     reviews = application.outputs["ReviewsTableName"]
     token = sign_in(application.outputs["PageUrl"], PEOPLE["reviewer"], PASSWORD)["id_token"]
-    said = {"imageId": found.image_id, "animal": "dog", "mode": "gallery", "milliseconds": 9, "sequence": 0}
+    said: dict[str, Any] = {
+        "imageId": found.image_id,
+        "animal": "dog",
+        "mode": "gallery",
+        "milliseconds": 9,
+        "sequence": 0,
+    }
     headers = {"Authorization": token, "Idempotency-Key": f"key-of-{found.text}"}
     url = f"{application.outputs['ApiUrl']}/people/reviews"
     answer = requests.post(url, json=said, headers=headers, timeout=60)
@@ -318,8 +325,14 @@ def test_what_a_person_said_of_an_image_goes_with_it(application: Application) -
         )
         return {item["Entry"]["S"]: item for item in answer["Items"]}
 
+    def is_carried_out(image: Canary) -> bool:
+        return "CarriedOut" in entries(image).get("review", {})
+
+    def is_erased(image: Canary) -> bool:
+        return http(application, "DELETE", f"/images/{image.image_id}").status_code == 200
+
     for image in (found, same):
-        eventually(lambda image=image: "CarriedOut" in entries(image).get("review", {}), "the verdict is carried out")
+        eventually(functools.partial(is_carried_out, image), "the verdict is carried out")
         assert entries(image)["verdict#000001"]["PersonName"] == {"S": PEOPLE["reviewer"]}
         assert application.keys(image.image_id) == [f"dogs/{image.image_id}.jpg"]
     assert entries(same)["verdict#000001"]["SameAs"] == {"S": found.image_id}
@@ -328,9 +341,7 @@ def test_what_a_person_said_of_an_image_goes_with_it(application: Application) -
 
     tables = {f"dynamodb {application.outputs['ErasuresTableName']}", f"dynamodb {application.table}"}
     for image in (found, same):
-        eventually(
-            lambda image=image: http(application, "DELETE", f"/images/{image.image_id}").status_code == 200, "erased"
-        )
+        eventually(functools.partial(is_erased, image), "it is erased")
         assert entries(image) == {}
     left = list(stores(application))
     assert traces(left, found) == traces(left, same) == tables
