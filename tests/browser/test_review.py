@@ -409,6 +409,34 @@ def test_undo_takes_a_whole_sheet_back_with_its_marks(desk: Desk) -> None:
     assert page.locator(".shot").first.get_attribute("aria-label") == "Picture 1, other"
 
 
+def test_what_was_left_out_of_a_sheet_comes_back_with_it_or_one_by_one(browser: Browser) -> None:
+    service = FakeService(3, PHOTOS)
+    for review in service.reviews.values():
+        review.leaning = "dog"
+    with serving(service) as address:
+        desk = Desk(browser, address)
+        desk.service = service
+        page = desk.tab("review/dog")
+        ids = _sheet(page)
+        page.locator(".shot").nth(1).focus()
+        page.keyboard.press(" ")
+        page.keyboard.press("Enter")
+        _rows(desk, 2)
+        page.get_by_role("button", name="Look at 1 left out").wait_for()
+        page.keyboard.press("u")
+        _rows(desk, 4)
+        assert _sheet(page) == ids
+        assert page.locator(".shot").nth(1).get_attribute("aria-label") == "Picture 2, left out"
+        page.locator(".shot").first.focus()
+        page.keyboard.press("Enter")
+        _rows(desk, 6)
+        page.get_by_role("button", name="Look at 1 left out").click()
+        page.locator(".single .stage img").wait_for()
+        assert image_of(page) == ids[1]
+        desk.close()
+    assert service.passed == []
+
+
 def test_an_undo_of_the_other_kind_opens_that_kind(desk: Desk) -> None:
     page = desk.tab()
     first = image_of(page)
