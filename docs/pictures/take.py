@@ -1,6 +1,6 @@
 """Takes pictures of every view of the page, at an application that `make run` has started; page.md shows some of them.
 
-    PYTHONPATH=.engine/browser .venv/bin/python -m docs.pictures.take http://127.0.0.1:4566/.../local/app/ FOLDER
+PYTHONPATH=.engine/browser .venv/bin/python -m docs.pictures.take http://127.0.0.1:4566/.../local/app/ FOLDER
 """
 
 from __future__ import annotations
