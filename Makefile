@@ -158,7 +158,7 @@ audit: install .engine/audit-venv/.installed .engine/checkov-venv/.installed .en
 	@npm ci --prefix .engine/node --ignore-scripts --no-audit --no-fund --silent
 	@touch $@
 
-fuzz: install ## Judge 50,000 damaged and hostile pictures, and strip those that are accepted; a minute
+fuzz: install ## Judge 50,000 damaged and hostile JPEGs and PNGs, 20,000 others, and strip or decode what is accepted; two minutes
 	@PYTHONPATH=.:functions:converter .venv/bin/python -m tests.pictures
 
 # --- Faults: every call of the application broken in every way -------------------------------------------------------

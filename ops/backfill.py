@@ -98,6 +98,7 @@ def preview(deployment: Deployment, place: Prefix | Folder, found: Survey, uncer
         analysed=found.distinct / count,
         # The first pictures' turns are so near that they do not wait.
         waiting=max(0.0, found.distinct - calls * SLEEP_SECONDS) / count,
+        converted=found.to_convert / count,
         registered=1.0,
         mapped=0.0 if place.is_folder else 1.0,
     )

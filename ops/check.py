@@ -35,12 +35,12 @@ Check = Callable[[Subject], Iterable[Line]]
 _BEFORE: dict[str, dict[str, Check]] = {
     "settings": {
         "stack": check_settings.stack,
-        "definition": check_settings.definition,
+        "definitions": check_settings.definitions,
         "alias live": check_settings.alias,
         "aliases of functions": check_settings.function_aliases,
         "rules": check_settings.rules,
-        "schedule of the Reconciler": check_settings.schedule,
-        "stream to MetricsPublisher": check_settings.mapping,
+        "schedules": check_settings.schedules,
+        "streams": check_settings.mappings,
         "bucket": check_settings.bucket,
         "age of the bucket": check_settings.age_of_bucket,
         "detection policy": check_settings.policy,

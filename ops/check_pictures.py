@@ -23,7 +23,7 @@ from ops.check_api import UnreachableError, request
 from ops.check_lines import Line, Subject, not_ok, ok
 from ops.check_picture import FORM, INLINE, S3, VERSION, Picture, described, pictures
 from ops.errors import KNOWN, sentence
-from pet_detector.aws import analyses, detection_logs, erased_records, image_bucket, image_versions
+from pet_detector.aws import analyses, detection_logs, erased_records, image_bucket, image_versions, reviews
 from pet_detector.aws.clients import client
 from pet_detector.rules.execution_input import ImageRef, text_for
 from pet_detector.rules.models import ERASED, Status
@@ -183,7 +183,10 @@ def _remove(subject: Subject, chosen: list[Picture]) -> Iterator[Line]:
     if left:
         yield not_ok("clean-up", f"{'; '.join(left)}. In a minute: petdetect erase {' '.join(_ids(chosen))}")
     elif _ids(chosen):
-        yield ok("clean-up", f"{len(_ids(chosen))} pictures, records and analyses removed; their marks expire in a day")
+        yield ok(
+            "clean-up",
+            f"{len(_ids(chosen))} pictures, records, reviews and analyses removed; their marks expire in a day",
+        )
 
 
 def _ids(chosen: list[Picture]) -> list[str]:
@@ -204,6 +207,7 @@ def _remove_one(subject: Subject, picture: Picture) -> None:
         with contextlib.suppress(client("stepfunctions").exceptions.ExecutionDoesNotExist):
             client("stepfunctions").stop_execution(executionArn=arn, cause="petdetect check was interrupted")
         picture.stopped = check_judge.last_state(picture) == "Move Image"  # else nothing writes an object any more
+    reviews.forget(deployment.output("ReviewsTableName"), picture.image_id)  # nobody is asked about what is gone
     analyses.forget(deployment.output("AnalysesTableName"), hashlib.sha256(picture.data).hexdigest(), picture.image_id)
     found = image_versions.versions_of(deployment.bucket, picture.image_id, None, None)
     found += _versions_at(deployment.bucket, picture.key)

@@ -23,6 +23,18 @@ SETTLES = timedelta(minutes=15)
 # The key that the template makes.
 CLIENT_KEY = "client"
 _STATEMENTS = ("TlsOnly", "Tls12AtLeast", "FormsAndLinksAreShort")
+# What nobody does while one is off.
+_SCHEDULES = {
+    "ReconcileSchedule": ("schedule of the Reconciler", "lost uploads are not found"),
+    "ReviewKeeperSchedule": (
+        "schedule of ReviewKeeper",
+        "verdicts that failed are not carried out, and no digest is sent",
+    ),
+}
+_MAPPINGS = {
+    "RecordChangedMapping": ("MetricsPublisher", "there are no business metrics"),
+    "RecordFinishedMapping": ("ReviewQueue", "new images wait for a review only after the next run of ReviewKeeper"),
+}
 
 
 def stack(subject: Subject) -> Iterator[Line]:
@@ -59,21 +71,24 @@ def refuse_unknown_version(subject: Subject) -> None:
         ) from None
 
 
-def definition(subject: Subject) -> Iterator[Line]:
-    """Whether Step Functions accepts the definition that is deployed, with its substitutions."""
-    name = "definition"
-    if subject.is_local:
-        yield not_checked(name, "The local AWS accepts every definition; make test reads it with two linters.")
-        return
-    states = client("stepfunctions")
-    text = states.describe_state_machine(stateMachineArn=subject.machine_arn)["definition"]
-    answer = states.validate_state_machine_definition(definition=text, type="STANDARD", severity="ERROR")
-    errors = [found for found in answer["diagnostics"] if found["severity"] == "ERROR"]
-    if answer["result"] == "OK" and not errors:
-        yield ok(name, "validate-state-machine-definition finds no error, also not in expressions of several lines")
-        return
-    told = "; ".join(f"{found.get('location', '?')}: {found['code']} {found['message']}" for found in errors[:3])
-    yield not_ok(name, f"Step Functions does not accept it: {told}. Mend statemachine/image_workflow.asl.yaml, deploy.")
+def definitions(subject: Subject) -> Iterator[Line]:
+    """Whether Step Functions accepts the definitions that are deployed, with their substitutions."""
+    for name, arn, file in (
+        ("definition", subject.machine_arn, "image_workflow"),
+        ("definition of reviews", subject.deployment.output("ReviewWorkflowArn"), "review"),
+    ):
+        if subject.is_local:
+            yield not_checked(name, "The local AWS accepts every definition; make test reads it with two linters.")
+            continue
+        states = client("stepfunctions")
+        text = states.describe_state_machine(stateMachineArn=arn)["definition"]
+        answer = states.validate_state_machine_definition(definition=text, type="STANDARD", severity="ERROR")
+        errors = [found for found in answer["diagnostics"] if found["severity"] == "ERROR"]
+        if answer["result"] == "OK" and not errors:
+            yield ok(name, "validate-state-machine-definition finds no error, also not in expressions of several lines")
+            continue
+        told = "; ".join(f"{found.get('location', '?')}: {found['code']} {found['message']}" for found in errors[:3])
+        yield not_ok(name, f"Step Functions does not accept it: {told}. Mend statemachine/{file}.asl.yaml, deploy.")
 
 
 def alias(subject: Subject) -> Iterator[Line]:
@@ -133,37 +148,31 @@ def rules(subject: Subject) -> Iterator[Line]:
             yield ok(name, f"on, to {', '.join(target.split(':', 5)[5] for target in targets)}")
 
 
-def schedule(subject: Subject) -> Iterator[Line]:
-    """Whether the Reconciler runs by its schedule, and the stream is read."""
-    name = "schedule of the Reconciler"
-    short = subject.named("ReconcileSchedule").rpartition("/")[2]
-    state = boto3.client("scheduler", config=CLIENT_CONFIG).get_schedule(Name=short)["State"]
-    yield (
-        ok(name, "on")
-        if state == "ENABLED"
-        else not_ok(
-            name,
-            f"It is disabled: lost uploads are not found. Enable the schedule {short} in the console of EventBridge.",
+def schedules(subject: Subject) -> Iterator[Line]:
+    """Whether what the schedules run is run."""
+    scheduler = boto3.client("scheduler", config=CLIENT_CONFIG)
+    for logical_id, (name, loss) in _SCHEDULES.items():
+        short = subject.named(logical_id).rpartition("/")[2]
+        yield (
+            ok(name, "on")
+            if scheduler.get_schedule(Name=short)["State"] == "ENABLED"
+            else not_ok(name, f"It is disabled: {loss}. Enable the schedule {short} in the console of EventBridge.")
         )
-    )
 
 
-def mapping(subject: Subject) -> Iterator[Line]:
-    """Whether changes of records reach MetricsPublisher."""
-    name = "stream to MetricsPublisher"
-    uuid = subject.named("RecordChangedMapping")
-    found = boto3.client("lambda", config=CLIENT_CONFIG).get_event_source_mapping(UUID=uuid)
-    state, last = found["State"], found.get("LastProcessingResult") or ""
-    if state != "Enabled":
-        yield not_ok(
-            name,
-            f"It is {state}: there are no business metrics. aws lambda update-event-source-mapping --uuid {uuid} "
-            "--enabled",
-        )
-    elif last.startswith("PROBLEM"):
-        yield not_ok(name, f"Lambda says {last}: see docs/operations.md#dead-letters and the log of MetricsPublisher.")
-    else:
-        yield ok(name, last or "on")
+def mappings(subject: Subject) -> Iterator[Line]:
+    """Whether changes of records reach the functions that read the stream."""
+    functions = boto3.client("lambda", config=CLIENT_CONFIG)
+    for logical_id, (function, loss) in _MAPPINGS.items():
+        name, uuid = f"stream to {function}", subject.named(logical_id)
+        found = functions.get_event_source_mapping(UUID=uuid)
+        state, last = found["State"], found.get("LastProcessingResult") or ""
+        if state != "Enabled":
+            yield not_ok(name, f"It is {state}: {loss}. aws lambda update-event-source-mapping --uuid {uuid} --enabled")
+        elif last.startswith("PROBLEM"):
+            yield not_ok(name, f"Lambda says {last}: see docs/operations.md#dead-letters and the log of {function}.")
+        else:
+            yield ok(name, last or "on")
 
 
 def bucket(subject: Subject) -> Iterator[Line]:

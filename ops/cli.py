@@ -588,7 +588,7 @@ def set_policy(deployment: Deployment, numbers: tuple[tuple[str, float], ...], b
 
 @command("history", policy_group)
 def show_policy_history(deployment: Deployment, as_json: bool) -> None:
-    """Show every change that is kept (the last 100), newest first."""
+    """Show every change that is kept (the last 99), newest first."""
     policy_command.show_history(deployment, as_json=as_json)
 
 
@@ -707,13 +707,27 @@ def list_people(deployment: Deployment, as_json: bool) -> None:
 @command("remove", person_group)
 @click.argument("email", metavar="EMAIL", type=people_command.Email())
 @click.option("--group", "groups", multiple=True, type=people_command.group_choice, help="Only from this group.")
+@click.option("--forget", is_flag=True, help="Take their e-mail address out of their verdicts, too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
-def remove_person(deployment: Deployment, email: str, groups: tuple[str, ...], yes: bool, as_json: bool) -> None:
+def remove_person(
+    deployment: Deployment, email: str, groups: tuple[str, ...], forget: bool, yes: bool, as_json: bool
+) -> None:
     """Take somebody out of a group, or out altogether.
 
     Their pictures and verdicts stay.
     """
-    people_command.remove(deployment, email, groups, yes=yes, as_json=as_json)
+    people_command.remove(deployment, email, groups, forget=forget, yes=yes, as_json=as_json)
+
+
+@command("export", person_group)
+@click.argument("email", metavar="EMAIL", type=people_command.Email())
+def export_person(deployment: Deployment, email: str, as_json: bool) -> None:
+    """Print what is held about somebody who signs in, for them: one JSON document.
+
+    It has all that they said about images. What they uploaded: petdetect export, for each image.
+    """
+    del as_json  # it is nothing else
+    people_command.export(deployment, email)
 
 
 @command_without_deployment("destroy")

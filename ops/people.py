@@ -1,6 +1,7 @@
 """People who may sign in on the page: added to groups of the user pool, listed, and removed.
 
-The pool holds the e-mail address, the groups and the password; records name a person by the pool's id alone.
+The pool holds the e-mail address, the groups and the password; records name a person by the pool's id alone, verdicts
+by the e-mail address too.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ import boto3
 
 from ops.environment import CLIENT_CONFIG, LOCAL, Deployment
 from ops.errors import OperatorError
+from pet_detector.aws import reviewers
 from pet_detector.rules.people import Group
+from pet_detector.rules.review import Row
 
 
 @dataclass(frozen=True)
@@ -97,6 +100,16 @@ def remove(deployment: Deployment, person: Known, groups: Sequence[Group] = ()) 
         return
     _cognito().admin_user_global_sign_out(UserPoolId=pool, Username=person.email)
     _cognito().admin_delete_user(UserPoolId=pool, Username=person.email)
+
+
+def said_by(deployment: Deployment, person: Known) -> list[Row]:
+    """All that a person said about images, newest first."""
+    return list(reviewers.said_by(deployment.output("ReviewsTableName"), person.id))
+
+
+def forget_name(deployment: Deployment, person: Known) -> int:
+    """Take a person's e-mail address out of their verdicts -> out of how many. Safe to run again."""
+    return reviewers.forget_name(deployment.output("ReviewsTableName"), person.id)
 
 
 def _known(user: dict[str, Any]) -> Known:

@@ -60,27 +60,46 @@ def say_everybody(found: Sequence[Known], *, as_json: bool) -> None:
     output.print_table(("e-mail", "groups", "status", "id"), rows)
 
 
-def remove(deployment: Deployment, email: str, groups: Sequence[str], *, yes: bool, as_json: bool) -> None:
-    """Take somebody out of groups, or out of the pool after a question."""
+def export(deployment: Deployment, email: str) -> None:
+    """One JSON document: who a person is, and all that they said."""
+    person = _find(deployment, email)
+    output.say_json({"person": document(person), "reviews": people.said_by(deployment, person)})
+
+
+def remove(
+    deployment: Deployment, email: str, groups: Sequence[str], *, forget: bool, yes: bool, as_json: bool
+) -> None:
+    """Take somebody out of groups, or out of the pool after a question; `forget`: and their name out of verdicts."""
     if as_json and not yes:
         raise click.UsageError("--json cannot prompt; add --yes.")
-    person = people.find(deployment, email)
-    if person is None:
-        raise click.ClickException(f"There is no {email}: petdetect person list shows everybody.")
+    if forget and groups:
+        raise click.UsageError("--forget is for who leaves altogether: leave --group out.")
+    person = _find(deployment, email)
     if not yes:
         whence = f"the groups {', '.join(groups)}" if groups else "the pool: they cannot sign in any more"
         click.confirm(f"Remove {person.email} from {whence} in {deployment.environment}?", abort=True, err=True)
+    # First: once they are out of the pool, nobody knows their id.
+    forgotten = people.forget_name(deployment, person) if forget else 0
     people.remove(deployment, person, [Group(group) for group in groups])
     if as_json:
-        output.say_json({"removed": document(person), "groups": list(groups), "tokenMinutes": TOKEN_MINUTES})
+        removed = {"removed": document(person), "groups": list(groups), "tokenMinutes": TOKEN_MINUTES}
+        output.say_json(removed | {"verdictsWithoutName": forgotten})
         return
     whence = f"from {', '.join(groups)}" if groups else "and cannot sign in any more"
     output.say(f"{person.email} is removed {whence}. A page that is open goes on for up to {TOKEN_MINUTES} minutes.")
     if not groups:
         output.say(
             f"Their pictures stay. To erase them, too: petdetect erase --uploader {OWNER_PREFIX}{person.id}\n"
-            "Their verdicts stay with the pictures, and name them."
+            "Their verdicts stay with the pictures, "
+            + (f"{forgotten} of them now without their name." if forget else "and name them.")
         )
+
+
+def _find(deployment: Deployment, email: str) -> Known:
+    person = people.find(deployment, email)
+    if person is None:
+        raise click.ClickException(f"There is no {email}: petdetect person list shows everybody.")
+    return person
 
 
 def document(person: Known) -> dict[str, Any]:

@@ -71,8 +71,9 @@ def plan(deployment: Deployment) -> Plan:
         for arn, published in every
         if arn not in kept
     ]
-    # The machines themselves too: a person may start them, without a version.
-    definitions = [machine, deployment.backfill_arn, *(arn for arn, _ in every if arn in kept)]
+    # The machines themselves too: a person may start them without a version, and reviews and backfills have none.
+    machines = [machine, deployment.backfill_arn, deployment.output("ReviewWorkflowArn")]
+    definitions = [*machines, *(arn for arn, _ in every if arn in kept)]
     named = need.functions | _needed_by_executions(deployment.backfill_arn).functions
     for arn in definitions:
         named |= set(releases.functions_named_by(arn).items())

@@ -9,7 +9,7 @@ from itertools import islice
 from ops import output
 from ops.environment import Deployment
 from pet_detector.aws import detection_logs, reviews
-from pet_detector.rules.review import WAITING, Head, Queue
+from pet_detector.rules.review import WAITING, Head, Queue, filed_since
 from pet_detector.use_cases import review_keeper
 
 # ReviewKeeper starts what waits for longer than its own minutes at each run, every 15: older ones are stuck.
@@ -49,10 +49,12 @@ class Reviews:
 
 def look(deployment: Deployment) -> Reviews:
     """What there is now. Indexes lag behind the table by moments. Raises AWS's errors."""
-    table = deployment.output("ReviewsTableName")
+    table, now = deployment.output("ReviewsTableName"), datetime.now(UTC)
+    image_days = float(deployment.parameter("ImageRetentionDays"))
+    since = filed_since(image_days, now.timestamp())
     return Reviews(
-        waiting={queue.value: reviews.count(table, queue) for queue in WAITING},
-        oldest_hours=review_keeper.oldest_hours(deployment.table, datetime.now(UTC)),
+        waiting={queue.value: reviews.count(table, queue, filed_since=since) for queue in WAITING},
+        oldest_hours=review_keeper.oldest_hours(deployment.table, now, image_days),
         overdue_hours=float(deployment.parameter("ReviewOverdueHours")),
         pending=reviews.count(table, Queue.PENDING),
         late=list(islice(reviews.waiting(table, Queue.PENDING), SHOWN)),

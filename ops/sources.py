@@ -213,6 +213,7 @@ class Survey:
     statuses: Counter[str] = field(default_factory=Counter)  # of those that are images already
     to_do: int = 0
     to_do_bytes: int = 0
+    to_convert: int = 0  # part of `to_do`: a JPEG is made of them first, if they are what their names say
     distinct: int = 0  # pictures to do, the same bytes once: what Rekognition is asked about at most
     announced: int = 0  # part of `to_do`: on the way
     unsure: int = 0  # part of `to_do`: announced, and its attempt is over; perhaps its copy never came
@@ -267,6 +268,8 @@ def survey(
             if record is None or _is_only_announced(record):
                 found.to_do += 1
                 found.to_do_bytes += entry.size
+                format = backfill.format_of(entry.name)
+                found.to_convert += format is not None and format.is_converted
                 if record is not None:
                     is_on_the_way = float(record.get("CopyEnds", 0)) > time.time()
                     found.announced += is_on_the_way

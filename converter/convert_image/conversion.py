@@ -38,17 +38,23 @@ def convert(data: bytes, header: ImageHeader) -> bytes | Rejection:
         )
         code, said = done.returncode, done.stderr
     except subprocess.TimeoutExpired:
-        code, said = UNDECODABLE, b"out of time"
+        code, said = UNDECODABLE, b"TimeoutExpired"
     if code == 0:
         return done.stdout
     # A signal (negative): it crashed, or used up its processor time.
-    logger.info("Decoder ended", exit_code=code)
+    logger.info("Decoder ended", exit_code=code, error=_kind_of_error(said))
     if code == UNDECODABLE or code < 0:
         return Rejection(
             ReasonCode.DAMAGED,
             f"The {header.format.name} file cannot be decoded; save the picture anew and upload that file.",
         )
     raise ConversionFailedError(f"The decoder ended with {code}: {said.decode(errors='replace')[-300:]}")
+
+
+def _kind_of_error(said: bytes) -> str:
+    """The class that the decoder names in its last line, if it does: the rest may hold words of the picture."""
+    name = said.rstrip().rpartition(b"\n")[2].partition(b":")[0].decode(errors="replace")
+    return name if name.isidentifier() else ""
 
 
 def _close_to_children() -> None:

@@ -17,6 +17,7 @@ from pet_detector.rules import figures
 from pet_detector.rules.errors import RequestError
 from pet_detector.rules.people import Group, Person, unauthorized
 from pet_detector.rules.policy import Policy
+from pet_detector.rules.review import filed_since
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases import policy_changes
@@ -44,7 +45,8 @@ def all_figures() -> Response[str]:
     table = settings.required("REVIEWS_TABLE_NAME")
     volume = figures.volume_document(counts, [f"{since + timedelta(days=day):%Y-%m-%d}" for day in range(days)])
     accuracy = review_figures.stored(table, review_figures.ACCURACY)
-    more = {"waiting": review_figures.waiting(table), "accuracy": accuracy, "computedAt": format_time(now)}
+    kept = filed_since(float(settings.required("IMAGE_RETENTION_DAYS")), now.timestamp())
+    more = {"waiting": review_figures.waiting(table, kept), "accuracy": accuracy, "computedAt": format_time(now)}
     logger.info("Figures shown", days=days)
     return http_api.answer(200, volume | more)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from pet_detector.rules.errors import RequestError
 from pet_detector.rules.image_ids import IMAGE_ID
 from pet_detector.rules.models import Animal
 from pet_detector.rules.people import Group, Person, unauthorized
-from pet_detector.rules.review import Kind, Mode, Queue, is_blind, sequence_of
+from pet_detector.rules.review import Kind, Mode, Queue, filed_since, is_blind, sequence_of
 from pet_detector.rules.text import printable
 from pet_detector.runtime import http_api, settings
 from pet_detector.runtime.observability import logger
@@ -30,8 +31,8 @@ from pet_detector.use_cases.verdicts import Undo, Verdict
 
 MAX_PICTURES = 24
 DEFAULT_PICTURES = 8
-# What a page may name as there already: what it holds, and what is not saved yet.
-MAX_EXCLUDED = 72
+# What a page may name: what it holds, and what is not saved yet; and what was passed over.
+MAX_IMAGE_IDS = 72
 MAX_VERDICTS = 100
 DEFAULT_VERDICTS = 50
 MAX_NAME_LENGTH = 1024
@@ -63,10 +64,13 @@ def next_pictures() -> Response[str]:
     wish = Wish(
         number("limit", query.get("limit"), DEFAULT_PICTURES, MAX_PICTURES),
         leaning,
-        excluded(query.get("except", "")),
+        image_ids("except", query.get("except", "")),
         secrets.randbelow(_PLACES) + 1,  # else a page that asks for few each time would never get to the tenth place
+        filed_since(float(settings.required("IMAGE_RETENTION_DAYS")), time.time()),
     )
     table = settings.required("REVIEWS_TABLE_NAME")
+    for image_id in image_ids("skipped", query.get("skipped", "")):
+        reviews.pass_over(table, image_id)
     pictures, waiting = review_page.lease_next(table, settings.required("DETECTION_LOGS_TABLE_NAME"), person, wish)
     logger.info("Pictures leased", count=len(pictures), mode=mode)
     pending = reviews.count(table, Queue.PENDING)
@@ -87,6 +91,7 @@ def decide() -> Response[str]:
         reviews=settings.required("REVIEWS_TABLE_NAME"),
         records=settings.required("DETECTION_LOGS_TABLE_NAME"),
         workflow_arn=settings.required("REVIEW_WORKFLOW_ARN"),
+        sample_percent=float(settings.required("REVIEW_SAMPLE_PERCENT")),
         second_look_percent=float(settings.required("SECOND_LOOK_PERCENT")),
     )
     answer = verdicts.save(resources, person, said)
@@ -238,11 +243,11 @@ def number(name: str, text: str | None, default: int, most: int) -> int:
     return int(text)
 
 
-def excluded(text: str) -> frozenset[str]:
-    """The ImageIDs of the parameter `except`. Raises RequestError."""
-    image_ids = text.split(",") if text else []
-    if len(image_ids) > MAX_EXCLUDED or not all(map(IMAGE_ID.fullmatch, image_ids)):
+def image_ids(name: str, text: str) -> frozenset[str]:
+    """The ImageIDs of a parameter. Raises RequestError."""
+    found = text.split(",") if text else []
+    if len(found) > MAX_IMAGE_IDS or not all(map(IMAGE_ID.fullmatch, found)):
         raise RequestError(
-            400, "INVALID_FILTER", f"except must be at most {MAX_EXCLUDED} image ids with commas between them."
+            400, "INVALID_FILTER", f"{name} must be at most {MAX_IMAGE_IDS} image ids with commas between them."
         )
-    return frozenset(image_ids)
+    return frozenset(found)

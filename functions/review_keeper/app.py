@@ -39,6 +39,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
             sample_percent=float(settings.required("REVIEW_SAMPLE_PERCENT")),
             second_look_percent=float(settings.required("SECOND_LOOK_PERCENT")),
             overdue_hours=float(settings.required("REVIEW_OVERDUE_HOURS")),
+            image_days=float(settings.required("IMAGE_RETENTION_DAYS")),
         ),
         lambda: context.get_remaining_time_in_millis() / 1000,
     )

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-import gzip
-import urllib.request
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import pytest
 
-from .stand_in import HANG, WEB, Server, StandIn, figures, thresholds
+from .stand_in import HANG, StandIn, figures, thresholds
 
 if TYPE_CHECKING:
     from playwright.sync_api import Page
 
 Open = Callable[..., "Page"]
-
-# What a browser loads of all views together, as API Gateway sends it: with gzip.
-MAX_TRANSFER_BYTES = 60 * 1024
-
-
-def test_the_whole_page_is_small(server: Server) -> None:
-    sizes = {}
-    for file in sorted(WEB.iterdir()):
-        if file.suffix in (".html", ".js", ".css", ".svg"):
-            with urllib.request.urlopen(server.page + file.name) as answer:
-                sizes[file.name] = len(gzip.compress(answer.read(), mtime=0))
-    assert {"index.html", "app.js", "review.js", "style.css"} <= sizes.keys()
-    assert sum(sizes.values()) <= MAX_TRANSFER_BYTES
 
 
 def test_the_gallery_shows_every_picture_once_page_by_page(signed_in: Open, application: StandIn) -> None:

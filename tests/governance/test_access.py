@@ -201,7 +201,7 @@ def test_destroyer_may_do_just_what_destroying_calls_beyond_a_deployer() -> None
 
 def test_who_manages_people_may_do_just_that() -> None:
     managing = needed(calls("ops.environment.connect", "ops.people."))
-    assert allowed("PeoplePolicy") == managing.keys()
+    assert allowed("PeoplePolicy") == managing.keys() | DATA_KEY
 
 
 def test_operator_may_do_just_what_petdetect_calls() -> None:

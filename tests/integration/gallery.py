@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.support.containers import bomb, real_heic, saved
+from PIL import Image as Picture
+
+from tests.support.containers import bomb, exif, heic, real_heic, saved
 from tests.support.deployment import CERTAIN_CAT, CERTAIN_DOG, CERTAIN_OTHER, UNCERTAIN_CAT
 from tests.support.pictures import black_png
 
@@ -33,12 +35,28 @@ CONTENT_TYPES = {f".{kind}": f"image/{kind}" for kind in ("png", "webp", "avif",
 
 PHOTOS = {"cat": CERTAIN_CAT, "dog": CERTAIN_DOG, "other": CERTAIN_OTHER, "uncertain": UNCERTAIN_CAT}
 
-# Pictures of a cat that are filed as JPEG, by their format; one has the name of another.
-CONVERTED: dict[str, Callable[[], bytes]] = {
-    "heic": real_heic,
-    "avif": lambda: saved("AVIF", (640, 425)),
-    "webp": lambda: saved("WEBP", (640, 425)),
-    "webp named jpg": lambda: saved("WEBP", (600, 400)),
+_RED = Picture.new("RGB", (620, 412), "red")
+# Pictures of a cat that are filed as JPEG: the name of the file, the format that its bytes have, and these.
+CONVERTED: dict[str, tuple[str, str, Callable[[], bytes]]] = {
+    "heic": ("cat.heic", "heic", real_heic),
+    "avif": ("cat.avif", "avif", lambda: saved("AVIF", (640, 425))),
+    "webp": ("cat.webp", "webp", lambda: saved("WEBP", (640, 425))),
+    "webp named jpg": ("webp.jpg", "webp", lambda: saved("WEBP", (600, 400))),
+    "heic named jpg": ("heic.jpg", "heic", lambda: heic(1)),
+    "animated webp": ("animated.webp", "webp", lambda: saved("WEBP", (620, 412), save_all=True, append_images=[_RED])),
+}
+# As phones hold them: the pixels lie on their side, and they say where they were taken.
+TURNED: dict[str, tuple[str, str, Callable[[], bytes]]] = {
+    "turned heic": ("turned.heic", "heic", lambda: heic(6, exif=exif(6))),
+    "turned avif": ("turned.avif", "avif", lambda: saved("AVIF", exif=exif(6))),
+    "turned webp": ("turned.webp", "webp", lambda: saved("WEBP", exif=exif(6))),
+}
+
+# What is rejected before anything is decoded, whatever its name says: its reason, the name of the file, its bytes.
+REFUSED: dict[str, tuple[str, str, Callable[[], bytes]]] = {
+    "heic bomb": ("TOO_MANY_PIXELS", "bomb.heic", bomb),
+    "half an avif": ("TRUNCATED", "half.avif", lambda: saved("AVIF", (600, 399))[:9_000]),
+    "svg named webp": ("NOT_AN_IMAGE", "drawing.webp", lambda: b'<svg xmlns="http://www.w3.org/2000/svg"/>'),
 }
 
 # Keys that no client of the API would make, each with what it tries.
@@ -86,9 +104,10 @@ class Gallery:
         self._send("inline", self._inline, "inline.png", "image/png", cat_as_png())
         self._send("NOT_AN_IMAGE", self._with_form, "letter.jpg", TEXT)
         self._send("UNSUPPORTED_FORMAT", self._with_form, "picture.gif.jpg", gif())
-        for name, picture in CONVERTED.items():
-            self._send(name, self._with_form, f"{name}.jpg" if "jpg" in name else f"cat.{name}", picture())
-        self._send("heic bomb", self._with_form, "bomb.heic", bomb())
+        for name, (file_name, _, picture) in (CONVERTED | TURNED).items():
+            self._send(name, self._with_form, file_name, picture())
+        for name, (_, file_name, picture) in REFUSED.items():
+            self._send(name, self._with_form, file_name, picture())
         self._send("TOO_SMALL", self._inline, "8x8.png", "image/png", black_png(8, 8))
         self._send("TOO_MANY_PIXELS", self._with_form, "bomb.png", black_png(13_300, 13_300))
         self._send("DAMAGED", self._with_form, "two-sizes.jpg", jpeg_of_two_sizes())

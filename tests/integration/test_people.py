@@ -12,8 +12,10 @@ import pytest
 from local.people import PASSWORD, PEOPLE
 from tests.integration.application import Answer, HttpApplication
 from tests.integration.pictures import new_cat
+from tests.support.paths import REPOSITORY
 from tests.support.people import sign_in
 
+MOST_BYTES = 60 * 1024  # of all files of the page, as API Gateway sends them
 OTHER_POOL = {"UsernameAttributes": ["email"]}
 
 
@@ -114,6 +116,19 @@ def test_the_page_is_under_the_address_of_the_api(application: HttpApplication) 
     again = application.send("GET", page, {"If-None-Match": served.headers["ETag"]})
     assert (again.status, again.body) == (304, b"")
     assert application.send("GET", f"{page}app.py").status == 404
+
+
+def test_all_of_the_page_together_is_small(application: HttpApplication) -> None:
+    """What a browser loads of all views, which accepts gzip as `requests` does."""
+    files = [file for file in (REPOSITORY / "web").iterdir() if file.suffix in (".html", ".js", ".css", ".svg")]
+    assert {"index.html", "app.js", "review.js", "style.css"} <= {file.name for file in files}
+    answers = {file: application.send("GET", application.outputs["PageUrl"] + file.name) for file in files}
+    assert all(answer.body == file.read_bytes() for file, answer in answers.items())
+    sent = sum(int(answer.headers["Content-Length"]) for answer in answers.values())
+    written = sum(len(answer.body) for answer in answers.values())
+    print(f"The page: {sent:,} bytes with gzip, {written:,} without.")
+    assert sent <= MOST_BYTES
+    assert sent < written / 2
 
 
 def test_nobody_can_sign_up(application: HttpApplication) -> None:

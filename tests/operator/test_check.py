@@ -53,13 +53,15 @@ def checked(application: Application, *options: str) -> Checked:
 
 
 def left(application: Application) -> list[object]:
-    """What is there of images: records but for the marks of erased ones, objects, analyses, and rows of the ledger."""
+    """What is there of images: records but for marks of erased ones, objects, analyses, rows of the ledger, reviews."""
     records = [item for item in application.records() if item["ProcessingStatus"]["S"] != "erased"]
     analyses = application.dynamodb.scan(TableName=application.analyses)["Items"]
     hashes = [item["ContentHash"]["S"] for item in analyses if len(item["ContentHash"]["S"]) == 64]
     ledger = application.dynamodb.scan(TableName=application.outputs["ErasuresTableName"])["Items"]
     rows = sorted(item["ImageID"]["S"] for item in ledger)
-    return [records, application.objects(delete_markers=True), sorted(hashes), rows]
+    reviewed = application.dynamodb.scan(TableName=application.outputs["ReviewsTableName"])["Items"]
+    reviews = sorted(item["ImageID"]["S"] for item in reviewed if item["Entry"]["S"] == "review")
+    return [records, application.objects(delete_markers=True), sorted(hashes), rows, reviews]
 
 
 def policy_of(application: Application, role: str) -> tuple[Any, str, str, dict[str, Any]]:
@@ -307,7 +309,7 @@ def test_a_check_that_is_ended_removes_what_it_sent(application: Application) ->
         output = ended(process)
 
     assert output.code != 0
-    assert "clean-up: 3 pictures, records and analyses removed" in output.err
+    assert "clean-up: 3 pictures, records, reviews and analyses removed" in output.err
     assert len(executions) == 3
     assert not any(application.is_running(execution) for execution in executions)
     assert left(application) == before

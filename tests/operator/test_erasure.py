@@ -20,9 +20,12 @@ import requests
 from PIL import Image
 from PIL.ExifTags import Base
 
+from local.people import PASSWORD, PEOPLE
 from pet_detector.rules import image_ids
 from tests.operator.application import CAT, Application, eventually
 from tests.support.deployment import UNCERTAIN_CAT, never_seen
+from tests.support.people import sign_in
+from tests.support.verdicts import Verdicts
 
 LONG_AGO = "2026-01-01T00:00:00.000Z"
 
@@ -277,7 +280,7 @@ def test_an_erased_image_is_in_no_store_whatever_its_end_was(application: Applic
             TableName=application.outputs["ErasuresTableName"], Key={"ImageID": {"S": found.image_id}}
         )["Item"]
         assert row.keys() == {
-            *("ImageID", "Stage", "RequestedBy", "BegunAt", "ErasedAt", "Versions", "Analyses", "Messages")
+            *("ImageID", "Stage", "RequestedBy", "BegunAt", "ErasedAt", "Versions", "Analyses", "Reviews", "Messages")
         }
         assert row["Stage"] == {"S": "done"}, end
     messages = application.dynamodb.get_item(
@@ -294,6 +297,54 @@ def test_an_erased_image_is_in_no_store_whatever_its_end_was(application: Applic
     # And nobody else's image has suffered.
     assert application.client.image(kept.image_id)["status"] == "completed"
     assert traces(everything, kept) > {f"dynamodb {application.table}"}
+
+
+def test_what_a_person_said_of_an_image_goes_with_it(application: Application) -> None:
+    """Two images of the same bytes: what is said of one is carried over to the other, which names the first."""
+    found = needs_review(application)
+    same = uploaded(application, dataclasses.replace(found), "needs_review")
+    reviews = application.outputs["ReviewsTableName"]
+    token = sign_in(application.outputs["PageUrl"], PEOPLE["reviewer"], PASSWORD)["id_token"]
+    said = {"imageId": found.image_id, "animal": "dog", "mode": "gallery", "milliseconds": 9, "sequence": 0}
+    headers = {"Authorization": token, "Idempotency-Key": f"key-of-{found.text}"}
+    url = f"{application.outputs['ApiUrl']}/people/reviews"
+    answer = requests.post(url, json=said, headers=headers, timeout=60)
+    assert answer.status_code == 200, answer.text
+
+    def entries(image: Canary) -> dict[str, dict[str, Any]]:
+        question = {":image": {"S": image.image_id}}
+        answer = application.dynamodb.query(
+            TableName=reviews, KeyConditionExpression="ImageID = :image", ExpressionAttributeValues=question
+        )
+        return {item["Entry"]["S"]: item for item in answer["Items"]}
+
+    for image in (found, same):
+        eventually(lambda image=image: "CarriedOut" in entries(image).get("review", {}), "the verdict is carried out")
+        assert entries(image)["verdict#000001"]["PersonName"] == {"S": PEOPLE["reviewer"]}
+        assert application.keys(image.image_id) == [f"dogs/{image.image_id}.jpg"]
+    assert entries(same)["verdict#000001"]["SameAs"] == {"S": found.image_id}
+    indexes = {f"dynamodb {reviews} {index}" for index in ("QueueIndex", "ContentIndex", "PersonIndex")}
+    assert traces(list(stores(application)), found) >= {f"dynamodb {reviews}", *indexes}
+
+    tables = {f"dynamodb {application.outputs['ErasuresTableName']}", f"dynamodb {application.table}"}
+    for image in (found, same):
+        eventually(
+            lambda image=image: http(application, "DELETE", f"/images/{image.image_id}").status_code == 200, "erased"
+        )
+        assert entries(image) == {}
+    left = list(stores(application))
+    assert traces(left, found) == traces(left, same) == tables
+    # What Step Functions keeps for 90 days has the person's id, and no address.
+    verdicts = Verdicts(application)
+    histories_of_verdicts = [
+        json.dumps(application.history(arn), default=str)
+        for image in (found, same)
+        for arn in verdicts.executions(image.image_id)
+    ]
+    assert len(histories_of_verdicts) == 2
+    for text in histories_of_verdicts:
+        assert found.hash in text
+        assert PEOPLE["reviewer"] not in text
 
 
 def test_what_a_restore_brings_back_is_erased_again(application: Application) -> None:

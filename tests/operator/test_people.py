@@ -74,6 +74,30 @@ def test_who_is_removed_is_gone_and_their_pictures_can_be_erased(application: Ap
     assert (again.code, "There is no" in again.err) == (1, True)
 
 
+def test_a_person_gets_what_they_said_and_it_stays_without_their_name(application: Application, email: str) -> None:
+    person = application.petdetect("person", "add", email, "--group", "reviewer", "--json").json["person"]
+    table = application.outputs["ReviewsTableName"]
+    key = {"ImageID": {"S": uuid.uuid4().hex}, "Entry": {"S": "verdict#000001"}}
+    words = {"Person": person["id"], "PersonName": email, "At": "2026-11-30T12:00:00.000Z", "Animal": "cat"}
+    row = key | {name: {"S": text} for name, text in words.items()}
+    other = row | {"ImageID": {"S": uuid.uuid4().hex}, "Person": {"S": "another"}}
+    for item in (row, other):
+        application.dynamodb.put_item(TableName=table, Item=item)
+
+    exported = application.petdetect("person", "export", email).json
+    assert exported["person"] == person
+    assert [(said["ImageID"], said["Animal"]) for said in exported["reviews"]] == [(key["ImageID"]["S"], "cat")]
+
+    assert application.petdetect("person", "remove", email, "--forget", "--group", "reviewer", "--yes").code == 2
+    removed = application.petdetect("person", "remove", email, "--forget", "--yes")
+    assert "1 of them now without their name" in removed.out
+    left = application.dynamodb.get_item(TableName=table, Key=key)["Item"]
+    assert left == row | {"PersonName": {"S": "somebody who was removed"}}
+    assert application.petdetect("person", "export", email).code == 1
+    for item in (row, other):
+        application.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in key})
+
+
 def test_nobody_is_removed_without_an_answer(application: Application) -> None:
     email = PEOPLE["operator"]
     assert application.petdetect("person", "remove", email).code == 1

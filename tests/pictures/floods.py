@@ -8,7 +8,10 @@ from collections.abc import Iterator
 
 from pet_detector.rules.image_format import MAX_BYTES
 from pet_detector.rules.picture_parts import MAX_PARTS
+from tests.support.containers import box, canvas, heif, infe, ispe, lossless, moving, riff, riff_chunk
 from tests.support.pictures import JPEG_END, JPEG_START, chunk, frame, png, scan, segment
+
+from .containers import Part, places, put_together, taken_apart
 
 _BEGUN = JPEG_START + segment(0xE0, b"JFIF\x00\x01\x01\x00\x00\x01\x00\x01\x00\x00")
 _FRAMED = _BEGUN + frame(640, 480)
@@ -48,3 +51,40 @@ def floods() -> Iterator[tuple[str, bytes]]:
     yield "chunks without a name", _full(_HEADER, bytes(12))
     yield "as many pixel chunks as allowed", _HEADER + chunk(b"IDAT", bytes(_PART)) * _MOST + chunk(b"IEND")
     yield "one EXIF chunk", _HEADER + chunk(b"eXIf", b"MM\x00*\x00\x00\x00\x08\xff\xff" + bytes(14 << 20)) + _PIXELS
+    yield from _floods_of_containers()
+
+
+def _floods_of_containers() -> Iterator[tuple[str, bytes]]:
+    """WebP, whose chunks say how long the whole is, and HEIC."""
+    pixels, chunks = lossless(640, 480), MAX_BYTES // 8 - 100
+    yield "empty WebP chunks", riff(riff_chunk(b"EXIF") * chunks, pixels)
+    yield "as many WebP chunks as allowed", riff(canvas(640, 480), pixels, riff_chunk(b"EXIF", bytes(_PART)) * _MOST)
+    moves = moving(640, 480, riff_chunk(b"ALPH", bytes(3 * _PART)), pixels)
+    yield "as many WebP frames as allowed", riff(canvas(640, 480, 2), moves * (_MOST // 3))
+    yield "empty boxes", _full(_heic(), box(b"free"))
+    yield "as many boxes as allowed", _heic(more=box(b"free", bytes(_PART)) * (_MOST - 20))
+    yield "properties", _heic(properties=[box(b"free", bytes(_PART))] * (_MOST - 20))
+    item = struct.pack(">HB", 1, 255) + b"\x81" * 255
+    yield "properties of an item", _heic_with(b"iprp", b"ipma", bytes(4) + struct.pack(">I", 390) + item * 390)
+    where = struct.pack(">HHHHH", 0x4400, 1, 1, 0, _MOST) + struct.pack(">II", 40, 1) * _MOST
+    yield "places of an item", _heic_with(b"meta", b"iloc", bytes(4) + where)
+    kinds = b"".join(infe(number, b"hvc1") for number in range(1, _MOST - 30))
+    yield "items", _heic_with(b"meta", b"iinf", bytes(6) + kinds)
+    parts = struct.pack(">HH", 1, _MOST) + bytes(2 * _MOST)
+    yield "references", _heic_with(b"meta", b"iref", bytes(4) + box(b"cdsc", parts) * 9)
+
+
+def _heic_with(parent: bytes, kind: bytes, content: bytes) -> bytes:
+    """A HEIC with this box instead of its own; it may have several `ipma`."""
+    parts = taken_apart(_heic(more=box(b"free", bytes(14 << 20))))
+    siblings = next(siblings[at].parts for siblings, at in places(parts) if siblings[at].kind == parent)
+    if kind != b"ipma":
+        siblings[:] = [part for part in siblings if part.kind != kind]
+    siblings.append(Part(kind, content))
+    return put_together(parts, riff=False)
+
+
+def _heic(more: bytes = b"", properties: list[bytes] | None = None) -> bytes:
+    items = {1: (b"hvc1", [1], b"pixels")}
+    properties = [ispe(640, 480), *(properties or [])]
+    return heif(items=items, properties=properties, more=more, pixels_first=True)

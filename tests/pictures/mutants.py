@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import cache
 
 from tests.support.pictures import JPEG_END, JPEG_START, PNG_START, chunk, frame, png, scan, segment
@@ -253,9 +253,3 @@ def mutant(number: int) -> tuple[str, bytes]:
         data = operator(r, data)
         names.append(operator.__name__)
     return f"{seed.name}: {', '.join(names)}", data
-
-
-def mutants(count: int, first: int = 0) -> Iterator[tuple[int, str, bytes]]:
-    """So many of them, with their numbers."""
-    for number in range(first, first + count):
-        yield number, *mutant(number)

@@ -11,10 +11,12 @@ import warnings
 import zlib
 from dataclasses import dataclass
 
+from convert_image import conversion
 from PIL import Image
 
 from pet_detector.rules import image_format, metadata
-from pet_detector.rules.models import ImageHeader, Rejection
+from pet_detector.rules.models import ImageFormat, ImageHeader, Rejection
+from tests.support.containers import CANARY
 from tests.support.pictures import PNG_START
 
 # Frames, tables and scans.
@@ -163,6 +165,8 @@ def judge(data: bytes) -> str:
     assert isinstance(verdict, ImageHeader)
     size = verdict.width, verdict.height
     assert _is_within_limits(size)
+    if verdict.format.is_converted:
+        return _judge_container(data, verdict)
     image = opened(data)
     if image is not None:
         assert image.size == size, f"a decoder sees {image.size}, the gate {size}"
@@ -178,6 +182,40 @@ def judge(data: bytes) -> str:
         assert after.pixels == before.pixels, "other pixels"
         return "accepted, same pixels"
     return "accepted"
+
+
+def _judge_container(data: bytes, verdict: ImageHeader) -> str:
+    """No decoder may find a larger picture than the gate: what it makes of one is bounded by that size.
+
+    HEIC is opened by the converter alone (`judge_converted`): there are files of which pi_heif crashes.
+    """
+    name = verdict.format.name
+    if verdict.format is not ImageFormat.HEIC:
+        with warnings.catch_warnings(action="ignore"):
+            try:
+                found = sorted(Image.open(io.BytesIO(data), formats=[name]).size)
+            except Exception:
+                return f"accepted as {name}, and no decoder opens it"
+        allowed = sorted((verdict.width, verdict.height))
+        assert max(found) <= max(allowed), f"a decoder sees {found}, the gate {allowed}"
+        assert min(found) <= min(allowed), f"a decoder sees {found}, the gate {allowed}"
+    return f"accepted as {name}"
+
+
+def judge_converted(data: bytes) -> str:
+    """What the converter makes of a file that the gate takes: a JPEG without a word of it, or a rejection."""
+    verdict = image_format.inspect(data)
+    assert isinstance(verdict, ImageHeader)
+    made = conversion.convert(data, verdict)
+    if isinstance(made, Rejection):
+        return "not decoded"
+    header = image_format.inspect(made)
+    assert isinstance(header, ImageHeader)
+    assert header.format is ImageFormat.JPEG
+    assert turn_of_clean(made) == 1
+    assert CANARY not in made
+    assert metadata.strip(made) == made
+    return "decoded"
 
 
 def _is_within_limits(size: tuple[int, int]) -> bool:

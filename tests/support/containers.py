@@ -11,7 +11,7 @@ import struct
 from functools import cache
 from typing import Any
 
-from PIL import Image
+from PIL import ExifTags, Image, ImageChops, ImageStat
 
 from tests.support.paths import REPOSITORY
 
@@ -100,8 +100,12 @@ def heif(
     references: list[bytes] | None = None,
     more: bytes = b"",
     meta: bytes = b"",
+    pixels_first: bool = False,
 ) -> bytes:
-    """A whole file. `items`: kind, properties by their number from 1, bytes; `meta` and `more` stand at those ends."""
+    """A whole file. `items`: kind, properties by their number from 1, bytes; `meta` and `more` stand at those ends.
+
+    With `pixels_first` a box that becomes longer does not move what others point at.
+    """
     ftyp = box(b"ftyp", brand, bytes(4), b"mif1", brand)
 
     def boxes(start: int) -> bytes:
@@ -125,6 +129,8 @@ def heif(
         return full(b"meta", *parts)
 
     content = b"".join(content for _, _, content in items.values())
+    if pixels_first:
+        return ftyp + box(b"mdat", content) + boxes(len(ftyp) + 8) + more
     start = len(ftyp) + len(boxes(0)) + 8
     return ftyp + boxes(start) + box(b"mdat", content) + more
 
@@ -159,3 +165,64 @@ def saved(format: str, size: tuple[int, int] = (226, 150), mode: str = "RGB", **
     with Image.open(CAT) as cat:
         cat.convert(mode).resize(size).save(file, format, **options)
     return file.getvalue()
+
+
+# --- As a phone holds it ----------------------------------------------------------------------------------------------
+
+CANARY = b"CANARY"
+# What a viewer does to the pixels for each EXIF orientation; of 2 to 8 none is its own inverse but the mirrored ones.
+TURNS = {
+    1: None,
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+# The same as HEIF says it: so many quarters to the left, then mirrored (0: top and bottom, 1: left and right).
+PROPERTIES: dict[int, list[bytes]] = {
+    1: [],
+    2: [box(b"imir", b"\x01")],
+    3: [box(b"irot", b"\x02")],
+    4: [box(b"imir", b"\x00")],
+    5: [box(b"irot", b"\x01"), box(b"imir", b"\x00")],
+    6: [box(b"irot", b"\x03")],
+    7: [box(b"irot", b"\x03"), box(b"imir", b"\x00")],
+    8: [box(b"irot", b"\x01")],
+}
+
+
+def exif(turn: int) -> bytes:
+    """EXIF with an orientation, an author (CANARY) and a place."""
+    tags = Image.Exif()
+    tags[ExifTags.Base.Orientation] = turn
+    tags[ExifTags.Base.Artist] = CANARY.decode()
+    tags.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (47.0, 22.0, 0.0)})
+    return bytes(tags.tobytes())
+
+
+def heic(turn: int, *, exif: bytes = b"") -> bytes:
+    """The cat with this orientation as properties, and perhaps EXIF."""
+    settings, pixels = parts_of_real_heic()
+    properties = [ispe(226, 150), settings, *PROPERTIES[turn]]
+    items = {1: (b"hvc1", list(range(1, len(properties) + 1)), pixels)}
+    references = []
+    if exif:
+        items[2] = (b"Exif", [], bytes(4) + exif.removeprefix(b"Exif\0\0"))
+        references = [box(b"cdsc", b"\x00\x02\x00\x01\x00\x01")]
+    return heif(items=items, properties=properties, references=references, pixels_first=True)
+
+
+def turned_cat(turn: int) -> Image.Image:
+    """The cat as a viewer shows it for this orientation."""
+    cat = Image.open(io.BytesIO(saved("PNG")))
+    method = TURNS[turn]
+    return cat if method is None else cat.transpose(method)
+
+
+def difference(one: Image.Image, other: Image.Image) -> float:
+    """How far two pictures are from each other, on average, 0 to 255."""
+    assert one.size == other.size
+    return max(ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean)

@@ -27,7 +27,7 @@ MODULES = {
 }  # fmt: skip
 ONLY_IN = {
     CLIENTS: {"boto3", "botocore.config"},
-    "convert_image.conversion": {"subprocess", "sys"},  # runs the decoder
+    "convert_image.conversion": {"ctypes", "subprocess", "sys"},  # runs the decoder, closed to it
     "convert_image.decoder": {"PIL", "io", "pi_heif", "resource", "sys", "warnings"},
 }
 # Names by which a call could be made that is not written down.

@@ -296,7 +296,8 @@ def keep_reviews(aws: Cloud, run: Run) -> None:
     for number in range(50):  # enough for a figure; drawn for agreement, and decided once
         drawn: dict[str, Any] = {
             **{"ImageID": f"a{number:031}", "Entry": "review", "Queue": "done", "Order": detection_logs.now()},
-            **{"HomeOrder": "0", "Guess": "cat", "Certain": True, "Verdict": "cat", "SecondLook": True, "Sequence": 0},
+            **{"HomeOrder": f"{number:02}", "Guess": "cat", "Certain": True, "Verdict": "cat", "InTurn": True},
+            **{"SecondLook": True, "Sequence": 0},
             **{"Purpose": "sample", "Probability": Decimal("0.02"), "GuessedAt": detection_logs.now()},
             **{"PolicyVersion": "2:80/15/50/55"},
         }

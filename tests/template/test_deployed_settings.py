@@ -326,6 +326,18 @@ def test_document_of_the_api_names_the_gateways_answers() -> None:
         assert status is None or (str(status) in document and code in document)
 
 
+def test_document_of_the_api_has_a_row_for_every_request() -> None:
+    rows = [line for line in (REPOSITORY / "docs" / "api.md").read_text().splitlines() if line.startswith("| `")]
+    served = {
+        f"`{verb.upper()} {path}`"
+        for path, verbs in API["paths"].items()
+        for verb in verbs
+        if verb != "options" and not path.startswith("/app")  # the page
+    }
+    assert served
+    assert [one for one in served if not any(one in row for row in rows)] == []
+
+
 def test_the_gateway_leaves_values_to_the_function() -> None:
     """It has one message for every value that it refuses; the function says which one is wrong, and why."""
     (model,) = API["definitions"].values()

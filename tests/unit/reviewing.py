@@ -9,7 +9,7 @@ from typing import Any, cast
 
 import review_api.app
 import review_queue.app
-from pet_detector.aws import reviews
+from pet_detector.aws import detection_logs, reviews
 from pet_detector.rules.review import Head, Review
 from tests.support.api_events import body_of, request
 from tests.support.handler_runs import CONTEXT
@@ -42,7 +42,7 @@ def filed(aws: Cloud, number: int = 0, status: str = "needs_review", **more: Any
         "S3Location": f"s3://{BUCKET}/others/{found}.jpg",
         "OriginalFilename": "tom.jpg",
         "UploadedBy": "s3",
-        "Timestamp": "2026-11-21T09:30:00.000Z",
+        "Timestamp": detection_logs.now(),
         "UpdatedAt": "2026-11-21T09:30:00.000Z",
         "ExpiresAt": 2_000_000_000,
     } | more

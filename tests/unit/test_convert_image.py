@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import json
 import os
 import subprocess
 import sys
@@ -15,17 +16,21 @@ import pytest
 from aws_lambda_powertools.utilities.typing import LambdaContext
 from convert_image import conversion, decoder
 from convert_image.app import lambda_handler
-from PIL import ExifTags, Image, ImageChops, ImageCms, ImageStat
+from PIL import Image, ImageCms
 
 from pet_detector.aws import image_bucket
 from pet_detector.rules import image_format, metadata
 from pet_detector.rules.errors import ConversionFailedError, ImageChangedError
 from pet_detector.rules.models import ImageFormat, ImageHeader, ReasonCode, Rejection
 from tests.support.containers import (
+    TURNS,
     bomb,
     box,
     canvas,
+    difference,
+    exif,
     full,
+    heic,
     heif,
     ispe,
     lossless,
@@ -34,6 +39,7 @@ from tests.support.containers import (
     riff,
     riff_chunk,
     saved,
+    turned_cat,
 )
 from tests.support.moto_world import BUCKET, CORRELATION, EXECUTION, IMAGE_ID, Cloud
 from tests.support.pictures import jpeg
@@ -59,14 +65,7 @@ def to_jpeg(data: bytes) -> Image.Image:
     return image
 
 
-def difference(one: Image.Image, other: Image.Image) -> float:
-    """How far two pictures are from each other, on average, 0 to 255."""
-    assert one.size == other.size
-    means = ImageStat.Stat(ImageChops.difference(one.convert("RGB"), other.convert("RGB"))).mean
-    return max(means)
-
-
-CAT = Image.open(io.BytesIO(saved("PNG")))
+CAT = turned_cat(1)
 
 
 # --- The function -----------------------------------------------------------------------------------------------------
@@ -170,6 +169,34 @@ def test_a_decoder_that_a_picture_brings_down_rejects_it(text: str, monkeypatch:
     assert verdict.code is ReasonCode.DAMAGED
 
 
+def test_a_picture_that_crashes_pi_heif_is_rejected() -> None:
+    """The type of an item that is no text; once pi_heif survives it, this test can go."""
+    data = heic(1, exif=exif(1)).replace(b"\x00\x00Exif\x00", b"\x00\x00\x81xif\x00", 1)
+    header = image_format.inspect(data)
+    assert isinstance(header, ImageHeader)
+    assert isinstance(conversion.convert(data, header), Rejection)
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        ("sys.stderr.write('/a name\\nMemoryError: a name'); sys.exit(65)", "MemoryError"),
+        ("sys.stderr.write('a name'); sys.exit(65)", ""),
+        ("import os; os.abort()", ""),
+        ("import time; time.sleep(60)", "TimeoutExpired"),
+    ],
+)
+def test_the_log_says_why_by_the_kind_of_error_alone(
+    text: str, error: str, monkeypatch: pytest.MonkeyPatch, logs: io.StringIO
+) -> None:
+    """What a decoder says may hold words of the picture."""
+    monkeypatch.setattr(conversion, "MOST_SECONDS", 3.0)
+    program(text, monkeypatch)
+    assert isinstance(conversion.convert(b"", HEADER), Rejection)
+    assert json.loads(logs.getvalue())["error"] == error
+    assert "a name" not in logs.getvalue()
+
+
 def test_a_decoder_that_does_not_start_rejects_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     program("import no_such_wheel", monkeypatch)
     with pytest.raises(ConversionFailedError, match="no_such_wheel"):
@@ -256,61 +283,12 @@ def test_the_jpeg_shows_the_picture_and_has_nothing_to_strip(data: bytes) -> Non
     assert metadata.strip(made) == made
 
 
-def exif(turn: int) -> bytes:
-    tags = Image.Exif()
-    tags[ExifTags.Base.Orientation] = turn
-    tags[ExifTags.Base.Artist] = "CANARY"
-    tags.get_ifd(ExifTags.IFD.GPSInfo).update({1: "N", 2: (47.0, 22.0, 0.0)})
-    return bytes(tags.tobytes())
-
-
-# What a viewer does to the pixels for each EXIF orientation; of 2 to 8 none is its own inverse but the mirrored ones.
-TURNS = {
-    1: None,
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-# The same as HEIF says it: so many quarters to the left, then mirrored (0: top and bottom, 1: left and right).
-PROPERTIES: dict[int, list[bytes]] = {
-    1: [],
-    2: [box(b"imir", b"\x01")],
-    3: [box(b"irot", b"\x02")],
-    4: [box(b"imir", b"\x00")],
-    5: [box(b"irot", b"\x01"), box(b"imir", b"\x00")],
-    6: [box(b"irot", b"\x03")],
-    7: [box(b"irot", b"\x03"), box(b"imir", b"\x00")],
-    8: [box(b"irot", b"\x01")],
-}
-
-
-def turned(turn: int) -> Image.Image:
-    method = TURNS[turn]
-    return CAT if method is None else CAT.transpose(method)
-
-
 @pytest.mark.parametrize("turn", TURNS)
 @pytest.mark.parametrize("format", ["WEBP", "AVIF"])
 def test_is_turned_once_by_exif(format: str, turn: int) -> None:
     made = to_jpeg(saved(format, quality=90, exif=exif(turn)))
-    assert difference(made, turned(turn)) < 8
+    assert difference(made, turned_cat(turn)) < 8
     assert "exif" not in made.info
-
-
-def heic(turn: int, *, exif: bytes = b"") -> bytes:
-    """The cat with this orientation as properties, and perhaps EXIF."""
-    settings, pixels = parts_of_real_heic()
-    properties = [ispe(226, 150), settings, *PROPERTIES[turn]]
-    items = {1: (b"hvc1", list(range(1, len(properties) + 1)), pixels)}
-    references = []
-    if exif:
-        items[2] = (b"Exif", [], bytes(4) + exif.removeprefix(b"Exif\0\0"))
-        references = [box(b"cdsc", b"\x00\x02\x00\x01\x00\x01")]
-    return heif(items=items, properties=properties, references=references)
 
 
 @pytest.mark.parametrize("with_exif", [False, True])
@@ -318,7 +296,7 @@ def heic(turn: int, *, exif: bytes = b"") -> bytes:
 def test_a_heic_is_turned_once_by_its_properties(turn: int, with_exif: bool) -> None:
     """And not again by its EXIF, which says the same, as phones write it."""
     made = to_jpeg(heic(turn, exif=exif(turn) if with_exif else b""))
-    assert difference(made, turned(turn)) < 8
+    assert difference(made, turned_cat(turn)) < 8
     assert "exif" not in made.info
 
 

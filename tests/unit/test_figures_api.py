@@ -95,6 +95,8 @@ def test_what_waits_and_the_stored_accuracy(aws: Cloud, context: LambdaContext) 
     for number, queue in enumerate(("uncertain", "uncertain", "sample", "done")):
         item = {"ImageID": f"{number:032}", "Entry": "review", "Queue": queue, "Order": "1"}
         aws.dynamodb.put_item(TableName=REVIEWS, Item={name: {"S": text} for name, text in item.items()})
+    gone = {"ImageID": {"S": "f" * 32}, "Entry": {"S": "review"}, "Queue": {"S": "sample"}, "Order": {"S": "1"}}
+    aws.dynamodb.put_item(TableName=REVIEWS, Item=gone | {"FiledAt": {"N": "1"}})  # the picture has expired
     accuracy = {"computedAt": "2026-11-30T04:00:00.000Z", "classes": {}}
     review_figures.store(REVIEWS, review_figures.ACCURACY, accuracy)
 

@@ -49,6 +49,15 @@ def test_a_change_is_kept_with_who_when_and_why(parameter: str, aws: Cloud) -> N
     assert json.loads(aws.ssm.get_parameter(Name=parameter)["Parameter"]["Value"])["minimum"] == 75
 
 
+def test_the_hundred_and_first_version_is_taken_and_the_oldest_is_forgotten(parameter: str) -> None:
+    for number in range(101):
+        policy_changes.change(parameter, {"minimum": 75 + number % 2}, by="ada", because=f"reason {number}")
+
+    history = policy_changes.history(parameter)
+    assert [change.because for change in history] == [f"reason {number}" for number in range(100, 1, -1)]
+    assert policy_changes.take_back(parameter, by="ada", because="it was better").minimum == 76
+
+
 def test_a_number_at_its_default_is_left_out(parameter: str, aws: Cloud) -> None:
     """A release from before that number refuses its name; it may run during a shift, or after a rollback."""
     policy_changes.change(parameter, {"minimum": 75}, by="ada", because="too many reviews")

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from botocore.exceptions import ReadTimeoutError
 
-from pet_detector.aws import reviews
+from pet_detector.aws import detection_logs, reviews
 from pet_detector.aws.clients import client
-from pet_detector.rules.review import Queue
+from pet_detector.rules.review import Queue, head_of_any
 from tests.support.moto_world import REVIEW_WORKFLOW, REVIEWS, TABLE, Cloud, breakdown, refusal
 from tests.unit.reviewing import (
     ADA,
@@ -25,6 +26,7 @@ from tests.unit.reviewing import (
     new_key,
     page,
     put,
+    queue,
     review,
     say,
     undo,
@@ -173,6 +175,33 @@ def test_images_that_are_gone_are_not_offered(aws: Cloud) -> None:
     assert "LeasedBy" not in head(gone)
 
 
+@pytest.mark.parametrize("page_size", [200, 2])
+def test_pictures_that_have_expired_are_neither_offered_nor_counted(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, page_size: int
+) -> None:
+    """The bucket keeps them for 365 days; their records may stay for longer."""
+    monkeypatch.setattr(reviews, "PAGE", page_size)
+    ago = {days: detection_logs.format_time(datetime.now(UTC) - timedelta(days=days)) for days in (364, 366)}
+    put(aws, 1, 2, 3, Timestamp=ago[366])
+    (here,) = put(aws, 4, Timestamp=ago[364])
+    answer = page()
+    assert ids(answer) == [here]
+    assert answer["waiting"]["uncertain"] == 1
+
+
+def test_everything_that_was_said_is_kept_as_long_as_the_picture_that_it_moved(aws: Cloud) -> None:
+    (image,) = put(aws, 1, Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=300)))
+    expires = 2_000_000_000 + 300 * 86400
+    say(image, "other", mode="gallery", sequence=0)
+    assert head(image)["ExpiresAt"] == review(image).rows[0]["ExpiresAt"] == 2_000_000_000  # it stays where it lies
+    say(image, "dog", mode="gallery", sequence=1)
+    now = review(image)
+    found = [int(item["ExpiresAt"]) for item in (now.head, *now.rows)]
+    assert found == [pytest.approx(expires, abs=60)] * 3
+    say(image, "cat", mode="gallery", sequence=2)  # a moment later: rows lag behind by a day at most
+    assert [int(row["ExpiresAt"]) for row in review(image).rows[:2]] == found[1:]
+
+
 def test_cost_of_a_page_of_24(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """One read of each queue, one of the records, a conditional write for each picture, and a count."""
     put(aws, *range(40))
@@ -317,6 +346,35 @@ def test_gallery_corrects_an_image_that_nobody_asked_about(aws: Cloud, monkeypat
     assert ids(page(BOB)) == []
 
 
+@pytest.mark.parametrize("status", ["completed", "needs_review"])
+@pytest.mark.parametrize("percent", ["0", "100"])
+def test_a_correction_before_the_image_is_queued_makes_the_head_that_the_queue_would(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, status: str, percent: str
+) -> None:
+    """And when the image is queued, the correction stays."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", percent)
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", percent)
+    now = detection_logs.now()
+    image = filed(aws, 1, status, Timestamp=now)
+    expected = head_of_any(detection_logs.deserialized(aws.item(image)), float(percent), float(percent))
+    say(image, "dog", mode="gallery")
+    corrected = head(image)
+    same = expected.keys() - {"Queue", "Order", "Sequence"}
+    assert {name: corrected.get(name) for name in same} == {name: expected.get(name) for name in same}
+    assert corrected["NextQueue"] == ("sample" if percent == "100" else "done")
+    queue(aws, image)
+    assert head(image) == corrected
+
+
+def test_what_was_not_drawn_when_it_was_filed_is_not_drawn_by_a_correction(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    image = filed(aws, 1, "completed")
+    say(image, "dog", mode="gallery")
+    assert (head(image)["Purpose"], head(image)["NextQueue"]) == ("correction", "done")
+
+
 def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blind, and of whoever corrected it as well. Taking the correction back does not bring its turn forward."""
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
@@ -333,6 +391,32 @@ def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, mon
     say(untouched, "cat")
     carry_out(aws, untouched)
     assert head(untouched)["Queue"] == "done"
+
+
+def test_what_is_passed_over_is_noted_of_the_sample(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While its turn has come and nobody has decided. That it was stays so, whatever is said later."""
+    (uncertain,) = put(aws, 1)
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    passed, decided, undone = put(aws, 2, 3, 4, status="completed")
+    key = new_key()
+    say(decided, "cat")
+    say(undone, "dog", key=key)
+    undo(undone, key)  # shown again, and not carried out yet
+    skipped = (uncertain, passed, decided, undone, image_id(99))
+    assert page(skipped=",".join(skipped))["status"] == 200
+    assert {image for image in skipped[:4] if head(image).get("PassedOver")} == {passed, undone}
+    say(passed, "dog", mode="gallery")
+    assert head(passed)["PassedOver"] is True
+    assert refused(page(skipped="x")) == (400, "INVALID_FILTER")
+    assert reviews.head(REVIEWS, image_id(99)) is None
+
+
+def test_what_somebody_decides_in_this_moment_may_be_passed_over(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    (image,) = put(aws, 1)
+    with refusal(client("dynamodb"), "UpdateItem", "TransactionConflictException") as fault:
+        assert page(skipped=image)["status"] == 200
+    assert fault.happened
 
 
 def test_blindness_is_believed_only_of_what_is_shown_so(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pet_detector.aws import review_figures
+from pet_detector.aws.clients import client
 from pet_detector.aws.detection_logs import format_time, now
 from pet_detector.rules.models import Animal
 from pet_detector.use_cases import accuracy
@@ -61,10 +62,31 @@ def test_what_was_passed_over_and_what_was_decided_out_of_turn_is_read_as_such(a
     assert found == {"1": (False, True), "2": (False, False), "3": (True, False)}
 
 
+def test_what_moves_meanwhile_is_read_once(aws: Cloud) -> None:
+    """It waited when its queue was read, and was decided when those of the decided were read."""
+    waited = head(1, verdict=None)
+    aws.put_review(waited)
+    moved: list[bool] = []
+
+    def move(params: dict[str, Any], **_: Any) -> None:
+        if params["ExpressionAttributeValues"][":queue"] in ("second", {"S": "second"}) and not moved:
+            aws.put_review(head(1, verdict="dog"))
+            moved.append(True)
+
+    client("dynamodb").meta.events.register("provide-client-params.dynamodb.Query", move)
+
+    ((image_id, _, review),) = review_figures.asked(REVIEWS, ago(30))
+
+    assert moved
+    assert (image_id, review.verdict) == (waited["ImageID"], DOG)
+
+
 def test_two_looks_are_those_of_two_people(aws: Cloud) -> None:
-    """What was undone, corrected in the gallery, carried over or shown with the guess is none; nor is a third one."""
-    images = [head(number, SecondLook=True) for number in range(7)]
-    aws.put_review(images[6], row(images[6], 1, "ada", "cat", Blind=False), row(images[6], 2, "bob", "cat"))
+    """What was undone, corrected in the gallery or carried over is none; a third person decides and is not asked.
+
+    And both were blind.
+    """
+    images = [head(number, SecondLook=True) for number in range(8)]
     aws.put_review(
         images[0], row(images[0], 1, "ada", "cat"), row(images[0], 2, "bob", "dog"), row(images[0], 3, "eve", "cat")
     )
@@ -80,6 +102,9 @@ def test_two_looks_are_those_of_two_people(aws: Cloud) -> None:
         row(images[4], 4, "bob", "dog"),
     )
     aws.put_review(images[5])
+    aws.put_review(images[6], row(images[6], 1, "ada", "cat", Blind=False), row(images[6], 2, "bob", "cat"))
+    third = row(images[7], 3, "eve", "cat")
+    aws.put_review(images[7], row(images[7], 1, "ada", "cat"), row(images[7], 2, "bob", "dog", Blind=False), third)
 
     found = review_figures.second_looks(REVIEWS, [image["ImageID"] for image in images])
 

@@ -228,6 +228,19 @@ def test_a_team_of_one_hears_of_no_second_looks(
     assert aws.notices() == []
 
 
+def test_nobody_hears_of_pictures_that_have_expired(aws: Cloud, context: LambdaContext) -> None:
+    """They stay uncertain until their records expire, and nobody can be asked any more."""
+    uncertain(aws, ADA, hours=366 * 24)
+    answer = lambda_handler({}, context)
+    assert head(aws, ADA)
+    assert answer["waiting"] == 0
+    assert aws.notices() == []
+    uncertain(aws, BEN, hours=2)
+    lambda_handler({}, context)
+    (notice,) = aws.notices()
+    assert "Oldest:    2 hours" in notice["Message"]
+
+
 def with_seconds(seconds: float) -> LambdaContext:
     """A function that has so many seconds left."""
     return cast(LambdaContext, Context(seconds_left=seconds))

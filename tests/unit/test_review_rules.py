@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any
@@ -21,9 +22,11 @@ from pet_detector.rules.review import (
     carried,
     changes,
     copied,
+    filed_since,
     head_of_any,
     is_asked,
     is_blind,
+    is_kept,
     leaning,
     margin,
     may_undo,
@@ -295,7 +298,40 @@ def test_row_says_by_which_rules_the_machine_had_decided() -> None:
     said.say("ada", "dog")
     row = said.review.rows[0]
     assert (row["PolicyVersion"], row["ModelVersion"]) == ("2:80/15/50/55", "3.0")
-    assert row["ExpiresAt"] == 2_000_000_000
+    assert row["ExpiresAt"] == said.review.head["ExpiresAt"]
+
+
+def test_a_picture_that_moves_is_kept_from_then_on_and_with_it_what_is_known_of_it() -> None:
+    """To S3 it is a new object; one that only is confirmed stays the old one."""
+    said = Said()
+    filed = int(said.review.head["FiledAt"])
+    assert filed == datetime(2026, 11, 21, 9, 30, tzinfo=UTC).timestamp()
+
+    def later() -> tuple[int, int]:
+        """Seconds from the first filing to the newest, and by which everything expires later."""
+        head, row = said.review.head, said.review.rows[-1]
+        assert row["ExpiresAt"] == head["ExpiresAt"]
+        return int(head["FiledAt"]) - filed, int(head["ExpiresAt"]) - 2_000_000_000
+
+    found = []
+    for animal in ("other", "dog", "dog"):  # it lies under others/
+        said.say("ada", animal, Mode.GALLERY)
+        found.append(later())
+    said.undo(3)
+    found.append(later())
+    for sequence in (2, 1):
+        said.undo(sequence)
+        found.append(later())
+    minute = 60
+    moved, back = 31 * minute, 34 * minute
+    assert found == [(0, 0), (moved, moved), (moved, moved), (moved, moved), (back, back), (back, back)]
+
+
+def test_whose_picture_has_expired_by_the_time_it_was_filed() -> None:
+    head = head_of_any(record(), 0, 0)
+    filed = int(head["FiledAt"])
+    assert is_kept(head, filed_since(30, filed + 30 * 86400))
+    assert not is_kept(head, filed_since(30, filed + 30 * 86400 + 1))
 
 
 class Copies:

@@ -173,6 +173,7 @@ def _dynamodb_task(
     return {
         f"{name}Throttled": _case(path, **{**given, task: [*_DYNAMODB_THROTTLES, good]}),
         f"{name}Broken": _case(path, **{**given, task: [*_DYNAMODB_FAULTS, good]}),
+        f"{name}MeetsTransaction": _case(path, **{**given, task: [dynamodb("TransactionConflictException"), good]}),
         f"{name}RetriesExhausted": _case(failing, _THROTTLE, **{**given, task: for_good}),
         f"{name}UnknownError": _case(failing, "DynamoDB.ResourceNotFoundException", **{**given, task: _NO_TABLE}),
     }

@@ -30,6 +30,7 @@ HEAD = {
     "DecidedAt": {"S": "2026-11-30T11:00:00.000Z"},
     "NextQueue": {"S": "second"},
     "NextOrder": {"S": "hash"},
+    "ExpiresAt": {"N": "2000000000"},
 }
 REVIEW = {
     "pending": True,
@@ -37,6 +38,7 @@ REVIEW = {
     "animal": "dog",
     "person": "person",
     "at": "2026-11-30T11:00:00.000Z",
+    "expires": "2000000000",
     "queue": "second",
     "order": "hash",
 }
@@ -98,7 +100,7 @@ def test_what_is_no_image_is_not_asked_for(image_id: object) -> None:
                 "NextQueue": {"S": "uncertain"},
                 "NextOrder": {"S": "070"},
             },
-            UNDONE,
+            UNDONE | {"expires": ""},
         ),
         (
             None,  # of an erased image
@@ -108,6 +110,7 @@ def test_what_is_no_image_is_not_asked_for(image_id: object) -> None:
                 "animal": "undone",
                 "person": "nobody",
                 "at": NOW,
+                "expires": "",
                 "queue": "done",
                 "order": NOW,
             },
@@ -162,6 +165,21 @@ def test_after_an_undo_nobody_has_reviewed_it() -> None:
     assert written["UpdateExpression"].endswith("REMOVE ReviewedBy, ReviewedAt, ReviewClaim, ReviewClaimedAt")
     assert ":person" not in written["ExpressionAttributeValues"]
     assert set(written["ExpressionAttributeValues"]) <= set(words_of(written))
+
+
+@pytest.mark.parametrize("review", [REVIEW, UNDONE], ids=["verdict", "undo"])
+def test_the_record_is_kept_as_long_as_its_review(review: dict[str, Any]) -> None:
+    """The picture's time in the bucket has begun again: its record must not go first."""
+
+    def written(review: dict[str, Any]) -> Any:
+        return evaluated(STATES["Log Verdict"]["Arguments"], review=review, image=IMAGE, location="s3://images/x.jpg")
+
+    kept, old = written(review), written(review | {"expires": ""})
+    assert kept["ExpressionAttributeValues"][":expires"] == {"N": "2000000000"}
+    assert ", ExpiresAt = :expires" in kept["UpdateExpression"].split(" REMOVE ")[0]
+    assert set(kept["ExpressionAttributeValues"]) <= set(words_of(kept))
+    assert "ExpiresAt" not in old["UpdateExpression"]
+    assert ":expires" not in old["ExpressionAttributeValues"]
 
 
 def words_of(written: dict[str, Any]) -> list[str]:

@@ -13,7 +13,7 @@ from pet_detector.aws.detection_logs import deserialized
 from pet_detector.aws.errors import translated
 from pet_detector.rules.accuracy import Review
 from pet_detector.rules.models import Animal
-from pet_detector.rules.review import WAITING, Head, Mode, Queue
+from pet_detector.rules.review import WAITING, Head, Queue, Row, is_in_turn
 
 # The ImageID of the items that hold figures, which is none of an image.
 FIGURES = "figures"
@@ -61,8 +61,9 @@ def asked(table: str, since: str) -> Iterator[tuple[str, bool, Review]]:
 def second_looks(table: str, image_ids: list[str]) -> list[tuple[Animal, Animal]]:
     """What the first two people said of each of these images; those that fewer looked at are left out.
 
-    Only blind looks count: who sees the guess agrees with it. What was carried over from an image of the same bytes,
-    corrected in the gallery, or undone is no look of its own.
+    What was carried over from an image of the same bytes, corrected in the gallery, or undone is no look of its own.
+    Neither is one of two of whom one saw what the machine says: that makes people agree. The third is not taken for
+    the second then: they are asked only because the first two disagree.
     """
     # The first one alone: boto3 must not make the same client in two threads at once.
     found = [_two_looks(table, image_id) for image_id in image_ids[:1]]
@@ -73,20 +74,24 @@ def second_looks(table: str, image_ids: list[str]) -> list[tuple[Animal, Animal]
 
 def _two_looks(table: str, image_id: str) -> tuple[Animal, Animal] | None:
     found = reviews.review(table, image_id)
-    said: dict[str, Animal] = {}
+    looks: dict[str, Row] = {}
     for row in found.standing if found else ():
-        if row["Blind"] and row["Mode"] != Mode.GALLERY and "SameAs" not in row:
-            said.setdefault(row["Person"], Animal(row["Animal"]))
-    first, second, *_ = (*said.values(), None, None)
-    return (first, second) if first and second else None
+        if is_in_turn(row) and "SameAs" not in row:
+            looks.setdefault(row["Person"], row)
+    first, second, *_ = (*looks.values(), None, None)
+    if first is None or second is None or not (first["Blind"] and second["Blind"]):
+        return None
+    return Animal(first["Animal"]), Animal(second["Animal"])
 
 
-def waiting(table: str) -> dict[str, int]:
-    """How many pictures wait in each queue, and how many verdicts are not carried out (`pending`).
+def waiting(table: str, filed_since: int) -> dict[str, int]:
+    """How many pictures that were filed since then wait in each queue, and how many verdicts are not carried out
+    (`pending`).
 
     Counted up to reviews.MOST_COUNTED: who has 1,000 pictures before them need not know how many more.
     """
-    return {queue.value: reviews.count(table, queue) for queue in (*WAITING, Queue.PENDING)}
+    pictures = {queue.value: reviews.count(table, queue, filed_since=filed_since) for queue in WAITING}
+    return pictures | {Queue.PENDING.value: reviews.count(table, Queue.PENDING)}
 
 
 def store(table: str, entry: str, document: dict[str, Any]) -> None:

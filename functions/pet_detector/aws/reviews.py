@@ -28,6 +28,9 @@ from pet_detector.rules.review import HEAD, ROW_PREFIX, Head, Queue, Review, Row
 MOST_COUNTED = 1000
 # Heads that one call of DynamoDB reads: some 100 KB.
 PAGE = 200
+# Rows that one transaction keeps as long as their head: it takes 100 items. Rows may go up to a day before it.
+_MOST_RENEWED = 90
+_DAY = 24 * 60 * 60
 
 _deserialize = TypeDeserializer().deserialize
 
@@ -107,14 +110,17 @@ def pages_of(table: str, queue: Queue) -> Iterator[QueuePage]:
         question["ExclusiveStartKey"] = last
 
 
-def count(table: str, queue: Queue, person_id: str | None = None) -> int:
-    """How many images wait in a queue; of a person: without those that they have decided, and are not asked again.
+def count(table: str, queue: Queue, *, filed_since: int = 0, person_id: str = "") -> int:
+    """How many images stand in a queue whose picture was filed since then (seconds since 1970): of the first
+    MOST_COUNTED, there may be more.
 
-    Of the first MOST_COUNTED: there may be more.
+    Of a person: without those that they have decided, and are not asked about again.
     """
     question: dict[str, Any] = _queue(table, queue) | {"Select": "COUNT"}
-    if person_id is not None:
-        question["FilterExpression"] = "NOT contains(Deciders, :person)"
+    question["FilterExpression"] = "(NOT FiledAt < :since)"
+    question["ExpressionAttributeValues"] |= {":since": serialized(filed_since)}
+    if person_id:
+        question["FilterExpression"] += " AND (NOT contains(Deciders, :person))"
         question["ExpressionAttributeValues"] |= {":person": {"S": person_id}}
     found = looked_at = 0
     while looked_at < MOST_COUNTED:
@@ -272,7 +278,21 @@ def append(table: str, records: str, longer: Review, changes: Mapping[str, Any])
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
-    return _write(records, was["ImageID"], {"Update": update}, _put_row(table, row))
+    expires = int(changes.get("ExpiresAt", 0))
+    early = [earlier for earlier in longer.rows[:-1] if int(earlier.get("ExpiresAt", expires)) < expires - _DAY]
+    kept = [_keep_until(table, earlier, expires) for earlier in early[:_MOST_RENEWED]]
+    return _write(records, was["ImageID"], {"Update": update}, [*_put_row(table, row), *kept])
+
+
+def _keep_until(table: str, row: Row, expires: int) -> dict[str, Any]:
+    update = {
+        "TableName": table,
+        "Key": _key(row["ImageID"], row["Entry"]),
+        "UpdateExpression": "SET ExpiresAt = :expires",
+        "ConditionExpression": "attribute_exists(ImageID)",
+        "ExpressionAttributeValues": {":expires": serialized(expires)},
+    }
+    return {"Update": update}
 
 
 def _put_row(table: str, row: Row | None) -> list[dict[str, Any]]:
@@ -345,6 +365,24 @@ def lease(table: str, seen: Head, person_id: str, until: int) -> Head | None:
                 refused_item(error)
             return None
     return cast(Head, _values(answer["Attributes"]))
+
+
+def pass_over(table: str, image_id: str) -> None:
+    """Note of an image of the sample that its turn came, and that somebody said nothing. Of any other, do nothing."""
+    with translated("dynamodb:UpdateItem Reviews"):
+        try:
+            client("dynamodb").update_item(
+                TableName=table,
+                Key=_key(image_id, HEAD),
+                UpdateExpression="SET PassedOver = :yes",
+                # What was just taken back is shown before it is carried out.
+                ConditionExpression="#queue = :sample OR NextQueue = :sample",
+                ExpressionAttributeNames={"#queue": "Queue"},
+                ExpressionAttributeValues={":yes": {"BOOL": True}, ":sample": {"S": Queue.SAMPLE.value}},
+            )
+        except ClientError as error:
+            if code_of(error) != "TransactionConflictException":  # somebody decides about it in this moment
+                refused_item(error)
 
 
 def forget(table: str, image_id: str) -> int:

@@ -1,12 +1,14 @@
 """Who changed the numbers of the decision, when and why: told by the description of each version of the parameter.
 
 AWS Systems Manager keeps the last 100 versions, each with its value, its time, the identity that wrote it and its
-description. For a change by the page that identity is a function's role, so the person's name is in the description.
+description, and forgets the oldest for the next one; but not one that has a label, and then takes no next one.
+For a change by the page that identity is a function's role, so the person's name is in the description.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -50,12 +52,15 @@ class Change:
 
 
 def changes(versions: Iterable[Version]) -> list[Change]:
-    """The history, newest first. Raises nothing: what cannot be read is shown as it is."""
-    found: list[Change] = []
-    before = ""
-    for version in sorted(versions, key=lambda one: one.number):
-        found.append(_change(version, before))
-        before = version.description
+    """The history, newest first. Raises nothing: what cannot be read is shown as it is.
+
+    Of a history that is not whole any more the oldest version is left out: whether its words are its own, the one
+    before it would tell.
+    """
+    kept = sorted(versions, key=lambda one: one.number)
+    found = [_change(one, before.description) for before, one in itertools.pairwise(kept)]
+    if kept and (kept[0].number == 1 or not found):
+        found.insert(0, _change(kept[0], ""))
     return found[::-1]
 
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypedDict, cast
@@ -106,6 +107,7 @@ class Head(TypedDict, total=False):
     LeasedUntil: Decimal | int  # seconds since 1970
     PendingSince: str
     CarriedOut: Decimal | int  # the sequence that the record says
+    FiledAt: Decimal | int  # seconds since 1970: since when the picture lies where it is
     ExpiresAt: Decimal | int  # seconds since 1970, as the record
 
 
@@ -242,6 +244,7 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
         "PolicyVersion": record.get("PolicyVersion", ""),
         "ModelVersion": record.get("ModelVersion", ""),
         "GuessedAt": record.get("Timestamp", record["UpdatedAt"]),
+        "FiledAt": _seconds(record.get("Timestamp", record["UpdatedAt"])),
         "SecondLook": second_look(content_hash, second_look_percent),
         "Sequence": 0,
     }
@@ -338,6 +341,7 @@ def changes(review: Review) -> dict[str, Any]:
     holds, next_queue = effective(head, standing)
     undone = {int(row["Undoes"]) for row in review.rows if row["Kind"] == Kind.UNDO}
     now = f"{newest['At']}#{review.image_id}"
+    is_moved = (holds["Animal"] if holds else head["Guess"]) != head.get("Verdict", head["Guess"])
     orders = {head["HomeQueue"]: head["HomeOrder"], Queue.SECOND.value: _hash("order", head["ContentHash"])}
     return {
         "Queue": Queue.PENDING.value,
@@ -356,7 +360,32 @@ def changes(review: Review) -> dict[str, Any]:
         "Undone": undone or None,
         "LeasedBy": None,
         "LeasedUntil": None,
+        **(_filed_anew(head, newest["At"]) if is_moved else {}),
     }
+
+
+def _filed_anew(head: Head, at: str) -> dict[str, int]:
+    """A picture that moves is a new object, which S3 keeps as long as any; what is known of it stays as much longer."""
+    filed = _seconds(at)
+    later = max(0, filed - int(head.get("FiledAt", filed)))
+    return {"FiledAt": filed} | ({"ExpiresAt": int(head["ExpiresAt"]) + later} if "ExpiresAt" in head else {})
+
+
+def _seconds(time: str) -> int:
+    return int(datetime.fromisoformat(time).timestamp())
+
+
+def filed_since(days: float, now: float) -> int:
+    """When pictures were filed at the earliest that the bucket still has (in seconds since 1970, as `now`).
+
+    `days` is the parameter ImageRetentionDays.
+    """
+    return int(now - days * 24 * 60 * 60)
+
+
+def is_kept(head: Head, since: int) -> bool:
+    """Whether the picture is still there, by `filed_since`."""
+    return int(head.get("FiledAt", since)) >= since
 
 
 def with_changes(head: Head, changed: Mapping[str, Any]) -> Head:
@@ -444,9 +473,9 @@ def appended(review: Review, row: Row) -> Review:
         "PolicyVersion": head.get("PolicyVersion", ""),
         "ModelVersion": head.get("ModelVersion", ""),
     }
-    if "ExpiresAt" in head:
-        whole["ExpiresAt"] = head["ExpiresAt"]
     longer = Review(head, (*review.rows, whole))
+    if "ExpiresAt" in head:
+        whole["ExpiresAt"] = changes(longer).get("ExpiresAt", head["ExpiresAt"])
     if whole["Kind"] == Kind.UNDO:
         holds, _ = effective(head, longer.standing)
         if holds:

@@ -27,7 +27,7 @@ from pet_detector.rules.errors import ServiceError
 from pet_detector.rules.image_ids import SHARDS
 from pet_detector.rules.models import ERASED, Measurement, Record, Status
 from pet_detector.rules.notices import Notice
-from pet_detector.rules.review import Head, Queue
+from pet_detector.rules.review import Head, Queue, filed_since
 from pet_detector.runtime.observability import logger, publish
 from pet_detector.use_cases import accuracy, review_queue
 
@@ -49,7 +49,10 @@ Left = Callable[[], float]
 
 @dataclass(frozen=True)
 class Resources:
-    """The names of the deployed resources that keeping reviews needs. Shares are in percent."""
+    """The names of the deployed resources that keeping reviews needs. Shares are in percent.
+
+    `image_days`: how long the bucket keeps a picture.
+    """
 
     table: str
     reviews: str
@@ -60,6 +63,7 @@ class Resources:
     sample_percent: float
     second_look_percent: float
     overdue_hours: float
+    image_days: float
 
 
 @dataclass
@@ -173,12 +177,13 @@ def _put_into_queue(resources: Resources, record: Record) -> bool:
 
 
 def _count(resources: Resources, now: datetime, report: Report, left: Left) -> None:
-    waiting = {queue: reviews.count(resources.reviews, queue) for queue in review.WAITING}
+    since = filed_since(resources.image_days, now.timestamp())
+    waiting = {queue: reviews.count(resources.reviews, queue, filed_since=since) for queue in review.WAITING}
     again = sum(waiting.pop(queue) for queue in (Queue.SECOND, Queue.DISAGREED))
     # At 0 % there is perhaps no second person, and what was drawn before would wait for ever.
     report.again = again if resources.second_look_percent else 0
     report.waiting = sum(waiting.values()) + report.again
-    report.oldest_hours = oldest_hours(resources.table, now)
+    report.oldest_hours = oldest_hours(resources.table, now, resources.image_days)
     publish(
         [
             Measurement("ReviewsWaiting", report.waiting),
@@ -187,15 +192,17 @@ def _count(resources: Resources, now: datetime, report: Report, left: Left) -> N
     )
 
 
-def oldest_hours(table: str, now: datetime) -> float:
+def oldest_hours(table: str, now: datetime, image_days: float) -> float:
     """Hours since the uncertain image came that waits for the longest time; 0 without one.
 
-    Samples and second looks do not count: nobody waits for them, and who has judged an image cannot help.
+    Samples and second looks do not count: nobody waits for them, and who has judged an image cannot help. Nor does what
+    came more than `image_days` (the parameter ImageRetentionDays) ago: the picture is gone, and nobody can be asked.
     """
+    since = detection_logs.format_time(now - timedelta(days=image_days))
     first = [
         record
         for shard in range(SHARDS)
-        for record in detection_logs.with_status(table, Status.NEEDS_REVIEW, shard, most=1)
+        for record in detection_logs.with_status(table, Status.NEEDS_REVIEW, shard, since, most=1)
     ]
     came = [datetime.fromisoformat(record["ListedAt"].partition("#")[0]) for record in first]
     return max(0.0, (now - min(came)).total_seconds() / 3600) if came else 0.0

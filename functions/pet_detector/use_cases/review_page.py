@@ -11,7 +11,17 @@ from typing import Any
 from pet_detector.aws import detection_logs, reviews
 from pet_detector.rules.models import Animal, Record, Status
 from pet_detector.rules.people import Person
-from pet_detector.rules.review import LEASE_SECONDS, WAITING, Head, Queue, is_asked, is_blind, is_leased, places
+from pet_detector.rules.review import (
+    LEASE_SECONDS,
+    WAITING,
+    Head,
+    Queue,
+    is_asked,
+    is_blind,
+    is_kept,
+    is_leased,
+    places,
+)
 
 # Pages of a queue that are looked through for one answer: what others have leased, and copies of one picture, lie
 # together.
@@ -33,12 +43,14 @@ class Wish:
     """What is asked for: at most `limit` pictures. `leaning`: for a contact sheet, uncertain ones that lean to it.
 
     `excluded`: ImageIDs that the page has. `first_place`: where the mix of queues begins (`rules.review.places`).
+    `filed_since`: nothing of pictures that were filed before, which are gone.
     """
 
     limit: int
     leaning: Animal | None = None
     excluded: Collection[str] = ()
     first_place: int = 1
+    filed_since: int = 0
 
 
 class _Stock:
@@ -48,7 +60,7 @@ class _Stock:
         self._table, self._queue, self._person, self._wish, self._seen = table, queue, person, wish, seen
         self._pages = reviews.pages_of(table, queue)
         first = next(self._pages)
-        asked = sum(is_asked(head, person.id) for head in first.heads)
+        asked = sum(self._is_asked(head) for head in first.heads)
         self._asked = asked if first.is_last else None
         mine = [head for head in first.heads if self._is_mine(head)]
         self.mine = self._suitable(mine)
@@ -58,7 +70,11 @@ class _Stock:
         """How many wait for the person in the queue, at most reviews.MOST_COUNTED."""
         if self._asked is not None:
             return self._asked
-        return reviews.count(self._table, self._queue, self._person.id)
+        since = self._wish.filed_since
+        return reviews.count(self._table, self._queue, filed_since=since, person_id=self._person.id)
+
+    def _is_asked(self, head: Head) -> bool:
+        return is_asked(head, self._person.id) and is_kept(head, self._wish.filed_since)
 
     def _is_mine(self, head: Head) -> bool:
         return is_leased(head, time.time()) and head["LeasedBy"] == self._person.id
@@ -79,7 +95,7 @@ class _Stock:
                 continue
             # A sheet shows the guess, so what must be judged without it is on none.
             wanted = self._wish.leaning is None or (head["Leaning"] == self._wish.leaning and not is_blind(head))
-            if wanted and is_asked(head, self._person.id):
+            if wanted and self._is_asked(head):
                 self._seen.add(head["ContentHash"])
                 yield head
 

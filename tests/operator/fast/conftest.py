@@ -62,6 +62,7 @@ def deployment(published: Releases, aws: cloud.Cloud) -> Deployment:
         "ImageWorkflowArn": cloud.WORKFLOW,
         "LiveAliasArn": cloud.LIVE,
         "BackfillWorkflowArn": cloud.BACKFILL_WORKFLOW,
+        "ReviewWorkflowArn": cloud.REVIEW_WORKFLOW,
         "NoticesTopicArn": cloud.TOPIC,
         "ErasuresTableName": cloud.ERASURES,
         "ReviewsTableName": cloud.REVIEWS,

@@ -97,13 +97,13 @@ def test_the_preview_counts_and_does_nothing(aws: Cloud, petdetect: Petdetect) -
 
 
 def test_the_price_is_that_of_the_cost_model(aws: Cloud, petdetect: Petdetect, deployment: Deployment) -> None:
-    put(aws, "a.jpg", "b.jpg", "c.jpg")
+    put(aws, "a.jpg", "b.HEIF", "c.webp")  # two to be converted
     put(aws, "d.jpg", "e.jpg", data=bytes(2 * 1024**2))
 
     found = preview(petdetect, URL, "--uncertain", "20%")
 
     megabytes = found["toDoBytes"] / 5 / 1024**2
-    load = Load(5, megabytes, uncertain=0.2, analysed=4 / 5, waiting=0.0, registered=1.0, mapped=1.0)
+    load = Load(5, megabytes, 0.2, analysed=4 / 5, waiting=0.0, converted=2 / 5, registered=1.0, mapped=1.0)
     lines = cost.bill(load, definitions.defaults() | deployment.parameters)
     assert {line["name"]: line["perImage"] for line in found["lines"]} == {line.name: line.per_image for line in lines}
     assert found["total"] == pytest.approx(5 * cost.total(lines))

@@ -44,7 +44,14 @@ from tests.support.moto_world import WORKFLOW
 STACK = "serverlessapp-pet-detector-prod"
 LIVE = f"{WORKFLOW}:live"
 Answers = dict[str, Any]
-OUTPUTS = {"ImageWorkflowArn": WORKFLOW, "LiveAliasArn": LIVE, "ImageBucketName": "pictures", "AnalysesTableName": "a"}
+REVIEWS = f"{WORKFLOW}-reviews"
+OUTPUTS = {
+    "ImageWorkflowArn": WORKFLOW,
+    "ReviewWorkflowArn": REVIEWS,
+    "LiveAliasArn": LIVE,
+    "ImageBucketName": "pictures",
+    "AnalysesTableName": "a",
+}
 
 
 @pytest.fixture
@@ -300,12 +307,28 @@ def test_a_definition_that_aws_does_not_accept(answers: Answers) -> None:
     problem = {"severity": "ERROR", "code": "SCHEMA_VALIDATION_FAILED", "message": "no States", "location": "/States"}
     answers["ValidateStateMachineDefinition"] = {"result": "FAIL", "diagnostics": [problem]}
 
-    line = only(check_settings.definition(subject(version="7")))
+    images, reviews = check_settings.definitions(subject(version="7"))
 
-    assert is_red(line, "/States: SCHEMA_VALIDATION_FAILED no States")
-    assert asked == [{"stateMachineArn": f"{WORKFLOW}:7"}]
+    assert is_red(images, "/States: SCHEMA_VALIDATION_FAILED no States", "image_workflow.asl.yaml")
+    assert is_red(reviews, "review.asl.yaml")
+    assert asked == [{"stateMachineArn": f"{WORKFLOW}:7"}, {"stateMachineArn": REVIEWS}]
     answers["ValidateStateMachineDefinition"] = {"result": "OK", "diagnostics": []}
-    assert only(check_settings.definition(subject())).verdict is Verdict.OK
+    assert [line.verdict for line in check_settings.definitions(subject())] == [Verdict.OK, Verdict.OK]
+
+
+def test_every_schedule_and_every_reader_of_the_stream_is_on(answers: Answers) -> None:
+    schedules = resources("AWS::Scheduler::Schedule")
+    mappings = resources("AWS::Lambda::EventSourceMapping")
+    stack = subject({name: Resource("any", f"{name:-<36}") for name in (*schedules, *mappings)})
+    answers["GetSchedule"] = lambda given: {"State": "DISABLED" if "Keeper" in given["Name"] else "ENABLED"}
+    answers["GetEventSourceMapping"] = lambda given: {"State": "Disabled" if "Finished" in given["UUID"] else "Enabled"}
+
+    found = [*check_settings.schedules(stack), *check_settings.mappings(stack)]
+
+    assert len(found) == len(schedules) + len(mappings)
+    keeper, queue = (line for line in found if line.verdict is Verdict.NOT_OK)
+    assert is_red(keeper, "Enable the schedule ReviewKeeperSchedule")
+    assert is_red(queue, "--uuid RecordFinishedMapping")
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from click.testing import Result
 
 from tests.operator.fast.releases import BACKFILL_WORKFLOW, LIVE, Releases, naming, version_arn
-from tests.support.moto_world import Cloud
+from tests.support.moto_world import REVIEW_WORKFLOW, Cloud
 
 Petdetect = Callable[..., Result]
 
@@ -23,6 +23,7 @@ def _nine_releases(aws: Cloud, published: Releases) -> None:
     published.routes[LIVE] = {9: 100}
     published.definitions[BACKFILL_WORKFLOW] = naming(RegisterImages=7)
     published.functions["RegisterImages"] = list(range(1, 8))
+    published.definitions[REVIEW_WORKFLOW] = naming(FileManager=2)
     published.executions[BACKFILL_WORKFLOW] = []
 
 
@@ -135,9 +136,12 @@ def test_the_machines_themselves_keep_what_they_name(petdetect: Petdetect, publi
     """A person may start them in the console; somebody may have rolled a function of the backfill back."""
     published.definitions[BACKFILL_WORKFLOW] = naming(RegisterImages=1)
     published.definitions["arn:aws:states:us-east-1:123456789012:stateMachine:ImageWorkflow"] = naming(ImageProcessor=2)
+    published.functions["FileManager"] = list(range(1, 10))
+    published.definitions[REVIEW_WORKFLOW] = naming(FileManager=3)
     found = _surplus(petdetect)
     assert found["RegisterImages"] == [2]
     assert found["ImageProcessor"] == [4, 3, 1]
+    assert found["FileManager"] == [4]  # images name 1 and 2, reviews 3
 
 
 @pytest.mark.parametrize("shares", [{1: 1.0}, {9: 0.9, 1: 0.1}])
