@@ -188,7 +188,7 @@ class Review {
     return h("div", {},
       h("p", {}, h("strong", {}, skipped.length ? "The rest is decided." : kind ? `Nothing that leans to ${kind} waits for you now.` : "Nothing waits for you now.")),
       others > 0 && h("p", {}, kind ? `${count(others, "picture")} of other kinds, or before other people: look at them one by one.`
-        : `${count(others, "picture")} before other people now, or judged by you already. What they leave comes by itself within five minutes.`),
+        : `${count(others, "picture")} before other people now. What they leave comes by itself within five minutes.`),
       h("p", {}, "New pictures come by themselves."),
       skipped.length > 0 && button(`Look at ${skipped.length} ${kind ? "left out" : "skipped"}`, look, "primary"),
       kind && !skipped.length && others > 0 && h("a", { class: "button primary", href: "#/review/" }, "One by one"));
