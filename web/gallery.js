@@ -71,7 +71,7 @@ function list(element, context, query) {
   }
 
   const card = (image) => h("li", {}, h("a", { class: "tile", href: `#/gallery/${image.imageId}` },
-    SHOWN.includes(image.status) ? picture(context.api, image.imageId) : h("span", { class: "picture none" }, REASONS[image.reasonCode] ?? "No picture"),
+    SHOWN.includes(image.status) ? picture(context.api, image.imageId) : h("span", { class: "picture none" }, REASONS[image.reasonCode] ?? "Nothing to show"),
     h("span", { class: "name" }, image.fileName ?? image.imageId), pill(image), h("span", { class: "muted small" }, when(image.createdAt))));
 
   begin();

@@ -37,10 +37,9 @@ class Memory {
     outbox.addEventListener("saved", ({ detail: { answer } }) => this.sequences.set(answer.imageId, answer.sequence));
     outbox.addEventListener("refused", ({ detail: { entry } }) => {
       for (const step of this.steps) {
-        const [refused] = step.done.filter(({ key }) => key === entry.key);
-        if (!refused) continue;
+        const refused = step.done.find(({ key }) => key === entry.key);
         step.done = step.done.filter((one) => one !== refused);
-        step.pictures = step.pictures.filter((picture) => picture !== refused.picture);
+        step.pictures = step.pictures.filter((picture) => picture !== refused?.picture);
       }
       this.steps = this.steps.filter(({ pictures }) => pictures.length);
     });
@@ -61,7 +60,7 @@ async function* decisions({ api, outbox }, undone) {
 /** What both kinds have. */
 class Review {
   constructor(element, context, kind, query, ahead) {
-    Object.assign(this, { element, context, kind, memory: Memory.of(context), undoing: Promise.resolve() });
+    Object.assign(this, { element, context, kind, memory: Memory.of(context), undoing: Promise.resolve(), ends: new AbortController() });
     this.stage = h("div", { class: "stage" });
     this.said = h("p", { class: "said" });
     this.count = h("span", { class: "count" });
@@ -73,10 +72,9 @@ class Review {
     this.switch();
     this.supply = new Supply(context, query, ahead, this.memory.passed);
     this.supply.addEventListener("change", () => this.changed());
-    this.onrefused = ({ detail: { entry } }) => this.say(`Not accepted. ${entry.refused.message}`);
-    this.onputoff = ({ detail }) => this.say(detail.text);
-    context.outbox.addEventListener("refused", this.onrefused);
-    context.outbox.addEventListener("putOff", this.onputoff);
+    const { signal } = this.ends;
+    context.outbox.addEventListener("refused", ({ detail: { entry } }) => this.say(`Not accepted. ${entry.refused.message}`), { signal });
+    context.outbox.addEventListener("putOff", ({ detail }) => this.say(detail.text), { signal });
     if (this.memory.brought.length) this.supply.bring(this.memory.brought.splice(0));
   }
 
@@ -91,8 +89,7 @@ class Review {
     this.stop();
     this.supply.close();
     clearTimeout(this.timer);
-    this.context.outbox.removeEventListener("refused", this.onrefused);
-    this.context.outbox.removeEventListener("putOff", this.onputoff);
+    this.ends.abort();
   }
 
   switch() {
@@ -191,7 +188,7 @@ class Review {
     return h("div", {},
       h("p", {}, h("strong", {}, skipped.length ? "The rest is decided." : kind ? `Nothing that leans to ${kind} waits for you now.` : "Nothing waits for you now.")),
       others > 0 && h("p", {}, kind ? `${count(others, "picture")} of other kinds, or before other people: look at them one by one.`
-        : `${count(others, "picture")} before other people now, or judged by you already. What they leave comes by itself within five minutes.`),
+        : `${count(others, "picture")} before other people now. What they leave comes by itself within five minutes.`),
       h("p", {}, "New pictures come by themselves."),
       skipped.length > 0 && button(`Look at ${skipped.length} ${kind ? "left out" : "skipped"}`, look, "primary"),
       kind && !skipped.length && others > 0 && h("a", { class: "button primary", href: "#/review/" }, "One by one"));

@@ -55,8 +55,10 @@ def losing(target: str) -> Iterator[LossyProxy]:
                     503, [("Content-Type", "application/json")], b'{"code": "UNAVAILABLE", "message": "Try again."}'
                 )
                 return
-            # The local AWS serves its own pages only, and checks signatures against its own address.
-            headers = {name: value for name, value in self.headers.items() if name.lower() not in _OF_ONE_HOP}
+            # The local AWS serves its own pages only, and checks signatures against its own address. In what is
+            # compressed no address could be replaced.
+            left_out = _OF_ONE_HOP | {"accept-encoding"}
+            headers = {name: value for name, value in self.headers.items() if name.lower() not in left_out}
             connection = http.client.HTTPConnection(proxy.target, timeout=60)
             try:
                 connection.request(self.command, self.path, body or None, headers)
