@@ -252,7 +252,7 @@ def test_claim_of_the_same_version_that_has_expired_is_taken_over(
     assert taken["ExecutionArn"] == runs["Cat"].recording
 
 
-def test_claim_of_an_image_that_waits_for_its_turn_expires_an_hour_after_the_turn(
+def test_claim_of_an_image_that_waits_for_its_turn_expires_two_hours_after_the_turn(
     runs: dict[str, Run], table: DetectionLogs
 ) -> None:
     claim = runs["Cat"].arguments["Claim Upload"]

@@ -132,9 +132,9 @@ def test_an_image_that_waits_for_its_turn_only_needs_time(turn: str | None, advi
 
 @pytest.mark.parametrize(
     ("turn", "expires"),
-    [(None, "From 2026-01-01 01:00"), (LATER, "From 2999-01-01 01:00"), (EARLIER, "From 2026-01-01 01:00")],
+    [(None, "From 2026-01-01 02:00"), (LATER, "From 2999-01-01 02:00"), (EARLIER, "From 2026-01-01 02:00")],
 )
-def test_a_claim_expires_an_hour_after_the_later_of_claim_and_turn(turn: str | None, expires: str) -> None:
+def test_a_claim_expires_two_hours_after_the_later_of_claim_and_turn(turn: str | None, expires: str) -> None:
     record: Record = {"ImageID": IMAGE_ID, "ProcessingStatus": "processing", "ClaimedAt": "2026-01-01T00:00:00.000Z"}
     if turn:
         record["TurnAt"] = turn
