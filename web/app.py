@@ -58,12 +58,13 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
         text = "There is nothing here: the page is at app/ of this address.\n"
         return answer(404, headers | {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}, text)
     # A browser asks each time whether it has the newest: after a release no file meets one of another release.
-    headers |= {"ETag": file.etag, "Cache-Control": "no-cache"}
+    # Its type also when nothing else is sent: API Gateway would say application/json, and some browsers believe it.
+    headers |= {"ETag": file.etag, "Cache-Control": "no-cache", "Content-Type": file.content_type}
     sent = {header.lower(): value for header, value in (event.get("headers") or {}).items()}
     known = [tag.strip().removeprefix("W/") for tag in sent.get("if-none-match", "").split(",")]
     if file.etag in known or "*" in known:
         return answer(304, headers)
-    return answer(200, headers | {"Content-Type": file.content_type}, file.content)
+    return answer(200, headers, file.content)
 
 
 def config_of(variables: dict[str, str], stage: str) -> File:

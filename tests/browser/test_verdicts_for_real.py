@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from local.engine import Engine
 
-VERDICTS = int(os.environ.get("VERDICTS", "30"))
+VERDICTS = int(os.environ.get("VERDICTS", "42"))
 UNDONE = VERDICTS // 10
 FOLDERS = {"cat": "cats", "dog": "dogs", "other": "others"}
 SECONDS = 60 + 2.0 * VERDICTS

@@ -81,7 +81,7 @@ def test_an_unchanged_file_is_not_sent_again() -> None:
     for sent in (tag, f'"other", W/{tag}'):
         again = get("/app/index.html", If_None_Match=sent)
         assert (again["statusCode"], again["body"]) == (304, "")
-        assert again["headers"]["ETag"] == tag
+        assert (again["headers"]["ETag"], again["headers"]["Content-Type"]) == (tag, first["headers"]["Content-Type"])
     lower_case = get("/app/index.html", **{"if-none-match": tag})  # HTTP/2
     assert lower_case["statusCode"] == 304
     assert get("/app/index.html", If_None_Match='"other"')["statusCode"] == 200
