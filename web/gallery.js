@@ -84,13 +84,12 @@ function pill(image) {
 }
 
 function story(element, context, id) {
-  const { api, session, outbox, announce, navigate } = context, may = session.may;
+  const { api, session, outbox, announce, navigate } = context, may = session.may, path = `/people/images/${encodeURIComponent(id)}`;
   const name = heading("Picture"), host = h("div"), told = h("div", { role: "status" });
   element.append(h("p", {}, h("a", { href: "#/gallery" }, "Back to the gallery")), name, told, host);
   let timer, stop = loading(host, show);
 
   async function show(signal) {
-    const path = `/people/images/${encodeURIComponent(id)}`;
     let image, history = { reviews: [], carriedOut: true };
     try {
       [image, history] = await Promise.all([api.request("GET", path, { signal }), may.review ? api.request("GET", `${path}/reviews`, { signal }) : history]);
@@ -138,6 +137,12 @@ function story(element, context, id) {
     again();
   }, { signal: left.signal });
 
+  /** The answer, or null when this person has no such picture. */
+  const found = (method) => api.request(method, path).catch((error) => {
+    if (error.code !== "IMAGE_NOT_FOUND") throw error;
+    return null;
+  });
+
   function erase(image) {
     const failed = h("div");
     const asked = dialog("Erase it for good?",
@@ -145,12 +150,11 @@ function story(element, context, id) {
       h("div", { class: "row" }, button("Erase", async ({ target }) => {
         target.disabled = true;
         try {
-          await api.request("DELETE", `/people/images/${id}`);
+          // A picture of somebody else is not found either, but it can be seen. One that an earlier try has erased cannot.
+          if (!(await found("DELETE")) && (await found("GET"))) throw new Error("Only who sent this picture, or an operator, may erase it.");
         } catch (error) {
-          if (error.code !== "IMAGE_NOT_FOUND") {
-            target.disabled = false;
-            return failed.replaceChildren(problem(error));
-          }
+          target.disabled = false;
+          return failed.replaceChildren(problem(error));
         }
         asked.close();
         announce("Erased.");
