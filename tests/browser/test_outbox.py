@@ -327,3 +327,14 @@ def test_decisions_survive_that_somebody_clears_the_storage(desk: Desk) -> None:
     desk.service.fault = lambda method, path: Fault.NONE
     _all_saved(page)
     assert len(desk.service.rows) == 2
+
+
+def test_a_tab_that_is_alone_sends_what_it_decided_though_its_storage_was_cleared(desk: Desk) -> None:
+    page = desk.tab()
+    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+    decide(page, 2)
+    page.evaluate("localStorage.clear()")  # the tab that does it hears nothing of it
+    page.get_by_text("2 not saved yet, trying again").wait_for()
+    desk.service.fault = lambda method, path: Fault.NONE
+    _all_saved(page)
+    assert len(desk.service.rows) == 2
