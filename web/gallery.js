@@ -125,17 +125,16 @@ function story(element, context, id) {
   }
 
   const left = new AbortController();
-  outbox?.addEventListener("saved", ({ detail: { entry, answer } }) => {
-    if (entry.body.imageId !== id) return;
+  const hear = (type, heard) => outbox?.addEventListener(type, ({ detail }) => detail.entry.body.imageId === id && heard(detail), { signal: left.signal });
+  hear("saved", ({ entry, answer }) => {
     told.replaceChildren(h("p", { class: "card" }, entry.body.undoes ? "Taken back." : `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.`));
     again();
-  }, { signal: left.signal });
-  outbox?.addEventListener("putOff", ({ detail: { entry, text } }) => entry.body.imageId === id && told.replaceChildren(h("p", { class: "card" }, text)), { signal: left.signal });
-  outbox?.addEventListener("refused", ({ detail: { entry } }) => {
-    if (entry.body.imageId !== id) return;
+  });
+  hear("putOff", ({ text }) => told.replaceChildren(h("p", { class: "card" }, text)));
+  hear("refused", () => {
     told.replaceChildren(); // above it says why
     again();
-  }, { signal: left.signal });
+  });
 
   /** The answer, or null when this person has no such picture. */
   const found = (method) => api.request(method, path).catch((error) => {

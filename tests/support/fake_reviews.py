@@ -265,7 +265,6 @@ def serving(service: FakeService) -> Iterator[str]:
         def _page(self, name: str) -> None:
             if name == "config.json":
                 config = {
-                    "api": "/local",
                     "signInUrl": f"{service.address}/sign-in",
                     "clientId": "page",
                     "environment": "local",
