@@ -11,7 +11,7 @@ const VIEWS = {
   upload: { title: "Upload", right: "upload", load: () => import("./upload.js") },
   gallery: { title: "Gallery", right: "see", load: () => import("./gallery.js") },
   review: { title: "Review", right: "review", load: () => import("./review.js") },
-  figures: { title: "Figures", right: "figures", load: () => import("./figures.js") },
+  figures: { title: "Figures", right: "review", load: () => import("./figures.js") },
   policy: { title: "Policy", right: "policy", load: () => import("./policy.js") },
 };
 

@@ -68,9 +68,8 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
 
 
 def config_of(variables: dict[str, str], stage: str) -> File:
-    """What the page must know of its deployment. The API is the folder above the page, wherever it was loaded from."""
+    """What the page must know of its deployment. Its API is the folder above it, wherever it was loaded from."""
     config = {
-        "api": "..",
         "signInUrl": variables.get("SignInUrl", ""),
         "clientId": variables.get("ClientId", ""),
         "environment": stage,

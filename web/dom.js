@@ -25,12 +25,18 @@ export const heading = (...children) => h("h1", { tabindex: "-1" }, ...children)
 export const button = (text, onclick, kind = "", attributes = {}) =>
   h("button", { type: "button", class: `button ${kind}`, onclick, ...attributes }, text);
 
-/** The scores of cat and dog: bars from 0 to 100 with marks, and the numbers beside them. */
+/** A drawing as wide as there is room, of `track()`, `share()` and `line()` in percent. The numbers stand beside it. */
+export const scale = (...parts) => svg("svg", { class: "scale", "aria-hidden": "true" }, parts);
+export const track = () => svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 });
+export const share = (width, attributes) => svg("rect", { class: "fill", width: `${width}%`, height: "100%", rx: 4, ...attributes });
+export const line = (at) => svg("line", { x1: `${at}%`, x2: `${at}%`, y1: 0, y2: "100%" });
+
+/** The scores of cat and dog, with marks. */
 export const scores = (found, marks = []) => Object.entries(found).map(([animal, value]) => h("div", { class: "score", "data-kind": animal },
-  h("span", {}, ANIMALS[animal]), svg("svg", { class: "scale", "aria-hidden": "true" },
-    svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }), svg("rect", { class: "fill", width: `${value}%`, height: "100%", rx: 4 }),
-    marks.filter(Boolean).map((mark) => svg("line", { x1: `${mark}%`, x2: `${mark}%`, y1: 0, y2: "100%" }))),
-  h("span", { class: "value" }, percent(value))));
+  h("span", {}, ANIMALS[animal]), scale(track(), share(value), marks.filter(Boolean).map(line)), h("span", { class: "value" }, percent(value))));
+
+/** What may be wider than the screen: it scrolls, by keys too. */
+export const scrolling = (title, ...children) => h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title }, children);
 
 /** A dialog that is open until its `close()`; the last of `children` is a row of buttons. */
 export function dialog(title, ...children) {
@@ -58,21 +64,17 @@ export function loading(host, work) {
     h("div", { class: "skeleton", role: "status" }, h("span", { class: "visually-hidden" }, "Loading"))), 250);
   const slow = setTimeout(() => host.append(h("p", { class: "muted", role: "status" },
     "Still waiting for the service. It goes on by itself; you need not reload.")), 6000);
+  const stop = () => [skeleton, slow].forEach(clearTimeout);
   host.setAttribute("aria-busy", "true");
   work(gone.signal).then(
     (element) => gone.signal.aborted || host.replaceChildren(element),
-    (error) => {
-      if (gone.signal.aborted) return;
-      host.replaceChildren(problem(error, () => loading(host, work)));
-    },
+    (error) => gone.signal.aborted || host.replaceChildren(problem(error, () => loading(host, work))),
   ).finally(() => {
-    clearTimeout(skeleton);
-    clearTimeout(slow);
+    stop();
     host.removeAttribute("aria-busy");
   });
   return () => {
     gone.abort();
-    clearTimeout(skeleton);
-    clearTimeout(slow);
+    stop();
   };
 }

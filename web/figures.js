@@ -1,6 +1,6 @@
 // Figures: how much came, how often the machine is right, what it costs; drawn, with the same numbers as tables.
 
-import { h, heading, loading, svg } from "./dom.js";
+import { h, heading, line, loading, scale, scrolling, share, svg, track } from "./dom.js";
 import { ANIMALS, REASONS, count, number, when } from "./words.js";
 
 const PARTS = { cat: "Cat", dog: "Dog", other: "Other", uncertain: "Not sure", rejected: "Rejected", failed: "Failed" };
@@ -41,7 +41,7 @@ const tile = (term, value, more) => h("div", { class: "card" }, h("dt", {}, term
 const money = (usd) => `$${usd.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: usd < 1 ? 4 : 2 })}`;
 const legend = () => h("ul", { class: "row legend" }, Object.entries(PARTS).map(([part, word]) => h("li", { class: "pill", "data-kind": part }, word)));
 
-const table = (title, head, rows) => h("details", {}, h("summary", {}, `${title} as a table`), h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": title },
+const table = (title, head, rows) => h("details", {}, h("summary", {}, `${title} as a table`), scrolling(title,
   h("table", {}, h("thead", {}, h("tr", {}, head.map((word, n) => h("th", { scope: "col", class: n && "number" }, word)))),
     h("tbody", {}, rows.map(([first, ...cells]) => h("tr", {}, h("th", { scope: "row" }, first), cells.map((cell) => h("td", { class: "number" }, cell))))))));
 
@@ -71,7 +71,7 @@ function ranks(rows, kind, none) {
   const found = rows.filter(([, n]) => n).sort((a, b) => b[1] - a[1]), most = found[0]?.[1];
   if (!most) return h("p", { class: "muted" }, none);
   return h("dl", { class: "ranks" }, found.map(([word, n]) => h("div", { "data-kind": kind }, h("dt", {}, word), h("dd", {},
-    svg("svg", { class: "scale", "aria-hidden": "true" }, svg("rect", { class: "fill", width: `${(100 * n) / most}%`, height: "100%", rx: 4 })), number(n)))));
+    scale(share((100 * n) / most)), number(n)))));
 }
 
 function accuracy(found) {
@@ -87,5 +87,4 @@ function accuracy(found) {
     h("h3", {}, "Agreement of two people (kappa)"), h("p", {}, found.agreement.text));
 }
 
-const interval = ({ value, low, high }) => svg("svg", { class: "scale", "aria-hidden": "true" }, svg("rect", { class: "track", width: "100%", height: "100%", rx: 4 }),
-  svg("rect", { class: "fill", x: `${low}%`, width: `${Math.max(high - low, .5)}%`, height: "100%" }), svg("line", { class: "value", x1: `${value}%`, x2: `${value}%`, y1: 0, y2: "100%" }));
+const interval = ({ value, low, high }) => scale(track(), share(Math.max(high - low, .5), { x: `${low}%`, rx: 0 }), line(value));

@@ -84,13 +84,12 @@ function pill(image) {
 }
 
 function story(element, context, id) {
-  const { api, session, outbox, announce, navigate } = context, may = session.may;
+  const { api, session, outbox, announce, navigate } = context, may = session.may, path = `/people/images/${encodeURIComponent(id)}`;
   const name = heading("Picture"), host = h("div"), told = h("div", { role: "status" });
   element.append(h("p", {}, h("a", { href: "#/gallery" }, "Back to the gallery")), name, told, host);
   let timer, stop = loading(host, show);
 
   async function show(signal) {
-    const path = `/people/images/${encodeURIComponent(id)}`;
     let image, history = { reviews: [], carriedOut: true };
     try {
       [image, history] = await Promise.all([api.request("GET", path, { signal }), may.review ? api.request("GET", `${path}/reviews`, { signal }) : history]);
@@ -126,17 +125,22 @@ function story(element, context, id) {
   }
 
   const left = new AbortController();
-  outbox?.addEventListener("saved", ({ detail: { entry, answer } }) => {
-    if (entry.body.imageId !== id) return;
+  const hear = (type, heard) => outbox?.addEventListener(type, ({ detail }) => detail.entry.body.imageId === id && heard(detail), { signal: left.signal });
+  hear("saved", ({ entry, answer }) => {
     told.replaceChildren(h("p", { class: "card" }, entry.body.undoes ? "Taken back." : `Saved: ${ANIMALS[answer.animal]}. The picture moves to its folder by itself.`));
     again();
-  }, { signal: left.signal });
-  outbox?.addEventListener("putOff", ({ detail: { entry, text } }) => entry.body.imageId === id && told.replaceChildren(h("p", { class: "card" }, text)), { signal: left.signal });
-  outbox?.addEventListener("refused", ({ detail: { entry } }) => {
-    if (entry.body.imageId !== id) return;
+  });
+  hear("putOff", ({ text }) => told.replaceChildren(h("p", { class: "card" }, text)));
+  hear("refused", () => {
     told.replaceChildren(); // above it says why
     again();
-  }, { signal: left.signal });
+  });
+
+  /** The answer, or null when this person has no such picture. */
+  const found = (method) => api.request(method, path).catch((error) => {
+    if (error.code !== "IMAGE_NOT_FOUND") throw error;
+    return null;
+  });
 
   function erase(image) {
     const failed = h("div");
@@ -145,12 +149,11 @@ function story(element, context, id) {
       h("div", { class: "row" }, button("Erase", async ({ target }) => {
         target.disabled = true;
         try {
-          await api.request("DELETE", `/people/images/${id}`);
+          // A picture of somebody else is not found either, but it can be seen. One that an earlier try has erased cannot.
+          if (!(await found("DELETE")) && (await found("GET"))) throw new Error("Only who sent this picture, or an operator, may erase it.");
         } catch (error) {
-          if (error.code !== "IMAGE_NOT_FOUND") {
-            target.disabled = false;
-            return failed.replaceChildren(problem(error));
-          }
+          target.disabled = false;
+          return failed.replaceChildren(problem(error));
         }
         asked.close();
         announce("Erased.");

@@ -128,8 +128,11 @@ class Outbox extends EventTarget {
   }
 
   async #post(key) {
-    const entry = read(nameOf(this.#person.id, key));
-    if (!entry || entry.answer || entry.refused) return void this.#entries.delete(key); // another tab was faster
+    const entry = read(nameOf(this.#person.id, key)) ?? this.#entries.get(key); // also when somebody has emptied the storage
+    if (!entry || entry.answer || entry.refused) { // another tab was faster
+      this.#entries.delete(key);
+      return this.#tell("change");
+    }
     const { imageId } = entry.body;
     let answer;
     try {

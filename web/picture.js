@@ -22,9 +22,9 @@ function next() {
 }
 
 /** An image of the service. `url` is its link, when it is known already. */
-export function picture(api, imageId, { alt = "", url, onload } = {}) {
+export function picture(api, imageId, { alt = "", url } = {}) {
   let asked = 0;
-  const img = h("img", { alt, class: "picture", decoding: "async", onload,
+  const img = h("img", { alt, class: "picture", decoding: "async",
     onerror: () => (asked < 2 ? img.ask() : img.replaceWith(h("span", { class: "picture none" }, "No picture"))) });
   img.ask = async () => {
     asked++;

@@ -1,6 +1,6 @@
 // Policy, for operators: the numbers of the decision, what others would do, and who changed them when and why.
 
-import { button, h, heading, loading, problem } from "./dom.js";
+import { button, h, heading, loading, problem, scrolling } from "./dom.js";
 import { count, number, when, whose } from "./words.js";
 
 const LOWEST_FLOOR = 20; // as in the service's rules
@@ -25,8 +25,8 @@ export function mount(element, { api, announce }) {
     const field = (name) => h("label", {}, WORDS[name], h("input", { type: "number", name, value: policy?.[name], min: name === "floor" ? LOWEST_FLOOR : 0, max: 100, step: "any", required: true }));
     const because = () => h("label", { class: "wide" }, "Because", h("input", { name: "because", required: true, minlength: 3, maxlength: 500, placeholder: "Why? It is kept with the change." }));
     const send = async (form, body) => {
-      const sender = form.querySelector("button"), failed = h("div");
-      form.querySelector(".problem")?.parentElement.remove();
+      const sender = form.querySelector("button");
+      form.querySelector(".problem")?.remove();
       told.replaceChildren();
       sender.disabled = true;
       try {
@@ -36,8 +36,7 @@ export function mount(element, { api, announce }) {
         stop = begin();
       } catch (error) {
         sender.disabled = false;
-        form.append(failed);
-        failed.replaceChildren(problem(error));
+        form.append(problem(error));
       }
     };
     const isOrdered = () => {
@@ -68,7 +67,7 @@ function table(thresholds, form) {
   if (!thresholds?.rows?.length) return h("section", { class: "card" }, title, h("p", { class: "muted" }, "Not enough is judged yet. The table comes once a day, from what people decide in Review."));
   const use = (minimum) => { const field = form.elements.minimum; field.value = minimum; field.setCustomValidity(""); form.elements.because.focus(); };
   return h("section", { class: "card" }, title, h("p", { class: "muted" }, `What each minimum would have done in the last ${thresholds.days} days: fewer pictures for people, or fewer errors. "At most" holds 19 times of 20.`),
-    h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": "Which minimum?" }, h("table", {},
+    scrolling("Which minimum?", h("table", {},
       h("thead", {}, h("tr", {}, ["Minimum", "For people", "Errors of the rest", "At most", ""].map((word, n) => h("th", { scope: "col", class: n < 4 ? "number" : "" }, word || h("span", { class: "visually-hidden" }, "Use"))))),
       h("tbody", {}, thresholds.rows.map((row) => h("tr", { "aria-current": row.minimum === thresholds.current && "true" },
         h("th", { scope: "row", class: "number" }, `${number(row.minimum)} %`), h("td", { class: "number" }, `${number(row.review)} (${number(row.reviewPercent)} %)`),

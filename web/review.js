@@ -145,6 +145,7 @@ class Review {
       memory.undone.add(key);
     }
     memory.steps = memory.steps.filter((other) => other !== step);
+    if (!step.pictures.length) return this.say("Taken back.");
     const { done: [first], pictures } = step;
     this.say(step.done.length > 1 ? `${step.done.length} undone.` : first ? `Undone: ${ANIMALS[first.animal]}.` : "Undone: skipped.");
     for (const picture of pictures) {
@@ -167,8 +168,9 @@ class Review {
     try {
       const { value: found } = await memory.older.next();
       if (!found) return null;
-      const { imageId, key, animal, blind = false } = found, picture = { imageId, blind };
-      return { kind: "", pictures: [picture], done: [{ picture, key, animal }] };
+      const { imageId, key, animal, blind, mode } = found, picture = { imageId, blind };
+      // A correction is of a picture whose turn to be judged has not come: it is not brought.
+      return { kind: "", pictures: mode === "gallery" ? [] : [picture], done: [{ picture, key, animal }] };
     } catch (error) {
       memory.older = null; // next time from the newest
       throw error;

@@ -35,7 +35,7 @@ export class Session extends EventTarget {
     const groups = new Set(this.person?.groups);
     const policy = groups.has("operator");
     const review = policy || groups.has("reviewer");
-    return { upload: policy || groups.has("uploader"), see: groups.size > 0, review, figures: review, policy };
+    return { upload: policy || groups.has("uploader"), see: groups.size > 0, review, policy };
   }
 
   /** Leave for the sign-in; `after` is the hash to come back to. */
@@ -47,7 +47,7 @@ export class Session extends EventTarget {
   async beginBeside() {
     const beside = window.open("", "pet-detector-sign-in", "popup,width=480,height=640"); // now, while it is a click
     if (!beside) return this.begin(location.hash);
-    const { promise, resolve } = deferred();
+    const { promise, resolve } = Promise.withResolvers();
     const channel = new BroadcastChannel(CHANNEL);
     channel.onmessage = ({ data }) => resolve(data);
     beside.location = await this.#authorizeUrl({ beside: true });
@@ -110,7 +110,7 @@ export class Session extends EventTarget {
     this.#refreshing ??= this.#refresh().finally(() => { this.#refreshing = null; });
     if (await unless(signal, this.#refreshing)) return;
     if (!this.#asked) {
-      this.#asked = deferred();
+      this.#asked = Promise.withResolvers();
       this.dispatchEvent(new Event("needed"));
     }
     await unless(signal, this.#asked.promise);
@@ -171,19 +171,12 @@ function claimsOf(token) {
   return JSON.parse(new TextDecoder().decode(Uint8Array.from(text, (character) => character.charCodeAt(0))));
 }
 
-function deferred() {
-  let resolve;
-  const promise = new Promise((done) => { resolve = done; });
-  return { promise, resolve };
-}
-
 /** What the promise gives; rejects when `signal` aborts first. */
 function unless(signal, promise) {
   if (!signal) return promise;
   signal.throwIfAborted();
-  const aborted = deferred();
-  const stop = () => aborted.resolve();
-  signal.addEventListener("abort", stop, { once: true });
-  return Promise.race([promise, aborted.promise.then(() => signal.throwIfAborted())])
-    .finally(() => signal.removeEventListener("abort", stop));
+  const { promise: aborted, reject } = Promise.withResolvers();
+  const stop = () => reject(signal.reason);
+  signal.addEventListener("abort", stop);
+  return Promise.race([promise, aborted]).finally(() => signal.removeEventListener("abort", stop));
 }

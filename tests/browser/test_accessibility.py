@@ -145,6 +145,7 @@ def test_a_picture_is_found_judged_and_erased_by_keyboard_alone(signed_in: Open,
     go_to("Dog")
     page.keyboard.press("Enter")
     page.get_by_text("Saved: Dog.").wait_for()
+    page.get_by_text("by olga@example.com").wait_for()  # drawn anew: until then a button may go while it has the focus
     go_to("Erase this picture")
     page.keyboard.press("Enter")
     page.get_by_role("dialog").wait_for()

@@ -349,9 +349,31 @@ def test_an_undo_of_an_earlier_session_hides_the_guess_only_where_it_was_hidden(
     beside = page.get_by_role("complementary", name="What the machine saw")
     beside.get_by_role("heading", name="The guess is hidden" if blind else "What the machine saw").wait_for()
     page.locator(".stage img").wait_for()
+    assert page.locator(".stage img").evaluate("(image) => image.src").startswith("blob:") is blind
+    assert ("%" in page.locator("main").inner_text()) is not blind
+    assert ("less than 15 apart" in page.locator("main").inner_html()) is not blind
     page.keyboard.press("d")
     _rows(desk, 3)
     assert max(desk.service.rows, key=lambda row: row["at"])["blind"] is blind
+
+
+@pytest.mark.parametrize("view", ["review", "review/cat"])
+def test_an_undo_of_a_correction_does_not_bring_its_picture(desk: Desk, view: str) -> None:
+    """It may be one of the blind sample, of which the gallery has shown the guess."""
+    corrected = next(reversed(desk.service.reviews))
+    desk.service.reviews[corrected].blind = True
+    correction = {"imageId": corrected, "animal": "dog", "blind": False, "mode": "gallery", "milliseconds": 0}
+    desk.service.decide("rita", "a-correction", correction)
+    page = desk.tab(view)
+    shown = page.locator(".stage img").first.get_attribute("src")
+    page.keyboard.press("u")
+    page.locator(".said").get_by_text("Taken back.").wait_for()
+    assert _rows(desk, 2) == [("verdict", "dog"), ("undo", None)]
+    assert page.locator(".stage img").first.get_attribute("src") == shown
+    assert page.url.endswith(f"#/{view}")
+    assert not any(path.endswith(corrected) for _, path, _ in desk.service.requests)
+    page.keyboard.press("u")
+    page.locator(".said").get_by_text("There is nothing to undo.").wait_for()
 
 
 def test_an_undo_that_cannot_read_history_tries_again_with_the_next_press(desk: Desk) -> None:

@@ -76,6 +76,26 @@ def test_a_correction_whose_answer_is_lost_is_one_verdict_and_can_be_undone(
     assert [row["kind"] for row in rows] == ["verdict", "undo"]
 
 
+@pytest.mark.parametrize("is_gone", [True, False])
+def test_erased_is_said_only_of_what_is_gone(signed_in: Open, application: StandIn, is_gone: bool) -> None:
+    """The service does not find the picture: an earlier try has erased it, or it is somebody else's."""
+    application.groups = ["uploader", "reviewer"]
+    image_id = application.images[0]["imageId"]
+    not_found = {"code": "IMAGE_NOT_FOUND", "message": "There is no image with this id."}
+    application.fault("DELETE /people/images/", 404, before=not is_gone, **not_found)
+    page = signed_in(f"gallery/{image_id}")
+    page.get_by_role("button", name="Erase this picture").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_role("button", name="Erase").click()
+    if is_gone:
+        page.locator("#announcer", has_text="Erased.").wait_for(state="attached")
+        page.get_by_role("heading", name="Gallery", level=1).wait_for()
+        return
+    dialog.get_by_text("Only who sent this picture, or an operator, may erase it.").wait_for()
+    assert image_id in page.url
+    assert "Erased." not in page.locator("#announcer").inner_text()
+
+
 @pytest.mark.parametrize("address", ["gallery/%E0%A4%A", "gallery/" + "0" * 32])
 def test_a_picture_that_does_not_exist_is_told_in_words(signed_in: Open, address: str) -> None:
     page = signed_in(address)

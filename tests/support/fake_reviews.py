@@ -167,7 +167,7 @@ class FakeService:
             verdicts = [
                 {
                     "key": row["key"], "imageId": review.image_id, "sequence": sequence, "animal": row["animal"],
-                    "blind": row["blind"], "undone": review.standing is not row, "at": row["at"],
+                    "mode": row["mode"], "blind": row["blind"], "undone": review.standing is not row, "at": row["at"],
                 }
                 for review in self.reviews.values()
                 for sequence, row in enumerate(review.rows, start=1)
@@ -265,7 +265,6 @@ def serving(service: FakeService) -> Iterator[str]:
         def _page(self, name: str) -> None:
             if name == "config.json":
                 config = {
-                    "api": "/local",
                     "signInUrl": f"{service.address}/sign-in",
                     "clientId": "page",
                     "environment": "local",

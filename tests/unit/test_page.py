@@ -95,7 +95,6 @@ def test_browsers_ask_each_time_so_that_no_two_releases_mix() -> None:
 
 def test_the_page_learns_of_its_deployment() -> None:
     assert body_of(get("/app/config.json")) == {
-        "api": "..",
         "signInUrl": SIGN_IN,
         "clientId": "a-client",
         "environment": "dev",
