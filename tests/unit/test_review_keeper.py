@@ -303,6 +303,27 @@ def test_accuracy_is_computed_once_a_day(aws: Cloud, context: LambdaContext, mon
     assert computed == [REVIEWS]
 
 
+def test_accuracy_that_lambda_ended_is_computed_by_the_next_run(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        """Lambda ends a function at its timeout: nothing of it runs any more."""
+
+    def end(table: str) -> None:
+        raise Ended
+
+    monkeypatch.setattr("pet_detector.use_cases.accuracy.daily", end)
+    with pytest.raises(Ended):
+        lambda_handler({}, context)
+    computed: list[str] = []
+    monkeypatch.setattr("pet_detector.use_cases.accuracy.daily", computed.append)
+    lambda_handler({}, with_seconds(review_keeper.ACCURACY_SECONDS - 1))
+    assert computed == []
+    lambda_handler({}, context)
+    lambda_handler({}, context)
+    assert computed == [REVIEWS]
+
+
 # --- What it says -----------------------------------------------------------------------------------------------------
 
 

@@ -8,9 +8,11 @@
                  an image that waits for longer than it should        a notice to operators
                  how often the machine is right                       computed from the verdicts (accuracy.py)
 
-What is done once a day is done by the first run of the day (UTC). It is reserved by a conditional write before it is
-done: a run that is repeated, or two at once, do it once. What AWS refused is done by the next run, and so is what too
-little time is left for: a function that Lambda ends between the reservation and the notice has lost the notice.
+What is done once a day is done by the first run of the day (UTC). A notice is reserved by a conditional write before
+it is sent: a run that is repeated, or two at once, send it once. What AWS refused is done by the next run, and so is
+what too little time is left for: a function that Lambda ends between the reservation and the notice has lost the
+notice. Accuracy is noted when it is computed: twice does no harm, and what Lambda ends is computed by the next
+run.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ MAX_LOOKED_AT = 2000
 # Seconds that a run must have left to begin with a notice: its reservation, sending it, and taking the reservation back
 # may each take as long as their client waits for AWS.
 NOTICE_SECONDS = 45
+# Seconds that a run must have left to begin with the accuracy, which reads every head of a month: fewer than
+# REST_SECONDS, so that a run that has put many images into the queue still begins with it.
+ACCURACY_SECONDS = 120
 # Seconds that are left for what comes after the first two parts, which may go on for long.
 REST_SECONDS = 150
 
@@ -84,7 +89,7 @@ def keep(resources: Resources, left: Left) -> Report:
     """One run, which has `left` seconds. What fails does not keep the rest from being done: see `Report.error`."""
     now = datetime.now(UTC)
     report = Report()
-    for part in (_carry_out, _fill_queue, _count, _once_a_day):
+    for part in (_carry_out, _fill_queue, _count, _notices, _accuracy):  # the last one may go on for long
         try:
             part(resources, now, report, left)
         except Exception as error:
@@ -211,7 +216,7 @@ def oldest_hours(table: str, now: datetime, image_days: float) -> float:
 # --- Once a day -------------------------------------------------------------------------------------------------------
 
 
-def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left) -> None:
+def _notices(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     def send(notice: Notice) -> Callable[[], object]:
         def task() -> None:
             # Twice rather than never: without SNS's answer nobody knows whether it was sent.
@@ -240,7 +245,6 @@ def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left)
                 stage=resources.stage,
             )
         )
-    tasks["accuracy"] = lambda: accuracy.daily(resources.reviews)  # last: it may go on for long
     for what, task in tasks.items():
         if left() < NOTICE_SECONDS:
             logger.warning("Left to the next run, as too little time is left", what=what)
@@ -252,3 +256,14 @@ def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left)
                 review_keeping.release(resources.reviews, what)
                 logger.exception("Not done today, and tried again", what=what)
                 report.error = error
+
+
+def _accuracy(resources: Resources, now: datetime, report: Report, left: Left) -> None:
+    day = f"{now:%Y-%m-%d}"
+    if review_keeping.is_done(resources.reviews, "accuracy", day):
+        return
+    if left() < ACCURACY_SECONDS:
+        logger.warning("Left to the next run, as too little time is left", what="accuracy")
+        return
+    accuracy.daily(resources.reviews)
+    review_keeping.reserve(resources.reviews, "accuracy", day)
