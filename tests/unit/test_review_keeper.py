@@ -162,6 +162,29 @@ def test_a_run_goes_on_where_the_last_one_stopped(
     assert all(head(aws, image_id) for image_id in ids)
 
 
+def test_time_is_looked_at_for_each_image_that_is_put_and_the_next_run_goes_on(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one takes a search for its bytes and a transaction: a hundred of them may take longer than a run has."""
+    for image_id in (ADA, BEN, CLEO):
+        uncertain(aws, image_id)
+    put = review_keeper._put_into_queue
+    queued: list[str] = []
+
+    class Short(Context):
+        def get_remaining_time_in_millis(self) -> int:
+            return int(review_keeper.REST_SECONDS + 1 - 2 * len(queued)) * 1000
+
+    def slow(resources: review_keeper.Resources, record: Any) -> bool:
+        queued.append(record["ImageID"])
+        return put(resources, record)
+
+    monkeypatch.setattr(review_keeper, "_put_into_queue", slow)
+    assert lambda_handler({}, cast(LambdaContext, Short()))["queued"] == 1
+    assert lambda_handler({}, context)["queued"] == 2
+    assert sorted(queued) == [ADA, BEN, CLEO]
+
+
 # --- Once a day -------------------------------------------------------------------------------------------------------
 
 

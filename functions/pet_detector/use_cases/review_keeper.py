@@ -139,31 +139,34 @@ def _take_up(resources: Resources, head: Head, record: Record | None, now: datet
 def _fill_queue(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     """Looks at MAX_LOOKED_AT uncertain images, and begins again at the first one when it has seen the last."""
     position = review_keeping.position(resources.reviews)
-    looked_at, stopped_at = 0, ""
-    for place, records in _uncertain(resources.table, position):
-        known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
-        for record in records:
-            if record["ImageID"] not in known:
-                try:
-                    report.queued += _put_into_queue(resources, record)
-                except Exception as error:
-                    logger.exception("Not put into the queue", image_id=record["ImageID"])
-                    report.error = error
-        looked_at += len(records)
+    looked_at, reached = 0, position
+    for place, record, is_known in _uncertain(resources, position):
         if looked_at >= MAX_LOOKED_AT or left() < REST_SECONDS:
-            stopped_at = place
             break
-    if stopped_at != position:
-        review_keeping.move_to(resources.reviews, stopped_at)
+        if not is_known:
+            try:
+                report.queued += _put_into_queue(resources, record)
+            except Exception as error:
+                logger.exception("Not put into the queue", image_id=record["ImageID"])
+                report.error = error
+        looked_at, reached = looked_at + 1, place
+    else:
+        reached = ""
+    if reached != position:
+        review_keeping.move_to(resources.reviews, reached)
 
 
-def _uncertain(table: str, position: str) -> Iterator[tuple[str, list[Record]]]:
-    """Uncertain images behind a position, the oldest of each shard first, with the position behind them."""
+def _uncertain(resources: Resources, position: str) -> Iterator[tuple[str, Record, bool]]:
+    """Uncertain images behind a position, the oldest of each shard first: the position behind it, and is it known?"""
     begin, _, after = position.partition(" ")
     for shard in range(int(begin or "0"), SHARDS):
-        while records := detection_logs.with_status(table, Status.NEEDS_REVIEW, shard, after, detection_logs.BATCH):
-            after = records[-1]["ListedAt"]
-            yield f"{shard} {after}", records
+        while records := detection_logs.with_status(
+            resources.table, Status.NEEDS_REVIEW, shard, after, detection_logs.BATCH
+        ):
+            known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
+            for record in records:
+                after = record["ListedAt"]
+                yield f"{shard} {after}", record, record["ImageID"] in known
         after = ""
 
 
