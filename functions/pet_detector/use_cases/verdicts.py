@@ -32,7 +32,7 @@ from pet_detector.rules.review import (
     with_changes,
 )
 from pet_detector.runtime.observability import logger
-from pet_detector.use_cases.review_queue import ATTEMPTS, Resources, carry_out, carry_over
+from pet_detector.use_cases.review_queue import ATTEMPTS, MOST_LOOKED_AT, Resources, carry_out, carry_over
 
 # ReviewQueue puts the head of an image seconds after it was filed. Who corrects it sooner puts the same head.
 QUEUED_WITHIN = timedelta(hours=1)
@@ -176,7 +176,8 @@ def _follow(resources: Resources, review: Review, row: Row) -> Answer:
     if sequence == len(review.rows):
         carry_out(resources, review.image_id, sequence)
         try:
-            if number := carry_over(resources, review):
+            # Those behind them get it when the verdict has been carried out.
+            if number := carry_over(resources, review, MOST_LOOKED_AT):
                 logger.info("Verdict carried over to the same bytes", rows=number)
         except PetDetectorError as error:
             logger.warning("Same bytes not decided", error=str(error))
