@@ -553,6 +553,19 @@ def test_what_is_not_ones_own_or_was_decided_anew_cannot_be_undone(aws: Cloud) -
     assert refused(undo(image, new_key())) == (409, "NOTHING_TO_UNDO")
 
 
+def test_who_answers_where_nothing_is_asked_hears_just_that(aws: Cloud) -> None:
+    """After the undo of a correction, nobody has decided: saying so would be untrue."""
+    image = filed(aws, 1, "completed")
+    key = new_key()
+    say(image, "dog", mode="gallery", key=key)
+    (mine,) = call("GET", "/people/reviews/mine")["verdicts"]
+    assert mine["mode"] == "gallery"
+    undo(image, key)
+    carry_out(aws, image)
+    assert refused(say(image, "dog", sequence=2)) == (409, "NOT_WAITING")
+    assert refused(say(image, "dog")) == (409, "NOT_WAITING")
+
+
 # --- Second look ------------------------------------------------------------------------------------------------------
 
 

@@ -154,7 +154,10 @@ def _may_decide(review: Review, person: Person, said: Verdict) -> None:
             409, "SOMEBODY_DECIDES", "Somebody else has this picture before them and decides: yours was not saved."
         )
     if said.mode is not Mode.GALLERY and not is_asked(head, person.id):
-        raise decided
+        if said.sequence is None and "Verdict" in head:
+            raise decided
+        message = "This picture waits for no answer of yours: it was not saved. Is it wrong? Correct it in the gallery."
+        raise RequestError(409, "NOT_WAITING", message)
 
 
 def _same_request(review: Review, row: Row, person: Person, said: Verdict | Undo) -> None:
