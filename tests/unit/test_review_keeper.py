@@ -240,6 +240,7 @@ def test_second_looks_are_told_apart_and_are_never_overdue(aws: Cloud, context: 
     (notice,) = aws.notices()
     assert notice["Subject"] == "[dev] 3 images wait for review"
     assert "To review: 3\nAgain:     2, by another person than who judged them" in notice["Message"]
+    assert "needs a third person, or correct it in the gallery" in notice["Message"]
 
 
 def test_a_team_of_one_hears_of_no_second_looks(
