@@ -167,7 +167,8 @@ class FakeService:
             verdicts = [
                 {
                     "key": row["key"], "imageId": review.image_id, "sequence": sequence, "animal": row["animal"],
-                    "blind": row["blind"], "mode": row.get("mode", "single"), "undone": review.standing is not row, "at": row["at"],
+                    "blind": row["blind"], "mode": row.get("mode", "single"),
+                    "undone": review.standing is not row, "at": row["at"],
                 }
                 for review in self.reviews.values()
                 for sequence, row in enumerate(review.rows, start=1)
