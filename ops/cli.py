@@ -705,7 +705,7 @@ def list_people(deployment: Deployment, as_json: bool) -> None:
 
 
 @command("remove", person_group)
-@click.argument("email", metavar="EMAIL", type=people_command.Email())
+@click.argument("email", metavar="EMAIL", type=people_command.Email(or_id=True))
 @click.option("--group", "groups", multiple=True, type=people_command.group_choice, help="Only from this group.")
 @click.option("--forget", is_flag=True, help="Take their e-mail address out of their verdicts, too.")
 @click.option("--yes", is_flag=True, help="Do not ask.")
@@ -714,7 +714,7 @@ def remove_person(
 ) -> None:
     """Take somebody out of a group, or out altogether.
 
-    Their pictures and verdicts stay.
+    Their pictures and verdicts stay. With --forget, EMAIL may be the id of somebody who is out already.
     """
     people_command.remove(deployment, email, groups, forget=forget, yes=yes, as_json=as_json)
 

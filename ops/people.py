@@ -107,9 +107,9 @@ def said_by(deployment: Deployment, person: Known) -> list[Row]:
     return list(reviewers.said_by(deployment.output("ReviewsTableName"), person.id))
 
 
-def forget_name(deployment: Deployment, person: Known) -> int:
+def forget_name(deployment: Deployment, person_id: str) -> int:
     """Take a person's e-mail address out of their verdicts -> out of how many. Safe to run again."""
-    return reviewers.forget_name(deployment.output("ReviewsTableName"), person.id)
+    return reviewers.forget_name(deployment.output("ReviewsTableName"), person_id)
 
 
 def _known(user: dict[str, Any]) -> Known:

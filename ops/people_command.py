@@ -16,17 +16,24 @@ from pet_detector.rules.people import OWNER_PREFIX, Group
 
 # Of an ID token, in template.yaml: API Gateway does not ask the pool again until then.
 TOKEN_MINUTES = 60
+# Ids of the pool.
+_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 group_choice = click.Choice([group.value for group in Group])
 
 
 class Email(click.ParamType):
-    """An e-mail address."""
+    """An e-mail address; with `or_id` also the id of a person, who may not be in the pool any more."""
 
     name = "email"
 
+    def __init__(self, *, or_id: bool = False) -> None:
+        self._or_id = or_id
+
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """The address, or a usage error."""
+        if self._or_id and _ID.fullmatch(value):
+            return value
         if not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", value):
             self.fail(f"{value!r} is not an e-mail address.", param, ctx)
         return value
@@ -74,13 +81,18 @@ def remove(
         raise click.UsageError("--json cannot prompt; add --yes.")
     if forget and groups:
         raise click.UsageError("--forget is for who leaves altogether: leave --group out.")
+    if _ID.fullmatch(email):
+        _forget_removed(deployment, email, forget=forget, as_json=as_json)
+        return
     person = _find(deployment, email)
     if not yes:
         whence = f"the groups {', '.join(groups)}" if groups else "the pool: they cannot sign in any more"
         click.confirm(f"Remove {person.email} from {whence} in {deployment.environment}?", abort=True, err=True)
-    # First: once they are out of the pool, nobody knows their id.
-    forgotten = people.forget_name(deployment, person) if forget else 0
+    # First: who can sign in may write their name again meanwhile.
     people.remove(deployment, person, [Group(group) for group in groups])
+    if forget and not as_json:  # also if it fails now, this is the way to go on
+        output.say(f"The id of {person.email} is {person.id}.")
+    forgotten = people.forget_name(deployment, person.id) if forget else 0
     if as_json:
         removed = {"removed": document(person), "groups": list(groups), "tokenMinutes": TOKEN_MINUTES}
         output.say_json(removed | {"verdictsWithoutName": forgotten})
@@ -93,6 +105,24 @@ def remove(
             "Their verdicts stay with the pictures, "
             + (f"{forgotten} of them now without their name." if forget else "and name them.")
         )
+    if forget:
+        output.say(
+            f"An open page may have written the name since. After {TOKEN_MINUTES} minutes, run: "
+            f"petdetect person remove {person.id} --forget"
+        )
+
+
+def _forget_removed(deployment: Deployment, person_id: str, *, forget: bool, as_json: bool) -> None:
+    """Take the name of somebody who is out of the pool already out of their verdicts. It may be run again."""
+    if not forget:
+        raise click.UsageError("An id is for --forget: say the e-mail address of whom to remove.")
+    if any(person.id == person_id for person in people.everybody(deployment)):
+        raise click.ClickException("They are still in the pool: remove them by their e-mail address.")
+    forgotten = people.forget_name(deployment, person_id)
+    if as_json:
+        output.say_json({"removed": {"id": person_id}, "groups": [], "verdictsWithoutName": forgotten})
+        return
+    output.say(f"Verdicts that name nobody now: {forgotten}.")
 
 
 def _find(deployment: Deployment, email: str) -> Known:

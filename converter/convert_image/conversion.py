@@ -61,7 +61,9 @@ def _close_to_children() -> None:
     """Keep other processes of this user from this one's environment and memory, where its credentials are.
 
     Without it they lie open in /proc, and to a debugger. What remains open to a decoder that was taken over is the
-    network (in Lambda also the address where the next event is fetched) and /tmp. Raises ConversionFailedError.
+    network (in Lambda also the address where the next event is fetched) and /tmp. This closes this process alone:
+    whether Lambda's first process runs as the same user, with the same credentials, was not verified. Raises
+    ConversionFailedError.
     """
     if sys.platform == "linux" and ctypes.CDLL(None).prctl(_PR_SET_DUMPABLE, 0, 0, 0, 0):
         raise ConversionFailedError("The system does not close this process to its children.")

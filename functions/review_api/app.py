@@ -116,6 +116,7 @@ def own_verdicts() -> Response[str]:
             "sequence": sequence_of(row),
             "animal": row["Animal"],
             "blind": row["Blind"],
+            "mode": row["Mode"],
             "undone": sequence_of(row) in heads.get(row["ImageID"], {}).get("Undone", set()),
             "at": row["At"],
         }

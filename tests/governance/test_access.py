@@ -253,6 +253,19 @@ def test_operator_starts_the_release_that_is_live_and_deletes_versions_of_functi
         assert by_action[action]["Resource"] == OUTPUTS["ImageWorkflowArn"]
 
 
+@pytest.mark.parametrize("policy", ["OperatorPolicy", "CheckPolicy"])
+def test_definition_of_reviews_may_be_read_by_who_prunes_and_who_checks(policy: str) -> None:
+    """The machine of reviews has no output here: its ARN would have to be given after its first deployment."""
+    readable = [
+        resource
+        for statement in statements(policy)
+        if "states:DescribeStateMachine" in words(statement["Action"])
+        for resource in words(statement["Resource"])
+    ]
+    machine = f"{OUTPUTS['ImageWorkflowArn'].rpartition(':')[0]}:ReviewWorkflow-1A2B"
+    assert any(fnmatch.fnmatchcase(machine, pattern) for pattern in readable), readable
+
+
 # What S3, DynamoDB, SNS and SQS do in the name of their caller when data has a key of the account's own.
 DATA_KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
 # What a person looks at in the console: alarms, dashboards, saved queries and logs.

@@ -94,6 +94,15 @@ def test_a_person_gets_what_they_said_and_it_stays_without_their_name(applicatio
     left = application.dynamodb.get_item(TableName=table, Key=key)["Item"]
     assert left == row | {"PersonName": {"S": "somebody who was removed"}}
     assert application.petdetect("person", "export", email).code == 1
+
+    # A page that was open has written the name again.
+    application.dynamodb.put_item(TableName=table, Item=row)
+    assert f"petdetect person remove {person['id']} --forget" in removed.out
+    assert application.petdetect("person", "remove", person["id"], "--yes").code == 2
+    for number in (1, 0):
+        again = application.petdetect("person", "remove", person["id"], "--forget", "--yes", "--json").json
+        assert again["verdictsWithoutName"] == number
+    assert application.dynamodb.get_item(TableName=table, Key=key)["Item"] == left
     for item in (row, other):
         application.dynamodb.delete_item(TableName=table, Key={name: item[name] for name in key})
 

@@ -12,7 +12,7 @@ from botocore.exceptions import ReadTimeoutError
 
 from pet_detector.aws import detection_logs, reviews
 from pet_detector.aws.clients import client
-from pet_detector.rules.review import Queue, head_of_any
+from pet_detector.rules.review import ROW_LONGER_SECONDS, Queue, head_of_any
 from tests.support.moto_world import REVIEW_WORKFLOW, REVIEWS, TABLE, Cloud, breakdown, refusal
 from tests.unit.reviewing import (
     ADA,
@@ -193,13 +193,31 @@ def test_everything_that_was_said_is_kept_as_long_as_the_picture_that_it_moved(a
     (image,) = put(aws, 1, Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=300)))
     expires = 2_000_000_000 + 300 * 86400
     say(image, "other", mode="gallery", sequence=0)
-    assert head(image)["ExpiresAt"] == review(image).rows[0]["ExpiresAt"] == 2_000_000_000  # it stays where it lies
+    assert head(image)["ExpiresAt"] == 2_000_000_000  # it stays where it lies
+    assert review(image).rows[0]["ExpiresAt"] == 2_000_000_000 + ROW_LONGER_SECONDS
     say(image, "dog", mode="gallery", sequence=1)
     now = review(image)
-    found = [int(item["ExpiresAt"]) for item in (now.head, *now.rows)]
-    assert found == [pytest.approx(expires, abs=60)] * 3
-    say(image, "cat", mode="gallery", sequence=2)  # a moment later: rows lag behind by a day at most
-    assert [int(row["ExpiresAt"]) for row in review(image).rows[:2]] == found[1:]
+    assert int(now.head["ExpiresAt"]) == pytest.approx(expires, abs=60)
+    found = [int(row["ExpiresAt"]) for row in now.rows]
+    assert found == [pytest.approx(expires + ROW_LONGER_SECONDS, abs=60)] * 2
+    say(image, "cat", mode="gallery", sequence=2)  # a moment later: they are not written again for that
+    assert [int(row["ExpiresAt"]) for row in review(image).rows[:2]] == found
+
+
+def test_no_row_expires_before_its_head(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A review without its first rows could not go on, and people would hear that the service is busy."""
+    (image,) = put(aws, 1)
+    hours = iter(range(0, 100, 23))
+
+    def later() -> str:
+        return detection_logs.format_time(datetime.now(UTC) + timedelta(hours=next(hours)))
+
+    monkeypatch.setattr("pet_detector.use_cases.verdicts.detection_logs.now", later)
+    for sequence, animal in enumerate(("dog", "cat", "dog", "cat")):
+        say(image, animal, mode="gallery", sequence=sequence)
+        now = review(image)
+        earliest = int(min(row["ExpiresAt"] for row in now.rows))
+        assert earliest - int(now.head["ExpiresAt"]) >= 86400
 
 
 def test_cost_of_a_page_of_24(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -533,6 +551,19 @@ def test_what_is_not_ones_own_or_was_decided_anew_cannot_be_undone(aws: Cloud) -
     assert undo(image, corrected, BOB)["animal"] == "dog"
     assert undo(image, key)["animal"] is None
     assert refused(undo(image, new_key())) == (409, "NOTHING_TO_UNDO")
+
+
+def test_who_answers_where_nothing_is_asked_hears_just_that(aws: Cloud) -> None:
+    """After the undo of a correction, nobody has decided: saying so would be untrue."""
+    image = filed(aws, 1, "completed")
+    key = new_key()
+    say(image, "dog", mode="gallery", key=key)
+    (mine,) = call("GET", "/people/reviews/mine")["verdicts"]
+    assert mine["mode"] == "gallery"
+    undo(image, key)
+    carry_out(aws, image)
+    assert refused(say(image, "dog", sequence=2)) == (409, "NOT_WAITING")
+    assert refused(say(image, "dog")) == (409, "NOT_WAITING")
 
 
 # --- Second look ------------------------------------------------------------------------------------------------------

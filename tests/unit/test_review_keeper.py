@@ -162,6 +162,30 @@ def test_a_run_goes_on_where_the_last_one_stopped(
     assert all(head(aws, image_id) for image_id in ids)
 
 
+def test_time_is_looked_at_for_each_image_that_is_put_and_the_next_run_goes_on(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each one takes a search for its bytes and a transaction: a hundred of them may take longer than a run has."""
+    images = [digit * 32 for digit in "048"]  # one shard
+    for image_id in images:
+        uncertain(aws, image_id)
+    put = review_keeper._put_into_queue
+    queued: list[str] = []
+
+    class Short(Context):
+        def get_remaining_time_in_millis(self) -> int:
+            return int(review_keeper.REST_SECONDS + 1 - 2 * len(queued)) * 1000
+
+    def slow(resources: review_keeper.Resources, record: Any) -> bool:
+        queued.append(record["ImageID"])
+        return put(resources, record)
+
+    monkeypatch.setattr(review_keeper, "_put_into_queue", slow)
+    assert lambda_handler({}, cast(LambdaContext, Short()))["queued"] == 1
+    assert lambda_handler({}, context)["queued"] == 2
+    assert sorted(queued) == images
+
+
 # --- Once a day -------------------------------------------------------------------------------------------------------
 
 
@@ -216,6 +240,7 @@ def test_second_looks_are_told_apart_and_are_never_overdue(aws: Cloud, context: 
     (notice,) = aws.notices()
     assert notice["Subject"] == "[dev] 3 images wait for review"
     assert "To review: 3\nAgain:     2, by another person than who judged them" in notice["Message"]
+    assert "needs a third person, or correct it in the gallery" in notice["Message"]
 
 
 def test_a_team_of_one_hears_of_no_second_looks(
@@ -300,6 +325,27 @@ def test_accuracy_is_computed_once_a_day(aws: Cloud, context: LambdaContext, mon
     monkeypatch.setattr("pet_detector.use_cases.accuracy.daily", computed.append)
     for _ in range(2):
         lambda_handler({}, context)
+    assert computed == [REVIEWS]
+
+
+def test_accuracy_that_lambda_ended_is_computed_by_the_next_run(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        """Lambda ends a function at its timeout: nothing of it runs any more."""
+
+    def end(table: str) -> None:
+        raise Ended
+
+    monkeypatch.setattr("pet_detector.use_cases.accuracy.daily", end)
+    with pytest.raises(Ended):
+        lambda_handler({}, context)
+    computed: list[str] = []
+    monkeypatch.setattr("pet_detector.use_cases.accuracy.daily", computed.append)
+    lambda_handler({}, with_seconds(review_keeper.ACCURACY_SECONDS - 1))
+    assert computed == []
+    lambda_handler({}, context)
+    lambda_handler({}, context)
     assert computed == [REVIEWS]
 
 

@@ -175,6 +175,30 @@ def test_many_copies_are_decided_in_turn(aws: Cloud, monkeypatch: pytest.MonkeyP
     assert all("Verdict" in found for found in reviews.every_head(REVIEWS))
 
 
+def test_a_new_copy_and_a_request_look_at_some_copies_only(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With ten thousand undecided copies, each new one would look at all of them, and run out of time."""
+    monkeypatch.setattr(reviews, "BATCH", 1)
+    for place in ("review_queue", "verdicts"):
+        monkeypatch.setattr(f"pet_detector.use_cases.{place}.MOST_LOOKED_AT", 2)
+    images = put(aws, *range(6), ContentHash=SAME)
+    pages: list[str] = []
+
+    def note(params: Any, **_: Any) -> None:
+        if "ContentIndex" in str(params["body"]):
+            pages.append("looked")
+
+    client("dynamodb").meta.events.register("before-call.dynamodb.Query", note)
+    queue(aws, filed(aws, 9, ContentHash=SAME))
+    assert len(pages) == 2
+    say(images[0], "dog")
+    assert len(pages) == 4
+    client("dynamodb").meta.events.unregister("before-call.dynamodb.Query", note)
+    old = aws.item(images[0])
+    carry_out(aws, images[0])
+    recorded(aws, images[0], old)
+    assert all("Verdict" in found for found in reviews.every_head(REVIEWS))
+
+
 def test_what_the_review_machine_writes_queues_nothing_new(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
     (image,) = put(aws, 1)
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")

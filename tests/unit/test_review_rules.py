@@ -12,6 +12,7 @@ import pytest
 
 from pet_detector.rules.models import Animal, Record
 from pet_detector.rules.review import (
+    ROW_LONGER_SECONDS,
     Head,
     Kind,
     Mode,
@@ -298,7 +299,7 @@ def test_row_says_by_which_rules_the_machine_had_decided() -> None:
     said.say("ada", "dog")
     row = said.review.rows[0]
     assert (row["PolicyVersion"], row["ModelVersion"]) == ("2:80/15/50/55", "3.0")
-    assert row["ExpiresAt"] == said.review.head["ExpiresAt"]
+    assert row["ExpiresAt"] == int(said.review.head["ExpiresAt"]) + ROW_LONGER_SECONDS
 
 
 def test_a_picture_that_moves_is_kept_from_then_on_and_with_it_what_is_known_of_it() -> None:
@@ -310,7 +311,7 @@ def test_a_picture_that_moves_is_kept_from_then_on_and_with_it_what_is_known_of_
     def later() -> tuple[int, int]:
         """Seconds from the first filing to the newest, and by which everything expires later."""
         head, row = said.review.head, said.review.rows[-1]
-        assert row["ExpiresAt"] == head["ExpiresAt"]
+        assert row["ExpiresAt"] == int(head["ExpiresAt"]) + ROW_LONGER_SECONDS
         return int(head["FiledAt"]) - filed, int(head["ExpiresAt"]) - 2_000_000_000
 
     found = []

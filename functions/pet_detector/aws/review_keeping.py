@@ -59,6 +59,13 @@ def reserve(table: str, what: str, day: str) -> bool:
     return True
 
 
+def is_done(table: str, what: str, day: str) -> bool:
+    """Whether something was reserved on this day, or later."""
+    with translated("dynamodb:GetItem Reviews"):
+        answer = client("dynamodb").get_item(TableName=table, Key=_mark(what), ConsistentRead=True)
+    return str(answer.get("Item", {}).get("DoneOn", {}).get("S", "")) >= day
+
+
 def release(table: str, what: str) -> None:
     """Take back the reservation of what was not done, so that the next run does it."""
     with translated("dynamodb:UpdateItem Reviews"):

@@ -28,7 +28,7 @@ from pet_detector.rules.review import HEAD, ROW_PREFIX, Head, Queue, Review, Row
 MOST_COUNTED = 1000
 # Heads that one call of DynamoDB reads: some 100 KB.
 PAGE = 200
-# Rows that one transaction keeps as long as their head: it takes 100 items. Rows may go up to a day before it.
+# Rows that one transaction keeps longer than their head: it takes 100 items.
 _MOST_RENEWED = 90
 _DAY = 24 * 60 * 60
 
@@ -278,7 +278,7 @@ def append(table: str, records: str, longer: Review, changes: Mapping[str, Any])
         "ExpressionAttributeNames": names,
         "ExpressionAttributeValues": values,
     }
-    expires = int(changes.get("ExpiresAt", 0))
+    expires = int(row.get("ExpiresAt", 0))  # two days after the head: rows that lag by less than a day still outlive it
     early = [earlier for earlier in longer.rows[:-1] if int(earlier.get("ExpiresAt", expires)) < expires - _DAY]
     kept = [_keep_until(table, earlier, expires) for earlier in early[:_MOST_RENEWED]]
     return _write(records, was["ImageID"], {"Update": update}, [*_put_row(table, row), *kept])

@@ -129,6 +129,7 @@ def waiting_reviews(number: int, *, again: int, oldest_hours: float, page_addres
     counted = _counted(number)
     second = f"Again:     {_counted(again)}, by another person than who judged them"
     second += " (a team of one sets SecondLookPercent=0)\n"
+    second += "           What two disagree about needs a third person, or correct it in the gallery.\n"
     return Notice(
         subject=f"[{stage}] {counted} {'image waits' if number == 1 else 'images wait'} for review",
         message=(

@@ -130,9 +130,12 @@ class Row(TypedDict, total=False):
     PolicyVersion: str
     ModelVersion: str
     SameAs: str  # the ImageID of the image whose bytes are the same, and about which it was said
-    ExpiresAt: Decimal | int
+    ExpiresAt: Decimal | int  # later than the head's
 
 
+# Rows outlive their head by two days when they are written, and at least by one. DynamoDB deletes what has expired
+# within days, in no order: a review of which a row is missing could not go on.
+ROW_LONGER_SECONDS = 2 * 24 * 60 * 60
 HEAD = "review"
 ROW_PREFIX = "verdict#"
 
@@ -475,7 +478,7 @@ def appended(review: Review, row: Row) -> Review:
     }
     longer = Review(head, (*review.rows, whole))
     if "ExpiresAt" in head:
-        whole["ExpiresAt"] = changes(longer).get("ExpiresAt", head["ExpiresAt"])
+        whole["ExpiresAt"] = int(changes(longer).get("ExpiresAt", head["ExpiresAt"])) + ROW_LONGER_SECONDS
     if whole["Kind"] == Kind.UNDO:
         holds, _ = effective(head, longer.standing)
         if holds:

@@ -8,9 +8,11 @@
                  an image that waits for longer than it should        a notice to operators
                  how often the machine is right                       computed from the verdicts (accuracy.py)
 
-What is done once a day is done by the first run of the day (UTC). It is reserved by a conditional write before it is
-done: a run that is repeated, or two at once, do it once. What AWS refused is done by the next run, and so is what too
-little time is left for: a function that Lambda ends between the reservation and the notice has lost the notice.
+What is done once a day is done by the first run of the day (UTC). A notice is reserved by a conditional write before
+it is sent: a run that is repeated, or two at once, send it once. What AWS refused is done by the next run, and so is
+what too little time is left for: a function that Lambda ends between the reservation and the notice has lost the
+notice. Accuracy is noted when it is computed: twice does no harm, and what Lambda ends is computed by the next
+run.
 """
 
 from __future__ import annotations
@@ -40,6 +42,9 @@ MAX_LOOKED_AT = 2000
 # Seconds that a run must have left to begin with a notice: its reservation, sending it, and taking the reservation back
 # may each take as long as their client waits for AWS.
 NOTICE_SECONDS = 45
+# Seconds that a run must have left to begin with the accuracy, which reads every head of a month: fewer than
+# REST_SECONDS, so that a run that has put many images into the queue still begins with it.
+ACCURACY_SECONDS = 120
 # Seconds that are left for what comes after the first two parts, which may go on for long.
 REST_SECONDS = 150
 
@@ -84,7 +89,7 @@ def keep(resources: Resources, left: Left) -> Report:
     """One run, which has `left` seconds. What fails does not keep the rest from being done: see `Report.error`."""
     now = datetime.now(UTC)
     report = Report()
-    for part in (_carry_out, _fill_queue, _count, _once_a_day):
+    for part in (_carry_out, _fill_queue, _count, _notices, _accuracy):  # the last one may go on for long
         try:
             part(resources, now, report, left)
         except Exception as error:
@@ -134,31 +139,34 @@ def _take_up(resources: Resources, head: Head, record: Record | None, now: datet
 def _fill_queue(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     """Looks at MAX_LOOKED_AT uncertain images, and begins again at the first one when it has seen the last."""
     position = review_keeping.position(resources.reviews)
-    looked_at, stopped_at = 0, ""
-    for place, records in _uncertain(resources.table, position):
-        known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
-        for record in records:
-            if record["ImageID"] not in known:
-                try:
-                    report.queued += _put_into_queue(resources, record)
-                except Exception as error:
-                    logger.exception("Not put into the queue", image_id=record["ImageID"])
-                    report.error = error
-        looked_at += len(records)
+    looked_at, reached = 0, position
+    for place, record, is_known in _uncertain(resources, position):
         if looked_at >= MAX_LOOKED_AT or left() < REST_SECONDS:
-            stopped_at = place
             break
-    if stopped_at != position:
-        review_keeping.move_to(resources.reviews, stopped_at)
+        if not is_known:
+            try:
+                report.queued += _put_into_queue(resources, record)
+            except Exception as error:
+                logger.exception("Not put into the queue", image_id=record["ImageID"])
+                report.error = error
+        looked_at, reached = looked_at + 1, place
+    else:
+        reached = ""
+    if reached != position:
+        review_keeping.move_to(resources.reviews, reached)
 
 
-def _uncertain(table: str, position: str) -> Iterator[tuple[str, list[Record]]]:
-    """Uncertain images behind a position, the oldest of each shard first, with the position behind them."""
+def _uncertain(resources: Resources, position: str) -> Iterator[tuple[str, Record, bool]]:
+    """Uncertain images behind a position, the oldest of each shard first: the position behind it, and is it known?"""
     begin, _, after = position.partition(" ")
     for shard in range(int(begin or "0"), SHARDS):
-        while records := detection_logs.with_status(table, Status.NEEDS_REVIEW, shard, after, detection_logs.BATCH):
-            after = records[-1]["ListedAt"]
-            yield f"{shard} {after}", records
+        while records := detection_logs.with_status(
+            resources.table, Status.NEEDS_REVIEW, shard, after, detection_logs.BATCH
+        ):
+            known = reviews.heads_of(resources.reviews, {record["ImageID"] for record in records})
+            for record in records:
+                after = record["ListedAt"]
+                yield f"{shard} {after}", record, record["ImageID"] in known
         after = ""
 
 
@@ -211,7 +219,7 @@ def oldest_hours(table: str, now: datetime, image_days: float) -> float:
 # --- Once a day -------------------------------------------------------------------------------------------------------
 
 
-def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left) -> None:
+def _notices(resources: Resources, now: datetime, report: Report, left: Left) -> None:
     def send(notice: Notice) -> Callable[[], object]:
         def task() -> None:
             # Twice rather than never: without SNS's answer nobody knows whether it was sent.
@@ -240,7 +248,6 @@ def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left)
                 stage=resources.stage,
             )
         )
-    tasks["accuracy"] = lambda: accuracy.daily(resources.reviews)  # last: it may go on for long
     for what, task in tasks.items():
         if left() < NOTICE_SECONDS:
             logger.warning("Left to the next run, as too little time is left", what=what)
@@ -252,3 +259,14 @@ def _once_a_day(resources: Resources, now: datetime, report: Report, left: Left)
                 review_keeping.release(resources.reviews, what)
                 logger.exception("Not done today, and tried again", what=what)
                 report.error = error
+
+
+def _accuracy(resources: Resources, now: datetime, report: Report, left: Left) -> None:
+    day = f"{now:%Y-%m-%d}"
+    if review_keeping.is_done(resources.reviews, "accuracy", day):
+        return
+    if left() < ACCURACY_SECONDS:
+        logger.warning("Left to the next run, as too little time is left", what="accuracy")
+        return
+    accuracy.daily(resources.reviews)
+    review_keeping.reserve(resources.reviews, "accuracy", day)

@@ -10,6 +10,7 @@ Both may be called any number of times: a head is put once, and a carried row ha
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import islice
 
 from pet_detector.aws import detection_logs, review_workflow, reviews
 from pet_detector.aws.reviews import Saved
@@ -32,6 +33,9 @@ from pet_detector.runtime.observability import logger
 # Images of the same bytes that one call looks at. Each verdict that is carried over is carried out, which changes a
 # record, and that calls `carry_over` again: many are done in turn.
 MOST_AT_ONCE = 25
+# Images of the same bytes among which a new one looks for a verdict, and which a person's request looks at. There may
+# be ten thousand, of which none is decided: the first ones are decided first, as carrying over begins there.
+MOST_LOOKED_AT = 200
 # How often somebody else may write in just this moment before a caller is told that the service is busy.
 ATTEMPTS = 5
 
@@ -74,8 +78,8 @@ def enqueue(resources: Resources, record: Record) -> Saved | None:
 
 
 def _decided(resources: Resources, record: Record) -> Review | None:
-    """The review of another image with the same bytes that has a verdict, if there is one."""
-    for head in reviews.of_content(resources.reviews, record["ContentHash"]):
+    """The review of another image with the same bytes that has a verdict, if there is one among MOST_LOOKED_AT."""
+    for head in islice(reviews.of_content(resources.reviews, record["ContentHash"]), MOST_LOOKED_AT):
         if head["ImageID"] != record["ImageID"] and "DecidedKey" in head:
             review = reviews.review(resources.reviews, head["ImageID"])
             if review and review.is_whole and review.standing:
@@ -83,13 +87,16 @@ def _decided(resources: Resources, record: Record) -> Review | None:
     return None
 
 
-def carry_over(resources: Resources, source: Review) -> int:
-    """Give the other waiting images of the same bytes what was decided about this one -> how many rows were written."""
+def carry_over(resources: Resources, source: Review, most: int | None = None) -> int:
+    """Give the other waiting images of the same bytes what was decided about this one -> how many rows were written.
+
+    `most`: how many images are looked at; without it, all.
+    """
     origin = origin_of(source)
     if origin and origin[0] != source.image_id:  # what is said here was carried over itself
         source = reviews.review(resources.reviews, origin[0]) or source
     written = 0
-    for head in reviews.of_content(resources.reviews, source.head["ContentHash"]):
+    for head in islice(reviews.of_content(resources.reviews, source.head["ContentHash"]), most):
         if head["ImageID"] != source.image_id and may_lack(source, head):
             written += _carry_to(resources, source, head["ImageID"])
         if written >= MOST_AT_ONCE:

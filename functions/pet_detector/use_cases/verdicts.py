@@ -32,7 +32,7 @@ from pet_detector.rules.review import (
     with_changes,
 )
 from pet_detector.runtime.observability import logger
-from pet_detector.use_cases.review_queue import ATTEMPTS, Resources, carry_out, carry_over
+from pet_detector.use_cases.review_queue import ATTEMPTS, MOST_LOOKED_AT, Resources, carry_out, carry_over
 
 # ReviewQueue puts the head of an image seconds after it was filed. Who corrects it sooner puts the same head.
 QUEUED_WITHIN = timedelta(hours=1)
@@ -154,7 +154,10 @@ def _may_decide(review: Review, person: Person, said: Verdict) -> None:
             409, "SOMEBODY_DECIDES", "Somebody else has this picture before them and decides: yours was not saved."
         )
     if said.mode is not Mode.GALLERY and not is_asked(head, person.id):
-        raise decided
+        if said.sequence is None and "Verdict" in head:
+            raise decided
+        message = "This picture waits for no answer of yours: it was not saved. Is it wrong? Correct it in the gallery."
+        raise RequestError(409, "NOT_WAITING", message)
 
 
 def _same_request(review: Review, row: Row, person: Person, said: Verdict | Undo) -> None:
@@ -176,7 +179,8 @@ def _follow(resources: Resources, review: Review, row: Row) -> Answer:
     if sequence == len(review.rows):
         carry_out(resources, review.image_id, sequence)
         try:
-            if number := carry_over(resources, review):
+            # Those behind them get it when the verdict has been carried out.
+            if number := carry_over(resources, review, MOST_LOOKED_AT):
                 logger.info("Verdict carried over to the same bytes", rows=number)
         except PetDetectorError as error:
             logger.warning("Same bytes not decided", error=str(error))
