@@ -118,6 +118,13 @@ def test_uncertain_pictures_count_when_all_of_their_day_are_decided() -> None:
     assert weights(DRAWN, drawn, UNSURE, undecided) == [50, 50]
 
 
+def test_uncertain_pictures_of_days_without_a_draw_count_nowhere() -> None:
+    """With them, what the machine was certain of on these days would be missing."""
+    before = [replace(UNSURE, day="2026-10-31", purpose=Purpose.UNMEASURED)] * 3
+
+    assert weights(DRAWN, UNSURE, *before) == [50, 1]
+
+
 def test_days_of_which_nothing_is_judged_yet_are_represented_by_the_others() -> None:
     waits = replace(WAITS, day="2026-11-02")
 

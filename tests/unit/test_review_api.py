@@ -366,13 +366,14 @@ def test_a_correction_before_the_image_is_queued_makes_the_head_that_the_queue_w
     assert head(image) == corrected
 
 
+@pytest.mark.parametrize(("status", "purpose"), [("completed", "correction"), ("needs_review", "unmeasured")])
 def test_what_was_not_drawn_when_it_was_filed_is_not_drawn_by_a_correction(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, status: str, purpose: str
 ) -> None:
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
-    image = filed(aws, 1, "completed", Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=7)))
+    image = filed(aws, 1, status, Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=7)))
     say(image, "dog", mode="gallery")
-    assert (head(image)["Purpose"], head(image)["NextQueue"]) == ("correction", "done")
+    assert (head(image)["Purpose"], head(image)["NextQueue"]) == (purpose, "done")
 
 
 def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -166,6 +166,12 @@ def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
     assert correction["Queue"] == Queue.DONE
 
 
+def test_where_nothing_is_drawn_uncertain_images_are_asked_and_not_measured() -> None:
+    head = new_head(record(), 0, 100)
+    assert head is not None
+    assert (head["Purpose"], head["Queue"], head["SecondLook"]) == ("unmeasured", Queue.UNCERTAIN, True)
+
+
 def test_uncertain_images_are_drawn_too() -> None:
     """Those that are left are judged hardest first, so what is decided of them is no random sample."""
     chosen = next(content for content in HASHES if sampled(content, 2))

@@ -11,9 +11,12 @@ judged smallest margin first. Of these judgements count:
 - the uncertain pictures of a day on which every one is decided. The decided part of the others is no random sample of
   them: the hardest come first. Such a day is represented by those of its uncertain pictures that were drawn.
 
-A correction of a picture that nobody drew counts nowhere. Each picture that counts has a weight, the inverse of its
-probability to be here: it stands for so many pictures. What was passed over and not decided counts as unknown: at one
-end of an interval it is taken for right, at the other one for wrong.
+Two kinds count nowhere: a correction of a picture that nobody drew, and an uncertain picture of a time at which nothing
+was drawn, as before the release that brought reviews: of what the machine was certain then, nothing tells.
+
+Each picture that counts has a weight, the inverse of its probability to be here: it stands for so many pictures. What
+was passed over and not decided counts as unknown: at one end of an interval it is taken for right, at the other one for
+wrong.
 """
 
 from __future__ import annotations

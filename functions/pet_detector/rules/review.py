@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypedDict, cast
@@ -28,6 +28,8 @@ from pet_detector.rules.models import Animal, Record, Status
 
 # A picture is one person's for so long. A lease ends by itself.
 LEASE_SECONDS = 300
+# ReviewQueue puts the head of an image seconds after it was filed.
+QUEUED_WITHIN = timedelta(hours=1)
 
 
 class Queue(StrEnum):
@@ -52,6 +54,7 @@ class Purpose(StrEnum):
 
     UNCERTAIN = "uncertain"
     SAMPLE = "sample"
+    UNMEASURED = "unmeasured"  # uncertain, but no certain image was drawn beside it: in no estimate
     CORRECTION = "correction"  # nobody asked: somebody saw a mistake, so it says nothing about how often there are any
 
 
@@ -201,6 +204,15 @@ def _hash(purpose: str, content_hash: str) -> str:
     return hashlib.sha256(f"{purpose}#{content_hash}".encode()).hexdigest()
 
 
+def is_late(record: Record, now: datetime) -> bool:
+    """Whether an image without a head was filed too long ago to be drawn: nobody drew from the images of that time.
+
+    There was no sample yet, or ReviewQueue has lost the change. A draw now would take only what somebody happens to
+    find: uncertain images, and mistakes.
+    """
+    return _seconds(_guessed_at(record)) < (now - QUEUED_WITHIN).timestamp()
+
+
 def margin(scores: Mapping[str, Any]) -> float:
     """How far the machine was from saying something else: points between the two likeliest of cat, dog and other."""
     first, second, _ = sorted(_three(scores).values(), reverse=True)
@@ -227,7 +239,8 @@ def new_head(record: Record, sample_percent: float, second_look_percent: float) 
 def head_of_any(record: Record, sample_percent: float, second_look_percent: float) -> Head:
     """The same, also of an image that nobody is to be asked about, but somebody has something to say about.
 
-    Such a correction is in no estimate.
+    Such a correction is in no estimate. Neither is an uncertain image where nothing is drawn (`sample_percent` 0): with
+    it, but without the certain images of its time, the machine would seem to be less often certain than it is.
     """
     image_id, content_hash = record["ImageID"], record["ContentHash"]
     scores = record.get("Scores", {})
@@ -243,8 +256,8 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
         "Confidence": record["ConfidenceScore"],
         "PolicyVersion": record.get("PolicyVersion", ""),
         "ModelVersion": record.get("ModelVersion", ""),
-        "GuessedAt": record.get("Timestamp", record["UpdatedAt"]),
-        "FiledAt": _seconds(record.get("Timestamp", record["UpdatedAt"])),
+        "GuessedAt": _guessed_at(record),
+        "FiledAt": _seconds(_guessed_at(record)),
         "SecondLook": second_look(content_hash, second_look_percent),
         "Sequence": 0,
     }
@@ -255,13 +268,18 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
         head["Purpose"], head["Probability"] = Purpose.SAMPLE.value, Decimal(str(sample_percent)) / 100
     elif not is_certain:
         home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
-        head["Purpose"], head["Probability"] = Purpose.UNCERTAIN.value, Decimal(1)
+        purpose = Purpose.UNCERTAIN if sample_percent else Purpose.UNMEASURED
+        head["Purpose"], head["Probability"] = purpose.value, Decimal(1)
     else:
         home, order = Queue.DONE, f"{head['GuessedAt']}#{image_id}"
         head["Purpose"], head["Probability"], head["SecondLook"] = Purpose.CORRECTION.value, Decimal(0), False
     head["Queue"] = head["HomeQueue"] = home.value
     head["Order"] = head["HomeOrder"] = order
     return head
+
+
+def _guessed_at(record: Record) -> str:
+    return record.get("Timestamp", record["UpdatedAt"])
 
 
 def places(first: int) -> Iterator[tuple[Queue, ...]]:
