@@ -40,7 +40,8 @@ class Stratum:
 
     `hard`: the share of hard pictures, which people nearly always pass over, and half of which are mistakes.
     `days_before`: days more at the beginning, before the release that brought reviews. Of their pictures only the
-    uncertain ones are put into the queue, late, and no figure is about them.
+    uncertain ones are put into the queue, late, and no figure is about them. `days_off`: the last days, on which
+    pictures come, also copies of earlier ones, and nobody judges.
     """
 
     percent: int
@@ -49,6 +50,7 @@ class Stratum:
     corrected: float = 0
     hard: float = 0
     days_before: int = 0
+    days_off: int = 0
 
     @property
     def images(self) -> int:
@@ -181,8 +183,9 @@ class _Work:
                 percent = stratum.percent if number >= stratum.images_before else 0
                 self._file(f"{number:032x}", came[number], contents[number], f"{day}T12:00:00.000Z", percent)
             able += speeds[2 * first // len(came)] * (len(self._reviews) - before)
-            self._decide(int(able) - self._decided)
-        if not is_behind:
+            if first < len(came) - at_once * TIMES_A_DAY * stratum.days_off:
+                self._decide(int(able) - self._decided)
+        if not is_behind and not stratum.days_off:
             self._decide(len(came))
 
     def heads(self) -> list[Head]:

@@ -131,6 +131,18 @@ def test_days_of_which_nothing_is_judged_yet_are_represented_by_the_others() -> 
     assert weights(DRAWN, waits, waits) == [150]
 
 
+def test_copies_of_what_was_judged_before_stand_for_no_day_alone() -> None:
+    """Nobody has looked at the second day's pictures. Somebody has, or passed one over: then its copies count too."""
+    copy, looked, waits, passed = (
+        replace(one, day="2026-11-02")
+        for one in (replace(DRAWN, carried_over=True), replace(DRAWN, order="05"), WAITS, PASSED)
+    )
+
+    assert weights(DRAWN, copy, waits, waits) == [200]
+    assert weights(DRAWN, copy, waits, looked) == [50, 75, 75]
+    assert weights(DRAWN, copy, waits, passed) == [50, 75, 75]
+
+
 def test_each_day_has_a_sample_of_its_own() -> None:
     """That the second day has only begun takes nothing away from the first."""
     first = [replace(DRAWN, order=f"{number:02}") for number in range(3)]

@@ -26,6 +26,7 @@ from pet_detector.rules.review import (
     head_of_any,
     is_asked,
     is_blind,
+    is_carried_over,
     is_kept,
     leaning,
     margin,
@@ -360,11 +361,13 @@ def test_a_verdict_and_its_undo_hold_for_the_same_bytes() -> None:
     copies.one.say("ada", "dog")
     (row,) = copies.carry()
     assert (row["SameAs"], row["Animal"], row["Person"]) == (IDS[1], "dog", "ada")
+    assert [is_carried_over(said.head) for said in (copies.one, copies.two)] == [False, True]
     assert copies.two.head["Verdict"] == "dog"
     assert copies.two.head["NextQueue"] == Queue.DONE
     copies.one.undo(1)
     (row,) = copies.carry()
     assert row["Kind"] == Kind.UNDO
+    assert not is_carried_over(copies.two.head)
     assert copies.two.head["NextQueue"] == Queue.UNCERTAIN
     copies.one.say("bob", "cat")
     copies.carry()

@@ -440,6 +440,11 @@ def _own(image_id: str) -> str:
     return f"same-{image_id}-"
 
 
+def is_carried_over(head: Head) -> bool:
+    """Whether what holds was said about another image of the same bytes."""
+    return "DecidedKey" in head and not head["DecidedKey"].startswith(_own(head["ImageID"]))
+
+
 def may_lack(source: Review, head: Head) -> bool:
     """Whether an image of the same bytes may lack what was decided about `source`; `carried` says what."""
     found, key = origin_of(source), head.get("DecidedKey")
