@@ -314,7 +314,16 @@ def is_blind(head: Head) -> bool:
 
     Also the first look at what two people judge: how well they agree says nothing when one of them saw the guess.
     """
-    return _queue_to_be(head) in _BLIND or head.get("SecondLook", False)
+    return _is_blind_now(head) or head.get("SecondLook", False)
+
+
+def mode_of(head: Head, mode: Mode, *, blind: bool) -> Mode:
+    """As what a verdict is kept. Who has seen the guess of a picture that is asked blind corrects it: out of turn."""
+    return mode if blind or not _is_blind_now(head) else Mode.GALLERY
+
+
+def _is_blind_now(head: Head) -> bool:
+    return _queue_to_be(head) in _BLIND
 
 
 def _queue_to_be(head: Head) -> str:

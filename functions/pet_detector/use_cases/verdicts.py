@@ -29,6 +29,7 @@ from pet_detector.rules.review import (
     is_late,
     is_leased,
     may_undo,
+    mode_of,
     sequence_of,
     with_changes,
 )
@@ -122,12 +123,13 @@ def _row(review: Review, person: Person, said: Verdict | Undo) -> Row:
         undo = Row(Kind=Kind.UNDO.value, Undoes=sequence_of(undone), Mode=undone["Mode"], Blind=undone["Blind"])
         return row | undo
     _may_decide(review, person, said)
+    # What the page says is believed only of pictures that are shown so.
+    blind = said.blind and said.mode is Mode.SINGLE and is_blind(review.head)
     return row | Row(
         Kind=Kind.VERDICT.value,
         Animal=said.animal.value,
-        Mode=said.mode.value,
-        # What the page says is believed only of pictures that are shown so.
-        Blind=said.blind and said.mode is Mode.SINGLE and is_blind(review.head),
+        Mode=mode_of(review.head, said.mode, blind=blind).value,
+        Blind=blind,
         Milliseconds=said.milliseconds,
     )
 
