@@ -392,7 +392,11 @@ def changes(review: Review) -> dict[str, Any]:
 
 
 def _filed_anew(head: Head, at: str) -> dict[str, int]:
-    """A picture that moves is a new object, which S3 keeps as long as any; what is known of it stays as much longer."""
+    """A picture that moves is a new object, which S3 keeps as long as any; what is known of it stays as much longer.
+
+    Also when a verdict is undone before it was carried out: whether the machine is moving the picture at this moment
+    does not stand here, and a record that stays too long is better than a picture that has none.
+    """
     filed = _seconds(at)
     later = max(0, filed - int(head.get("FiledAt", filed)))
     return {"FiledAt": filed} | ({"ExpiresAt": int(head["ExpiresAt"]) + later} if "ExpiresAt" in head else {})
