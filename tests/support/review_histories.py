@@ -39,6 +39,9 @@ class Stratum:
     among what people are asked about the share `corrected` is corrected in the gallery before its turn.
 
     `hard`: the share of hard pictures, which people nearly always pass over, and half of which are mistakes.
+    `days_before`: days more at the beginning, before the release that brought reviews. Of their pictures only the
+    uncertain ones are put into the queue, late, and no figure is about them. `days_off`: the last days, on which
+    pictures come, also copies of earlier ones, and nobody judges.
     """
 
     percent: int
@@ -46,19 +49,26 @@ class Stratum:
     days: int
     corrected: float = 0
     hard: float = 0
+    days_before: int = 0
+    days_off: int = 0
 
     @property
     def images(self) -> int:
         """How many come."""
-        return self.drawn_a_day * self.days * 100 // self.percent
+        return self.drawn_a_day * (self.days_before + self.days) * 100 // self.percent
+
+    @property
+    def images_before(self) -> int:
+        """How many of them come before the release."""
+        return self.drawn_a_day * self.days_before * 100 // self.percent
 
 
 @dataclass(frozen=True)
 class History:
     """What people were asked about; and the truth about every picture, also those that nobody was asked about.
 
-    `precision` and `recall` are shares of the pictures that came; `errors` those of OTHER_MINIMUM; `kappa` what two
-    people who err as these do would reach.
+    `precision` and `recall` are shares of the pictures that came since the release; `errors` those of OTHER_MINIMUM;
+    `kappa` what two people who err as these do would reach.
     """
 
     heads: list[Head]
@@ -121,7 +131,7 @@ def history(seed: int, stratum: Stratum) -> History:
     work = _Work(source, stratum, [pictures[one] for one in came], [f"{seed:032x}{one:032x}" for one in contents])
     counts: Counter[tuple[Animal | None, Animal]] = Counter()
     errors = 0
-    for one, number in Counter(came).items():
+    for one, number in Counter(came[stratum.images_before :]).items():
         counts[pictures[one].called, pictures[one].truth] += number
         errors += number * pictures[one].is_error_then
     precision = {one: counts[one, one] / sum(counts[one, truth] for truth in ANIMALS) for one in ANIMALS}
@@ -166,14 +176,16 @@ class _Work:
         is_behind = source.random() < 0.5
         speeds = [source.uniform(0.3, 0.95) if is_behind else 1 for _ in range(2)]
         able = 0.0
-        at_once = len(came) // (stratum.days * TIMES_A_DAY)
+        at_once = len(came) // ((stratum.days_before + stratum.days) * TIMES_A_DAY)
         for first in range(0, len(came), at_once):
             before, day = len(self._reviews), date(2026, 1, 1) + timedelta(first // (at_once * TIMES_A_DAY))
             for number in range(first, min(first + at_once, len(came))):
-                self._file(f"{number:032x}", came[number], contents[number], f"{day}T12:00:00.000Z")
+                percent = stratum.percent if number >= stratum.images_before else 0
+                self._file(f"{number:032x}", came[number], contents[number], f"{day}T12:00:00.000Z", percent)
             able += speeds[2 * first // len(came)] * (len(self._reviews) - before)
-            self._decide(int(able) - self._decided)
-        if not is_behind:
+            if first < len(came) - at_once * TIMES_A_DAY * stratum.days_off:
+                self._decide(int(able) - self._decided)
+        if not is_behind and not stratum.days_off:
             self._decide(len(came))
 
     def heads(self) -> list[Head]:
@@ -182,11 +194,11 @@ class _Work:
 
     _decided = 0
 
-    def _file(self, image_id: str, picture: Picture, content: str, at: str) -> None:
-        if picture.called is not None and not review.sampled(content, self._stratum.percent):
+    def _file(self, image_id: str, picture: Picture, content: str, at: str, percent: float) -> None:
+        if picture.called is not None and not review.sampled(content, percent):
             return  # which `new_head` says too, but much later
         record = _record(image_id, picture.decision, content, at)
-        head = review.new_head(record, self._stratum.percent, SECOND_LOOK_PERCENT)
+        head = review.new_head(record, percent, SECOND_LOOK_PERCENT)
         assert head is not None
         self._pictures[image_id] = picture
         self._keep(Review(head))

@@ -118,10 +118,29 @@ def test_uncertain_pictures_count_when_all_of_their_day_are_decided() -> None:
     assert weights(DRAWN, drawn, UNSURE, undecided) == [50, 50]
 
 
+def test_uncertain_pictures_of_days_without_a_draw_count_nowhere() -> None:
+    """With them, what the machine was certain of on these days would be missing."""
+    before = [replace(UNSURE, day="2026-10-31", purpose=Purpose.UNMEASURED)] * 3
+
+    assert weights(DRAWN, UNSURE, *before) == [50, 1]
+
+
 def test_days_of_which_nothing_is_judged_yet_are_represented_by_the_others() -> None:
     waits = replace(WAITS, day="2026-11-02")
 
     assert weights(DRAWN, waits, waits) == [150]
+
+
+def test_copies_of_what_was_judged_before_stand_for_no_day_alone() -> None:
+    """Nobody has looked at the second day's pictures. Somebody has, or passed one over: then its copies count too."""
+    copy, looked, waits, passed = (
+        replace(one, day="2026-11-02")
+        for one in (replace(DRAWN, carried_over=True), replace(DRAWN, order="05"), WAITS, PASSED)
+    )
+
+    assert weights(DRAWN, copy, waits, waits) == [200]
+    assert weights(DRAWN, copy, waits, looked) == [50, 75, 75]
+    assert weights(DRAWN, copy, waits, passed) == [50, 75, 75]
 
 
 def test_each_day_has_a_sample_of_its_own() -> None:

@@ -19,7 +19,7 @@ STRATA = [
     Stratum(percent, drawn_a_day, days, corrected)
     for percent, drawn_a_day, days in ((5, 3, 160), (2, 5, 80), (10, 20, 30))
     for corrected in (0, 0.5, 1)
-]
+] + [Stratum(10, 20, 30, corrected=0.5, days_before=15, days_off=4)]
 PASSED_OVER = [Stratum(5, 5, 80, corrected=0.5, hard=0.05), Stratum(10, 20, 30, hard=0.1)]
 
 

@@ -384,13 +384,14 @@ def test_a_correction_before_the_image_is_queued_makes_the_head_that_the_queue_w
     assert head(image) == corrected
 
 
+@pytest.mark.parametrize(("status", "purpose"), [("completed", "correction"), ("needs_review", "unmeasured")])
 def test_what_was_not_drawn_when_it_was_filed_is_not_drawn_by_a_correction(
-    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, status: str, purpose: str
 ) -> None:
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
-    image = filed(aws, 1, "completed", Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=7)))
+    image = filed(aws, 1, status, Timestamp=detection_logs.format_time(datetime.now(UTC) - timedelta(days=7)))
     say(image, "dog", mode="gallery")
-    assert (head(image)["Purpose"], head(image)["NextQueue"]) == ("correction", "done")
+    assert (head(image)["Purpose"], head(image)["NextQueue"]) == (purpose, "done")
 
 
 def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,7 +407,7 @@ def test_what_was_corrected_before_its_turn_is_asked_in_its_turn(aws: Cloud, mon
     let_lease_end(aws, corrected)
     undo(corrected, key)
     assert "LeasedBy" not in head(corrected)
-    say(untouched, "cat")
+    say(untouched, "cat", blind=True)
     carry_out(aws, untouched)
     assert head(untouched)["Queue"] == "done"
 
@@ -417,8 +418,8 @@ def test_what_is_passed_over_is_noted_of_the_sample(aws: Cloud, monkeypatch: pyt
     monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
     passed, decided, undone = put(aws, 2, 3, 4, status="completed")
     key = new_key()
-    say(decided, "cat")
-    say(undone, "dog", key=key)
+    say(decided, "cat", blind=True)
+    say(undone, "dog", key=key, blind=True)
     undo(undone, key)  # shown again, and not carried out yet
     skipped = (uncertain, passed, decided, undone, image_id(99))
     assert page(skipped=",".join(skipped))["status"] == 200
@@ -445,6 +446,35 @@ def test_blindness_is_believed_only_of_what_is_shown_so(aws: Cloud, monkeypatch:
         say(image, "dog", blind=True)
     say(other, "dog", blind=True, mode="gallery")
     assert [review(image).rows[0]["Blind"] for image in (uncertain, sample, other)] == [False, True, False]
+
+
+@pytest.mark.parametrize("more", [{"mode": "single", "blind": False}, {"mode": "sheet", "blind": True}])
+def test_a_sampled_picture_that_is_judged_with_the_guess_in_view_is_corrected_and_keeps_its_turn(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch, more: dict[str, Any]
+) -> None:
+    """As after a correction in the gallery that is taken back in Review: there the picture is shown with its guess."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    (image,) = put(aws, 1, status="completed")
+    key = new_key()
+    say(image, "dog", mode="gallery", sequence=0, key=key)
+    undo(image, key)
+    assert say(image, "dog", sequence=2, **more)["status"] == 200
+    carry_out(aws, image)
+    row, now = review(image).rows[-1], head(image)
+    assert (row["Mode"], row["Blind"]) == ("gallery", False)
+    assert (now["Verdict"], now["Queue"], "InTurn" in now, "Deciders" in now) == ("dog", "sample", False, False)
+    say(image, "dog", sequence=3, blind=True)
+    assert (head(image)["InTurn"], head(image)["NextQueue"]) == (True, "done")
+
+
+def test_a_second_look_with_the_first_one_in_view_is_a_correction(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECOND_LOOK_PERCENT", "100")
+    (image,) = put(aws, 1)
+    say(image, "dog", ADA, blind=True)
+    carry_out(aws, image)
+    say(image, "cat", BOB, sequence=1)
+    now = head(image)
+    assert (now["Verdict"], now["NextQueue"], now["Deciders"]) == ("cat", "done", {ADA})
 
 
 @pytest.mark.parametrize("status", ["uploading", "processing", "held", "failed", "rejected"])

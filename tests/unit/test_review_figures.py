@@ -55,11 +55,20 @@ def test_reads_every_queue_and_nothing_too_old(aws: Cloud) -> None:
 def test_what_was_passed_over_and_what_was_decided_out_of_turn_is_read_as_such(aws: Cloud) -> None:
     aws.put_review(head(1, verdict=None, PassedOver=True))
     aws.put_review(head(2) | {"InTurn": False})
-    aws.put_review(head(3))
+    aws.put_review(head(3, DecidedKey=f"same-{3:032x}-1"))
+    aws.put_review(head(4, DecidedKey=f"same-{3:032x}-1"))
 
-    found = {image_id[-1]: (one.in_turn, one.passed_over) for image_id, _, one in review_figures.asked(REVIEWS, ago(1))}
+    found = {
+        image_id[-1]: (one.in_turn, one.passed_over, one.carried_over)
+        for image_id, _, one in review_figures.asked(REVIEWS, ago(1))
+    }
 
-    assert found == {"1": (False, True), "2": (False, False), "3": (True, False)}
+    assert found == {
+        "1": (False, True, False),
+        "2": (False, False, False),
+        "3": (True, False, False),
+        "4": (True, False, True),  # what was said about the third one, of the same bytes
+    }
 
 
 def test_what_moves_meanwhile_is_read_once(aws: Cloud) -> None:

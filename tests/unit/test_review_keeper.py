@@ -141,6 +141,18 @@ def test_uncertain_images_of_a_table_from_before_are_put_into_the_queue_once(
     assert [head(aws, image_id) for image_id in (ADA, BEN, CLEO)] == before
 
 
+@pytest.mark.parametrize(("minutes", "purpose"), [(59, "sample"), (61, "unmeasured")])
+def test_what_is_put_into_the_queue_late_is_asked_and_not_measured(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, minutes: float, purpose: str
+) -> None:
+    """Of the certain images of that time nothing was drawn."""
+    monkeypatch.setenv("REVIEW_SAMPLE_PERCENT", "100")
+    uncertain(aws, ADA, hours=minutes / 60)
+    lambda_handler({}, context)
+    assert head(aws, ADA)["Purpose"] == {"S": purpose}
+    assert head(aws, ADA)["Queue"] == {"S": purpose.replace("unmeasured", "uncertain")}
+
+
 def test_what_was_decided_or_waits_stays_as_it_is(aws: Cloud, context: LambdaContext) -> None:
     uncertain(aws, ADA)
     decided(aws, ADA, minutes=1)

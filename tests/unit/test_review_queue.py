@@ -207,7 +207,7 @@ def test_what_the_review_machine_writes_queues_nothing_new(aws: Cloud, monkeypat
     carry_out(aws, image)  # needs_review -> completed
     recorded(aws, image, old)
     assert heads() == {image}
-    assert head(image)["Purpose"] == "uncertain"
+    assert head(image)["Purpose"] == "unmeasured"  # nothing was drawn when it was filed
     assert head(image)["Queue"] == "done"
 
 

@@ -27,6 +27,7 @@ from pet_detector.rules.review import (
     head_of_any,
     is_asked,
     is_blind,
+    is_carried_over,
     is_kept,
     leaning,
     margin,
@@ -165,6 +166,12 @@ def test_head_says_why_and_with_what_chance_it_was_chosen() -> None:
     chance = float(correction["Probability"])
     assert (correction["Purpose"], chance, correction["SecondLook"]) == ("correction", 0, False)
     assert correction["Queue"] == Queue.DONE
+
+
+def test_where_nothing_is_drawn_uncertain_images_are_asked_and_not_measured() -> None:
+    head = new_head(record(), 0, 100)
+    assert head is not None
+    assert (head["Purpose"], head["Queue"], head["SecondLook"]) == ("unmeasured", Queue.UNCERTAIN, True)
 
 
 def test_uncertain_images_are_drawn_too() -> None:
@@ -355,11 +362,13 @@ def test_a_verdict_and_its_undo_hold_for_the_same_bytes() -> None:
     copies.one.say("ada", "dog")
     (row,) = copies.carry()
     assert (row["SameAs"], row["Animal"], row["Person"]) == (IDS[1], "dog", "ada")
+    assert [is_carried_over(said.head) for said in (copies.one, copies.two)] == [False, True]
     assert copies.two.head["Verdict"] == "dog"
     assert copies.two.head["NextQueue"] == Queue.DONE
     copies.one.undo(1)
     (row,) = copies.carry()
     assert row["Kind"] == Kind.UNDO
+    assert not is_carried_over(copies.two.head)
     assert copies.two.head["NextQueue"] == Queue.UNCERTAIN
     copies.one.say("bob", "cat")
     copies.carry()

@@ -21,7 +21,7 @@ ACCURACY, THRESHOLDS = "accuracy", "thresholds"
 
 _READ = (
     *("ImageID", "HomeOrder", "Guess", "Certain", "Scores", "PolicyVersion", "GuessedAt"),
-    *("Purpose", "Probability", "SecondLook", "Verdict", "InTurn", "PassedOver"),
+    *("Purpose", "Probability", "SecondLook", "Verdict", "DecidedKey", "InTurn", "PassedOver"),
 )
 _THREADS = 8
 

@@ -7,13 +7,17 @@ judged smallest margin first. Of these judgements count:
 
 - of the sample of each day, the pictures whose turn has come: decided in turn, or passed over by somebody. When that is
   depends on the hash, and on when the picture came. What was only corrected out of turn (somebody saw a mistake in the
-  gallery) waits for its turn like the others: mistakes are seen first;
+  gallery) waits for its turn like the others: mistakes are seen first. A day of which nothing was looked at but copies
+  of other days' pictures is not judged yet;
 - the uncertain pictures of a day on which every one is decided. The decided part of the others is no random sample of
   them: the hardest come first. Such a day is represented by those of its uncertain pictures that were drawn.
 
-A correction of a picture that nobody drew counts nowhere. Each picture that counts has a weight, the inverse of its
-probability to be here: it stands for so many pictures. What was passed over and not decided counts as unknown: at one
-end of an interval it is taken for right, at the other one for wrong.
+Two kinds count nowhere: a correction of a picture that nobody drew, and an uncertain picture of a time at which nothing
+was drawn, as before the release that brought reviews: of what the machine was certain then, nothing tells.
+
+Each picture that counts has a weight, the inverse of its probability to be here: it stands for so many pictures. What
+was passed over and not decided counts as unknown: at one end of an interval it is taken for right, at the other one for
+wrong.
 """
 
 from __future__ import annotations
@@ -27,7 +31,7 @@ from itertools import groupby
 
 from pet_detector.rules.models import Animal, Label
 from pet_detector.rules.policy import Policy, decide
-from pet_detector.rules.review import Head, Purpose
+from pet_detector.rules.review import Head, Purpose, is_carried_over
 
 # The fewest judged pictures for a figure: with 50, all of them right, the interval reaches down to 95 %.
 LEAST = 50
@@ -46,7 +50,8 @@ class Review:
 
     `order` is where the sample's order puts it, the same for the same bytes; `probability` the chance that it was asked
     about; `verdict` what people say it is, None while nobody has said it or it was undone. `in_turn`: somebody said so
-    when its turn came; `passed_over`: somebody said nothing then. Scores are in percent.
+    when its turn came; `passed_over`: somebody said nothing then; `carried_over`: it was said about another picture of
+    the same bytes. Scores are in percent.
     """
 
     day: str  # of the decision, such as 2026-11-30
@@ -61,6 +66,7 @@ class Review:
     policy_version: str
     in_turn: bool = False
     passed_over: bool = False
+    carried_over: bool = False
 
     @classmethod
     def of_head(cls, head: Head) -> Review:
@@ -79,6 +85,7 @@ class Review:
             policy_version=head["PolicyVersion"],
             in_turn=head.get("InTurn", False),
             passed_over=head.get("PassedOver", False),
+            carried_over=is_carried_over(head),
         )
 
 
@@ -175,7 +182,10 @@ class _Day:
         self.decided = uncertain if whole else []
         drawn = [one for one in reviews if one.purpose == Purpose.SAMPLE and one.probability > 0]
         self.sample = [one for one in drawn if one.certain or not whole]
-        self.asked = [one for one in self.sample if one.in_turn or one.passed_over]
+        asked = [one for one in self.sample if one.in_turn or one.passed_over]
+        # Copies of what was judged before count as soon as they come. Alone they stand for no day: somebody must have
+        # looked at a picture of its own.
+        self.asked = asked if any(one.passed_over or not one.carried_over for one in asked) else []
 
     def judged(self, unjudged: float) -> list[Judged]:
         each = len(self.sample) * unjudged / len(self.asked) if self.asked else 0.0

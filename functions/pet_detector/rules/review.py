@@ -19,7 +19,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, TypedDict, cast
@@ -28,6 +28,8 @@ from pet_detector.rules.models import Animal, Record, Status
 
 # A picture is one person's for so long. A lease ends by itself.
 LEASE_SECONDS = 300
+# ReviewQueue puts the head of an image seconds after it was filed.
+QUEUED_WITHIN = timedelta(hours=1)
 
 
 class Queue(StrEnum):
@@ -52,6 +54,7 @@ class Purpose(StrEnum):
 
     UNCERTAIN = "uncertain"
     SAMPLE = "sample"
+    UNMEASURED = "unmeasured"  # uncertain, but no certain image was drawn beside it: in no estimate
     CORRECTION = "correction"  # nobody asked: somebody saw a mistake, so it says nothing about how often there are any
 
 
@@ -204,6 +207,15 @@ def _hash(purpose: str, content_hash: str) -> str:
     return hashlib.sha256(f"{purpose}#{content_hash}".encode()).hexdigest()
 
 
+def is_late(record: Record, now: datetime) -> bool:
+    """Whether an image without a head was filed too long ago to be drawn: nobody drew from the images of that time.
+
+    There was no sample yet, or ReviewQueue has lost the change. A draw now would take only what somebody happens to
+    find: uncertain images, and mistakes.
+    """
+    return _seconds(_guessed_at(record)) < (now - QUEUED_WITHIN).timestamp()
+
+
 def margin(scores: Mapping[str, Any]) -> float:
     """How far the machine was from saying something else: points between the two likeliest of cat, dog and other."""
     first, second, _ = sorted(_three(scores).values(), reverse=True)
@@ -230,7 +242,8 @@ def new_head(record: Record, sample_percent: float, second_look_percent: float) 
 def head_of_any(record: Record, sample_percent: float, second_look_percent: float) -> Head:
     """The same, also of an image that nobody is to be asked about, but somebody has something to say about.
 
-    Such a correction is in no estimate.
+    Such a correction is in no estimate. Neither is an uncertain image where nothing is drawn (`sample_percent` 0): with
+    it, but without the certain images of its time, the machine would seem to be less often certain than it is.
     """
     image_id, content_hash = record["ImageID"], record["ContentHash"]
     scores = record.get("Scores", {})
@@ -246,8 +259,8 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
         "Confidence": record["ConfidenceScore"],
         "PolicyVersion": record.get("PolicyVersion", ""),
         "ModelVersion": record.get("ModelVersion", ""),
-        "GuessedAt": record.get("Timestamp", record["UpdatedAt"]),
-        "FiledAt": _seconds(record.get("Timestamp", record["UpdatedAt"])),
+        "GuessedAt": _guessed_at(record),
+        "FiledAt": _seconds(_guessed_at(record)),
         "SecondLook": second_look(content_hash, second_look_percent),
         "Sequence": 0,
     }
@@ -258,13 +271,18 @@ def head_of_any(record: Record, sample_percent: float, second_look_percent: floa
         head["Purpose"], head["Probability"] = Purpose.SAMPLE.value, Decimal(str(sample_percent)) / 100
     elif not is_certain:
         home, order = Queue.UNCERTAIN, f"{margin(scores):06.2f}#{image_id}"
-        head["Purpose"], head["Probability"] = Purpose.UNCERTAIN.value, Decimal(1)
+        purpose = Purpose.UNCERTAIN if sample_percent else Purpose.UNMEASURED
+        head["Purpose"], head["Probability"] = purpose.value, Decimal(1)
     else:
         home, order = Queue.DONE, f"{head['GuessedAt']}#{image_id}"
         head["Purpose"], head["Probability"], head["SecondLook"] = Purpose.CORRECTION.value, Decimal(0), False
     head["Queue"] = head["HomeQueue"] = home.value
     head["Order"] = head["HomeOrder"] = order
     return head
+
+
+def _guessed_at(record: Record) -> str:
+    return record.get("Timestamp", record["UpdatedAt"])
 
 
 def places(first: int) -> Iterator[tuple[Queue, ...]]:
@@ -299,7 +317,16 @@ def is_blind(head: Head) -> bool:
 
     Also the first look at what two people judge: how well they agree says nothing when one of them saw the guess.
     """
-    return _queue_to_be(head) in _BLIND or head.get("SecondLook", False)
+    return _is_blind_now(head) or head.get("SecondLook", False)
+
+
+def mode_of(head: Head, mode: Mode, *, blind: bool) -> Mode:
+    """As what a verdict is kept. Who has seen the guess of a picture that is asked blind corrects it: out of turn."""
+    return mode if blind or not _is_blind_now(head) else Mode.GALLERY
+
+
+def _is_blind_now(head: Head) -> bool:
+    return _queue_to_be(head) in _BLIND
 
 
 def _queue_to_be(head: Head) -> str:
@@ -368,7 +395,11 @@ def changes(review: Review) -> dict[str, Any]:
 
 
 def _filed_anew(head: Head, at: str) -> dict[str, int]:
-    """A picture that moves is a new object, which S3 keeps as long as any; what is known of it stays as much longer."""
+    """A picture that moves is a new object, which S3 keeps as long as any; what is known of it stays as much longer.
+
+    Also when a verdict is undone before it was carried out: whether the machine is moving the picture at this moment
+    does not stand here, and a record that stays too long is better than a picture that has none.
+    """
     filed = _seconds(at)
     later = max(0, filed - int(head.get("FiledAt", filed)))
     return {"FiledAt": filed} | ({"ExpiresAt": int(head["ExpiresAt"]) + later} if "ExpiresAt" in head else {})
@@ -423,6 +454,11 @@ def _decision(image_id: str, holds: Row) -> str:
 
 def _own(image_id: str) -> str:
     return f"same-{image_id}-"
+
+
+def is_carried_over(head: Head) -> bool:
+    """Whether what holds was said about another image of the same bytes."""
+    return "DecidedKey" in head and not head["DecidedKey"].startswith(_own(head["ImageID"]))
 
 
 def may_lack(source: Review, head: Head) -> bool:

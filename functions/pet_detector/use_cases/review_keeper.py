@@ -171,11 +171,12 @@ def _uncertain(resources: Resources, position: str) -> Iterator[tuple[str, Recor
 
 
 def _put_into_queue(resources: Resources, record: Record) -> bool:
+    late = review.is_late(record, datetime.now(UTC))  # people are asked, and it is in no estimate
     known = review_queue.Resources(
         resources.reviews,
         resources.table,
         resources.workflow_arn,
-        resources.sample_percent,
+        0 if late else resources.sample_percent,
         resources.second_look_percent,
     )
     return review_queue.enqueue(known, record) is Saved.SAVED

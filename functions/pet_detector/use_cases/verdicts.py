@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 from pet_detector.aws import detection_logs, reviews
 from pet_detector.aws.reviews import Saved
@@ -26,16 +26,15 @@ from pet_detector.rules.review import (
     head_of_any,
     is_asked,
     is_blind,
+    is_late,
     is_leased,
     may_undo,
+    mode_of,
     sequence_of,
     with_changes,
 )
 from pet_detector.runtime.observability import logger
 from pet_detector.use_cases.review_queue import ATTEMPTS, MOST_LOOKED_AT, Resources, carry_out, carry_over
-
-# ReviewQueue puts the head of an image seconds after it was filed. Who corrects it sooner puts the same head.
-QUEUED_WITHIN = timedelta(hours=1)
 
 
 @dataclass(frozen=True)
@@ -97,13 +96,8 @@ def _correction(resources: Resources, image_id: str) -> Review:
     record = detection_logs.find(resources.records, image_id)
     if record is None or record["ProcessingStatus"] not in (Status.COMPLETED, Status.NEEDS_REVIEW):
         raise _not_filed(resources, image_id)
-    head = head_of_any(record, resources.sample_percent, resources.second_look_percent)
-    since = detection_logs.format_time(datetime.now(UTC) - QUEUED_WITHIN)
-    if head["Certain"] and head["GuessedAt"] < since:
-        # It was not drawn when it was filed: there was no sample yet, or a smaller one. As a mistake that somebody saw,
-        # it must not come into the sample now.
-        head = head_of_any(record, 0, resources.second_look_percent)
-    return Review(head)
+    percent = 0 if is_late(record, datetime.now(UTC)) else resources.sample_percent
+    return Review(head_of_any(record, percent, resources.second_look_percent))
 
 
 def _write(resources: Resources, longer: Review, person: Person, said: Verdict | Undo, *, begun: bool) -> Saved:
@@ -129,12 +123,13 @@ def _row(review: Review, person: Person, said: Verdict | Undo) -> Row:
         undo = Row(Kind=Kind.UNDO.value, Undoes=sequence_of(undone), Mode=undone["Mode"], Blind=undone["Blind"])
         return row | undo
     _may_decide(review, person, said)
+    # What the page says is believed only of pictures that are shown so.
+    blind = said.blind and said.mode is Mode.SINGLE and is_blind(review.head)
     return row | Row(
         Kind=Kind.VERDICT.value,
         Animal=said.animal.value,
-        Mode=said.mode.value,
-        # What the page says is believed only of pictures that are shown so.
-        Blind=said.blind and said.mode is Mode.SINGLE and is_blind(review.head),
+        Mode=mode_of(review.head, said.mode, blind=blind).value,
+        Blind=blind,
         Milliseconds=said.milliseconds,
     )
 
