@@ -81,7 +81,7 @@ def test_erased_is_said_only_of_what_is_gone(signed_in: Open, application: Stand
     """The service does not find the picture: an earlier try has erased it, or it is somebody else's."""
     application.groups = ["uploader", "reviewer"]
     image_id = application.images[0]["imageId"]
-    not_found = {"code": "IMAGE_NOT_FOUND", "message": "There is no image with this id."}
+    not_found: dict[str, Any] = {"code": "IMAGE_NOT_FOUND", "message": "There is no image with this id."}
     application.fault("DELETE /people/images/", 404, before=not is_gone, **not_found)
     page = signed_in(f"gallery/{image_id}")
     page.get_by_role("button", name="Erase this picture").click()
