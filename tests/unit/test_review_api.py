@@ -656,7 +656,7 @@ def test_own_verdicts_newest_first_page_by_page(aws: Cloud) -> None:
         found, before = found + answer["verdicts"], answer["before"]
     assert [verdict["key"] for verdict in found] == keys[::-1]
     assert [verdict["undone"] for verdict in found] == [False, False, True, False, False]
-    assert found[0].keys() == {"key", "imageId", "sequence", "animal", "blind", "undone", "at"}
+    assert found[0].keys() == {"key", "imageId", "sequence", "animal", "blind", "mode", "undone", "at"}
     assert refused(call("GET", "/people/reviews/mine", query={"before": "x"})) == (400, "INVALID_TOKEN")
 
 
