@@ -42,23 +42,23 @@ def call(handler: str, event: dict[str, Any], context: LambdaContext) -> dict[st
 @pytest.mark.parametrize(
     ("claim", "groups"),
     [
-        ("uploader", {"uploader"}),
-        ("uploader,reviewer", {"uploader", "reviewer"}),
-        ("[uploader reviewer]", {"uploader", "reviewer"}),
-        ("[operator]", {"operator"}),
-        ("uploader, operator", {"uploader", "operator"}),
-        (["reviewer"], {"reviewer"}),
-        ("us-east-1_pool_Google,operators,uploaderr", set()),
-        ("", set()),
-        ("[]", set()),
-        (None, set()),
+        ("uploader", "uploader"),
+        ("uploader,reviewer", "reviewer uploader"),
+        ("[uploader reviewer]", "reviewer uploader"),
+        ("[operator]", "operator"),
+        ("uploader, operator", "operator uploader"),
+        (["reviewer"], "reviewer"),
+        ("us-east-1_pool_Google,operators,uploaderr", ""),
+        ("", ""),
+        ("[]", ""),
+        (None, ""),
     ],
     ids=str,
 )
-def test_groups_are_read_in_every_form_that_the_gateway_writes(claim: object, groups: set[str]) -> None:
+def test_groups_are_read_in_every_form_that_the_gateway_writes(claim: object, groups: str) -> None:
     if isinstance(claim, list):
         claim = "[" + " ".join(claim) + "]"
-    assert Person.of_claims(CLAIMS | {"cognito:groups": claim}).groups == groups
+    assert Person.of_claims(CLAIMS | {"cognito:groups": claim}).groups == set(groups.split())
 
 
 def test_a_person_is_known_by_an_id_that_stays_and_a_name_that_others_read() -> None:
