@@ -7,7 +7,7 @@ import urllib.parse
 from collections.abc import Iterable
 from typing import Any
 
-from ministack.services import apigateway_v1, cognito
+from ministack.services import apigateway_v1, cognito, tagging
 
 from local.origin_check import is_local
 
@@ -23,6 +23,15 @@ def install() -> None:
     _clients_may_return_to_an_api_here()
     _stage_variables_name_the_sign_in_page_here()
     _a_session_ends_at_the_sign_in_page()
+    _rights_may_ask_for_the_tags_of_a_pool()
+
+
+def _rights_may_ask_for_the_tags_of_a_pool() -> None:
+    """A policy's condition aws:ResourceTag is judged by the tags of the user pool.
+
+    AWS: so. MiniStack: knows the tags, and does not look at them for user pools, so that nobody gets such a right.
+    """
+    tagging._RESOURCE_TAG_COLLECTORS["cognito-idp"] = tagging._collect_cognito
 
 
 def _a_refreshed_token_names_the_groups() -> None:

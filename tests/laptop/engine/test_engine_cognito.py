@@ -9,6 +9,7 @@ import urllib.parse
 from dataclasses import dataclass
 from typing import Any
 
+import boto3
 import pytest
 import requests
 
@@ -339,3 +340,20 @@ def test_who_signs_out_renews_no_token(gap_engine: Any) -> None:
     assert people.revoke(tokens["refresh_token"]).status_code == 200
 
     assert people.refresh(tokens["refresh_token"]).status_code == 400
+
+
+def test_a_right_may_ask_for_the_tags_of_a_pool(gap_engine: Any) -> None:
+    iam, cognito = gap_engine.client("iam"), gap_engine.client("cognito-idp")
+    tagged = cognito.create_user_pool(PoolName="tagged", UserPoolTags={"Project": "pets"})["UserPool"]["Id"]
+    other = cognito.create_user_pool(PoolName="other")["UserPool"]["Id"]
+    iam.create_user(UserName="looker")
+    asked = {"StringEquals": {"aws:ResourceTag/Project": "pets"}}
+    statement = {"Effect": "Allow", "Action": "cognito-idp:DescribeUserPool", "Resource": "*", "Condition": asked}
+    document = json.dumps({"Version": "2012-10-17", "Statement": statement})
+    iam.put_user_policy(UserName="looker", PolicyName="look", PolicyDocument=document)
+    key = iam.create_access_key(UserName="looker")["AccessKey"]
+    session = boto3.session.Session(key["AccessKeyId"], key["SecretAccessKey"], region_name="us-east-1")
+    looker = session.client("cognito-idp", endpoint_url=gap_engine.url)
+
+    assert not gap_engine.refusal(looker.describe_user_pool, UserPoolId=tagged)
+    assert gap_engine.refusal(looker.describe_user_pool, UserPoolId=other) == "AccessDeniedException"

@@ -219,13 +219,15 @@ def inventory(engine: Engine) -> Inventory:
         "alarms": ("cloudwatch", "describe_alarms", "MetricAlarms", lambda one: one["AlarmName"]),
         "dashboards": ("cloudwatch", "list_dashboards", "DashboardEntries", lambda one: one["DashboardName"]),
         "keys": ("kms", "list_keys", "Keys", lambda one: one["KeyId"]),
+        "user pools": ("cognito-idp", "list_user_pools", "UserPools", lambda one: one["Id"]),
         "stacks": ("cloudformation", "describe_stacks", "Stacks", lambda one: one["StackName"]),
     }
     found: Inventory = {}
     for kind, (service, operation, field, name) in asked.items():
         client = engine.client(service)
         if client.can_paginate(operation):
-            pages = list(client.get_paginator(operation).paginate())
+            needed = {"MaxResults": 60} if operation == "list_user_pools" else {}
+            pages = list(client.get_paginator(operation).paginate(**needed))
         else:
             pages = [getattr(client, operation)()]
         found[kind] = {name(one) for page in pages for one in page.get(field) or []}
@@ -241,7 +243,7 @@ def changed(before: Inventory, after: Inventory) -> dict[str, int]:
 
 def test_with_its_data_nothing_of_a_stack_is_left_and_nothing_else_is_touched(pull_request: Stack) -> None:
     full = changed(pull_request.before, inventory(pull_request.engine))
-    assert (full["buckets"], full["tables"], full["backups"], full["secrets"], full["API keys"]) == (1, 3, 1, 1, 2)
+    assert (full["buckets"], full["tables"], full["backups"], full["secrets"], full["API keys"]) == (1, 4, 1, 1, 2)
 
     planned = pull_request.petdetect("destroy", "--with-data", "--dry-run")
     typed = pull_request.petdetect("destroy", "--with-data", typed=f"{PREFIX}pr-12\n")
@@ -285,6 +287,7 @@ def test_killed_after_every_single_change_it_ends_the_job(pull_request: Stack, m
     steps = {operation for operation, _ in changes}
     assert {"DisableRule", "UpdateSchedule", "DeleteApiKey", "DeleteSecret", "DeleteStack", "DeleteRole"} <= steps
     assert {"AbortMultipartUpload", "DeleteObjects", "DeleteBucket", "DeleteBackup", "DeleteTable"} <= steps
+    assert "DeleteUserPool" in steps
 
 
 def test_without_its_data_what_people_own_stays_and_can_go_later(
@@ -294,7 +297,7 @@ def test_without_its_data_what_people_own_stays_and_can_go_later(
 
     assert answer.code == 0
     left = changed(pull_request.before, inventory(pull_request.engine))
-    assert left == {"buckets": 1, "tables": 2, "backups": 1}
+    assert left == {"buckets": 1, "tables": 3, "backups": 1, "user pools": 1}
     picture = pull_request.s3.get_object(Bucket=pull_request.bucket, Key="cats/one.jpg")["Body"].read()
     assert picture == b"second"
     assert f"petdetect destroy --env {pull_request.environment} --with-data" in answer.out
@@ -313,8 +316,9 @@ def test_what_sam_delete_leaves_is_what_the_documents_say_and_the_sweeper_remove
     left.pop("log groups", None)  # it comes back if a function still writes to it
     assert left == {
         "buckets": 1,
-        "tables": 2,
+        "tables": 3,
         "backups": 1,
+        "user pools": 1,
         "roles": 1,
         "log role of API Gateway": 1,
         "API keys": 1,
