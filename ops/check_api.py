@@ -20,7 +20,7 @@ OTHER_LOCAL_ORIGIN = "http://localhost:1"
 # In base64, a picture of 4 MB: the largest that the API takes with a request.
 _LARGEST_BODY = 5_592_408
 # Seconds before each look at /health, which keeps its answer for 5 seconds.
-HEALTH_PAUSES = (0.0, 6.0, 6.0)
+_HEALTH_PAUSES = (0.0, 6.0, 6.0)
 _DEPLOY = "deploy again, which makes a new deployment of the API's stage"
 
 
@@ -60,7 +60,7 @@ def request(method: str, url: str, **content: Any) -> Answer:
 
 def health(subject: Subject) -> Iterator[Line]:
     """GET /health, without a key: a service may be slow once, so what is down is asked for again."""
-    for pause in HEALTH_PAUSES:
+    for pause in _HEALTH_PAUSES:
         time.sleep(pause)
         answer = request("GET", f"{subject.api_url}/health")
         if answer.status == 200:
