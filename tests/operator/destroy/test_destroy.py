@@ -52,7 +52,9 @@ class KilledError(BaseException):
 @pytest.fixture(scope="module")
 def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
     """A local AWS with the application, and with a stack of somebody else."""
-    with running(tmp_path_factory.mktemp("destroy") / "engine", builds=_builds(tmp_path_factory)) as engine:
+    # What is tried again waits so long that it still runs when its stack is destroyed.
+    home = tmp_path_factory.mktemp("destroy") / "engine"
+    with running(home, builds=_builds(tmp_path_factory), SFN_WAIT_SCALE="100") as engine:
         engine.client("s3").create_bucket(Bucket=TEMPLATES)
         cloudformation = engine.client("cloudformation")
         cloudformation.create_stack(StackName=LONGER_NAME, TemplateBody=OTHER_TEMPLATE)
