@@ -27,7 +27,10 @@ class Answer(TypedDict):
 
 @logger.inject_lambda_context(clear_state=True)
 def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
-    """Ignores the event. Raises the errors of AWS, even if only one thing could not be done."""
+    """The event of the schedule has the page's address, for the digest.
+
+    Raises the errors of AWS, even if only one thing could not be done.
+    """
     report = review_keeper.keep(
         review_keeper.Resources(
             table=settings.required("DETECTION_LOGS_TABLE_NAME"),
@@ -35,7 +38,7 @@ def lambda_handler(event: dict[str, Any], context: LambdaContext) -> Answer:
             workflow_arn=settings.required("REVIEW_WORKFLOW_ARN"),
             topic_arn=settings.required("NOTICES_TOPIC_ARN"),
             stage=settings.required("STAGE"),
-            page_address=settings.required("PAGE_ADDRESS"),
+            page_address=event.get("pageAddress", "the stack's output PageUrl"),
             sample_percent=float(settings.required("REVIEW_SAMPLE_PERCENT")),
             second_look_percent=float(settings.required("SECOND_LOOK_PERCENT")),
             overdue_hours=float(settings.required("REVIEW_OVERDUE_HOURS")),

@@ -73,7 +73,6 @@ ENVIRONMENT = {
     "REVIEW_SAMPLE_PERCENT": "2",
     "SECOND_LOOK_PERCENT": "10",
     "REVIEW_OVERDUE_HOURS": "72",
-    "PAGE_ADDRESS": "https://pets.example.com/dev/app/",
     "OVERDUE_MINUTES": "15",
     "NOTICES_TOPIC_ARN": TOPIC,
     "NOTICE_BURST": "20",

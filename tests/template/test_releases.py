@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from typing import Any
 
 import pytest
@@ -230,3 +231,32 @@ def test_calls_of_functions_from_outside_name_the_alias() -> None:
     assert all(called)
     for permission in resources("AWS::Lambda::Permission").values():
         assert permission["FunctionName"]["Ref"] in aliases
+
+
+def named_in(value: Any) -> set[str]:
+    """What a value of a translated template names by Ref, GetAtt or Sub: unlike `references`, aliases as aliases."""
+    if isinstance(value, list):
+        return set().union(*map(named_in, value))
+    if not isinstance(value, dict):
+        return set()
+    found = set().union(*map(named_in, value.values()))
+    for key, item in value.items():
+        if key in ("Ref", "Fn::GetAtt"):
+            found.add(item[0] if isinstance(item, list) else item.partition(".")[0])
+        elif key == "Fn::Sub":
+            text = item[0] if isinstance(item, list) else item
+            found |= {name.partition(".")[0] for name in re.findall(r"\$\{([\w.]+)\}", text)}
+        elif key == "DependsOn":
+            found |= {item} if isinstance(item, str) else set(item)
+    return found
+
+
+def test_what_shifts_gradually_goes_in_no_circle() -> None:
+    """CloudFormation refuses a circle; cfn-lint does not look at UpdatePolicy, through which an alias needs alarms."""
+    template = source()
+    template["Parameters"]["ReleaseShift"]["Default"] = "Canary10Percent10Minutes"
+    made = translate(template)["Resources"]
+    needs = {name: named_in(resource) & made.keys() for name, resource in made.items()}
+    assert "ObservabilityStack" in needs["UploadApiFunctionDeploymentGroup"]
+    assert "UploadApiFunctionDeploymentGroup" in needs["UploadApiFunctionAliaslive"]
+    TopologicalSorter(needs).prepare()  # raises CycleError, with the circle

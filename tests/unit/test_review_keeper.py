@@ -209,7 +209,7 @@ def kinds(aws: Cloud) -> list[str]:
 def test_reviewers_get_one_digest_a_day(aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch) -> None:
     uncertain(aws, ADA)
     for _ in range(3):
-        lambda_handler({}, context)
+        lambda_handler({"pageAddress": "https://pets.example.com/dev/app/"}, context)
     (notice,) = aws.notices()
     assert notice["Subject"] == "[dev] 1 image waits for review"
     assert "https://pets.example.com/dev/app/" in notice["Message"]
