@@ -10,7 +10,7 @@ from tests.release.report import Numbers
 from tests.release.stage import Stage
 
 ANALYSING = {"ImageProcessorFunction", "RegisterImagesFunction"}
-API = {"UploadApiFunction", "ImagesApiFunction", "ErasureApiFunction"}
+API = {"UploadApiFunction", "ImagesApiFunction", "ErasureApiFunction", "ReviewApiFunction", "FiguresApiFunction"}
 
 
 def newer(before: dict[str, int], after: dict[str, int]) -> set[str]:

@@ -227,7 +227,7 @@ def test_two_releases_go_the_whole_way_and_prod_shifts_gradually(
     assert stages() == ["dev", "staging", "prod"]
     promote(pipeline, "first")
     first = {stage: pipeline.code(STACK + stage) for stage in stages()}
-    assert len(first["dev"]) == 1
+    assert len(first["dev"]) == 3, "one zip each of functions/, converter/ and web/"
     assert first["dev"] == first["staging"] == first["prod"], "what runs is one artifact"
     handler = pipeline.checkout / "functions" / "images_api" / "app.py"
     handler.write_text(handler.read_text() + "\n# The second release.\n")
