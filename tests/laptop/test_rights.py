@@ -35,6 +35,7 @@ from tests.support.deployment import FINISHED, Deployment, never_seen
 from tests.support.handler_runs import Call, observe
 from tests.support.local_aws import ACCOUNT, REGION
 from tests.support.paths import REPOSITORY
+from tests.support.verdicts import Verdicts
 from tests.support.waiting import eventually, wait_for
 
 PICTURE = REPOSITORY / "photos" / "cat_gcompris_kitten.jpg"
@@ -116,6 +117,8 @@ class World:
             moto_world.TABLE: deployment.table,
             moto_world.ANALYSES: deployment.analyses,
             moto_world.ERASURES: deployment.outputs["ErasuresTableName"],
+            moto_world.REVIEWS: deployment.outputs["ReviewsTableName"],
+            moto_world.REVIEW_WORKFLOW: deployment.outputs["ReviewWorkflowArn"],
             moto_world.EVENTS_QUEUE: deployment.outputs["ImageEventsDeadLetterQueueUrl"],
             moto_world.REPORTS_QUEUE: deployment.outputs["ReportsDeadLetterQueueUrl"],
             moto_world.BUCKET: deployment.bucket,
@@ -178,7 +181,7 @@ class World:
         return codes & DENIALS
 
     def _make(self, session: Any, call: Call) -> str:
-        service = {"states": "stepfunctions"}.get(call.service, call.service)
+        service = {"states": "stepfunctions", "monitoring": "cloudwatch"}.get(call.service, call.service)
         url = self.engine.rekognition_url if service == "rekognition" else self.engine.url
         once = Config(
             signature_version="s3v4" if service == "s3" else None,  # as the functions sign their links
@@ -223,6 +226,20 @@ class World:
         self.deployment.s3.put_object(Bucket=self.deployment.bucket, Key=key, Body=never_seen(PICTURE))
         return lambda: self.deployment.item(image).get("ProcessingStatus", {}).get("S") in FINISHED
 
+    def verdict(self) -> Callable[[], bool]:
+        """A person says what a picture shows. Returns whether that is carried out."""
+        image = uuid.uuid4().hex
+        key = f"input/{image}.jpg"
+        self.deployment.s3.put_object(Bucket=self.deployment.bucket, Key=key, Body=never_seen(PICTURE))
+        finished = lambda: self.deployment.item(image).get("ProcessingStatus", {}).get("S") in FINISHED  # noqa: E731
+        eventually(finished, "the picture is filed")
+        verdicts = Verdicts(self.deployment)
+        verdicts.put_head(image)
+        sequence = verdicts.decide(image, "dog", start=False)
+        execution = verdicts.start(image, sequence)
+        described = self.deployment.sfn.describe_execution
+        return lambda: bool(described(executionArn=execution)["status"] == "SUCCEEDED")
+
     def backfill(self) -> Callable[[], bool]:
         """A backfill of one object. Returns whether it has succeeded."""
         document = {"bucket": self.deployment.bucket, "prefix": "samples/", "concurrency": 1}
@@ -237,7 +254,8 @@ class World:
         """
         before = self._runs_of_reconciler()
         client = self.engine.client("scheduler")
-        (schedule,) = client.list_schedules(NamePrefix="serverlessapp")["Schedules"]
+        schedules = client.list_schedules(NamePrefix="serverlessapp")["Schedules"]
+        (schedule,) = (found for found in schedules if "-ReconcileSchedule" in found["Name"])
         copy = client.get_schedule(Name=schedule["Name"])["Target"]
         copy["Arn"] = f"{copy['Arn'].partition(':function:')[0]}:function:{self.deployment.functions[target]}:live"
         client.create_schedule(
@@ -273,6 +291,7 @@ OF_SERVICES: dict[str, Callable[[World], Callable[[], bool]]] = {
     "StartLiveRole": World.upload,
     "BackfillWorkflowRole": World.backfill,
     "ReconcileScheduleRole": World.schedule,
+    "ReviewWorkflowRole": World.verdict,
 }
 
 
@@ -280,6 +299,8 @@ def use(world: World, right: Right) -> None:
     """Do what needs the right."""
     if right.sid == "KeepMissedRuns":
         world.schedule("UploadApiFunction")
+    elif right.sid == "RunReviewKeeper":
+        world.schedule("ReviewKeeperFunction")
     elif right.sid == OF_SAM:
         world.fail(OF_FUNCTIONS[right.role])
     elif right.sid in ("ReadChanges", "FindStream"):
