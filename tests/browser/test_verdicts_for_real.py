@@ -60,7 +60,8 @@ def test_every_decision_moves_its_picture_once(browser: Browser, deployed_applic
 
         def rows_of(kind: str) -> list[dict[str, Any]]:
             pages = rows.paginate(TableName=application.outputs["ReviewsTableName"])
-            return [item for found in pages for item in found["Items"] if item.get("Kind", {}).get("S") == kind]
+            items = (item for found in pages for item in found["Items"] if item["ImageID"]["S"] in image_ids)
+            return [item for item in items if item.get("Kind", {}).get("S") == kind]
 
         eventually(lambda: len(rows_of("undo")) >= UNDONE, "all are undone", SECONDS)
         eventually(lambda: unsaved(page) == 0, "all is saved", SECONDS)

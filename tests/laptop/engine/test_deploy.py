@@ -169,14 +169,19 @@ def test_the_api_is_reached_through_the_engine(
 ) -> None:
     class CloudFormation:
         def describe_stacks(self, StackName: str) -> object:
-            url = "https://abc123.execute-api.us-east-1.amazonaws.com/local/"
-            return json.loads(json.dumps({"Stacks": [{"Outputs": [{"OutputKey": "ApiUrl", "OutputValue": url}]}]}))
+            url = "https://abc123.execute-api.us-east-1.amazonaws.com/local"
+            outputs = [
+                {"OutputKey": "ApiUrl", "OutputValue": url},
+                {"OutputKey": "PageUrl", "OutputValue": f"{url}/app/"},
+            ]
+            return {"Stacks": [{"Outputs": outputs}]}
 
     monkeypatch.setattr(local_engine, "client", lambda _: CloudFormation())
 
     outputs = deploy.stack_outputs(local_engine, application)
 
-    assert outputs["ApiUrl"] == "http://127.0.0.1:4700/_aws/execute-api/abc123/local"
+    url = "http://127.0.0.1:4700/_aws/execute-api/abc123/local"
+    assert outputs == {"ApiUrl": url, "PageUrl": f"{url}/app/"}
 
 
 @pytest.mark.parametrize("ran_before", [False, True])
@@ -206,7 +211,7 @@ def test_a_deployment_ends_with_what_to_type_next(
 ) -> None:
     def outputs(engine: Engine) -> dict[str, str]:
         key = engine.client("apigateway").create_api_key(name="key", enabled=True)["id"]
-        return {"ApiUrl": f"{engine.url}/api", "ApiKeyId": key}
+        return {"ApiUrl": f"{engine.url}/api", "PageUrl": f"{engine.url}/api/app/", "ApiKeyId": key}
 
     monkeypatch.setenv("ENGINE_HOME", str(stopped.home))
     monkeypatch.setattr(deploy, "engine_from_environment", lambda: stopped)
@@ -221,6 +226,7 @@ def test_a_deployment_ends_with_what_to_type_next(
     assert "is ready on" in first[1]
     assert second[0] == f"The local AWS is already running on {stopped.url}."
     for said in (first, second):
+        assert f"  {stopped.url}/api/app/" in said
         assert f"  export API={stopped.url}/api" in said
         assert f"  export AWS_ENDPOINT_URL={stopped.url}" in said
         assert "  export AWS_DEFAULT_REGION=us-east-1" in said
