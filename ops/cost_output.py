@@ -77,7 +77,7 @@ def _about_cold(load: Load, parameters: Mapping[str, str]) -> str:
 def cold_rows(megabytes: float, parameters: Mapping[str, str]) -> list[tuple[str, ...]]:
     """A row for each storage class: what it costs and saves, and from which size, after how many days, for how long."""
     found = cold_storage.compared(megabytes, parameters)
-    rows = [("STANDARD", f"{found[0].standard:.6f}", "", "", "", "")]
+    rows: list[tuple[str, ...]] = [("STANDARD", f"{found[0].standard:.6f}", "", "", "", "")]
     for one in found:
         rows.append(
             (
