@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ops import definitions
+from ops import cold_storage, definitions
 from ops.definitions import CERTAIN, UNCERTAIN
 from pet_detector.aws import analyses
 from pet_detector.rules.models import Animal, ReasonCode
@@ -222,7 +222,7 @@ def _reviews(load: Load, parameters: Mapping[str, str]) -> Line:
     """One verdict on each uncertain image, and on the sample of the certain ones: asked for, given, carried out."""
     unit = prices()
     share = load.uncertain + (1 - load.uncertain) * float(parameters["ReviewSamplePercent"]) / 100
-    count = _states_of_a_verdict()
+    count = states_of_a_verdict()
     price = count * unit["states_standard_transition"] + call_price("FileManagerFunction", parameters)
     price += call_price("ReviewQueueFunction", parameters) + 2 * call_price("ReviewApiFunction", parameters)
     price += VERDICT * unit["dynamodb_write_unit"] + 4 * unit["dynamodb_read_unit"]
@@ -233,7 +233,7 @@ def _reviews(load: Load, parameters: Mapping[str, str]) -> Line:
     return Line("Reviews", share * price, how)
 
 
-def _states_of_a_verdict() -> int:
+def states_of_a_verdict() -> int:
     """The states that an execution of the review workflow enters when nothing comes between."""
     machine = definitions.document(REVIEW_WORKFLOW)
     name, count = machine["StartAt"], 1
@@ -251,8 +251,7 @@ def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
     is_kept = parameters.get("KeepOriginals") == "true"
     price += (1 + is_kept) * unit["s3_put"] + 4 * unit["s3_get"]
     if is_kept:
-        months = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
-        price += load.megabytes / _MB * months * unit["s3_storage_gb_month"]
+        price += cold_storage.price_of_keeping(load.megabytes, parameters)
     kept = "; the original is kept" if is_kept else ""
     how = f"{count} transitions, ConvertImage, ImageProcessor once more, for {load.converted:.0%}{kept}"
     return Line(CONVERSION, load.converted * price, how)
@@ -345,9 +344,10 @@ def _trail_line() -> float:
 def _storage(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     unit = prices()
     months = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
-    price = load.megabytes / _MB * months * unit["s3_storage_gb_month"]
     how = f"{load.megabytes:g} MB for {months:.1f} months (ImageRetentionDays, then as an old version)"
-    yield Line("S3 storage", price, how)
+    if cold := cold_storage.chosen(load.megabytes, parameters):
+        how += f", after {parameters['ColdAfterDays']} days in {cold.name}; without looks at it there"
+    yield Line("S3 storage", cold_storage.price_of_keeping(load.megabytes, parameters), how)
     months = int(parameters["RecordRetentionDays"]) / 30
     price = RECORD_KB / _KB * months * unit["dynamodb_storage_gb_month"]
     price += RECORD_KB / 5 / _KB * months * unit["dynamodb_pitr_gb_month"]  # the backup leaves the indexes out

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ops import cost, definitions
+from ops import cold_storage, cost, definitions
 from ops.actual_cost import Actual
 from ops.cost import Fixed, Line, Load
 from ops.output import print_table, say, to_json
@@ -58,7 +58,38 @@ def show_estimate(environment: str, load: Load, lines: list[Line], monthly: Mont
     say(_orchestration(lines))
     say("\nEach environment adds at most, per month:")
     print_table(("$ a month", *monthly, "how"), _fixed_rows(monthly))
+    parameters = definitions.parameters(environment)
+    say(f"\n{_about_cold(load, parameters)}")
+    print_table(_COLD, cold_rows(load.megabytes, parameters))
     say(_source())
+
+
+_COLD = ("storage class", "$ a picture", "saves", "pays from", "pays after", "used up by")
+
+
+def _about_cold(load: Load, parameters: Mapping[str, str]) -> str:
+    return (
+        f"ColdStorageClass={parameters['ColdStorageClass']}. A picture of {load.megabytes:g} MB, kept "
+        f"{parameters['ImageRetentionDays']} days, the first {parameters['ColdAfterDays']} (ColdAfterDays) in STANDARD:"
+    )
+
+
+def cold_rows(megabytes: float, parameters: Mapping[str, str]) -> list[tuple[str, ...]]:
+    """A row for each storage class: what it costs and saves, and from which size, after how many days, for how long."""
+    found = cold_storage.compared(megabytes, parameters)
+    rows: list[tuple[str, ...]] = [("STANDARD", f"{found[0].standard:.6f}", "", "", "", "")]
+    for one in found:
+        rows.append(
+            (
+                one.name,
+                f"{one.cold:.6f}",
+                f"{one.saved / one.standard:.0%}",
+                f"{max(cold_storage.MINIMUM_KB, one.smallest_kb):,.0f} KB",
+                f"{one.pays_after_days:,.0f} days there",
+                f"{one.looks:.1f} looks",
+            )
+        )
+    return rows
 
 
 def estimate_document(environment: str, load: Load, lines: list[Line], monthly: Monthly) -> dict[str, Any]:
@@ -76,6 +107,7 @@ def estimate_document(environment: str, load: Load, lines: list[Line], monthly: 
         "perImage": cost.total(lines),
         "perMonth": cost.total(lines) * load.images,
         "orchestrationPerImage": cost.orchestration(lines),
+        "coldClasses": cold_storage.compared(load.megabytes, definitions.parameters(environment)),
         "fixedPerMonth": {
             name: {"lines": fixed, "total": sum(line.per_month for line in fixed)} for name, fixed in monthly.items()
         },

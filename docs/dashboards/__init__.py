@@ -13,6 +13,7 @@ from typing import Any
 
 from ops import definitions
 
+# The third, of costs, is arithmetic on metrics, which render.py does not do.
 NAMES = ("business", "operations")
 # Parameters that the pictures show; the others stand for themselves.
 _VALUES = {"ApplicationName": "serverlessapp-pet-detector-prod", "Stage": "prod", "AWS::Region": "us-east-1"}

@@ -24,6 +24,16 @@ TABLES: dict[str, tuple[list[str], list[list[str]]]] = {
             ["-", "2,880", "0", "212"],
         ],
     ),
+    "API requests by method": (
+        ["method", "path", "requests", "refused_or_failed", "failed", "p50_ms", "p95_ms"],
+        [
+            ["GET", "/images/{id}", "18,377", "204", "3", "52", "139"],
+            ["POST", "/upload", "9,102", "1,117", "2", "88", "214"],
+            ["GET", "/health", "2,880", "0", "0", "61", "212"],
+            ["GET", "/images", "2,204", "12", "0", "97", "318"],
+            ["POST", "/people/reviews", "446", "3", "0", "71", "160"],
+        ],
+    ),
     "Functions - runs, cold starts, memory": (
         ["function", "runs", "cold_starts", "longest_cold_start_ms", "p95_ms", "memory_mb", "of_mb"],
         [
@@ -140,6 +150,7 @@ _SHAPES: dict[tuple[str, str], Callable[[float, float, random.Random], float]] =
     ("OldestReviewHours", ""): _level(9, 0.1),
     ("ColdStartTime", "SampleCount"): _share(0.04),
     ("ColdStartTime", ""): _level(680, 0.12),
+    ("SuccessfulRequestLatency", ""): _level(6, 0.15),
     ("IteratorAge", ""): _level(900, 0.4),
 }
 

@@ -29,12 +29,20 @@ A_MILLION = {
     "cloudtrail_data_event": 1,
     "guardduty_s3_event": 0.8,
     "guardduty_management_event": 4,
+    "s3_standard_ia_transition": 10,
+    "s3_standard_ia_get": 1,
+    "s3_glacier_ir_transition": 20,
+    "s3_glacier_ir_get": 10,
 }
 # ... and dollars each.
 EACH = {
     "dynamodb_storage_gb_month": 0.25,
     "dynamodb_pitr_gb_month": 0.20,
     "s3_storage_gb_month": 0.023,
+    "s3_standard_ia_storage_gb_month": 0.0125,
+    "s3_standard_ia_retrieval_gb": 0.01,
+    "s3_glacier_ir_storage_gb_month": 0.004,
+    "s3_glacier_ir_retrieval_gb": 0.03,
     "logs_gb": 0.50,
     "logs_storage_gb_month": 0.03,
     "cloudwatch_metric_month": 0.30,

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ops import cost
+from pet_detector.rules import prices
 from tests.observability.evaluator import metrics_of
 from tests.support import definitions
 from tests.support.paths import REPOSITORY
@@ -50,7 +51,13 @@ AWS_METRICS = {
         "ConsumedReadCapacityUnits",
         "ConsumedWriteCapacityUnits",
     },
-    ("AWS/DynamoDB", ("Operation", "TableName")): {"SystemErrors", "ThrottledRequests"},
+    ("AWS/DynamoDB", ("GlobalSecondaryIndexName", "TableName")): {
+        "ConsumedReadCapacityUnits",
+        "ConsumedWriteCapacityUnits",
+    },
+    ("AWS/DynamoDB", ("Operation", "TableName")): {"SystemErrors", "ThrottledRequests", "SuccessfulRequestLatency"},
+    ("AWS/Logs", ("LogGroupName",)): {"IncomingBytes"},
+    ("AWS/S3", ("BucketName", "StorageType")): {"BucketSizeBytes"},
     ("AWS/Events", ("RuleName",)): {"FailedInvocations", "InvocationsSentToDlq", "InvocationsFailedToBeSentToDlq"},
     ("AWS/SNS", ("TopicName",)): {"NumberOfNotificationsFailed"},
     ("AWS/SQS", ("QueueName",)): {
@@ -86,6 +93,8 @@ def dashboard_metrics() -> list[tuple[str, dict[str, Any]]]:
     found = []
     for _, widget in widgets():
         for line in widget["properties"].get("metrics", []):
+            if isinstance(line[0], dict):  # arithmetic: test_costs_are_those_of_the_price_file
+                continue
             namespace, metric, *rest = [part for part in line if isinstance(part, str)]
             dimensions = [{"Name": n, "Value": v} for n, v in zip(rest[::2], rest[1::2], strict=True)]
             found.append(
@@ -130,11 +139,23 @@ def test_linked_sections_are_in_the_runbook() -> None:
 def test_alarm_tells_somebody_when_it_begins_and_when_it_ends(name: str) -> None:
     alarm = {**ALARMS, **COMPOSITES}[name]
     assert alarm["AlarmActions"] == alarm["OKActions"]
-    (topic,) = alarm["AlarmActions"]
+    (topic,) = alarm["AlarmActions"]  # with PageOpsItems=false, as by default
     assert topic.rpartition(":")[2] == ("PagesTopic" if name == "PageAPerson" else "AlarmsTopic")
     if alarm.get("ActionsEnabled") is False:
         # It says nothing by itself: a composite must speak for it.
         assert any(alarm["AlarmName"] in composite["AlarmRule"] for composite in COMPOSITES.values())
+
+
+def test_a_page_opens_an_ops_item_if_somebody_wants_that_and_nothing_else_does() -> None:
+    """AWS knows severities 1 to 4 and five categories; only an alarm that begins can open one."""
+    wanted = observability(PageOpsItems="true")
+    for kind, without in (("AWS::CloudWatch::CompositeAlarm", COMPOSITES), ("AWS::CloudWatch::Alarm", ALARMS)):
+        for name, alarm in wanted.of_type(kind).items():
+            more = [action for action in alarm["AlarmActions"] if action not in without[name]["AlarmActions"]]
+            assert more == (
+                ["arn:aws:ssm:us-east-1:123456789012:opsitem:1#CATEGORY=Availability"] if name == "PageAPerson" else []
+            )
+            assert alarm["OKActions"] == without[name]["OKActions"]
 
 
 @pytest.mark.parametrize("name", ALARMS)
@@ -280,6 +301,80 @@ def test_lines_on_dashboards_are_the_thresholds_of_alarms() -> None:
         "80 % of 512": STACK.values["Memory512Megabytes"],
         "80 % of 1769": STACK.values["Memory1769Megabytes"],
     }
+
+
+# --- Costs ------------------------------------------------------------------------------------------------------------
+
+# Each line of the cost dashboard: its arithmetic, whose numbers are those of the price file and of the code.
+UNIT = prices.prices()
+GB = 1024**3
+LAMBDA = UNIT["lambda_gb_second_arm64"]
+ARITHMETIC = {
+    "Rekognition": f"calls * {UNIT['rekognition_image']}",
+    "state transitions": (
+        f"({prices.TRANSITIONS} * FILL(finished, 0) + FILL(uncertain, 0) + {prices.WAIT_TRANSITIONS} * FILL(waited, 0) "
+        f"+ 5 * FILL(verdicts, 0)) * {UNIT['states_standard_transition']:.6f}"
+    ),
+    **{
+        f"Lambda, functions of {size:,} MB": f'SUM(METRICS("of{size}mb")) / 1000 * {size} / 1024 * {LAMBDA:.10f}'
+        for size in (256, 512, 1769)
+    },
+    "DynamoDB, writes": f'SUM(METRICS("write_")) * {UNIT["dynamodb_write_unit"]:.9f}',
+    "DynamoDB, reads": f'SUM(METRICS("read_")) * {UNIT["dynamodb_read_unit"]:.9f}',
+    "API Gateway": f"requests * {UNIT['api_request']:.7f}",
+    "CloudWatch Logs": f'SUM(METRICS("log_")) / {GB} * {UNIT["logs_gb"]}',
+    "STANDARD": f"standard / {GB} * {UNIT['s3_storage_gb_month']}",
+    "STANDARD_IA": f"infrequent / {GB} * {UNIT['s3_standard_ia_storage_gb_month']}",
+    "GLACIER_IR": f"instant / {GB} * {UNIT['s3_glacier_ir_storage_gb_month']}",
+}
+
+
+def cost_lines() -> list[list[Any]]:
+    board = json.loads(DASHBOARDS["Dashboards.CostDashboard"]["DashboardBody"])
+    bill, *own = board["widgets"]
+    assert bill["properties"]["region"] == "us-east-1"  # AWS publishes bills nowhere else
+    assert "{AWS/Billing,Currency,ServiceName}" in bill["properties"]["metrics"][0][0]["expression"]
+    return [line for widget in own for line in widget["properties"]["metrics"]]
+
+
+def test_costs_are_those_of_the_price_file() -> None:
+    shown = {line[0]["label"]: line[0]["expression"] for line in cost_lines() if isinstance(line[0], dict)}
+    assert shown == ARITHMETIC
+    assert prices.REVIEW_TRANSITIONS == 1  # FILL(uncertain, 0)
+    assert cost.states_of_a_verdict() == 5
+
+
+def test_each_metric_of_the_costs_is_hidden_and_used() -> None:
+    named = {line[-1]["id"]: line for line in cost_lines() if isinstance(line[0], str)}
+    assert all(line[-1]["visible"] is False for line in named.values())
+    used = set()
+    for expression in ARITHMETIC.values():
+        parts = re.findall(r'METRICS\("(\w+)"\)', expression)
+        used |= {name for part in parts for name in named if part in name}
+        used |= set(re.findall(r"[a-z]\w*", re.sub(r'"\w+"', "", expression)))
+    assert used == set(named)
+
+
+def test_costs_of_lambda_use_the_memory_of_each_function() -> None:
+    default = ROOT["Globals"]["Function"]["MemorySize"]
+    memory = {
+        f"{name}Name": properties.get("MemorySize", default)
+        for name, properties in of_type("AWS::Serverless::Function").items()
+        if name not in ATTENDED
+    }
+    shown = [line for line in cost_lines() if line[0] == "AWS/Lambda"]
+    assert {line[3]: int(re.findall(r"of(\d+)mb_", line[-1]["id"])[0]) for line in shown} == memory
+
+
+@pytest.mark.parametrize("kind", ["Read", "Write"])
+def test_costs_of_dynamodb_count_each_index(kind: str) -> None:
+    shown = [line[3:-1] for line in cost_lines() if f"Consumed{kind}CapacityUnits" in line]
+    paid = []
+    for table, properties in of_type("AWS::DynamoDB::Table").items():
+        indexes = [index["IndexName"] for index in properties.get("GlobalSecondaryIndexes", [])]
+        if table != "ErasuresTable":  # a row an erasure
+            paid += [[f"{table}Name"], *([f"{table}Name", "GlobalSecondaryIndexName", index] for index in indexes)]
+    assert sorted(shown) == sorted(paid)
 
 
 # --- The root template hands in what there is to watch ----------------------------------------------------------------

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from ops import check_quotas
+from ops import check_quotas, cold_storage
 from pet_detector.rules import image_ids
 from tests.support import arns
-from tests.support.definitions import TWO_WEEKS, references, resources, source, translated
+from tests.support.definitions import NO_VALUE, TWO_WEEKS, references, resources, source, translated
 from tests.support.paths import REPOSITORY
 
 CONFIG = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
@@ -95,6 +95,19 @@ def test_images_expire_by_their_folder_and_what_waits_for_an_operator_lasts_as_l
         # Even a version that was overwritten, or marked as deleted, may be the only copy of a failed image.
         f"{image_ids.INPUT_FOLDER}/": (retention, retention),
     }
+
+
+def test_filed_pictures_get_cheaper_storage_only_if_somebody_wants_it_and_what_is_not_filed_never_does() -> None:
+    """Without the parameter all is as before (AWS::NoValue); a class that must be restored first cannot be chosen."""
+    assert set(source()["Parameters"]["ColdStorageClass"]["AllowedValues"]) == {"none", "STANDARD_IA", "GLACIER_IR"}
+    assert source()["Parameters"]["ColdAfterDays"]["MinValue"] == 30  # S3 takes nothing younger into STANDARD_IA
+    written = source()["Resources"]["ImageBucket"]["Properties"]["LifecycleConfiguration"]
+    cold = [{"StorageClass": {"Ref": "ColdStorageClass"}, "TransitionInDays": {"Ref": "ColdAfterDays"}}]
+    moved = {rule["Prefix"]: rule["Transitions"] for rule in written["Rules"] if "Transitions" in rule}
+    filed = {*(f"{folder}/" for folder in image_ids.FOLDERS if folder != "rejected"), "originals/"}
+    assert moved == {prefix: {"Fn::If": ["HasColdClass", cold, NO_VALUE]} for prefix in filed}
+    smallest = written["TransitionDefaultMinimumObjectSize"]
+    assert smallest == {"Fn::If": ["HasColdClass", f"all_storage_classes_{cold_storage.MINIMUM_KB}K", NO_VALUE]}
 
 
 def test_marks_of_deletion_and_abandoned_uploads_are_cleared_everywhere() -> None:
@@ -330,6 +343,7 @@ def test_condition_is_used(condition: str) -> None:
 CONDITIONS = {
     "IsLocal": {"local"},
     "IsProtected": {"staging", "prod"},
+    "HasColdClass": set(),  # it saves only where pictures are seldom looked at later: docs/cost.md
     "HasDataKey": set(),  # it costs, and whoever loses the key loses the data: a decision of the account's owner
     "HasObservability": {"staging", "prod"},
     "ShiftsGradually": {"staging", "prod"},

@@ -9,6 +9,7 @@ import itertools
 import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
@@ -276,6 +277,22 @@ def test_moves_an_object_that_a_kms_key_encrypts(aws: Cloud, clean: Clean | None
     image_bucket.move(BUCKET, KEY, version, stored.etag, FILED, clean=clean)
     assert aws.keys() == [FILED]
     assert aws.get(FILED) == filed(b"x", clean)
+
+
+@either_way
+@pytest.mark.parametrize("storage_class", ["STANDARD_IA", "GLACIER_IR"])
+def test_a_picture_of_a_cold_class_is_read_and_moved_and_is_warm_then(
+    aws: Cloud, storage_class: Any, clean: Clean | None
+) -> None:
+    """A class that must be restored first would be refused: ColdStorageClass offers none."""
+    version, etag = aws.put(FILED, b"x", StorageClass=storage_class)
+    assert image_bucket.read(BUCKET, FILED, version, etag).data == b"x"
+    image_bucket.move(BUCKET, FILED, version, etag, f"dogs/{IMAGE_ID}.jpg", clean=clean)
+    assert aws.get(f"dogs/{IMAGE_ID}.jpg") == filed(b"x", clean)
+    assert "StorageClass" not in aws.s3.head_object(Bucket=BUCKET, Key=f"dogs/{IMAGE_ID}.jpg")  # STANDARD
+    archived, etag = aws.put(FILED, b"x", StorageClass="GLACIER")
+    with pytest.raises(PetDetectorError):
+        image_bucket.move(BUCKET, FILED, archived, etag, f"others/{IMAGE_ID}.jpg", clean=clean)
 
 
 @either_way
