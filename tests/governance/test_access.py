@@ -332,7 +332,12 @@ def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
 
 # --- The boundary -----------------------------------------------------------------------------------------------------
 
-ROLES = {**resources("AWS::IAM::Role", data_key="customer"), **governance().of_type("AWS::IAM::Role")}
+EDGE = Stack(REPOSITORY / "stacks" / "edge.yaml", {"ApplicationName": APPLICATION, "Mode": "block"})
+ROLES = {
+    **resources("AWS::IAM::Role", data_key="customer"),
+    **governance().of_type("AWS::IAM::Role"),
+    **EDGE.of_type("AWS::IAM::Role"),
+}
 
 
 def policies_of_aws(role: dict[str, Any]) -> set[str]:
