@@ -29,6 +29,8 @@ A_MILLION = {
     "cloudtrail_data_event": 1,
     "guardduty_s3_event": 0.8,
     "guardduty_management_event": 4,
+    "cloudfront_request": 1,
+    "waf_request": 0.6,
 }
 # ... and dollars each.
 EACH = {
@@ -45,6 +47,11 @@ EACH = {
     "kms_key_month": 1.00,
     "config_item": 0.003,
     "config_evaluation": 0.001,
+    "waf_acl_month": 5.00,
+    "waf_rule_month": 1.00,
+    "secret_month": 0.40,
+    "health_check_month": 0.50,
+    "health_check_https_month": 1.00,
 }
 
 

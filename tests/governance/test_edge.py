@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from tests.governance.test_alerts import runbooks
 from tests.governance.waf import Acl, Request
 from tests.support.definitions import references, resources, source, templates, translated
 from tests.support.paths import REPOSITORY
@@ -54,7 +55,9 @@ def sent_header(stack: Stack) -> str:
 
 def walls(stack: Stack) -> list[Acl]:
     """The web ACLs that API Gateway asks about a request to the stage: one, if it is associated."""
-    acls = {stack.resolve({"Fn::GetAtt": [name, "Arn"]}): acl for name, acl in stack.of_type("AWS::WAFv2::WebACL").items()}
+    acls = {
+        stack.resolve({"Fn::GetAtt": [name, "Arn"]}): acl for name, acl in stack.of_type("AWS::WAFv2::WebACL").items()
+    }
     return [
         Acl(acls[association["WebACLArn"]], stack)
         for association in stack.of_type("AWS::WAFv2::WebACLAssociation").values()
@@ -249,7 +252,11 @@ def test_nothing_of_the_api_is_kept_and_all_that_it_reads_is_passed_on() -> None
     """By the policies of AWS that stand for that, with their fixed ids."""
     api = config()["DefaultCacheBehavior"]
     assert (api["CachePolicyId"], api["OriginRequestPolicyId"]) == (CACHING_DISABLED, ALL_BUT_HOST)
-    verbs = {verb.upper() for path in resources("AWS::ApiGateway::RestApi")["PetDetectorApi"]["Body"]["paths"].values() for verb in path}
+    verbs = {
+        verb.upper()
+        for path in resources("AWS::ApiGateway::RestApi")["PetDetectorApi"]["Body"]["paths"].values()
+        for verb in path
+    }
     assert verbs <= set(api["AllowedMethods"])
     assert api["ViewerProtocolPolicy"] == "https-only"
     kept = {error["ErrorCode"]: error["ErrorCachingMinTTL"] for error in config()["CustomErrorResponses"]}
@@ -266,7 +273,11 @@ def test_of_the_page_a_copy_is_kept_long_and_asked_for_each_time(monkeypatch: py
     cache = policy["CachePolicyConfig"]
     assert (cache["MinTTL"], cache["DefaultTTL"], cache["MaxTTL"]) == (0, 0, 31_536_000)
     key = cache["ParametersInCacheKeyAndForwardedToOrigin"]
-    behaviors = ("CookiesConfig", "CookieBehavior"), ("HeadersConfig", "HeaderBehavior"), ("QueryStringsConfig", "QueryStringBehavior")
+    behaviors = (
+        ("CookiesConfig", "CookieBehavior"),
+        ("HeadersConfig", "HeaderBehavior"),
+        ("QueryStringsConfig", "QueryStringBehavior"),
+    )
     assert {key[group][name] for group, name in behaviors} == {"none"}, "the same for everybody"
     assert "OriginRequestPolicyId" not in page
     variables = {"ClientId": "client", "SignInUrl": "https://sign-in.example"}
@@ -301,7 +312,9 @@ def test_it_speaks_new_protocols_and_tls_and_asks_the_api_by_tls_alone() -> None
 def test_an_own_domain_has_its_certificate_and_both_records() -> None:
     stack = edge(**OWN)
     (certificate,) = stack.of_type("AWS::CertificateManager::Certificate").values()
-    assert certificate["DomainValidationOptions"] == [{"DomainName": OWN["Domain"], "HostedZoneId": OWN["HostedZoneId"]}]
+    assert certificate["DomainValidationOptions"] == [
+        {"DomainName": OWN["Domain"], "HostedZoneId": OWN["HostedZoneId"]}
+    ]
     (records,) = stack.of_type("AWS::Route53::RecordSetGroup").values()
     assert [(record["Type"], record["Name"]) for record in records["RecordSets"]] == [
         ("A", OWN["Domain"]),
@@ -318,7 +331,10 @@ def test_an_own_domain_has_its_certificate_and_both_records() -> None:
 
 
 def test_countries_are_those_of_the_list_or_all() -> None:
-    assert config(**OWN)["Restrictions"]["GeoRestriction"] == {"RestrictionType": "whitelist", "Locations": ["DE", "AT"]}
+    assert config(**OWN)["Restrictions"]["GeoRestriction"] == {
+        "RestrictionType": "whitelist",
+        "Locations": ["DE", "AT"],
+    }
     assert config()["Restrictions"]["GeoRestriction"] == {"RestrictionType": "none"}
     pattern = re.compile(source()["Parameters"]["EdgeCountries"]["AllowedPattern"])
     assert all(map(pattern.search, ("", "DE", "DE,AT")))
@@ -424,7 +440,9 @@ def test_a_surge_of_refusals_alarms_by_the_metrics_that_the_web_acls_write() -> 
         {"WebACL": names["ApiAcl"], "Rule": "ALL", "Region": PSEUDO["AWS::Region"]},
     ]
     assert {metric["MetricStat"]["Metric"]["MetricName"] for metric in metrics} == {"BlockedRequests"}
-    assert all(acl["VisibilityConfig"]["CloudWatchMetricsEnabled"] for acl in stack.of_type("AWS::WAFv2::WebACL").values())
+    assert all(
+        acl["VisibilityConfig"]["CloudWatchMetricsEnabled"] for acl in stack.of_type("AWS::WAFv2::WebACL").values()
+    )
 
 
 def test_the_application_is_looked_at_from_outside() -> None:
@@ -464,7 +482,5 @@ def test_alarm_tells_its_topic_and_has_a_runbook(name: str) -> None:
     assert re.match(rf"{APPLICATION}-(edge|outside)-", alarm["AlarmName"])
     sentence, _, link = alarm["AlarmDescription"].partition(" Runbook: ")
     assert sentence.endswith(".")
-    written = (REPOSITORY / "docs" / "operations.md").read_text()
-    sections = {heading.lower().replace(" ", "-"): text for heading, text in re.findall(r"^## (.+)\n(.*?)(?=^#|\Z)", written, re.MULTILINE | re.DOTALL)}
     anchor = link.removeprefix(f"{NAMES['RunbookUrl']}#")
-    assert re.findall(r"^- \*\*(.+?)\*\*:", sections[anchor], re.MULTILINE) == ["Symptom", "Look", "Act", "Verify"]
+    assert re.findall(r"^- \*\*(.+?)\*\*:", runbooks()[anchor], re.MULTILINE) == ["Symptom", "Look", "Act", "Verify"]

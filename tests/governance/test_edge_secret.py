@@ -51,7 +51,7 @@ class World:
     @property
     def current(self) -> str:
         """The value that holds, by Secrets Manager."""
-        return str(self.keeper.get_secret_value(SecretId=self.secret)["SecretString"])
+        return str(self.keeper.get_secret_value(SecretId=self.secret, VersionStage="AWSCURRENT")["SecretString"])
 
     @property
     def sent(self) -> str:

@@ -115,9 +115,7 @@ TYPES = {
     "AWS::SQS::QueuePolicy": "PolicyDocument! Queues",
     "AWS::SSM::Parameter": "Description Name Type Value",
     "AWS::Scheduler::Schedule": "Description FlexibleTimeWindow ScheduleExpression Target!",
-    "AWS::SecretsManager::RotationSchedule": (
-        "RotateImmediatelyOnUpdate RotationLambdaARN! RotationRules SecretId"
-    ),
+    "AWS::SecretsManager::RotationSchedule": ("RotateImmediatelyOnUpdate RotationLambdaARN! RotationRules SecretId"),
     "AWS::SecretsManager::Secret": "Description GenerateSecretString Name",
     "AWS::StepFunctions::StateMachine": (
         "DefinitionS3Location DefinitionSubstitutions LoggingConfiguration! RoleArn StateMachineName "
