@@ -116,7 +116,7 @@ OFF = {"Edge": "none", "OutsideLook": "none", "Architecture": "arm64"}
 def test_edge_and_outside_look_are_paid_by_their_toggles(edge: str, look: str) -> None:
     found = {line.name: line.per_month for line in cost.edge(OFF | {"Edge": edge, "OutsideLook": look})}
 
-    wanted = {}
+    wanted: dict[str, float] = {}
     if edge != "none":
         # two web ACLs, of five rules and of six, and one in the group; a secret, and alarms on three metrics
         wanted |= {"Edge: AWS WAF": 2 * 5 + 12 * 1.0, "Edge: the rest": 0.40 + 3 * 0.10}

@@ -113,6 +113,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "UseDataKey: ",
         "DataKey: ",
+        "HeaderOfTheEdge: arn:aws:cloudfront::123456789012:distribution/",
         "ReadKeysAndPlans: ",
         "LookAtMapping: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "MakeKeys: ",

@@ -95,9 +95,9 @@ def _rules(value: str) -> list[dict[str, Any]]:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     with mock_aws():
-        keeper, waf, cloudfront = (
-            boto3.client(name, region_name="us-east-1") for name in ("secretsmanager", "wafv2", "cloudfront")
-        )
+        keeper = boto3.client("secretsmanager", region_name="us-east-1")
+        waf: Any = boto3.client("wafv2", region_name="us-east-1")  # their request shapes are those of the template
+        cloudfront: Any = boto3.client("cloudfront", region_name="us-east-1")
         secret = keeper.create_secret(Name="header", SecretString="first")["ARN"]
         visible = STACK.of_type("AWS::WAFv2::RuleGroup")["CameByTheEdge"]["VisibilityConfig"]
         made = waf.create_rule_group(
