@@ -83,8 +83,8 @@ def way_around(subject: Subject) -> Iterator[Line]:
     else:
         yield not_ok(
             "way around the edge",
-            f"{url} answers {answer.status} instead of 403: is the web ACL still associated with the stage, and does its "
-            "rule CameByTheEdge block? Deploy again, as an administrator.",
+            f"{url} answers {answer.status} instead of 403: is the web ACL still associated with the stage, and "
+            "does its rule CameByTheEdge block? Deploy again, as an administrator.",
         )
 
 

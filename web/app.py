@@ -66,8 +66,9 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if file is None:
         text = "There is nothing here: the page is at app/ of this address.\n"
         return answer(404, headers | {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}, text)
-    # The page itself is asked for each time, and names the files of its release; those are kept as long as anybody likes.
-    # So after a release no file meets one of another. A version that this is not (a release is going live) is not kept.
+    # The page itself is asked for each time, and names the files of its release; those are kept as long as anybody
+    # likes. So no file meets one of another release. What asks for another than this one, while one is going live, is
+    # answered, and not kept.
     is_of_release = (event.get("queryStringParameters") or {}).get("v") == RELEASE and name in FILES and name != PAGE
     kept = "public, max-age=31536000, immutable" if is_of_release else "no-cache"
     # Its type also when nothing else is sent: API Gateway would say application/json, and some browsers believe it.

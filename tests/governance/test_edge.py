@@ -444,8 +444,16 @@ def test_a_surge_of_refusals_alarms_by_the_metrics_that_the_web_acls_write() -> 
     ]
     assert {metric["MetricStat"]["Metric"]["MetricName"] for metric in metrics} == {"BlockedRequests"}
     (board,) = governance().of_type("AWS::CloudWatch::Dashboard").values()
-    lines = [line for widget in json.loads(board["DashboardBody"])["widgets"] for line in widget["properties"].get("metrics", [])]
-    shown = [dict(zip(line[2:-1:2], line[3:-1:2], strict=True)) for line in lines if line[:2] == ["AWS/WAFV2", "BlockedRequests"]]
+    lines = [
+        line
+        for widget in json.loads(board["DashboardBody"])["widgets"]
+        for line in widget["properties"].get("metrics", [])
+    ]
+    shown = [
+        dict(zip(line[2:-1:2], line[3:-1:2], strict=True))
+        for line in lines
+        if line[:2] == ["AWS/WAFV2", "BlockedRequests"]
+    ]
     assert shown == watched
     assert all(
         acl["VisibilityConfig"]["CloudWatchMetricsEnabled"] for acl in stack.of_type("AWS::WAFv2::WebACL").values()
