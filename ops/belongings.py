@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 STACK_TAG, LOGICAL_ID_TAG = "aws:cloudformation:stack-name", "aws:cloudformation:logical-id"
 # Stacks of the application's stack, whose names begin with its own.
-_NESTED = re.compile(r"-(DataKeyStack|ObservabilityStack|GovernanceStack)-")
+_NESTED = re.compile(r"-(DataKeyStack|ObservabilityStack|GovernanceStack|EdgeStack|OutsideLookStack)-")
 # CloudFormation shortens the stack's name in the names of roles: all begin like this, which is also what rights of ours
 # cover (NamePrefix in stacks/access.yaml), and what is left of the stack's name ends where a logical id begins.
 ROLE_PREFIX = "serverlessapp-pet-det"

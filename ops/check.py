@@ -64,6 +64,7 @@ _BEFORE: dict[str, dict[str, Check]] = {
     "api": {
         "API key": check_settings.api_key,
         "GET /health": check_api.health,
+        "way around the edge": check_api.way_around,
         "wrong key, no key": check_api.refusals,
         "preflights": check_api.preflights,
         "page": check_people.page,

@@ -71,6 +71,23 @@ def health(subject: Subject) -> Iterator[Line]:
     yield not_ok("GET /health", f"{answer.status}; down: {down}. The log of ImagesApi has the error of each.")
 
 
+def way_around(subject: Subject) -> Iterator[Line]:
+    """Whether the API refuses who calls it by its own address, where the edge stands before it. Else no line."""
+    if subject.deployment.parameter("Edge") != "block":
+        return
+    region, stage = client("s3").meta.region_name, subject.deployment.parameter("Stage")
+    url = f"https://{subject.named('PetDetectorApi')}.execute-api.{region}.amazonaws.com/{stage}/health"
+    answer = request("GET", url)
+    if answer.status == 403:
+        yield ok("way around the edge", "403")
+    else:
+        yield not_ok(
+            "way around the edge",
+            f"{url} answers {answer.status} instead of 403: is the web ACL still associated with the stage, and "
+            "does its rule CameByTheEdge block? Deploy again, as an administrator.",
+        )
+
+
 def refusals(subject: Subject) -> Iterator[Line]:
     """What a caller without a key is told."""
     url, upload = subject.api_url, {"fileName": "cat.jpg", "contentType": "image/jpeg"}

@@ -79,6 +79,7 @@ TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray 
 REVIEW_WORKFLOW = definitions.REPOSITORY / "statemachine" / "review.asl.yaml"
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
+EDGE = definitions.REPOSITORY / "stacks" / "edge.yaml"
 
 MONTH_DAYS = 30
 # The metrics of the namespace PetDetector that have no dimension but the service ...
@@ -121,6 +122,10 @@ EVENT_KB = 1.5
 RECORD_EVENTS = 3  # announced, claimed, logged
 # Of an account without images: people, deployments, services. And how often a bucket or a table of it changes.
 MANAGEMENT_EVENTS, CONFIG_CHANGES = 100_000, 10
+
+# A line of CloudFront's access log. Two web ACLs judge each request. About so many checkers of Route 53 ask (nobody
+# measured it), each of them every RequestInterval of stacks/outside_look.yaml.
+ACCESS_LOG_KB, WEB_ACLS, CHECKERS, CHECK_SECONDS = 0.6, 2, 6, 30
 
 _KB, _MB = 1024**2, 1024  # in a GB
 
@@ -181,6 +186,13 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         lines.append(_registration(load, parameters))
     if parameters.get("AuditTrail", "none") == "own":
         lines.append(_trail(load, parameters))
+    if parameters.get("Edge", "none") != "none":
+        count = (1 - load.registered) * (1 + LOOKUPS)
+        lines.append(
+            Line(
+                "Edge", count * _edge_request(), f"{count:g} requests by CloudFront, {WEB_ACLS} web ACLs, a line of log"
+            )
+        )
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -386,7 +398,7 @@ def fixed(environment: str) -> list[Fixed]:
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
-    return lines + list(governance(parameters))
+    return [*lines, *governance(parameters), *edge(parameters)]
 
 
 def _business_metrics() -> Fixed:
@@ -460,6 +472,36 @@ def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
         judged = sum(resource["Type"] == "AWS::Config::ConfigRule" for resource in found)
         price = CONFIG_CHANGES * (2 * (rules == "recorder") * unit["config_item"] + judged * unit["config_evaluation"])
         yield Fixed("AWS Config", price, f"{CONFIG_CHANGES} changes of bucket and table, {judged} rules")
+
+
+def _edge_request() -> float:
+    """US dollars for a request that comes by the edge, without that of the API."""
+    unit = prices()
+    return unit["cloudfront_request"] + WEB_ACLS * unit["waf_request"] + ACCESS_LOG_KB / _KB * unit["logs_gb"]
+
+
+def edge(parameters: Mapping[str, str]) -> Iterator[Fixed]:
+    """Of stacks/edge.yaml and stacks/outside_look.yaml, by the parameters Edge and OutsideLook (`none`: nothing)."""
+    unit, has_edge = prices(), parameters.get("Edge", "none") != "none"
+    if has_edge:
+        found = list(definitions.resources(EDGE))
+        acls = sum(resource["Type"] == "AWS::WAFv2::WebACL" for resource in found)
+        rules = sum(
+            len(resource["Properties"]["Rules"])
+            for resource in found
+            if "AWS::WAFv2::" in resource["Type"] and "Rules" in resource["Properties"]
+        )
+        how = f"{acls} web ACLs at ${unit['waf_acl_month']:g}, {rules} rules and groups at ${unit['waf_rule_month']:g}"
+        yield Fixed("Edge: AWS WAF", acls * unit["waf_acl_month"] + rules * unit["waf_rule_month"], how)
+        how = "the secret, alarms on 3 metrics"
+        yield Fixed("Edge: the rest", unit["secret_month"] + 3 * unit["cloudwatch_alarm_month"], how)
+    if parameters.get("OutsideLook", "none") != "none":
+        asked = CHECKERS * MONTH_DAYS * 24 * 3600 // CHECK_SECONDS
+        price = unit["api_request"] + call_price("ImagesApiFunction", parameters) + has_edge * _edge_request()
+        fixed_ = unit["health_check_month"] + unit["health_check_https_month"] + unit["cloudwatch_alarm_month"]
+        yield Fixed(
+            "Outside look", fixed_ + asked * price, f"the health check by HTTPS, an alarm, {asked:,} calls of /health"
+        )
 
 
 def _observability() -> Iterator[Fixed]:

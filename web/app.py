@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -37,10 +38,18 @@ class File:
 
 
 # Read once: a request can name a file only by what is in here.
-FILES = {
-    path.name: File(path.read_text(encoding="utf-8"), CONTENT_TYPES[path.suffix])
-    for path in Path(__file__).parent.iterdir()
+_WRITTEN = {
+    path.name: path.read_text(encoding="utf-8")
+    for path in sorted(Path(__file__).parent.iterdir())
     if path.suffix in CONTENT_TYPES
+}
+# One for all files: one that stayed as it was names others that did not.
+RELEASE = hashlib.sha256(json.dumps(_WRITTEN).encode()).hexdigest()[:16]
+# Where a file names another one, in quotation marks, it asks for that of its own release.
+_NAMED = re.compile(rf"""(?<=["'])((?:\./)?(?:{"|".join(map(re.escape, _WRITTEN.keys() - {PAGE}))}))(?=["'])""")
+FILES = {
+    name: File(_NAMED.sub(rf"\1?v={RELEASE}", content), CONTENT_TYPES[Path(name).suffix])
+    for name, content in _WRITTEN.items()
 }
 
 
@@ -57,9 +66,13 @@ def lambda_handler(event: dict[str, Any], _context: object) -> dict[str, Any]:
     if file is None:
         text = "There is nothing here: the page is at app/ of this address.\n"
         return answer(404, headers | {"Content-Type": "text/plain; charset=utf-8", "Cache-Control": "no-store"}, text)
-    # A browser asks each time whether it has the newest: after a release no file meets one of another release.
+    # The page itself is asked for each time, and names the files of its release; those are kept as long as anybody
+    # likes. So no file meets one of another release. What asks for another than this one, while one is going live, is
+    # answered, and not kept.
+    is_of_release = (event.get("queryStringParameters") or {}).get("v") == RELEASE and name in FILES and name != PAGE
+    kept = "public, max-age=31536000, immutable" if is_of_release else "no-cache"
     # Its type also when nothing else is sent: API Gateway would say application/json, and some browsers believe it.
-    headers |= {"ETag": file.etag, "Cache-Control": "no-cache", "Content-Type": file.content_type}
+    headers |= {"ETag": file.etag, "Cache-Control": kept, "Content-Type": file.content_type}
     sent = {header.lower(): value for header, value in (event.get("headers") or {}).items()}
     known = [tag.strip().removeprefix("W/") for tag in sent.get("if-none-match", "").split(",")]
     if file.etag in known or "*" in known:

@@ -33,6 +33,8 @@ A_MILLION = {
     "s3_standard_ia_get": 1,
     "s3_glacier_ir_transition": 20,
     "s3_glacier_ir_get": 10,
+    "cloudfront_request": 1,
+    "waf_request": 0.6,
 }
 # ... and dollars each.
 EACH = {
@@ -53,6 +55,11 @@ EACH = {
     "kms_key_month": 1.00,
     "config_item": 0.003,
     "config_evaluation": 0.001,
+    "waf_acl_month": 5.00,
+    "waf_rule_month": 1.00,
+    "secret_month": 0.40,
+    "health_check_month": 0.50,
+    "health_check_https_month": 1.00,
 }
 
 

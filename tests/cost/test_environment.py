@@ -108,6 +108,49 @@ def test_governance_is_paid_by_its_toggles(toggles: dict[str, str], dollars: dic
         assert f"| {sum(dollars.values()):.2f} |" in text
 
 
+OFF = {"Edge": "none", "OutsideLook": "none", "Architecture": "arm64"}
+
+
+@pytest.mark.parametrize("edge", ["none", "count", "block"])
+@pytest.mark.parametrize("look", ["none", "health_check"])
+def test_edge_and_outside_look_are_paid_by_their_toggles(edge: str, look: str) -> None:
+    found = {line.name: line.per_month for line in cost.edge(OFF | {"Edge": edge, "OutsideLook": look})}
+
+    wanted: dict[str, float] = {}
+    if edge != "none":
+        # two web ACLs, of five rules and of six, and one in the group; a secret, and alarms on three metrics
+        wanted |= {"Edge: AWS WAF": 2 * 5 + 12 * 1.0, "Edge: the rest": 0.40 + 3 * 0.10}
+    if look != "none":
+        # 6 checkers each 30 s; a call of the API, 45 ms of ImagesApi
+        call = 3.5 + 0.2 + 0.045 * 0.25 * 13.3334
+        by_edge = 1 + 2 * 0.6 + 0.6 / 1024**2 * 0.50 * 1e6 if edge != "none" else 0
+        wanted["Outside look"] = 0.50 + 1.00 + 0.10 + 518_400 * (call + by_edge) / 1e6
+    assert found == pytest.approx(wanted, rel=1e-4)
+    text = (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+    assert not wanted or f"| {sum(wanted.values()):.2f} |" in text
+
+
+def test_a_request_by_the_edge_is_paid_by_the_image() -> None:
+    parameters = definitions.parameters("prod") | OFF
+    assert "Edge" not in {line.name for line in cost.bill(cost.Load(), parameters)}
+
+    found = cost.line(cost.bill(cost.Load(), parameters | {"Edge": "count"}), "Edge")
+
+    # an upload and two look-ups, each a request, judged twice, 0.6 KB of log
+    assert found == pytest.approx(3 * (1e-6 + 2 * 0.6e-6 + 0.6 / 1024**2 * 0.50))
+    assert f"| {100_000 * found:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+
+
+def test_so_many_checkers_ask_so_often() -> None:
+    (check,) = (
+        found["Properties"]["HealthCheckConfig"]
+        for found in definitions.resources(definitions.REPOSITORY / "stacks" / "outside_look.yaml")
+        if found["Type"] == "AWS::Route53::HealthCheck"
+    )
+    assert check["RequestInterval"] == cost.CHECK_SECONDS
+    assert 2 * len(check["Regions"]) == cost.CHECKERS
+
+
 def test_data_events_of_the_trail_are_paid_by_the_image() -> None:
     parameters = definitions.parameters("prod") | NONE
     load = cost.Load(uncertain=0.0, retried=0.0)

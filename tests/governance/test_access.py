@@ -113,6 +113,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "UseDataKey: ",
         "DataKey: ",
+        "HeaderOfTheEdge: arn:aws:cloudfront::123456789012:distribution/",
         "ReadKeysAndPlans: ",
         "LookAtMapping: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "MakeKeys: ",
@@ -332,7 +333,12 @@ def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
 
 # --- The boundary -----------------------------------------------------------------------------------------------------
 
-ROLES = {**resources("AWS::IAM::Role", data_key="customer"), **governance().of_type("AWS::IAM::Role")}
+EDGE = Stack(REPOSITORY / "stacks" / "edge.yaml", {"ApplicationName": APPLICATION, "Mode": "block"})
+ROLES = {
+    **resources("AWS::IAM::Role", data_key="customer"),
+    **governance().of_type("AWS::IAM::Role"),
+    **EDGE.of_type("AWS::IAM::Role"),
+}
 
 
 def policies_of_aws(role: dict[str, Any]) -> set[str]:

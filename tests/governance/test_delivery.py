@@ -552,9 +552,12 @@ NOT_NEEDED = {
 
 
 def types_of_all_stacks() -> set[str]:
-    """Types of the resources of the application's stack and all that it nests, the trail's included."""
+    """Types of the resources of the application's stack and all that it nests, the trail's included.
+
+    Not the edge's: who may read its distribution or its rule group has read the value of the secret header.
+    """
     stacks = (REPOSITORY / "stacks").glob("*.yaml")
-    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery")]
+    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery", "edge")]
     return types_of_templates() | {resource["Type"] for found in nested for resource in found.values()}
 
 

@@ -54,6 +54,10 @@ TYPES = {
     "AWS::Config::ConfigRule": "ConfigRuleName Description Scope Source!",
     "AWS::Config::ConfigurationRecorder": "RecordingGroup RoleARN!",
     "AWS::Config::DeliveryChannel": "S3BucketName!",
+    "AWS::CertificateManager::Certificate": "DomainName DomainValidationOptions ValidationMethod",
+    "AWS::CloudFront::CachePolicy": "CachePolicyConfig",
+    "AWS::CloudFront::Distribution": "DistributionConfig!",
+    "AWS::CloudFront::ResponseHeadersPolicy": "ResponseHeadersPolicyConfig",
     "AWS::CloudFormation::Stack": "Parameters TemplateURL!",
     "AWS::CloudWatch::Alarm": (
         "ActionsEnabled AlarmActions! AlarmDescription AlarmName ComparisonOperator DatapointsToAlarm Dimensions "
@@ -87,11 +91,16 @@ TYPES = {
         "Architectures Code Description Environment! Handler LoggingConfig! MemorySize "
         "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig"
     ),
-    "AWS::Lambda::Permission": "Action! FunctionName Principal! SourceArn!",
+    "AWS::Lambda::Permission": "Action! FunctionName Principal! SourceAccount SourceArn!",
     "AWS::Lambda::Version": "Description FunctionName",
+    "AWS::Logs::Delivery": "DeliveryDestinationArn DeliverySourceName RecordFields!",
+    "AWS::Logs::DeliveryDestination": "DestinationResourceArn! Name OutputFormat",
+    "AWS::Logs::DeliverySource": "LogType Name ResourceArn!",
     "AWS::Logs::LogGroup": "KmsKeyId LogGroupName RetentionInDays",
     "AWS::Logs::MetricFilter": "FilterPattern LogGroupName MetricTransformations",
     "AWS::Logs::QueryDefinition": "LogGroupNames Name QueryString",
+    "AWS::Route53::HealthCheck": "HealthCheckConfig! HealthCheckTags",
+    "AWS::Route53::RecordSetGroup": "HostedZoneId RecordSets!",
     "AWS::S3::Bucket": (
         "BucketEncryption BucketName CorsConfiguration! LifecycleConfiguration NotificationConfiguration! "
         "ObjectLockConfiguration "
@@ -106,12 +115,19 @@ TYPES = {
     "AWS::SQS::QueuePolicy": "PolicyDocument! Queues",
     "AWS::SSM::Parameter": "Description Name Type Value",
     "AWS::Scheduler::Schedule": "Description FlexibleTimeWindow ScheduleExpression Target!",
+    "AWS::SecretsManager::RotationSchedule": ("RotateImmediatelyOnUpdate RotationLambdaARN! RotationRules SecretId"),
+    "AWS::SecretsManager::Secret": "Description GenerateSecretString Name",
     "AWS::StepFunctions::StateMachine": (
         "DefinitionS3Location DefinitionSubstitutions LoggingConfiguration! RoleArn StateMachineName "
         "StateMachineType Tags TracingConfiguration"
     ),
     "AWS::StepFunctions::StateMachineAlias": "DeploymentPreference Name",
     "AWS::StepFunctions::StateMachineVersion": "StateMachineArn StateMachineRevisionId",
+    # What the rules let pass is evaluated: tests/governance/test_edge.py.
+    "AWS::WAFv2::LoggingConfiguration": "LogDestinationConfigs! LoggingFilter ResourceArn",
+    "AWS::WAFv2::RuleGroup": "Capacity Name Rules Scope VisibilityConfig",
+    "AWS::WAFv2::WebACL": "DataProtectionConfig! DefaultAction Description Name Rules Scope VisibilityConfig",
+    "AWS::WAFv2::WebACLAssociation": "ResourceArn! WebACLArn!",
     "AWS::XRay::Group": "FilterExpression GroupName InsightsConfiguration",
     "AWS::XRay::SamplingRule": "SamplingRule",
 }
@@ -125,6 +141,7 @@ _LITERAL = re.compile(
     r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|"
     # and the stack's own: the API, the page in it, and the sign-in page
     r"https?://(?!token\.actions\.githubusercontent\.com$|(\*|\$\{PetDetectorApi\})\.execute-api\.\$\{AWS::Region\}\.\$\{AWS::URLSuffix\}"
+    r"|\$\{EdgeDomain\}(/app/)?$"
     r"|\$\{SignInDomain\}\.auth\.\$\{AWS::Region\}\.amazoncognito\.com$)"
 )
 # Attributes of a resource, beside its properties, that CloudFormation knows.

@@ -256,6 +256,14 @@ MUTANTS: dict[str, Mutation] = {
     "N09 the page takes passwords": lambda of: _properties(of, "PageClient")["ExplicitAuthFlows"].append(
         "ALLOW_USER_PASSWORD_AUTH"
     ),
+    # The edge
+    "N11 requests go to another place": lambda of: _properties(of, "edge/Distribution")["DistributionConfig"][
+        "Origins"
+    ][0].update(DomainName="example.com"),
+    "N12 a function reads every request": lambda of: _properties(of, "edge/Distribution")["DistributionConfig"][
+        "DefaultCacheBehavior"
+    ].update(FunctionAssociations=[{"EventType": "viewer-request", "FunctionARN": "more"}]),
+    "N13 keys in the log of the web ACL": lambda of: _properties(of, "edge/EdgeAcl").pop("DataProtectionConfig"),
     "N10 a path of people for anybody": lambda of: _properties(of, "PetDetectorApi")["Body"]["paths"]["/people/images"][
         "get"
     ].pop("security"),

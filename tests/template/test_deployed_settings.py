@@ -273,7 +273,8 @@ def test_browsers_of_the_allowed_origin_and_no_other_may_use_everything() -> Non
     for function in FUNCTIONS.values():
         assert function["Environment"]["Variables"].get("ALLOWED_ORIGIN", ORIGIN) == ORIGIN
     (rule,) = resources("AWS::S3::Bucket")["ImageBucket"]["CorsConfiguration"]["CorsRules"]
-    page = {"Fn::Sub": "https://*.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    own = {"Fn::Sub": "https://*.execute-api.${AWS::Region}.${AWS::URLSuffix}"}
+    page = {"Fn::If": ["UsesEdge", {"Fn::Sub": "https://${EdgeDomain}"}, own]}
     assert (rule["AllowedOrigins"], set(rule["AllowedMethods"])) == ([ORIGIN, page], {"GET", "POST"})
     for answer in API["x-amazon-apigateway-gateway-responses"].values():
         parameter = "gatewayresponse.header.Access-Control-Allow-Origin"

@@ -349,6 +349,9 @@ CONDITIONS = {
     "ShiftsGradually": {"staging", "prod"},
     "ReservesApi": {"prod"},
     "HasGovernance": {"prod"},
+    "HasEdge": set(),  # its name is a person's to choose, and it costs
+    "UsesEdge": set(),
+    "LooksFromOutside": set(),
     "WantsMfa": {"staging", "prod"},
     "HasBoundary": set(),  # a policy of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set

@@ -104,6 +104,18 @@ def test_only_the_local_aws_has_a_stand_in_for_rekognition(stage: str) -> None:
     )
 
 
+@pytest.mark.parametrize("stage", ["dev", "prod"])
+def test_an_edge_that_refuses_has_a_name(stage: str) -> None:
+    """Else the sign-in would lead back to an address that is closed."""
+    given = YOURS if stage == "prod" else {}
+    zone, name = {"EdgeHostedZoneId": "Z123"}, {"EdgeDomain": "pets.example.com"}
+    for refused in ({"Edge": "block"}, {"Edge": "count"} | zone):
+        (message,) = refusals(stage, **given | refused)
+        assert "set EdgeDomain" in message
+    for allowed in ({}, {"Edge": "count"}, {"Edge": "block"} | name, {"Edge": "block"} | zone | name):
+        assert refusals(stage, **given | allowed) == []
+
+
 @pytest.mark.parametrize("stage", ["staging", "prod"])
 def test_one_key_cannot_use_up_the_day_of_all(stage: str) -> None:
     found = values_of(stage)

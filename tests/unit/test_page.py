@@ -11,7 +11,7 @@ import pytest
 from tests.support.api_events import body_of, request
 from tests.support.moto_world import BUCKET, REGION
 from tests.support.paths import REPOSITORY
-from web.app import FILES, lambda_handler
+from web.app import FILES, RELEASE, lambda_handler
 
 WEB = REPOSITORY / "web"
 SIGN_IN = "https://pets-123456789012.auth.us-east-1.amazoncognito.com"
@@ -29,18 +29,24 @@ def get(path: str, *, query: dict[str, str] | None = None, **headers: str) -> di
     return lambda_handler(event, None)
 
 
+def as_written(body: str) -> str:
+    """What is served, without the release in names of files."""
+    return body.replace(f"?v={RELEASE}", "")
+
+
 def test_every_file_of_the_page_is_served_with_its_type() -> None:
     types = {".html": "text/html", ".js": "text/javascript", ".css": "text/css", ".svg": "image/svg+xml"}
     files = [file for file in WEB.iterdir() if file.is_file() and file.suffix != ".py"]
     assert "index.html" in {file.name for file in files}
     for file in files:
         answer = get(f"/app/{file.name}")
-        assert (answer["statusCode"], answer["body"]) == (200, file.read_text())
+        assert (answer["statusCode"], as_written(answer["body"])) == (200, file.read_text())
         assert answer["headers"]["Content-Type"].partition(";")[0] == types[file.suffix]
 
 
 def test_the_folder_itself_is_the_page() -> None:
-    assert get("/app/")["body"] == get("/app/index.html")["body"] == (WEB / "index.html").read_text()
+    assert get("/app/")["body"] == get("/app/index.html")["body"]
+    assert as_written(get("/app/")["body"]) == (WEB / "index.html").read_text()
 
 
 def test_the_address_without_a_slash_leads_to_the_folder_wherever_it_is_and_keeps_what_was_asked() -> None:
@@ -88,9 +94,29 @@ def test_an_unchanged_file_is_not_sent_again() -> None:
     assert get("/app/config.json")["headers"]["ETag"] != tag
 
 
-def test_browsers_ask_each_time_so_that_no_two_releases_mix() -> None:
+KEPT = "public, max-age=31536000, immutable"
+
+
+def test_browsers_keep_files_of_the_release_and_ask_for_all_else_each_time() -> None:
     for name in [*FILES, "config.json", ""]:
-        assert get(f"/app/{name}")["headers"]["Cache-Control"] == "no-cache"
+        assert get(f"/app/{name}")["headers"]["Cache-Control"] == "no-cache", name
+        assert get(f"/app/{name}", query={"v": "of-another"})["headers"]["Cache-Control"] == "no-cache", name
+        wanted = KEPT if name not in ("index.html", "config.json", "") else "no-cache"
+        answer = get(f"/app/{name}", query={"v": RELEASE})
+        assert answer["headers"]["Cache-Control"] == wanted, name
+        again = get(f"/app/{name}", query={"v": RELEASE}, If_None_Match=answer["headers"]["ETag"])
+        assert (again["statusCode"], again["headers"]["Cache-Control"]) == (304, wanted), name
+
+
+def test_every_file_names_the_others_of_its_release_so_that_no_two_releases_mix() -> None:
+    """Whatever is kept of one release, no file of another one asks for it."""
+    names = set()
+    for name, file in FILES.items():
+        found = re.findall(r"""(?:from |import\(|src=|src: |href=)["']([^"'#]+)["']""", file.content)
+        for reference in found:
+            assert reference.endswith(f"?v={RELEASE}"), f"{name} names {reference}"
+        names |= {reference.removeprefix("./").partition("?")[0] for reference in found}
+    assert names == FILES.keys() - {"index.html"}, "each of them is asked for by its release"
 
 
 def test_the_page_learns_of_its_deployment() -> None:

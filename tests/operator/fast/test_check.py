@@ -619,6 +619,25 @@ def test_health_is_asked_again_before_it_is_red(
     assert verdict is Verdict.OK or "503; down: storage." in line.says
 
 
+@pytest.mark.parametrize(("status", "verdict"), [(403, Verdict.OK), (200, Verdict.NOT_OK), (503, Verdict.NOT_OK)])
+def test_nobody_may_be_let_in_around_the_edge(monkeypatch: pytest.MonkeyPatch, status: int, verdict: Verdict) -> None:
+    asked = []
+
+    def request(_method: str, url: str) -> check_api.Answer:
+        asked.append(url)
+        return check_api.Answer(status, {}, {})
+
+    monkeypatch.setattr(check_api, "request", request)
+    behind = subject({"PetDetectorApi": Resource("AWS::ApiGateway::RestApi", "abc123")}, Edge="block")
+
+    line = only(check_api.way_around(behind))
+
+    assert line.verdict is verdict
+    assert asked == ["https://abc123.execute-api.us-east-1.amazonaws.com/prod/health"]
+    assert not list(check_api.way_around(subject(Edge="count")))
+    assert not list(check_api.way_around(subject()))
+
+
 # --- People -----------------------------------------------------------------------------------------------------------
 
 PAGE = "https://abc.execute-api.us-east-1.amazonaws.com/prod/app/"
