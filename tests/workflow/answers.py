@@ -189,6 +189,7 @@ LARGEST_CLAIM = returns(
 )
 LARGEST_CAUSE = throws("E" * 256, "c" * 32_768)  # AWS allows no larger one
 CAT_AGAIN = called({**ANALYSES["cat"], "reused": True})
+SAFE_CAT = called({**ANALYSES["cat"], "moderationVersion": "7.0"})
 
 # A HEIC: what it is, where the JPEG lies that is made of it, and what is on that.
 ORIGINAL_LOCATION = f"s3://images/originals/{IMAGE_ID}.heic"
