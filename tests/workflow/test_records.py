@@ -116,9 +116,7 @@ def test_record_of_a_classified_image_is_whole(
     }
 
 
-def test_record_of_an_image_that_was_found_safe_says_by_which_model(
-    runs: dict[str, Run], table: DetectionLogs
-) -> None:
+def test_record_of_an_image_that_was_found_safe_says_by_which_model(runs: dict[str, Run], table: DetectionLogs) -> None:
     assert replay(table, runs["FoundSafe"])["ModerationVersion"] == "7.0"
 
 
