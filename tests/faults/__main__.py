@@ -143,7 +143,7 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
             rig.end_queue()
         moderated = [cell for cell in chosen if cell.phase is Phase.MODERATED]
         if moderated:
-            with rig.configured("ImageProcessorFunction", CONTENT_SAFETY="reject"):
+            with rig.unsafe_content_rejected():
                 done += _run_together(audit, rig, moderated, console)
         held = [cell for cell in chosen if cell.phase is Phase.LIMITED]
         if held:

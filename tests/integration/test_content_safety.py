@@ -13,7 +13,7 @@ def test_an_unsafe_picture_is_rejected_and_a_safe_one_says_who_judged_it(
     application: HttpApplication, quiet_gallery: Gallery
 ) -> None:
     assert quiet_gallery
-    with application.configured("ImageProcessorFunction", CONTENT_SAFETY="reject"):
+    with application.unsafe_content_rejected():
         marked = new_cat() + b"moderation-stub:[Violence]"
         unsafe_id = application.client.upload("unsafe.jpg", "image/jpeg", marked)
         safe_id = application.client.upload("safe.jpg", "image/jpeg", new_cat())
