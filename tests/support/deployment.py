@@ -240,7 +240,8 @@ class Deployment:
     @contextlib.contextmanager
     def unsafe_content_rejected(self) -> Iterator[None]:
         """ContentSafety is `reject` inside the block: the variable, and the right that the template gives with it."""
-        function = self.functions_client.get_function_configuration(FunctionName=self.functions["ImageProcessorFunction"])
+        name = self.functions["ImageProcessorFunction"]
+        function = self.functions_client.get_function_configuration(FunctionName=name)
         policy = {"RoleName": function["Role"].rpartition("/")[2], "PolicyName": "AskWhetherSafe"}
         right = {"Effect": "Allow", "Action": "rekognition:DetectModerationLabels", "Resource": "*"}
         document = json.dumps({"Version": "2012-10-17", "Statement": [right]})
