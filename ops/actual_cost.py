@@ -121,7 +121,8 @@ def _lines(
     yield Spent(cost.WORKFLOW, price, f"{transitions} transitions, without retries and second waits", measured=False)
     if not images:
         return
-    uncertain, analysed = ends["ImageUncertain"] / images, min(1.0, calls / images)
+    calls_an_image = 2 if cost.is_moderated(parameters) else 1
+    uncertain, analysed = ends["ImageUncertain"] / images, min(1.0, calls / calls_an_image / images)
     registered = min(1.0, counts.get("ImageRegistered", 0) / images)
     load = cost.Load(
         images,
@@ -133,5 +134,5 @@ def _lines(
         mapped=registered,
     )
     for line in cost.bill(load, parameters):
-        if line.name not in (cost.REKOGNITION, cost.WORKFLOW):
+        if line.name not in (cost.REKOGNITION, cost.CONTENT_SAFETY, cost.WORKFLOW):  # calls of both are counted
             yield Spent(line.name, line.per_image * images, line.how, measured=False)

@@ -36,6 +36,8 @@ WAITING_FUNCTION = "ImageProcessorFunction"
 # Of a WebP, AVIF or HEIC picture: a decoder starts, decodes 12 megapixels and writes a JPEG of 4,096 px (about 1.5 s of
 # one processor), between a read and a write of S3. Before it ImageProcessor only reads and judges the upload.
 CONVERSION_MILLISECONDS, JUDGING_MILLISECONDS = 2_000, 150
+# Of a picture that is asked about with ContentSafety: the second call of Rekognition, in the same run.
+MODERATION_MILLISECONDS = 500
 # RegisterImages, an image: a write and a copy within S3.
 REGISTER_MILLISECONDS = 80
 # Records that change within MaximumBatchingWindowInSeconds share a call. Announced, claimed and logged: 3 an image.
@@ -82,6 +84,8 @@ GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
 EDGE = definitions.REPOSITORY / "stacks" / "edge.yaml"
 
 MONTH_DAYS = 30
+# Alarms that begin or end, and digests, in a busy month.
+CHAT_MESSAGES = 1_000
 # The metrics of the namespace PetDetector that have no dimension but the service ...
 METRICS = (
     "AnalysisReused",
@@ -162,6 +166,7 @@ class Line:
 
 
 REKOGNITION, WORKFLOW, WORKFLOW_FUNCTIONS = "Rekognition", "Step Functions", "Lambda (workflow)"
+CONTENT_SAFETY = "Content safety"
 CONVERSION = "Conversion (WebP, AVIF, HEIC)"
 REGISTRATION = "Registration (map, RegisterImages)"
 STORAGE = ("S3 storage", "DynamoDB storage")
@@ -180,6 +185,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         *_storage(load, parameters),
     ]
     lines.append(_reviews(load, parameters))
+    if is_moderated(parameters):
+        lines.append(_content_safety(load, parameters))
     if load.converted:
         lines.append(_conversion(load, parameters))
     if load.mapped:
@@ -252,6 +259,19 @@ def states_of_a_verdict() -> int:
     while name := machine["States"][name].get("Next"):
         count += 1
     return count
+
+
+def is_moderated(parameters: Mapping[str, str]) -> bool:
+    """Whether Rekognition is also asked if a picture is safe."""
+    return parameters.get("ContentSafety") == "reject"
+
+
+def _content_safety(load: Load, parameters: Mapping[str, str]) -> Line:
+    """One more call of Rekognition for each analysed image, which ImageProcessor waits for, and its answer kept."""
+    unit = prices()
+    waiting = call_price("ImageProcessorFunction", parameters, MODERATION_MILLISECONDS) - unit["lambda_request"]
+    price = load.analysed * (unit["rekognition_image"] + waiting + unit["dynamodb_write_unit"])
+    return Line(CONTENT_SAFETY, price, f"DetectModerationLabels for {load.analysed:.0%}, and the wait for it")
 
 
 def _conversion(load: Load, parameters: Mapping[str, str]) -> Line:
@@ -390,7 +410,7 @@ def fixed(environment: str) -> list[Fixed]:
     """
     parameters = definitions.parameters(environment)
     lines = [
-        _business_metrics(),
+        _business_metrics(parameters),
         _reconciler(parameters["Architecture"]),
         _review_keeper(parameters["Architecture"]),
     ]
@@ -398,11 +418,20 @@ def fixed(environment: str) -> list[Fixed]:
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
-    return [*lines, *governance(parameters), *edge(parameters)]
+    return [*lines, *governance(parameters), *edge(parameters), *_chat(parameters)]
 
 
-def _business_metrics() -> Fixed:
+def _chat(parameters: Mapping[str, str]) -> Iterator[Fixed]:
+    channels = sum(bool(parameters.get(name)) for name in ("SlackChannel", "TeamsChannel"))
+    if channels:
+        price = prices()["sns_https"]
+        how = f"{CHAT_MESSAGES:,} messages to {channels} at ${price * 1e6:g} a million; Amazon Q Developer is free"
+        yield Fixed("Chat", channels * CHAT_MESSAGES * price, how)
+
+
+def _business_metrics(parameters: Mapping[str, str]) -> Fixed:
     count = len(METRICS) + sum(len(values) for values in METRICS_BY_DIMENSION.values())
+    count -= not is_moderated(parameters)  # no image is rejected as UNSAFE_CONTENT
     price = prices()["cloudwatch_metric_month"]
     return Fixed("Business metrics", count * price, f"up to {count} at ${price:g}, in hours with images")
 

@@ -33,14 +33,16 @@ class Queue:
 class Pace:
     """`queues` has the lanes in which images wait.
 
-    `quota` (calls of DetectLabels a second) and `concurrency` (Lambda's, in the account) are None when they cannot be
-    read, and on the local AWS, which has neither. `advice` says what does not fit, in sentences.
+    `quota` (calls of DetectLabels a second; with content safety, `moderated`, of DetectModerationLabels if it is lower)
+    and `concurrency` (Lambda's, in the account) are None when they cannot be read, and on the local AWS, which has
+    neither. `advice` says what does not fit, in sentences.
     """
 
     calls_per_second: float
     queues: dict[str, Queue]
     quota: float | None
     concurrency: int | None
+    moderated: bool = False
 
     @property
     def advice(self) -> list[str]:
@@ -55,7 +57,7 @@ class Pace:
             found.append(
                 f"{name} is {pace:g}, and Rekognition's quota is {self.quota:g}: images wait longer than they must."
             )
-        seconds = seconds_of_functions()
+        seconds = seconds_of_functions(moderated=self.moderated)
         if self.concurrency is not None and pace * seconds > self.concurrency * SHARE_OF_CONCURRENCY:
             fitting = math.floor(self.concurrency * SHARE_OF_CONCURRENCY / seconds * 10) / 10
             found.append(
@@ -65,10 +67,11 @@ class Pace:
         return found
 
 
-def seconds_of_functions() -> float:
+def seconds_of_functions(*, moderated: bool) -> float:
     """Seconds for which an image that waited for its turn uses one of Lambda's concurrent executions: at most."""
     functions = ("ImageProcessorFunction", "ImageProcessorFunction", "FileManagerFunction")
-    return SLEEP_SECONDS + sum(cost.MILLISECONDS[name] for name in functions) / 1000
+    milliseconds = sum(cost.MILLISECONDS[name] for name in functions) + moderated * cost.MODERATION_MILLISECONDS
+    return SLEEP_SECONDS + milliseconds / 1000
 
 
 def pace_of(deployment: Deployment) -> Pace:
@@ -78,8 +81,9 @@ def pace_of(deployment: Deployment) -> Pace:
     return Pace(
         calls_per_second=pace,
         queues=_queues(deployment.output("AnalysesTableName"), pace),
-        quota=None if is_local else _quota(),
+        quota=None if is_local else _quota(deployment),
         concurrency=concurrency_of(deployment),
+        moderated=cost.is_moderated(deployment.parameters),
     )
 
 
@@ -93,8 +97,9 @@ def _queues(table: str, pace: float) -> dict[str, Queue]:
     }
 
 
-def _quota() -> float | None:
-    """The account's quota of calls of DetectLabels a second; the lowest one, if several have such a name."""
+def _quota(deployment: Deployment) -> float | None:
+    """The account's quota of calls a second of the operation that may be called least often."""
+    asked = ["DetectLabels"] + ["DetectModerationLabels"] * cost.is_moderated(deployment.parameters)
     client = boto3.client("service-quotas", config=CLIENT_CONFIG)
     # The first leaves out what was never changed for this account.
     for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
@@ -106,7 +111,7 @@ def _quota() -> float | None:
         values = [
             quota["Value"]
             for quota in quotas
-            if "DetectLabels" in quota["QuotaName"] and "per second" in quota["QuotaName"].lower()
+            if any(name in quota["QuotaName"] for name in asked) and "per second" in quota["QuotaName"].lower()
         ]
         if values:
             return float(min(values))

@@ -21,6 +21,7 @@ export const REASONS = {
   TRUNCATED: "The end is missing",
   DAMAGED: "Damaged",
   EMPTY: "Empty",
+  UNSAFE_CONTENT: "Content that is not accepted",
 };
 
 /** What became of an image: {kind, text} for a pill. */

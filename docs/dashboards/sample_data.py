@@ -93,6 +93,7 @@ _REASONS = {
     "TRUNCATED": 0.005,
     "DAMAGED": 0.001,
     "EMPTY": 0.002,
+    "UNSAFE_CONTENT": 0.0,  # ContentSafety is off by default
 }
 _CAPACITY: dict[str, dict[str, float]] = {
     "ConsumedReadCapacityUnits": {"DetectionLogs": 9, "Analyses": 0.5, "Reviews": 0.4},

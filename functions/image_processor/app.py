@@ -65,8 +65,14 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
         a_day_per_key=0 if is_released else int(settings.required("DAILY_ANALYSIS_LIMIT_PER_KEY")),
     )
     table = settings.required("ANALYSES_TABLE_NAME")
+    rejects_unsafe = settings.required("CONTENT_SAFETY") == "reject"
     analysis = analyse_once(
-        table, picture, owner=event["imageId"], limits=limits, uploaded_by=event.get("uploadedBy", "")
+        table,
+        picture,
+        owner=event["imageId"],
+        limits=limits,
+        uploaded_by=event.get("uploadedBy", ""),
+        unsafe_from=float(settings.required("CONTENT_SAFETY_CONFIDENCE")) if rejects_unsafe else None,
     )
     if analysis is None:
         return {"outcome": "held"}
@@ -75,6 +81,8 @@ def lambda_handler(event: Event, context: LambdaContext) -> dict[str, Any]:
     if isinstance(analysis, Rejection):
         return _rejected(facts, analysis)
     recognition = analysis.recognition
+    if rejects_unsafe and recognition.moderation:
+        facts["moderationVersion"] = recognition.moderation.model_version
     policy = policy_parameter.current(settings.required("POLICY_PARAMETER_NAME"))
     decision = decide(recognition.labels, policy)
     logger.info("Image classified", animal=decision.animal, confidence=decision.confidence, certain=decision.certain)

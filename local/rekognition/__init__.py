@@ -2,12 +2,15 @@
 
 Run it from the repository root with `python -m local.rekognition`. The labels come from EfficientNet-Lite0, a
 network trained on ImageNet's 1,000 classes and run here in numpy alone. It is not Amazon Rekognition: it knows no
-people, scenes or bounding boxes, and its confidences differ. Each answer says so in `LabelModelVersion`.
+people, scenes or bounding boxes, and its confidences differ. Each answer says so in `LabelModelVersion`. What is unsafe
+it cannot judge at all.
 
     __main__        command line: start, ready line, clean stop
     server          HTTP and AWS JSON 1.1
     calls           which calls came when, and a quota of calls a second
-    detect_labels   the operation: what a request may hold, Amazon's limits and error names, filters
+    request         what both operations share: the picture, the caller's rights, Amazon's limits and error names
+    detect_labels   DetectLabels: looks at the picture
+    detect_moderation_labels  a stub: says of every picture that it is safe, unless a test has marked its file
     s3_objects      reads Image.S3Object from the local S3
     classifier      image bytes -> labels
     preprocess      image bytes -> network inputs

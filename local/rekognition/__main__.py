@@ -12,12 +12,13 @@ import time
 from collections.abc import Sequence
 from types import FrameType
 
-from .calls import Quota
 from .classifier import Classifier
 from .detect_labels import MODEL_VERSION, DetectLabels
+from .detect_moderation_labels import DetectModerationLabels
+from .request import Reader
 from .rights import Rights
 from .s3_objects import S3Objects
-from .server import HOST, RekognitionServer
+from .server import HOST, Operation, RekognitionServer
 
 DEFAULT_PORT = 8710
 
@@ -34,17 +35,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGINT, request_stop)
     start = time.perf_counter()
     try:
-        quota = Quota(options.calls_per_second) if options.calls_per_second else None
-        server = RekognitionServer(options.port, quota)  # first, so that a taken port is known at once
+        server = RekognitionServer(
+            options.port, options.calls_per_second
+        )  # first, so that a taken port is known at once
     except OSError as error:
         return _fail(_port_problem(error, options.port))
     try:
         s3 = S3Objects(options.s3_endpoint, options.region) if options.s3_endpoint else None
         rights = Rights(options.rights_endpoint) if options.rights_endpoint else None
-        detect_labels = DetectLabels(Classifier(), s3, rights)
+        reader = Reader(s3, rights)
+        operations: dict[str, Operation] = {
+            "DetectLabels": DetectLabels(Classifier(), reader),
+            "DetectModerationLabels": DetectModerationLabels(reader),
+        }
     except ValueError as error:  # WeightsError, or boto3 on an endpoint that is no URL
         return _fail(f"Cannot start: {error}")
-    thread = threading.Thread(target=server.serve, args=[detect_labels], name="http")
+    thread = threading.Thread(target=server.serve, args=[operations], name="http")
     thread.start()
     seconds = time.perf_counter() - start
     print(f"Local Rekognition is ready on {server.url} ({MODEL_VERSION}, {seconds:.1f} s)", flush=True)
@@ -57,7 +63,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m local.rekognition",
-        description=f"A local stand-in for Amazon Rekognition DetectLabels. Listens on {HOST} only.",
+        description=f"A local stand-in for Amazon Rekognition DetectLabels; its DetectModerationLabels is a stub. "
+        f"Listens on {HOST} only.",
     )
     parser.add_argument("--port", type=_port, default=DEFAULT_PORT, help=f"default {DEFAULT_PORT}; 0 for any free port")
     parser.add_argument("--s3-endpoint", help="URL of the local S3 that Image.S3Object is read from")

@@ -7,7 +7,7 @@ import socketserver
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -15,12 +15,16 @@ from urllib.parse import parse_qs, urlsplit
 from local.origin_check import refusal
 
 from .calls import OK, Calls, Quota
-from .detect_labels import MAX_IMAGE_BYTES, MODEL_VERSION, DetectLabels, ServiceError, check_image_length
+from .detect_labels import MODEL_VERSION
+from .request import MAX_IMAGE_BYTES, ServiceError, check_image_length
 from .rights import Caller
 
 HOST = "127.0.0.1"  # never another: no signature is checked
 
-_TARGET = "RekognitionService.DetectLabels"  # service-2.json: targetPrefix and operation
+# An operation: takes a request, given as decoded JSON, and its caller. Raises ServiceError.
+Operation = Callable[[Mapping[str, Any], Caller], Mapping[str, Any]]
+
+_TARGET = "RekognitionService."  # service-2.json: targetPrefix, before the operation
 # Image.Bytes grow by 4/3 in base64; the rest of a request is small.
 _MAX_BODY = MAX_IMAGE_BYTES * 4 // 3 + 64 * 1024
 # A larger body is read and thrown away, so that the client gets an answer and not a broken connection; up to this.
@@ -33,18 +37,18 @@ class RekognitionServer(ThreadingHTTPServer):
 
     Args:
         port: 0 for any free one; `url` then says which.
-        quota: the calls that are admitted; the others are refused as AWS does. None admits all.
+        calls_per_second: the quota of each operation; calls beyond it are refused as AWS does. None admits all.
 
     Raises:
         OSError: the port cannot be used.
     """
 
     daemon_threads = True  # an idle keep-alive connection must not hold up the exit
-    detect_labels: DetectLabels
+    operations: Mapping[str, Operation]
 
-    def __init__(self, port: int, quota: Quota | None = None):
+    def __init__(self, port: int, calls_per_second: float | None = None):
         super().__init__((HOST, port), _Handler)
-        self.quota = quota
+        self._calls_per_second = calls_per_second
         self.calls = Calls()
 
     @property
@@ -57,9 +61,10 @@ class RekognitionServer(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
         self.server_name, self.server_port = HOST, self.socket.getsockname()[1]
 
-    def serve(self, detect_labels: DetectLabels) -> None:
-        """Answers requests until `shutdown` is called from another thread."""
-        self.detect_labels = detect_labels
+    def serve(self, operations: Mapping[str, Operation]) -> None:
+        """Answers requests for these operations until `shutdown` is called from another thread."""
+        self.operations = operations
+        self.quotas = {name: Quota(self._calls_per_second) for name in operations if self._calls_per_second}
         self.serve_forever(poll_interval=0.1)
 
 
@@ -101,8 +106,6 @@ class _Handler(BaseHTTPRequestHandler):
         start, at = time.perf_counter(), time.time()
         try:
             body = self._body()
-            if self.server.quota and not self.server.quota.admits():
-                raise ServiceError("ProvisionedThroughputExceededException", "Provisioned rate exceeded")
             result = self._dispatch(body)
         except ServiceError as error:
             self.server.calls.add(at, error.code)
@@ -117,7 +120,8 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self.server.calls.add(at, OK)
             self._answer(200, result)
-            self._log(", ".join(f"{label['Name']} {label['Confidence']:.0f}" for label in result["Labels"][:6]), start)
+            labels = result.get("Labels") or result.get("ModerationLabels") or []
+            self._log(", ".join(f"{label['Name']} {label['Confidence']:.0f}" for label in labels[:6]), start)
 
     def _body(self) -> bytes:
         try:
@@ -136,9 +140,13 @@ class _Handler(BaseHTTPRequestHandler):
         return self.rfile.read(length)
 
     def _dispatch(self, body: bytes) -> Mapping[str, Any]:
-        target = self.headers.get("X-Amz-Target", "")
-        if target != _TARGET:
-            raise ServiceError("UnknownOperationException", f"{target or 'No operation'} is not available locally")
+        operation = self.server.operations.get(self._operation()) if self._target().startswith(_TARGET) else None
+        if operation is None:
+            message = f"{self._target() or 'No operation'} is not available locally"
+            raise ServiceError("UnknownOperationException", message)
+        quota = self.server.quotas.get(self._operation())
+        if quota and not quota.admits():
+            raise ServiceError("ProvisionedThroughputExceededException", "Provisioned rate exceeded")
         try:
             request = json.loads(body)
         except ValueError as error:
@@ -146,7 +154,13 @@ class _Handler(BaseHTTPRequestHandler):
         if not isinstance(request, dict):
             raise ServiceError("SerializationException", "The body is not a JSON object")
         signed = Caller.of(self.headers.get("Authorization", ""), self.headers.get("X-Amz-Security-Token", ""))
-        return self.server.detect_labels(request, signed)
+        return operation(request, signed)
+
+    def _target(self) -> str:
+        return self.headers.get("X-Amz-Target", "")
+
+    def _operation(self) -> str:
+        return self._target().removeprefix(_TARGET)
 
     def _answer(self, status: int, body: Mapping[str, Any]) -> None:
         raw = json.dumps(body).encode()
@@ -158,7 +172,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(raw)
 
     def _log(self, outcome: str, start: float) -> None:
-        print(f"DetectLabels {(time.perf_counter() - start) * 1000:.0f} ms {outcome}", file=sys.stderr, flush=True)
+        print(
+            f"{self._operation()} {(time.perf_counter() - start) * 1000:.0f} ms {outcome}", file=sys.stderr, flush=True
+        )
 
     def log_message(self, format: str, *args: object) -> None:
         """Says nothing: `_log` has the line that tells what was seen, and health checks come every second."""

@@ -21,6 +21,7 @@ A_MILLION = {
     "s3_get": 0.4,
     "sns_publish": 0.5,
     "sns_email": 20,
+    "sns_https": 0.6,
     "api_request": 3.5,
     "eventbridge_s3_event": 1,
     "scheduler_invocation": 1,

@@ -194,3 +194,10 @@ def test_a_conversion_is_four_transitions_two_calls_and_a_copy(kept: str) -> Non
     more = line(lines, "S3 storage") + 0.000005 if kept == "true" else 0.0
     assert line(lines, CONVERSION) == pytest.approx(0.1 * (by_hand + more), rel=0.01)
     assert CONVERSION not in {found.name for found in bill(Load(), parameters)}
+
+
+def test_content_safety_is_a_second_call_of_rekognition_and_the_wait_for_it() -> None:
+    without, with_it = _dollars(Load(analysed=0.5)), _dollars(Load(analysed=0.5), ContentSafety="reject")
+    # half a second of 512 MB, and a write unit
+    assert with_it.pop("Content safety") == pytest.approx(0.5 * (1000 + 0.25 * 13.3334 + 0.625))
+    assert with_it == without

@@ -170,7 +170,7 @@ def test_the_lines_of_the_deployed_environments_by_hand() -> None:
     dollars = _dollars("dev")
 
     assert set(dollars) == {"Business metrics", "Reconciler", "ReviewKeeper"}
-    assert dollars["Business metrics"] == pytest.approx(0.3 * (18 + 3 + 8 + 3))
+    assert dollars["Business metrics"] == pytest.approx(0.3 * (18 + 3 + 8 + 3))  # without UNSAFE_CONTENT
     # the same without a listing and with fourteen read units, and a mail a day
     runs = 2880 * (1 + 0.2 + 0.25 * 13.3334 + 14 * 0.125) / 1e6
     assert dollars["ReviewKeeper"] == pytest.approx(runs + 30 * 20.5 / 1e6, rel=0.0005)

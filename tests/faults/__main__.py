@@ -142,6 +142,10 @@ def _run(chosen: list[Cell], *, whole: bool) -> int:
         if waiting:
             done += _run_together(audit, rig, waiting, console)
             rig.end_queue()
+        moderated = [cell for cell in chosen if cell.phase is Phase.MODERATED]
+        if moderated:
+            with rig.unsafe_content_rejected():
+                done += _run_together(audit, rig, moderated, console)
         held = [cell for cell in chosen if cell.phase is Phase.LIMITED]
         if held:
             with rig.daily_limit_reached():

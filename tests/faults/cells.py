@@ -49,13 +49,14 @@ class Phase(IntEnum):
     """Cells of one phase run side by side, except in ALONE, where each touches what all share.
 
     In WAITING images wait for their turn to ask Rekognition, behind a queue that is made up. In LIMITED the daily limit
-    of analyses is reached, so that images are held.
+    of analyses is reached, so that images are held. In MODERATED the parameter ContentSafety is `reject`.
     """
 
     TOGETHER = 0
     WAITING = 1
-    LIMITED = 2
-    ALONE = 3
+    MODERATED = 2
+    LIMITED = 3
+    ALONE = 4
 
 
 @dataclass(frozen=True)

@@ -189,17 +189,27 @@ def invoke(function: str, state: str, folder: str = "input", **more: Any) -> lis
     ]
 
 
-def detect_labels() -> list[Cell]:
+def detects(operation: str) -> list[Cell]:
     """Rekognition's throttles are no failure: the image waits and takes another turn, however often that is."""
     throttle = faults("rekognition", None)[THROTTLED_FOR_GOOD]
     often = {THROTTLED: (THROTTLED, 2), THROTTLED_FOR_GOOD: ("throttled five times, then fine", 5)}
     cells = []
-    for cell in proxied("DetectLabels", "rekognition", "DetectLabels", corrupted=CUT):
+    for cell in proxied(operation, "rekognition", operation, corrupted=CUT):
         fault, times = often.get(cell.fault, (cell.fault, 0))
-        act = turn_cells.throttled_in_its_turn(throttle, times) if times else cell.act
+        act = turn_cells.throttled_in_its_turn(operation, throttle, times) if times else cell.act
         end = Expected() if times else cell.expected
         cells.append(replace(cell, fault=fault, act=act, expected=end))
     return cells
+
+
+def moderation() -> list[Cell]:
+    """The calls that only ContentSafety causes, and that what was seen is not asked for again."""
+    keep = proxied("UpdateItem: keep moderation", "dynamodb", "UpdateItem", corrupted=CUT, also="SET Moderation")
+    throttle = faults("rekognition", None)[THROTTLED_FOR_GOOD]
+    again = Cell(
+        "ContentSafety", "DetectLabels is throttled twice", stories.asked_once_whether_safe(throttle), Expected()
+    )
+    return [replace(cell, phase=Phase.MODERATED) for cell in (*detects("DetectModerationLabels"), *keep, again)]
 
 
 def invoke_failure_recorder() -> list[Cell]:
@@ -363,7 +373,8 @@ def cells() -> list[Cell]:
         *turn_cells.look_at_live_turns(faults("dynamodb", CUT)),
         *turn_cells.while_waiting("UpdateItem: keep lease while waiting", "SET WaitsUntil", faults("dynamodb", CUT)),
         *turn_cells.while_waiting("UpdateItem: note turn", "SET TurnAt", faults("dynamodb", CUT)),
-        *detect_labels(),
+        *detects("DetectLabels"),
+        *moderation(),
         *turn_cells.hold_back(faults("dynamodb", CUT)),
         *proxied("PutItem: finish analysis", "dynamodb", "PutItem", corrupted=CUT),
         *api_cells.policy(faults("ssm", CUT)),

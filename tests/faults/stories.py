@@ -148,6 +148,19 @@ def _twice(case: Case, *, at_once: bool) -> None:
     case.require(sorted(map(str, reused)) == ["False", "True"], f"AnalysisReused is {reused}")
 
 
+def asked_once_whether_safe(throttle: dict[str, Any]) -> Callable[[Case], None]:
+    """The second of the two calls in a turn is throttled twice: the first one is not paid for again."""
+
+    def act(case: Case) -> None:
+        calls = case.inject("rekognition", "DetectModerationLabels", {})  # breaks nothing: it counts
+        case.inject("rekognition", "DetectLabels", {**throttle, "times": 2})
+        wait_for_the_end(case, case.put())
+        made = case.rig.rekognition.fired(calls)
+        case.require(made == 1, f"Rekognition was asked {made} times whether the picture is safe")
+
+    return act
+
+
 # --- Deleted while it is processed -----------------------------------------------------------------------------------
 
 

@@ -105,11 +105,11 @@ def while_waiting(call: str, text: str, rules: Rules) -> list[Cell]:
     return [cell(fault, rule) for fault, rule in rules.items()]
 
 
-def throttled_in_its_turn(throttle: dict[str, Any], times: int) -> Callable[[Case], None]:
+def throttled_in_its_turn(operation: str, throttle: dict[str, Any], times: int) -> Callable[[Case], None]:
     """Rekognition throttles so often: each time the image waits, and no attempt of its state fails of it."""
 
     def act(case: Case) -> None:
-        rule = case.inject("rekognition", "DetectLabels", {**throttle, "times": times})
+        rule = case.inject("rekognition", operation, {**throttle, "times": times})
         upload = case.put()
         case.wait_for_fault(rule, "rekognition", times)
         stories.wait_for_the_end(case, upload)

@@ -43,6 +43,7 @@ CASES = {
         now(finished=[0.0012] * 95, failed=[1] * 5),
     ),
     "HeldImagesAlarm": Case(one(1), one(0)),
+    "UnsafeContentAlarm": Case(one(1), one(0)),
     "ReconcileGapAlarm": Case({"": [[1, 0], [2, 0]]}, {"": [[0, 0], [0, 0]]}),
     "ReviewExecutionsFailedAlarm": Case(
         now(failed=[1], timedOut=[1], aborted=[1]),
@@ -73,7 +74,7 @@ CASES = {
         now(refused=[1] * 31 + [0] * 69, requests=[1] * 100),
         now(refused=[1] * 30 + [0] * 70, requests=[1] * 100),
     ),
-    "RekognitionThrottlesAlarm": Case(one(*[1] * 50), one(*[1] * 49)),
+    "RekognitionThrottlesAlarm": Case(now(labels=[1] * 40, moderation=[1] * 10), now(labels=[1] * 49, moderation=[])),
     "RuleFailuresAlarm": Case(now(uploadedKept=[1]), now(uploadedFailed=[0], failedLost=[0])),
     "NoticesUndeliveredAlarm": Case(one(1), one(0)),
     "StreamStalledAlarm": Case({"": [[310_000], [400_000], [301_000]]}, {"": [[290_000], [300_000], [100]]}),
@@ -135,7 +136,7 @@ LONG_BURST: dict[str, Data] = {
     "OpenExecutionsAlarm": now(open=[100_000], limit=[1_000_000]),
     "WorkflowFunctionErrorsAlarm": one(*[0] * 1_500),  # that it is not yet its turn is an answer
     "ConcurrencyAlarm": {"": [[60]] * 3},  # who waits for more than a second waits outside of Lambda
-    "RekognitionThrottlesAlarm": one(0),
+    "RekognitionThrottlesAlarm": now(labels=[0], moderation=[0]),
     "SuddenCostAlarm": one(*[0.0012] * 18_000),
 }
 FIRES_IN_A_LONG_BURST = {"SuddenCostAlarm"}

@@ -81,7 +81,8 @@ def analyse(aws: Cloud, run: Run) -> None:
         return SimpleNamespace(status_code=400 if "Error" in answer else 200), {"ResponseMetadata": metadata} | answer
 
     events: Any = client("rekognition").meta.events
-    events.register("before-call.rekognition.DetectLabels", detect)
+    for operation in ("DetectLabels", "DetectModerationLabels"):
+        events.register(f"before-call.rekognition.{operation}", detect)
     sent = {"imageId": IMAGE_ID, "executionArn": EXECUTION, "correlationId": CORRELATION, "key": HOSTILE_KEY}
     for data, labels in (
         (saved("WEBP"), []),
@@ -96,6 +97,11 @@ def analyse(aws: Cloud, run: Run) -> None:
         event = sent | {"versionId": version}
         answer["Labels"] = [{"Name": name, "Confidence": 60.0} for name in labels]
         run(event)
+    with mock.patch.dict(os.environ, CONTENT_SAFETY="reject"):
+        for number, category in enumerate(("Alcohol", "Violence")):
+            answer["ModerationLabels"] = [{"Name": category, "ParentName": "", "Confidence": 90.0}]
+            version, _ = aws.put(HOSTILE_KEY, PICTURE + b"6" * (number + 1))
+            run(sent | {"versionId": version})
     answer["Error"] = {"Code": "InvalidImageFormatException", "Message": f"secret text of {NAME}"}
     version, _ = aws.put(HOSTILE_KEY, PICTURE + b"3")
     event = sent | {"versionId": version}

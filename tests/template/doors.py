@@ -35,6 +35,12 @@ TYPES = {
     "AWS::Budgets::Budget": "Budget NotificationsWithSubscribers!",
     "AWS::CE::AnomalyMonitor": "MonitorDimension MonitorName MonitorType",
     "AWS::CE::AnomalySubscription": "Frequency MonitorArnList Subscribers! SubscriptionName ThresholdExpression",
+    "AWS::Chatbot::MicrosoftTeamsChannelConfiguration": (
+        "ConfigurationName GuardrailPolicies! IamRoleArn! SnsTopicArns! TeamId! TeamsChannelId! TeamsTenantId!"
+    ),
+    "AWS::Chatbot::SlackChannelConfiguration": (
+        "ConfigurationName GuardrailPolicies! IamRoleArn! SlackChannelId! SlackWorkspaceId! SnsTopicArns!"
+    ),
     "AWS::CloudTrail::Trail": (
         "CloudWatchLogsLogGroupArn! CloudWatchLogsRoleArn! EnableLogFileValidation AdvancedEventSelectors! "
         "IncludeGlobalServiceEvents IsLogging IsMultiRegionTrail KMSKeyId S3BucketName! TrailName"

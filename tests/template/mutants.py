@@ -237,6 +237,9 @@ MUTANTS: dict[str, Mutation] = {
         AssumeRolePolicyDocument=_policy({"AWS": _FOREIGN_ROOT}, "sts:AssumeRole"),
         ManagedPolicyArns=["arn:aws:iam::aws:policy/AdministratorAccess"],
     ),
+    "chat channel gives commands as administrator": _put(
+        "chat/SlackConfiguration", GuardrailPolicies=["arn:aws:iam::aws:policy/AdministratorAccess"]
+    ),
     # More of the same kinds
     "M49 rule takes other folders": lambda of: _properties(of, "ImageUploadedRule")["EventPattern"]["detail"].pop(
         "object"

@@ -24,6 +24,7 @@ WITHOUT_RESOURCES = {
     "logs:PutResourcePolicy",
     "logs:UpdateLogDelivery",
     "rekognition:DetectLabels",
+    "rekognition:DetectModerationLabels",
 }
 # Policies of AWS that SAM (for the first two) or API Gateway want by name, by the service that has the role.
 AWS_POLICIES = {

@@ -353,7 +353,9 @@ CONDITIONS = {
     "UsesEdge": set(),
     "LooksFromOutside": set(),
     "WantsMfa": {"staging", "prod"},
+    "HasChat": set(),  # a channel of somebody's workspace
     "HasBoundary": set(),  # a policy of somebody's account
+    "RejectsUnsafe": set(),  # it doubles the price of Rekognition
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},

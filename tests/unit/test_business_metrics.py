@@ -203,3 +203,19 @@ def test_a_record_from_before_there_was_a_time_of_receipt_has_no_processing_time
     new = record("completed")
     del new["ReceivedAt"]
     assert names(record("processing"), new) == ["ImageClassified", "ConfidenceScore", "EstimatedCost"]
+
+
+# --- Content safety ---------------------------------------------------------------------------------------------------
+
+
+def test_an_unsafe_picture_is_counted_by_its_reason_and_costs_one_call_of_rekognition() -> None:
+    found = record("rejected", ReasonCode="UNSAFE_CONTENT")
+    assert one("ImageRejected", record("processing"), found).dimension == ("ReasonCode", "UNSAFE_CONTENT")
+    assert one("EstimatedCost", record("processing"), found).value == pytest.approx(0.001 + 6 * 0.000025)
+
+
+def test_a_picture_that_was_found_safe_costs_two_calls_and_its_copy_none() -> None:
+    safe = record("completed", ModerationVersion="7.0")
+    assert one("EstimatedCost", record("processing"), safe).value == pytest.approx(0.002 + 6 * 0.000025)
+    copy = record("completed", ModerationVersion="7.0", AnalysisReused=True)
+    assert one("EstimatedCost", record("processing"), copy).value == pytest.approx(6 * 0.000025)

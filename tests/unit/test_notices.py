@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
+from typing import Any
 
 import pytest
 from botocore.exceptions import (
@@ -129,6 +130,54 @@ def test_sns_delivers_the_notice_with_attributes_that_compare_as_numbers(aws: Cl
     assert delivered["MessageAttributes"]["HighestScore"] == {"Type": "Number", "Value": "60.00"}
     assert delivered["MessageAttributes"]["CorrelationID"] == {"Type": "String", "Value": CORRELATION}
     assert delivered["MessageAttributes"]["Kind"] == {"Type": "String", "Value": "ImageUncertain"}
+
+
+def by_protocol(notice: Notice) -> dict[str, Any]:
+    """What SNS is given for its subscribers, by their protocol."""
+    requests: list[dict[str, Any]] = []
+
+    def look(params: dict[str, Any], **_: Any) -> None:
+        requests.append(params)
+
+    events = client("sns").meta.events
+    events.register("provide-client-params.sns.Publish", look)
+    try:
+        notices_topic.publish(TOPIC, notice)
+    finally:
+        events.unregister("provide-client-params.sns.Publish", look)
+    (request,) = requests
+    assert request["MessageStructure"] == "json"
+    found: dict[str, Any] = json.loads(request["Message"])
+    assert found["default"] == notice.message, "what people read by e-mail"
+    return found
+
+
+@pytest.mark.usefixtures("people")
+@pytest.mark.parametrize(
+    "notice",
+    [
+        notices.digest(reviews=3, failures=2, since="now", stage="prod"),
+        notices.waiting_reviews(3, again=0, oldest_hours=4.0, page_address="https://pets.example.com", stage="prod"),
+        notices.overdue_reviews(3, oldest_hours=80.0, overdue_hours=72.0, stage="prod"),
+    ],
+    ids=lambda notice: str(notice.fact),
+)
+def test_a_digest_has_the_form_that_chat_takes(notice: Notice) -> None:
+    """ "Event schema" of custom notifications, administrator guide of Amazon Q Developer in chat applications."""
+    document = json.loads(by_protocol(notice)["https"])
+    assert (document["version"], document["source"]) == ("1.0", "custom")
+    assert document["content"] == {
+        "textType": "client-markdown",
+        "title": notice.subject,
+        "description": notice.message,
+    }
+
+
+@pytest.mark.usefixtures("people")
+def test_no_channel_hears_of_single_images() -> None:
+    """Their notices hold names that uploaders gave, which a chat would render."""
+    for notice in (uncertain(), failed()):
+        assert by_protocol(notice).keys() == {"default"}
 
 
 @pytest.mark.parametrize("subject", ["x" * 300, "two\r\nBcc: lines", "\u202egnp.\U0001f408 ünï", "\x00\x1b[31m"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pet_detector.aws import rekognition
-from pet_detector.aws.rekognition import LABELS_KEPT, recognize, recognize_bytes, trimmed
+from pet_detector.aws.rekognition import LABELS_KEPT, moderate, recognize, recognize_bytes, trimmed
 from pet_detector.rules import models
 from pet_detector.rules.errors import (
     AccessDeniedError,
@@ -103,6 +103,46 @@ def test_other_refusals_are_no_fault_of_the_picture(
     with pytest.raises(PetDetectorError) as found:
         recognize(BUCKET, KEY, "v1")
     assert type(found.value) is kind
+
+
+# --- Is it safe? ------------------------------------------------------------------------------------------------------
+
+SAFE_QUESTION = {"Image": QUESTION["Image"], "MinConfidence": 50.0}
+
+
+def test_the_top_level_categories_of_unsafe_content_are_kept(rekognition: Stubber) -> None:
+    labels = [("Graphic Violence", "Violence", 91.5), ("Violence", "", 91.50321), ("Alcohol", "", 60.0)]
+    answer: dict[str, Any] = {
+        "ModerationLabels": [
+            {"Name": name, "ParentName": parent, "Confidence": confidence} for name, parent, confidence in labels
+        ],
+        "ModerationModelVersion": "7.0",
+    }
+    rekognition.add_response("detect_moderation_labels", answer, SAFE_QUESTION)
+    expected = models.Moderation((Label("Violence", 91.5), Label("Alcohol", 60.0)), "7.0")
+    assert moderate(BUCKET, KEY, "v1") == expected
+
+
+def test_an_answer_without_moderation_labels_is_a_failure_and_no_safe_picture(rekognition: Stubber) -> None:
+    rekognition.add_response("detect_moderation_labels", {}, SAFE_QUESTION)
+    with pytest.raises(ServiceError, match="DetectModerationLabels: unreadable"):
+        moderate(BUCKET, KEY, "v1")
+
+
+@pytest.mark.parametrize(
+    ("code", "kind"), [("ThrottlingException", ThrottledError), ("AccessDeniedException", AccessDeniedError)]
+)
+def test_moderation_is_refused_as_labels_are(rekognition: Stubber, code: str, kind: type[PetDetectorError]) -> None:
+    rekognition.add_client_error("detect_moderation_labels", code)
+    with pytest.raises(kind):
+        moderate(BUCKET, KEY, "v1")
+    rekognition.add_client_error("detect_moderation_labels", "InvalidImageFormatException")
+    verdict = moderate(BUCKET, KEY, "v1")
+    assert isinstance(verdict, Rejection)
+    assert verdict.code is ReasonCode.UNSUPPORTED_FORMAT
+
+
+# --- What is kept -----------------------------------------------------------------------------------------------------
 
 
 def test_labels_are_few_enough_for_one_write_unit() -> None:

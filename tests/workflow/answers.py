@@ -120,6 +120,9 @@ REJECTIONS = {
     "Truncated": _rejected("TRUNCATED", "The JPEG file ends before its picture ends; upload it again."),
     "Damaged": _rejected("DAMAGED", "The JPEG file has two frames; save the picture anew and upload that file."),
     "Empty": _rejected("EMPTY", "The file is empty: nothing was uploaded.", fileSize=0),
+    "UnsafeContent": _rejected(
+        "UNSAFE_CONTENT", "Amazon Rekognition sees content that is not accepted here: Violence."
+    ),
 }
 # What ImageProcessor returns, by what is on the picture or why it is rejected.
 ANALYSES: dict[str, dict[str, Any]] = {
@@ -186,6 +189,7 @@ LARGEST_CLAIM = returns(
 )
 LARGEST_CAUSE = throws("E" * 256, "c" * 32_768)  # AWS allows no larger one
 CAT_AGAIN = called({**ANALYSES["cat"], "reused": True})
+SAFE_CAT = called({**ANALYSES["cat"], "moderationVersion": "7.0"})
 
 # A HEIC: what it is, where the JPEG lies that is made of it, and what is on that.
 ORIGINAL_LOCATION = f"s3://images/originals/{IMAGE_ID}.heic"

@@ -29,6 +29,7 @@ from .answers import (
     ORIGINAL_LOCATION,
     RECORDED,
     REJECTIONS,
+    SAFE_CAT,
     TO_CONVERT,
     UNDECODABLE,
     WAITING,
@@ -240,6 +241,7 @@ _MOCKED = {
     },
     "claimed without a version": _case(CLASSIFIED, claim=CLAIMED_NEWEST),
     "Reused": _case(CLASSIFIED, analyze=CAT_AGAIN),
+    "FoundSafe": _case(CLASSIFIED, analyze=SAFE_CAT),
     # A JPEG is made of it first.
     "Converted": _case(CONVERTED_PATH, **_HEIC_CAT),
     "ConvertedAndKept": _case(CONVERTED_PATH, **_HEIC_CAT, move=moved("cats", "jpg", ORIGINAL_LOCATION)),

@@ -116,6 +116,10 @@ def test_record_of_a_classified_image_is_whole(
     }
 
 
+def test_record_of_an_image_that_was_found_safe_says_by_which_model(runs: dict[str, Run], table: DetectionLogs) -> None:
+    assert replay(table, runs["FoundSafe"])["ModerationVersion"] == "7.0"
+
+
 @pytest.mark.parametrize(("case", "kept"), [("Converted", ""), ("ConvertedAndKept", ORIGINAL_LOCATION)])
 def test_record_of_a_converted_image_says_what_was_uploaded(
     runs: dict[str, Run], table: DetectionLogs, case: str, kept: str

@@ -1,7 +1,8 @@
 """Amazon DynamoDB: the table Analyses. What Rekognition saw in which bytes, so that the same bytes are paid for once.
 
 One item per content hash holds either a lease (Rekognition is asked about an image, or it waits for its turn) or the
-labels. A lease belongs to the image, not to an execution: a stopped one that is started again keeps its turn.
+labels; with ContentSafety also what content moderation saw (an unsafe picture has no labels). A lease belongs to the
+image, not to an execution: a stopped one that is started again keeps its turn.
 The item `newest-model` holds the model version of the latest answer: labels of another version are not used again.
 `daily_limit` and `turns` keep items of their own in the same table.
 """
@@ -19,7 +20,7 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.rules.errors import AnalysisInProgressError
 from pet_detector.rules.lanes import Lane
-from pet_detector.rules.models import Label, Recognition
+from pet_detector.rules.models import Label, Moderation, Recognition
 
 # Longer than the Timeout of ImageProcessor in template.yaml: when a lease ends, its owner has ended before.
 LEASE_SECONDS = 30
@@ -37,11 +38,14 @@ class Lease:
     """The right to ask Rekognition about some bytes.
 
     `turn` is the turn that its owner took before and has not used (seconds since 1970), if it came not long ago.
-    `setbacks`: how often it came for its turn in vain.
+    `setbacks`: how often it came for its turn in vain. `recognition` and `moderation` are the half of an analysis that
+    is stored: only the other one is to be asked for.
     """
 
     turn: float | None
     setbacks: int
+    recognition: Recognition | None = None
+    moderation: Moderation | None = None
 
 
 @dataclass(frozen=True)
@@ -51,14 +55,20 @@ class Taken:
     until: float
 
 
-def begin(table: str, content_hash: str, owner: str, *, lane: Lane = Lane.LIVE) -> Recognition | Lease | Taken:
+def begin(
+    table: str, content_hash: str, owner: str, *, lane: Lane = Lane.LIVE, moderated: bool = False
+) -> Recognition | Lease | Taken:
     """The stored recognition of these bytes, or a lease: then `owner` (an ImageID) must ask Rekognition and `finish`.
 
     Of several owners at the same moment one gets the lease, until it finishes, gives up, or LEASE_SECONDS have passed;
     the others get Taken while it waits for its turn, and AnalysisInProgressError while it asks. The same owner may
     begin again: its turn has come, its execution crashed or was stopped, or an answer to it was lost.
     A live upload takes the lease from an image of a backfill that waits: it does not stand behind it.
+    `moderated`: a recognition without its moderation does not count as stored.
     """
+    unknown = "attribute_not_exists(ModelVersion) OR (ModelVersion <> :newest AND :newest <> :none)"
+    if moderated:
+        unknown += " OR attribute_not_exists(Moderation)"
     now = int(time.time())
     with translated("dynamodb:UpdateItem Analyses"):
         newest = _newest_model(table)
@@ -70,7 +80,7 @@ def begin(table: str, content_hash: str, owner: str, *, lane: Lane = Lane.LIVE) 
                     "SET LeaseOwner = :owner, LeaseEnds = :ends, ExpiresAt = :expires REMOVE Turn, WaitsUntil"
                 ),
                 ConditionExpression=(
-                    "(attribute_not_exists(ModelVersion) OR (ModelVersion <> :newest AND :newest <> :none))"
+                    f"({unknown})"
                     " AND (attribute_not_exists(LeaseEnds) OR LeaseEnds < :now OR LeaseOwner = :owner"
                     " OR (attribute_exists(WaitsUntil) AND WaitsIn = :backfill AND :lane <> :backfill))"
                 ),
@@ -92,24 +102,50 @@ def begin(table: str, content_hash: str, owner: str, *, lane: Lane = Lane.LIVE) 
             # The very first answer may have come since: whoever gave it has noted its model before.
             newest = newest or _newest_model(table)
         else:
-            return _lease(answer.get("Attributes", {}), owner)
-    if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):
+            return _lease(answer.get("Attributes", {}), owner, newest)
+    recognition = _recognition(item, newest)
+    if recognition is None or (moderated and recognition.moderation is None):
         if "WaitsUntil" in item:
             return Taken(_number(item["WaitsUntil"]))
         raise AnalysisInProgressError("Another execution is asking Rekognition about the same bytes.")
-    labels = (
-        Label(label["M"]["Name"]["S"], float(Decimal(label["M"]["Confidence"]["N"]))) for label in item["Labels"]["L"]
-    )
-    return Recognition(tuple(labels), item["ModelVersion"]["S"])
+    return recognition
 
 
-def _lease(old: dict[str, Any], owner: str) -> Lease:
+def _recognition(item: dict[str, Any], newest: dict[str, Any]) -> Recognition | None:
+    """The labels in an item, with the moderation if there is one; None without labels of the newest model."""
+    if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):
+        return None
+    return Recognition(_labels_of(item), item["ModelVersion"]["S"], _moderation(item))
+
+
+def _moderation(item: dict[str, Any]) -> Moderation | None:
+    """Whatever model gave it: it is asked for again when the item has expired."""
+    if "Moderation" not in item:
+        return None
+    stored = item["Moderation"]["M"]
+    return Moderation(_labels_of(stored), stored["ModelVersion"]["S"])
+
+
+def _labels_of(stored: dict[str, Any]) -> tuple[Label, ...]:
+    labels = (label["M"] for label in stored["Labels"]["L"])
+    return tuple(Label(label["Name"]["S"], float(Decimal(label["Confidence"]["N"]))) for label in labels)
+
+
+def _stored(labels: tuple[Label, ...], model_version: str) -> dict[str, Any]:
+    """The attributes that `_labels_of` reads."""
+    listed = [{"M": {"Name": {"S": label.name}, "Confidence": {"N": str(label.confidence)}}} for label in labels]
+    return {"ModelVersion": {"S": model_version}, "Labels": {"L": listed}}
+
+
+def _lease(old: dict[str, Any], owner: str, newest: dict[str, Any]) -> Lease:
     """The lease of an owner, whose item was `old` before it began."""
+    recognition, moderation = _recognition(old, newest), _moderation(old)
     if old.get("LeaseOwner") != {"S": owner}:
-        return Lease(None, 0)
+        return Lease(None, 0, recognition, moderation)
     turn = _number(old["Turn"]) if "Turn" in old else None
     is_late = turn is not None and turn < time.time() - TURN_KEPT_SECONDS
-    return Lease(None if is_late else turn, int(old["Setbacks"]["N"]) if "Setbacks" in old else 0)
+    setbacks = int(old["Setbacks"]["N"]) if "Setbacks" in old else 0
+    return Lease(None if is_late else turn, setbacks, recognition, moderation)
 
 
 def _number(value: dict[str, Any]) -> float:
@@ -140,21 +176,25 @@ def wait(
     _change_own_lease(table, content_hash, update, values)
 
 
+def keep_moderation(table: str, content_hash: str, owner: str, moderation: Moderation) -> None:
+    """Store one half of an analysis, and keep the lease. Does nothing to another owner's lease."""
+    values = {":owner": {"S": owner}, ":moderation": {"M": _stored(moderation.categories, moderation.model_version)}}
+    _change_own_lease(table, content_hash, "SET Moderation = :moderation", values)
+
+
 def finish(table: str, content_hash: str, recognition: Recognition) -> None:
     """Store what Rekognition said, which ends the lease."""
-    labels: list[Any] = [
-        {"M": {"Name": {"S": label.name}, "Confidence": {"N": str(label.confidence)}}} for label in recognition.labels
-    ]
-    version = {"S": recognition.model_version}
+    item = _stored(recognition.labels, recognition.model_version)
+    if moderation := recognition.moderation:
+        item["Moderation"] = {"M": _stored(moderation.categories, moderation.model_version)}
     with translated("dynamodb:PutItem Analyses"):
         # In this order: labels of a version that is not yet known as the newest would not be used.
         _note_model(table, recognition.model_version)
         client("dynamodb").put_item(
             TableName=table,
             Item={
+                **item,
                 "ContentHash": {"S": content_hash},
-                "ModelVersion": version,
-                "Labels": {"L": labels},
                 "ExpiresAt": {"N": str(int(time.time()) + KEPT_SECONDS)},
             },
         )

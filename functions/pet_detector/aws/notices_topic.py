@@ -28,12 +28,31 @@ def publish(topic_arn: str, notice: Notice) -> bool:
     attributes = {name: _attribute(value) for name, value in notice.attributes.items()}
     subject = printable(notice.subject).encode("ascii", "replace").decode()[:SUBJECT_LENGTH]
     try:
-        client("sns").publish(TopicArn=topic_arn, Subject=subject, Message=notice.message, MessageAttributes=attributes)
+        client("sns").publish(
+            TopicArn=topic_arn,
+            Subject=subject,
+            Message=json.dumps(_by_protocol(subject, notice)),
+            MessageStructure="json",
+            MessageAttributes=attributes,
+        )
     except (HTTPClientError, ResponseParserError):  # timed out, hung up, or unreadable: SNS may well have sent it
         return False
     except (ClientError, BotoCoreError) as error:  # SNS said no, or was never reached
         raise translate(error, "sns:Publish") from error
     return True
+
+
+def _by_protocol(subject: str, notice: Notice) -> dict[str, str]:
+    """What subscribers get: all of them the text, but those by HTTPS a digest in the form that chat takes.
+
+    Amazon Q Developer in chat applications subscribes by HTTPS, and drops what has not the form of its custom
+    notifications: so no channel hears of single images.
+    """
+    texts = {"default": notice.message}
+    if notice.is_digest:
+        content = {"textType": "client-markdown", "title": subject, "description": notice.message}
+        texts["https"] = json.dumps({"version": "1.0", "source": "custom", "content": content})
+    return texts
 
 
 def _attribute(value: str | float | list[str]) -> MessageAttributeValueTypeDef:

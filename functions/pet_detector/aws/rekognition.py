@@ -1,4 +1,4 @@
-"""Amazon Rekognition: what is on the picture?"""
+"""Amazon Rekognition: what is on the picture, and is it safe?"""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from botocore.exceptions import ClientError
 
 from pet_detector.aws.clients import client
 from pet_detector.aws.errors import code_of, translated
+from pet_detector.rules.content_safety import LOWEST_CONFIDENCE
 from pet_detector.rules.errors import ServiceError
-from pet_detector.rules.models import Label, ReasonCode, Recognition, Rejection
+from pet_detector.rules.models import Label, Moderation, ReasonCode, Recognition, Rejection
 from pet_detector.rules.policy import LOWEST_FLOOR
 
 if TYPE_CHECKING:
@@ -47,14 +48,42 @@ def _recognize(image: ImageTypeDef) -> Recognition | Rejection:
                 MinConfidence=MIN_CONFIDENCE,
             )
         except ClientError as error:
-            rejection = _REJECTIONS.get(code_of(error))
-            if rejection is None:
-                raise
-            return rejection
+            return _rejection(error)
     if "Labels" not in answer:  # botocore takes a body that is no JSON for an empty answer
         raise ServiceError("rekognition:DetectLabels: unreadable answer")
     labels = (Label(label["Name"], label["Confidence"]) for label in answer["Labels"])
     return Recognition(tuple(trimmed(labels)), answer.get("LabelModelVersion", "unknown"))
+
+
+def moderate(bucket: str, key: str, version_id: str) -> Moderation | Rejection:
+    """Ask Rekognition for the unsafe content on one version of an object. Raises as `recognize` does.
+
+    The answer names each kind of content under its top-level category, which has at least its confidence. That is kept.
+    """
+    with translated("rekognition:DetectModerationLabels"):
+        try:
+            answer = client("rekognition").detect_moderation_labels(
+                Image={"S3Object": {"Bucket": bucket, "Name": key, "Version": version_id}},
+                MinConfidence=LOWEST_CONFIDENCE,
+            )
+        except ClientError as error:
+            return _rejection(error)
+    if "ModerationLabels" not in answer:  # as above
+        raise ServiceError("rekognition:DetectModerationLabels: unreadable answer")
+    categories = (
+        Label(label["Name"][:LABEL_NAME_LENGTH], round(label["Confidence"], 2))
+        for label in answer["ModerationLabels"]
+        if not label.get("ParentName")
+    )
+    return Moderation(tuple(categories), answer.get("ModerationModelVersion", "unknown"))
+
+
+def _rejection(error: ClientError) -> Rejection:
+    """What a refused picture is rejected with. Raises the error again if it is not about the picture."""
+    rejection = _REJECTIONS.get(code_of(error))
+    if rejection is None:
+        raise error
+    return rejection
 
 
 def trimmed(labels: Iterable[Label]) -> list[Label]:

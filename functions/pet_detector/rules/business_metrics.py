@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from datetime import datetime
 
 from pet_detector.rules import prices
-from pet_detector.rules.models import BACKFILL, ERASED, Measurement, Record, Status
+from pet_detector.rules.models import BACKFILL, ERASED, Measurement, ReasonCode, Record, Status
 
 _NOT_RECEIVED = (None, Status.UPLOADING)
 # From one to the other leads a verdict of a person, or its undo: the image was classified before.
@@ -36,17 +36,19 @@ def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement
                 yield Measurement("ImageUncertain")
             if new.get("AnalysisReused"):
                 yield Measurement("AnalysisReused")
-            yield from _finished(new, analysed=not new.get("AnalysisReused"))
+            asked = not new.get("AnalysisReused")
+            yield from _finished(new, analysed=asked, moderated=asked and "ModerationVersion" in new)
         case Status.REJECTED:
             yield Measurement("ImageRejected", dimension=("ReasonCode", new["ReasonCode"]))
-            yield from _finished(new, analysed=False)
+            # The labels of an unsafe picture are not asked for.
+            yield from _finished(new, analysed=False, moderated=new["ReasonCode"] == ReasonCode.UNSAFE_CONTENT)
         case Status.FAILED:
             yield Measurement("ImageFailed")
         case Status.HELD:
             yield Measurement("ImageHeld")
 
 
-def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
+def _finished(record: Record, *, analysed: bool, moderated: bool) -> Iterator[Measurement]:
     if "ReceivedAt" in record:
         # An image that has to wait for its turn is not late: how long it waits is a matter of Rekognition's quota.
         begins = [datetime.fromisoformat(record[name]) for name in ("ReceivedAt", "TurnAt") if name in record]
@@ -56,7 +58,7 @@ def _finished(record: Record, *, analysed: bool) -> Iterator[Measurement]:
     if waited:
         yield Measurement("ImageWaited")
     uncertain = record["ProcessingStatus"] == Status.NEEDS_REVIEW
-    cost = prices.image_cost(analysed=analysed, uncertain=uncertain, waited=waited)
+    cost = prices.image_cost(analysed=analysed, uncertain=uncertain, waited=waited, moderated=moderated)
     yield Measurement("EstimatedCost", cost, "None")
 
 

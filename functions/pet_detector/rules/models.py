@@ -40,7 +40,7 @@ class Status(StrEnum):
     PROCESSING = "processing"  # an execution has claimed it; it may wait for its turn to be analysed
     COMPLETED = "completed"
     NEEDS_REVIEW = "needs_review"  # uncertain: filed under others/, and reviewers were notified
-    REJECTED = "rejected"  # not a picture that can be analysed
+    REJECTED = "rejected"  # not a picture that can be analysed, or an unsafe one
     HELD = "held"  # the daily limit of analysed images is reached; it waits in input/ for the next day
     FAILED = "failed"  # an error of the service, not of the picture; the object is still stored
 
@@ -56,6 +56,7 @@ class ReasonCode(StrEnum):
     TRUNCATED = "TRUNCATED"
     DAMAGED = "DAMAGED"
     EMPTY = "EMPTY"
+    UNSAFE_CONTENT = "UNSAFE_CONTENT"  # only with ContentSafety=reject
 
 
 class ImageFormat(StrEnum):
@@ -92,14 +93,24 @@ class Label:
 
 
 @dataclass(frozen=True)
+class Moderation:
+    """The top-level categories of unsafe content that Rekognition saw, from 50 percent, and its model's version."""
+
+    categories: tuple[Label, ...]
+    model_version: str
+
+
+@dataclass(frozen=True)
 class Recognition:
     """The labels that are kept, and the version of Rekognition's model that saw them.
 
-    A decision is made from nothing else, so it can be made again from a record alone.
+    A decision is made from nothing else, so it can be made again from a record alone. `moderation` is None when
+    Rekognition was not asked whether the picture is safe.
     """
 
     labels: tuple[Label, ...]
     model_version: str
+    moderation: Moderation | None = None
 
 
 @dataclass(frozen=True)
@@ -127,7 +138,7 @@ class Decision:
 
 @dataclass(frozen=True)
 class Rejection:
-    """Why a picture is not analysed: a stable code, and a sentence for the person who uploaded it."""
+    """Why a picture is not accepted: a stable code, and a sentence for the person who uploaded it."""
 
     code: ReasonCode
     reason: str
@@ -180,6 +191,7 @@ class Record(TypedDict, total=False):
     Labels: list[LoggedLabel]
     PolicyVersion: str
     ModelVersion: str
+    ModerationVersion: str  # of the model that found nothing unsafe, with ContentSafety=reject
     AnalysisReused: bool
     ContentHash: str  # SHA-256, hexadecimal
     FileSize: Decimal  # bytes

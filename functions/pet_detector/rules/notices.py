@@ -28,6 +28,12 @@ class Notice:
     attributes: dict[str, str | float | list[str]]
     fact: str
 
+    @property
+    def is_digest(self) -> bool:
+        """Whether it speaks of many images: of these a chat channel hears too."""
+        kinds = self.attributes.get("Kind")
+        return isinstance(kinds, list) and not {DIGEST, WAITING, OVERDUE}.isdisjoint(kinds)
+
 
 def uncertain_image(
     image_id: str,

@@ -28,11 +28,12 @@ def prices() -> dict[str, float]:
     return {name: price for name, price in prices_document().items() if not isinstance(price, str)}
 
 
-def image_cost(*, analysed: bool, uncertain: bool, waited: bool = False) -> float:
+def image_cost(*, analysed: bool, uncertain: bool, waited: bool = False, moderated: bool = False) -> float:
     """US dollars for Rekognition and the workflow's state transitions, which are nine tenths of an image's price.
 
-    `waited`: the image waited for its turn (once, as nearly all do that wait).
+    `waited`: the image waited for its turn (once, as nearly all do that wait). `moderated`: Rekognition was asked, too
+    or only, whether it is safe.
     """
     transitions = TRANSITIONS + uncertain * REVIEW_TRANSITIONS + waited * WAIT_TRANSITIONS
     unit = prices()
-    return analysed * unit["rekognition_image"] + transitions * unit["states_standard_transition"]
+    return (analysed + moderated) * unit["rekognition_image"] + transitions * unit["states_standard_transition"]

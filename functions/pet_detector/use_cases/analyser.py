@@ -1,17 +1,24 @@
-"""Asks Rekognition about the same bytes once, at the pace of its quota, and not above the daily limits of analyses."""
+"""Asks Rekognition about the same bytes once, at the pace of its quota, and not above the daily limits of analyses.
+
+With content safety it is asked twice in one turn: first whether the picture is safe, and of a safe one for the labels.
+The quota of each operation is its own, and the pace below both of them.
+"""
 
 from __future__ import annotations
 
 import math
 import random
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from pet_detector.aws import analyses, daily_limit, rekognition, turns
 from pet_detector.aws.analyses import Lease
+from pet_detector.rules.content_safety import violation
 from pet_detector.rules.errors import PetDetectorError, ServiceError, ThrottledError
 from pet_detector.rules.lanes import Lane, lane_of
-from pet_detector.rules.models import BACKFILL, STRAIGHT_INTO_S3, Recognition, Rejection
+from pet_detector.rules.models import BACKFILL, STRAIGHT_INTO_S3, Moderation, Recognition, Rejection
 from pet_detector.runtime.observability import count, logger
 
 # A turn that comes within this time is waited for in the function, which costs less than three more state transitions.
@@ -25,6 +32,8 @@ ASKED_SECONDS = 2.0
 # Longest pause of an image that comes for its turn in vain again and again: others use Rekognition's quota, or live
 # uploads use it up before a backfill. An execution may wait some 2,000 times (25,000 events): 50 hours at least.
 LONGEST_PAUSE_SECONDS = 120.0
+
+Seen = TypeVar("Seen", Moderation, Recognition)  # Python 3.11 has no other spelling
 
 
 @dataclass(frozen=True)
@@ -88,21 +97,31 @@ class Limits:
 
 
 def analyse_once(
-    table: str, picture: Picture, *, owner: str, limits: Limits, uploaded_by: str = ""
+    table: str,
+    picture: Picture,
+    *,
+    owner: str,
+    limits: Limits,
+    uploaded_by: str = "",
+    unsafe_from: float | None = None,
 ) -> Analysis | Rejection | Waiting | None:
     """What is on the picture, from the table Analyses or from Rekognition; None above a daily limit.
 
-    `owner` is the ImageID, `uploaded_by` the record's. Every call of Rekognition has a turn of its own; until that
+    `owner` is the ImageID, `uploaded_by` the record's. `unsafe_from` is the confidence (percent) of unsafe content from
+    which the picture is rejected; None does not ask for it. Rekognition is asked in the image's turn; until that
     comes, or when Rekognition throttles all the same, the image waits. Raises AnalysisInProgressError while another
     image with the same bytes is being asked about, and what `rekognition.recognize` raises, except its ThrottledError.
     """
     lane = lane_of(picture.key)
-    begun = analyses.begin(table, picture.content_hash, owner, lane=lane)
+    begun = analyses.begin(table, picture.content_hash, owner, lane=lane, moderated=unsafe_from is not None)
     if isinstance(begun, Recognition):
-        return Analysis(begun, reused=True)
+        return _unsafe(begun.moderation, unsafe_from) or Analysis(begun, reused=True)
     if isinstance(begun, analyses.Taken):
         # Spread over some seconds, as there may be many with the same bytes.
         return Waiting(max(begun.until, time.time()) + ASKED_SECONDS + random.uniform(0, 10))  # noqa: S311 - no secret
+    if unsafe := _unsafe(begun.moderation, unsafe_from):
+        analyses.give_up(table, picture.content_hash, owner)
+        return unsafe
     daily = limits.daily(uploaded_by)
     if begun.turn is None and any(daily_limit.is_reached(table, *limit) for limit in daily):
         _give_up_for_today(table, picture, owner)
@@ -117,7 +136,7 @@ def analyse_once(
     if not _spend(table, daily):
         _give_up_for_today(table, picture, owner)
         return None
-    answer = _ask(table, picture, owner)
+    answer = _ask(table, picture, owner, begun, unsafe_from)
     if answer is None:
         _take_back(table, daily)
         return _wait_after_throttle(table, picture, owner, begun.setbacks)
@@ -185,14 +204,45 @@ def _wait_after_throttle(table: str, picture: Picture, owner: str, setbacks: int
     return Waiting(until)
 
 
-def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection | None:
+def _unsafe(moderation: Moderation | None, unsafe_from: float | None) -> Rejection | None:
+    return violation(moderation, unsafe_from) if moderation and unsafe_from is not None else None
+
+
+def _ask(
+    table: str, picture: Picture, owner: str, begun: Lease, unsafe_from: float | None
+) -> Recognition | Rejection | None:
     """Rekognition's answer, stored for the same bytes; None when it throttles the call.
+
+    Whether the picture is safe comes first: nobody pays for the labels of an unsafe one. It is stored at once, so that
+    it is not paid for again when the second call is throttled or fails.
+    """
+    moderation = begun.moderation
+    if unsafe_from is not None and moderation is None:
+        seen = _call(table, picture, owner, rekognition.moderate)
+        if not isinstance(seen, Moderation):
+            return seen
+        analyses.keep_moderation(table, picture.content_hash, owner, seen)
+        moderation = seen
+    if unsafe := _unsafe(moderation, unsafe_from):
+        analyses.give_up(table, picture.content_hash, owner)
+        return unsafe
+    answer = begun.recognition or _call(table, picture, owner, rekognition.recognize)
+    if isinstance(answer, Recognition):
+        answer = replace(answer, moderation=moderation)
+        analyses.finish(table, picture.content_hash, answer)
+    return answer
+
+
+def _call(
+    table: str, picture: Picture, owner: str, operation: Callable[[str, str, str], Seen | Rejection]
+) -> Seen | Rejection | None:
+    """The answer of one operation; None when Rekognition throttles the call.
 
     Where there is no answer to store, the lease on the bytes ends, so that others may ask. After a ServiceError the
     lease stays, as there may be an answer, lost on its way; after a throttle it stays too, as its owner asks again.
     """
     try:
-        answer = rekognition.recognize(picture.bucket, picture.key, picture.version_id)
+        answer = operation(picture.bucket, picture.key, picture.version_id)
     except ThrottledError:  # only here: DynamoDB's, when it is to store the answer, has nothing to do with the pace
         return None
     except PetDetectorError as error:
@@ -203,5 +253,4 @@ def _ask(table: str, picture: Picture, owner: str) -> Recognition | Rejection | 
         analyses.give_up(table, picture.content_hash, owner)
     else:
         count("RekognitionCall")
-        analyses.finish(table, picture.content_hash, answer)
     return answer

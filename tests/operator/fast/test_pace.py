@@ -87,6 +87,17 @@ def test_what_does_not_fit_is_said(
     assert words in "".join(found)
 
 
+def test_with_content_safety_the_lower_of_two_quotas_counts(
+    deployment: Deployment, quotas: dict[str, Any], petdetect: Callable[..., Result]
+) -> None:
+    name = "Transactions per second per account for the Amazon Rekognition image operation DetectModerationLabels"
+    quotas["list_service_quotas"]["Quotas"].append({"QuotaName": name, "Value": 20.0})
+    assert advice(petdetect) == []
+    deployment.parameters["ContentSafety"] = "reject"
+    (found,) = advice(petdetect)
+    assert "is 45, above Rekognition's quota of 20: set it to 18" in found
+
+
 def test_an_operator_who_may_not_read_the_quotas_sees_the_rest(
     quotas: dict[str, Any], petdetect: Callable[..., Result]
 ) -> None:
