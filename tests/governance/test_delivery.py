@@ -554,7 +554,7 @@ NOT_NEEDED = {
 def types_of_all_stacks() -> set[str]:
     """Types of the resources of the application's stack and all that it nests, the trail's included."""
     stacks = (REPOSITORY / "stacks").glob("*.yaml")
-    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery")]
+    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery", "network")]
     return types_of_templates() | {resource["Type"] for found in nested for resource in found.values()}
 
 
