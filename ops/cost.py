@@ -79,6 +79,7 @@ TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray 
 REVIEW_WORKFLOW = definitions.REPOSITORY / "statemachine" / "review.asl.yaml"
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
+NETWORK = definitions.REPOSITORY / "stacks" / "network.yaml"
 
 MONTH_DAYS = 30
 # The metrics of the namespace PetDetector that have no dimension but the service ...
@@ -121,6 +122,10 @@ EVENT_KB = 1.5
 RECORD_EVENTS = 3  # announced, claimed, logged
 # Of an account without images: people, deployments, services. And how often a bucket or a table of it changes.
 MANAGEMENT_EVENTS, CONFIG_CHANGES = 100_000, 10
+
+# In a network (NetworkSubnets): what an image sends through interface endpoints, most of it Rekognition's answer, and the
+# lines of flow logs about its calls: of six functions two connections each, at both ends, in both directions, 0.15 KB.
+ENDPOINT_KB, FLOW_KB = 12.0, 6 * 2 * 2 * 2 * 0.15
 
 _KB, _MB = 1024**2, 1024  # in a GB
 
@@ -181,6 +186,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         lines.append(_registration(load, parameters))
     if parameters.get("AuditTrail", "none") == "own":
         lines.append(_trail(load, parameters))
+    if parameters.get("NetworkSubnets"):
+        lines.append(_network_traffic())
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -335,6 +342,15 @@ def _trail(load: Load, parameters: Mapping[str, str]) -> Line:
     )
 
 
+def _network_traffic() -> Line:
+    """Gateway endpoints, which take the pictures and records, cost nothing."""
+    unit = prices()
+    days = definitions.document(NETWORK)["Parameters"]["FlowLogRetentionDays"]["Default"]
+    price = ENDPOINT_KB / _KB * unit["vpc_endpoint_gb"]
+    price += FLOW_KB / _KB * (unit["logs_gb"] + int(days) / 30 * unit["logs_storage_gb_month"])
+    return Line("Network", price, f"{ENDPOINT_KB:g} KB through endpoints, {FLOW_KB:.3g} KB of flow logs at most")
+
+
 def _trail_line() -> float:
     """US dollars for a line of the trail in CloudWatch Logs, as long as the stack keeps it."""
     days = definitions.document(GOVERNANCE)["Parameters"]["TrailLogRetentionDays"]["Default"]
@@ -386,6 +402,8 @@ def fixed(environment: str) -> list[Fixed]:
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
+    if parameters.get("NetworkSubnets"):
+        lines.append(network(len(parameters["NetworkSubnets"].split(","))))
     return lines + list(governance(parameters))
 
 
@@ -460,6 +478,14 @@ def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
         judged = sum(resource["Type"] == "AWS::Config::ConfigRule" for resource in found)
         price = CONFIG_CHANGES * (2 * (rules == "recorder") * unit["config_item"] + judged * unit["config_evaluation"])
         yield Fixed("AWS Config", price, f"{CONFIG_CHANGES} changes of bucket and table, {judged} rules")
+
+
+def network(zones: int) -> Fixed:
+    """Of stacks/network.yaml with a subnet in each of so many zones: its interface endpoints, whatever they carry."""
+    kinds = [resource["Properties"].get("VpcEndpointType") for resource in definitions.resources(NETWORK)]
+    count, hours, price = kinds.count("Interface"), MONTH_DAYS * 24, prices()["vpc_endpoint_zone_hour"]
+    how = f"{count} interface endpoints in {zones} zones, {hours} hours at ${price:g}"
+    return Fixed("Network", count * zones * hours * price, how)
 
 
 def _observability() -> Iterator[Fixed]:

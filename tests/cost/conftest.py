@@ -45,6 +45,8 @@ EACH = {
     "kms_key_month": 1.00,
     "config_item": 0.003,
     "config_evaluation": 0.001,
+    "vpc_endpoint_zone_hour": 0.01,
+    "vpc_endpoint_gb": 0.01,
 }
 
 
