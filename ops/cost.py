@@ -123,7 +123,7 @@ RECORD_EVENTS = 3  # announced, claimed, logged
 # Of an account without images: people, deployments, services. And how often a bucket or a table of it changes.
 MANAGEMENT_EVENTS, CONFIG_CHANGES = 100_000, 10
 
-# In a network (NetworkSubnets): what an image sends through interface endpoints, most of it Rekognition's answer, and the
+# In a network (NetworkSubnets): what an image sends through interface endpoints, most of it Rekognition's answer, and
 # lines of flow logs about its calls: of six functions two connections each, at both ends, in both directions, 0.15 KB.
 ENDPOINT_KB, FLOW_KB = 12.0, 6 * 2 * 2 * 2 * 0.15
 

@@ -119,7 +119,8 @@ def test_a_network_is_paid_by_endpoint_zone_and_hour(
     assert _dollars("prod")["Network"] == pytest.approx(dollars) == 6 * zones * 720 * 0.01
     # beside the switch too
     assert f"| {dollars:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
-    assert f"${dollars:.2f}" in definitions.document(definitions.TEMPLATE)["Parameters"]["NetworkSubnets"]["Description"]
+    switch = definitions.document(definitions.TEMPLATE)["Parameters"]["NetworkSubnets"]
+    assert f"${dollars:.2f}" in switch["Description"]
 
 
 def test_what_an_image_sends_through_a_network_is_paid() -> None:
