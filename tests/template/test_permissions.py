@@ -51,11 +51,11 @@ Statement = dict[str, Any]
 POLICIES_OF_SAM = "EventInvokeConfigOnFailure"
 
 
-# What the code of functions may not do with the policy that SAM gives their roles for a network.
+# What the code of functions may not do of the policy that SAM gives their roles for a network: all but to write logs.
 OF_NETWORKS = {
     "Sid": "LeaveNetworkToLambda",
     "Effect": "Deny",
-    "Action": "ec2:*",
+    "Action": sorted(ALLOWED_BY_AWS["AWSLambdaVPCAccessExecutionRole"] - ALLOWED_BY_AWS["AWSLambdaBasicExecutionRole"]),
     "Resource": "*",
     "Condition": {"Null": {"lambda:SourceFunctionArn": "false"}},
 }
