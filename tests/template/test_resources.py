@@ -337,6 +337,7 @@ CONDITIONS = {
     "HasGovernance": {"prod"},
     "WantsMfa": {"staging", "prod"},
     "HasBoundary": set(),  # a policy of somebody's account
+    "InNetwork": set(),  # it costs, and subnets are of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},
