@@ -6,8 +6,8 @@ documentation.
 
 from __future__ import annotations
 
-import json
 import dataclasses
+import json
 import os
 import signal
 from collections.abc import Callable, Iterable
