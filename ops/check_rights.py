@@ -88,7 +88,8 @@ def _statements() -> dict[str, list[Mapping[str, Any]]]:
             statement
             for policy in policies
             for statement in policy.get("PolicyDocument", policy).get("Statement", [])
-            if isinstance(statement, dict)  # a list is an !If: a key of the account's own, which has a stack of its own
+            # a list is an !If: a key of the account's own, which has a stack of its own
+            if isinstance(statement, dict) and statement["Effect"] == "Allow"
         ]
         if own:
             found[name] = own

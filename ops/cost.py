@@ -82,6 +82,7 @@ REVIEW_WORKFLOW = definitions.REPOSITORY / "statemachine" / "review.asl.yaml"
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
 EDGE = definitions.REPOSITORY / "stacks" / "edge.yaml"
+NETWORK = definitions.REPOSITORY / "stacks" / "network.yaml"
 
 MONTH_DAYS = 30
 # Alarms that begin or end, and digests, in a busy month.
@@ -130,6 +131,9 @@ MANAGEMENT_EVENTS, CONFIG_CHANGES = 100_000, 10
 # A line of CloudFront's access log. Two web ACLs judge each request. About so many checkers of Route 53 ask (nobody
 # measured it), each of them every RequestInterval of stacks/outside_look.yaml.
 ACCESS_LOG_KB, WEB_ACLS, CHECKERS, CHECK_SECONDS = 0.6, 2, 6, 30
+# In a network (NetworkSubnets): what an image sends through interface endpoints, most of it Rekognition's answer, and
+# lines of flow logs about its calls: of six functions two connections each, at both ends, in both directions, 0.15 KB.
+ENDPOINT_KB, FLOW_KB = 12.0, 6 * 2 * 2 * 2 * 0.15
 
 _KB, _MB = 1024**2, 1024  # in a GB
 
@@ -200,6 +204,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
                 "Edge", count * _edge_request(), f"{count:g} requests by CloudFront, {WEB_ACLS} web ACLs, a line of log"
             )
         )
+    if parameters.get("NetworkSubnets"):
+        lines.append(_network_traffic())
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -366,6 +372,15 @@ def _trail(load: Load, parameters: Mapping[str, str]) -> Line:
     )
 
 
+def _network_traffic() -> Line:
+    """Gateway endpoints, which take the pictures and records, cost nothing."""
+    unit = prices()
+    days = definitions.document(NETWORK)["Parameters"]["FlowLogRetentionDays"]["Default"]
+    price = ENDPOINT_KB / _KB * unit["vpc_endpoint_gb"]
+    price += FLOW_KB / _KB * (unit["logs_gb"] + int(days) / 30 * unit["logs_storage_gb_month"])
+    return Line("Network", price, f"{ENDPOINT_KB:g} KB through endpoints, {FLOW_KB:.3g} KB of flow logs at most")
+
+
 def _trail_line() -> float:
     """US dollars for a line of the trail in CloudWatch Logs, as long as the stack keeps it."""
     days = definitions.document(GOVERNANCE)["Parameters"]["TrailLogRetentionDays"]["Default"]
@@ -418,6 +433,8 @@ def fixed(environment: str) -> list[Fixed]:
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
+    if parameters.get("NetworkSubnets"):
+        lines.append(network(len(parameters["NetworkSubnets"].split(","))))
     return [*lines, *governance(parameters), *edge(parameters), *_chat(parameters)]
 
 
@@ -531,6 +548,14 @@ def edge(parameters: Mapping[str, str]) -> Iterator[Fixed]:
         yield Fixed(
             "Outside look", fixed_ + asked * price, f"the health check by HTTPS, an alarm, {asked:,} calls of /health"
         )
+
+
+def network(zones: int) -> Fixed:
+    """Of stacks/network.yaml with a subnet in each of so many zones: its interface endpoints, whatever they carry."""
+    kinds = [resource["Properties"].get("VpcEndpointType") for resource in definitions.resources(NETWORK)]
+    count, hours, price = kinds.count("Interface"), MONTH_DAYS * 24, prices()["vpc_endpoint_zone_hour"]
+    how = f"{count} interface endpoints in {zones} zones, {hours} hours at ${price:g}"
+    return Fixed("Network", count * zones * hours * price, how)
 
 
 def _observability() -> Iterator[Fixed]:

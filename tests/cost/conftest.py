@@ -61,6 +61,8 @@ EACH = {
     "secret_month": 0.40,
     "health_check_month": 0.50,
     "health_check_https_month": 1.00,
+    "vpc_endpoint_zone_hour": 0.01,
+    "vpc_endpoint_gb": 0.01,
 }
 
 

@@ -151,6 +151,32 @@ def test_so_many_checkers_ask_so_often() -> None:
     assert 2 * len(check["Regions"]) == cost.CHECKERS
 
 
+@pytest.mark.parametrize(("zones", "dollars"), [(2, 86.4), (3, 129.6)])
+def test_a_network_is_paid_by_endpoint_zone_and_hour(
+    monkeypatch: pytest.MonkeyPatch, zones: int, dollars: float
+) -> None:
+    subnets = ",".join(f"subnet-{number}" for number in range(zones))
+    monkeypatch.setattr(definitions, "environments", lambda: {"prod": {"NetworkSubnets": subnets}})
+
+    # Rekognition, SSM, SNS, Step Functions, SQS, CloudWatch; 720 hours at a cent
+    assert _dollars("prod")["Network"] == pytest.approx(dollars) == 6 * zones * 720 * 0.01
+    # beside the switch too
+    assert f"| {dollars:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+    switch = definitions.document(definitions.TEMPLATE)["Parameters"]["NetworkSubnets"]
+    assert f"${dollars:.2f}" in switch["Description"]
+
+
+def test_what_an_image_sends_through_a_network_is_paid() -> None:
+    parameters = definitions.parameters("prod")
+    assert "Network" not in {line.name for line in cost.bill(cost.Load(), parameters)}
+
+    found = cost.line(cost.bill(cost.Load(), parameters | {"NetworkSubnets": "subnet-1,subnet-2"}), "Network")
+
+    # 12 KB at a cent a GB; 7.2 KB of flow logs, written and kept a month
+    assert found == pytest.approx((12 * 0.01 + 7.2 * (0.50 + 0.03)) / 1024**2)
+    assert f"| {100_000 * found:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+
+
 def test_data_events_of_the_trail_are_paid_by_the_image() -> None:
     parameters = definitions.parameters("prod") | NONE
     load = cost.Load(uncertain=0.0, retried=0.0)

@@ -85,7 +85,7 @@ WITHOUT_RESOURCES = {
     "CheckPolicy": {"AskTheAccount"},
     "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
     "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
-    "DeployerReleasePolicy": {"SeeAlarms"},
+    "DeployerReleasePolicy": {"SeeAlarms", "SeeNetworks"},
     "DeployerStoragePolicy": {"LogDeliveries", "MakePool", "FindDomain"},
     "DeployerObservabilityPolicy": {"SavedQueriesAndCostAlerts", "ListTraceRules", "MakeKey"},
     "DestroyerPolicy": {"FindWhatIsLeft"},
@@ -334,10 +334,12 @@ def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
 # --- The boundary -----------------------------------------------------------------------------------------------------
 
 EDGE = Stack(REPOSITORY / "stacks" / "edge.yaml", {"ApplicationName": APPLICATION, "Mode": "block"})
+NETWORK = Stack(REPOSITORY / "stacks" / "network.yaml", {"ApplicationName": APPLICATION})
 ROLES = {
     **resources("AWS::IAM::Role", data_key="customer"),
     **governance().of_type("AWS::IAM::Role"),
     **EDGE.of_type("AWS::IAM::Role"),
+    **NETWORK.of_type("AWS::IAM::Role"),
 }
 
 
@@ -350,7 +352,8 @@ def test_boundary_leaves_what_the_roles_of_the_application_need_and_nothing_else
     needs: dict[str, set[str]] = {}
     for name, role in ROLES.items():
         inline = [policy["PolicyDocument"]["Statement"] for policy in role.get("Policies", [])]
-        found = {action for document in inline for statement in document for action in words(statement["Action"])}
+        allowing = [statement for document in inline for statement in document if statement["Effect"] == "Allow"]
+        found = {action for statement in allowing for action in words(statement["Action"])}
         for policy in policies_of_aws(role):
             found |= ALLOWED_BY_AWS[policy]
         for action in found:
@@ -447,7 +450,7 @@ UNUSED = {
     "roles of services that an account has already": "iam:CreateServiceLinkedRole",
 }
 # Services of which a template of ours has nothing.
-UNUSED_SERVICES = {"billing", "ec2", "elasticfilesystem", "firehose", "kinesis", "s3files", "s3tables"}
+UNUSED_SERVICES = {"billing", "elasticfilesystem", "firehose", "kinesis", "s3files", "s3tables"}
 # Not in any schema. `sam deploy` uploads, and finds its bucket; a change set of a template with a transform needs it.
 OF_SAM = {"s3:GetObject", "s3:GetObjectVersion", "s3:ListBucket", "s3:PutObject"}
 

@@ -557,7 +557,8 @@ def types_of_all_stacks() -> set[str]:
     Not the edge's: who may read its distribution or its rule group has read the value of the secret header.
     """
     stacks = (REPOSITORY / "stacks").glob("*.yaml")
-    nested = [load(file)["Resources"] for file in stacks if file.stem not in ("access", "delivery", "edge")]
+    own = ("access", "delivery", "edge", "network")
+    nested = [load(file)["Resources"] for file in stacks if file.stem not in own]
     return types_of_templates() | {resource["Type"] for found in nested for resource in found.values()}
 
 

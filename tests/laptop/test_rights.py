@@ -84,6 +84,7 @@ RIGHTS = [
     for role, policies in ROLES.items()
     for policy in policies
     for statement in policy["PolicyDocument"]["Statement"]
+    if statement["Effect"] == "Allow"
     for action in words(statement["Action"])
 ]
 

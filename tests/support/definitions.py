@@ -37,7 +37,11 @@ TWO_WEEKS = 14 * 24 * 60 * 60  # in seconds; SQS keeps nothing longer
 # What SAM asks of AWS to translate a template: the managed policies that it attaches by name.
 MANAGED_POLICIES = {
     name: f"arn:aws:iam::aws:policy/{path}{name}"
-    for name, path in {"AWSLambdaBasicExecutionRole": "service-role/", "AWSXrayWriteOnlyAccess": ""}.items()
+    for name, path in {
+        "AWSLambdaBasicExecutionRole": "service-role/",
+        "AWSLambdaVPCAccessExecutionRole": "service-role/",
+        "AWSXrayWriteOnlyAccess": "",
+    }.items()
 }
 
 NO_VALUE = {"Ref": "AWS::NoValue"}
@@ -48,6 +52,17 @@ _REFERENCE = re.compile(r"\$\{([A-Za-z0-9:.]+)\}")
 # What policies of AWS allowed on every resource when somebody looked at them last: AWS may change them at any time.
 ALLOWED_BY_AWS = {
     "AWSLambdaBasicExecutionRole": {"logs:CreateLogGroup", "logs:CreateLogStream", "logs:PutLogEvents"},
+    "AWSLambdaVPCAccessExecutionRole": {
+        "ec2:AssignPrivateIpAddresses",
+        "ec2:CreateNetworkInterface",
+        "ec2:DeleteNetworkInterface",
+        "ec2:DescribeNetworkInterfaces",
+        "ec2:DescribeSubnets",
+        "ec2:UnassignPrivateIpAddresses",
+        "logs:CreateLogGroup",
+        "logs:CreateLogStream",
+        "logs:PutLogEvents",
+    },
     "AWSXrayWriteOnlyAccess": {
         "xray:GetSamplingRules",
         "xray:GetSamplingStatisticSummaries",

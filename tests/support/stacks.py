@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+import itertools
 import json
 import re
 from dataclasses import dataclass, field
@@ -106,6 +108,10 @@ class Stack:
                 return items[int(index)]
             case "Fn::GetAtt":
                 return self._attribute(*argument)
+            case "Fn::Cidr":
+                whole, count, bits = self.resolve(argument)
+                parts = ipaddress.ip_network(whole).subnets(new_prefix=32 - int(bits))
+                return [str(part) for part in itertools.islice(parts, int(count))]
             case "Fn::Equals":
                 left, right = self.resolve(argument)
                 return str(left) == str(right)

@@ -76,6 +76,18 @@ TYPES = {
         "AttributeDefinitions BillingMode DeletionProtectionEnabled GlobalSecondaryIndexes KeySchema "
         "PointInTimeRecoverySpecification SSESpecification StreamSpecification TimeToLiveSpecification"
     ),
+    "AWS::EC2::FlowLog": (
+        "DeliverLogsPermissionArn! LogDestination! LogDestinationType ResourceId ResourceType TrafficType"
+    ),
+    "AWS::EC2::RouteTable": "VpcId",
+    "AWS::EC2::SecurityGroup": "GroupDescription SecurityGroupEgress! SecurityGroupIngress! VpcId",
+    "AWS::EC2::SecurityGroupEgress": "Description DestinationSecurityGroupId! FromPort GroupId IpProtocol ToPort",
+    "AWS::EC2::Subnet": "AvailabilityZone CidrBlock MapPublicIpOnLaunch! VpcId",
+    "AWS::EC2::SubnetRouteTableAssociation": "RouteTableId SubnetId",
+    "AWS::EC2::VPC": "CidrBlock EnableDnsHostnames EnableDnsSupport",
+    "AWS::EC2::VPCEndpoint": (
+        "PolicyDocument! PrivateDnsEnabled RouteTableIds SecurityGroupIds! ServiceName! SubnetIds VpcEndpointType VpcId"
+    ),
     "AWS::Events::Rule": "Description EventPattern! Name Targets!",
     "AWS::GuardDuty::Detector": "Enable Features FindingPublishingFrequency",
     # What they allow is compared with what people need by the tests of the access stack.
@@ -95,7 +107,7 @@ TYPES = {
     ),
     "AWS::Lambda::Function": (
         "Architectures Code Description Environment! Handler LoggingConfig! MemorySize "
-        "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig"
+        "ReservedConcurrentExecutions Role Runtime Tags Timeout TracingConfig VpcConfig!"
     ),
     "AWS::Lambda::Permission": "Action! FunctionName Principal! SourceAccount SourceArn!",
     "AWS::Lambda::Version": "Description FunctionName",
@@ -251,6 +263,9 @@ def _policy(document: dict[str, Any]) -> list[str]:
 
 def _statement(statement: dict[str, Any]) -> str:
     """A statement in a line: who may do what, with what, and when."""
+    if "Fn::If" in statement:
+        condition, then, _ = statement["Fn::If"]
+        return f"{_statement(then)} when {condition}"
     principal = statement.pop("Principal", "")
     if isinstance(principal, dict):
         principal = " ".join(f"{_line(value)}" for value in principal.values())

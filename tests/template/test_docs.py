@@ -93,7 +93,8 @@ def test_every_command_of_petdetect_exists_with_its_options(document: Path) -> N
 def test_every_parameter_and_output_that_is_named_exists(document: Path) -> None:
     """As `Parameter=value`, and as `output Name` in a shell."""
     outputs = source()["Outputs"].keys()
-    of_administrators = (load(REPOSITORY / "stacks" / f"{name}.yaml")["Parameters"] for name in ("access", "delivery"))
+    stacks = (load(REPOSITORY / "stacks" / f"{name}.yaml") for name in ("access", "delivery", "network"))
+    of_administrators = (stack["Parameters"] for stack in stacks)
     parameters_of_stack = source()["Parameters"].keys() | {name for found in of_administrators for name in found}
     for piece in code(document):
         for line in piece.splitlines():

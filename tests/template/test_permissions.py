@@ -26,9 +26,13 @@ WITHOUT_RESOURCES = {
     "rekognition:DetectLabels",
     "rekognition:DetectModerationLabels",
 }
-# Policies of AWS that SAM (for the first two) or API Gateway want by name, by the service that has the role.
+# Policies of AWS that SAM (for the first two services) or API Gateway want by name, by the service that has the role.
 AWS_POLICIES = {
-    "lambda.amazonaws.com": ["AWSLambdaBasicExecutionRole", "AWSXrayWriteOnlyAccess"],
+    "lambda.amazonaws.com": [
+        "AWSLambdaBasicExecutionRole",
+        "AWSXrayWriteOnlyAccess",
+        "AWSLambdaVPCAccessExecutionRole",
+    ],
     "states.amazonaws.com": ["AWSXrayWriteOnlyAccess"],
     "apigateway.amazonaws.com": ["AmazonAPIGatewayPushToCloudWatchLogs"],
 }
@@ -48,8 +52,22 @@ Statement = dict[str, Any]
 POLICIES_OF_SAM = "EventInvokeConfigOnFailure"
 
 
+# What the code of functions may not do of the policy that SAM gives their roles for a network: all but to write logs.
+OF_NETWORKS = {
+    "Sid": "LeaveNetworkToLambda",
+    "Effect": "Deny",
+    "Action": sorted(ALLOWED_BY_AWS["AWSLambdaVPCAccessExecutionRole"] - ALLOWED_BY_AWS["AWSLambdaBasicExecutionRole"]),
+    "Resource": "*",
+    "Condition": {"Null": {"lambda:SourceFunctionArn": "false"}},
+}
+
+
 def role_statements() -> list[tuple[str, Statement]]:
     """Role's logical id and statement, for all that roles of the template may do."""
+    return [(name, statement) for name, statement in _all_role_statements() if statement != OF_NETWORKS]
+
+
+def _all_role_statements() -> list[tuple[str, Statement]]:
     found = []
     for name, role in resources("AWS::IAM::Role").items():
         for policy in role.get("Policies", []):
@@ -78,6 +96,16 @@ def statements(document: dict[str, Any]) -> list[Statement]:
 def test_every_statement_says_what_it_is_for() -> None:
     for name, statement in [*role_statements(), *resource_statements()]:
         assert statement.get("Sid", "").isalnum(), f"{name}: {statement}"
+
+
+def test_no_code_uses_what_its_role_may_do_in_a_network() -> None:
+    """SAM attaches the policy whether there is a network or not. Lambda alone, which names no function, may use it."""
+    denied = [name for name, statement in _all_role_statements() if statement == OF_NETWORKS]
+    assert sorted(denied) == sorted(
+        name
+        for name, role in resources("AWS::IAM::Role").items()
+        if "AWSLambdaVPCAccessExecutionRole" in str(role.get("ManagedPolicyArns"))
+    )
 
 
 def test_roles_are_allowed_named_actions() -> None:

@@ -356,6 +356,7 @@ CONDITIONS = {
     "HasChat": set(),  # a channel of somebody's workspace
     "HasBoundary": set(),  # a policy of somebody's account
     "RejectsUnsafe": set(),  # it doubles the price of Rekognition
+    "InNetwork": set(),  # it costs, and subnets are of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
     "ManagesApiGatewayLogRole": {"dev", "staging", "prod"},
