@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ops import (
     accuracy_command,
     actual_cost,
+    adopt_command,
     backfill_command,
     check_command,
     cost,
@@ -728,6 +729,19 @@ def export_person(deployment: Deployment, email: str, as_json: bool) -> None:
     """
     del as_json  # it is nothing else
     people_command.export(deployment, email)
+
+
+@command_without_deployment("adopt")
+@adopt_command.options
+def adopt(environment: str | None, **options: Any) -> None:
+    """Let a new stack take over data that outlived another.
+
+    Before the stack's first deployment: bucket and tables that a destroyed stack of this environment left behind, or
+    those that --use names, such as a restored table. Shows them first, and asks. Nothing of them is changed; the
+    deployment after it makes the application around them. What another stack owns is refused.
+    """
+    chosen = environment or click.get_current_context().obj
+    adopt_command.run(reach(chosen), chosen, **options)
 
 
 @command_without_deployment("destroy")
