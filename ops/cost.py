@@ -79,6 +79,7 @@ TRACED = 0.10  # the sampling rules of stacks/dashboards.yaml; without it X-Ray 
 REVIEW_WORKFLOW = definitions.REPOSITORY / "statemachine" / "review.asl.yaml"
 OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
+RECOVERY = definitions.REPOSITORY / "stacks" / "recovery.yaml"
 
 MONTH_DAYS = 30
 # The metrics of the namespace PetDetector that have no dimension but the service ...
@@ -181,6 +182,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         lines.append(_registration(load, parameters))
     if parameters.get("AuditTrail", "none") == "own":
         lines.append(_trail(load, parameters))
+    if parameters.get("Recovery") == "true":
+        lines += _recovery(load, parameters)
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -335,6 +338,34 @@ def _trail(load: Load, parameters: Mapping[str, str]) -> Line:
     )
 
 
+def _recovery(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
+    """Backups of picture and record as long as both are there, and their copies in a second region."""
+    unit = prices()
+    gigabytes, record = load.megabytes / _MB, RECORD_KB / 5 / _KB  # a backup leaves the indexes out
+    kept = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
+    continuous = int(definitions.document(RECOVERY)["Parameters"]["ContinuousDays"]["Default"]) / 30
+    days = int(parameters["BackupRetentionDays"])
+    pictures = gigabytes * (kept + continuous) * unit["backup_s3_gb_month"]
+    # Each day's backup of a table is a whole one.
+    records = record * int(parameters["RecordRetentionDays"]) / 30 * days * unit["backup_dynamodb_gb_month"]
+    how = f"{load.megabytes:g} MB as long as it is there and {continuous:.1f} months more, {days} daily backups of the record"
+    yield Line("Backups", pictures + records, how)
+    copied = 0.0
+    if parameters.get("CopyBucketName"):
+        per_gigabyte = unit["s3_to_second_region_gb"] + unit["s3_replication_time_gb"]
+        copied += 2 * (gigabytes * per_gigabyte + unit["s3_put"])  # as it is uploaded, and as it is filed
+        copied += gigabytes * (kept + 1) * unit["s3_storage_gb_month"]  # the upload's copy goes after a month
+    if parameters.get("CopyVaultArn"):
+        sent = record * int(parameters["RecordRetentionDays"]) * unit["s3_to_second_region_gb"]
+        copied += records + sent
+    if copied:
+        yield Line(
+            "Second region",
+            copied,
+            "the picture twice over the network and once stored, each day's backup of the record",
+        )
+
+
 def _trail_line() -> float:
     """US dollars for a line of the trail in CloudWatch Logs, as long as the stack keeps it."""
     days = definitions.document(GOVERNANCE)["Parameters"]["TrailLogRetentionDays"]["Default"]
@@ -386,7 +417,7 @@ def fixed(environment: str) -> list[Fixed]:
         lines.append(_data_key())
     if parameters.get("Observability") == "true":
         lines += observability()
-    return lines + list(governance(parameters))
+    return lines + list(governance(parameters)) + list(recovery(parameters))
 
 
 def _business_metrics() -> Fixed:
@@ -460,6 +491,21 @@ def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
         judged = sum(resource["Type"] == "AWS::Config::ConfigRule" for resource in found)
         price = CONFIG_CHANGES * (2 * (rules == "recorder") * unit["config_item"] + judged * unit["config_evaluation"])
         yield Fixed("AWS Config", price, f"{CONFIG_CHANGES} changes of bucket and table, {judged} rules")
+
+
+def recovery(parameters: Mapping[str, str]) -> Iterator[Fixed]:
+    """Of stacks/recovery.yaml: its alarms. What it keeps is in the bill of an image; what its restore tests cost is not."""
+    if parameters.get("Recovery") != "true":
+        return
+    found = [
+        resource["Properties"]
+        for resource in definitions.resources(RECOVERY)
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and (parameters.get("CopyBucketName") or resource.get("Condition") != "HasReplica")
+    ]
+    watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in found)
+    price = prices()["cloudwatch_alarm_month"]
+    yield Fixed("Recovery alarms", watched * price, f"{len(found)} alarms on {watched} metrics at ${price:g}")
 
 
 def _observability() -> Iterator[Fixed]:

@@ -45,6 +45,10 @@ EACH = {
     "kms_key_month": 1.00,
     "config_item": 0.003,
     "config_evaluation": 0.001,
+    "backup_s3_gb_month": 0.05,
+    "backup_dynamodb_gb_month": 0.10,
+    "s3_to_second_region_gb": 0.02,
+    "s3_replication_time_gb": 0.015,
 }
 
 

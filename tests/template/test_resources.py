@@ -337,7 +337,7 @@ CONDITIONS = {
     "ReservesApi": {"prod"},
     "HasGovernance": {"prod"},
     "WantsMfa": {"staging", "prod"},
-    "HasRecovery": {"prod"},
+    "HasRecovery": set(),  # it costs as much as storage does, and AWS Backup asks the account first
     "HasReplica": set(),  # a bucket of somebody's account
     "HasBoundary": set(),  # a policy of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
