@@ -141,7 +141,7 @@ def owner(name: str) -> str | None:
 
 
 def _is_anothers(one: Resource, stack: str) -> bool:
-    """Whether another stack has taken it over (`petdetect adopt`): its events and its tags still say this one's name."""
+    """Whether another stack has taken it over (`petdetect adopt`): events and tags still say this one's name."""
     if one.logical_id not in _TAKEN_OVER:
         return False
     now = owner(one.name)

@@ -348,7 +348,7 @@ def _recovery(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     pictures = gigabytes * (kept + continuous) * unit["backup_s3_gb_month"]
     # Each day's backup of a table is a whole one.
     records = record * int(parameters["RecordRetentionDays"]) / 30 * days * unit["backup_dynamodb_gb_month"]
-    how = f"{load.megabytes:g} MB as long as it is there and {continuous:.1f} months more, {days} daily backups of the record"
+    how = f"{load.megabytes:g} MB for {kept + continuous:.1f} months, {days} daily backups of the record"
     yield Line("Backups", pictures + records, how)
     copied = 0.0
     if parameters.get("CopyBucketName"):
@@ -494,7 +494,7 @@ def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
 
 
 def recovery(parameters: Mapping[str, str]) -> Iterator[Fixed]:
-    """Of stacks/recovery.yaml: its alarms. What it keeps is in the bill of an image; what its restore tests cost is not."""
+    """Of stacks/recovery.yaml: its alarms. The bill of an image has what it keeps, and nothing what restore tests cost."""
     if parameters.get("Recovery") != "true":
         return
     found = [

@@ -35,7 +35,9 @@ TYPES = {
     "AWS::Backup::BackupPlan": "BackupPlan!",
     "AWS::Backup::BackupSelection": "BackupPlanId BackupSelection!",
     "AWS::Backup::BackupVault": "BackupVaultName LockConfiguration",
-    "AWS::Backup::RestoreTestingPlan": "RecoveryPointSelection RestoreTestingPlanName ScheduleExpression StartWindowHours",
+    "AWS::Backup::RestoreTestingPlan": (
+        "RecoveryPointSelection RestoreTestingPlanName ScheduleExpression StartWindowHours"
+    ),
     "AWS::Backup::RestoreTestingSelection": (
         "IamRoleArn! ProtectedResourceArns ProtectedResourceType RestoreTestingPlanName RestoreTestingSelectionName "
         "ValidationWindowHours"

@@ -91,7 +91,8 @@ def test_a_key_that_outlived_its_stack_is_used_and_none_is_made() -> None:
     stack = Stack(REPOSITORY / "stacks" / "data_key.yaml", {"ApplicationName": APPLICATION, "ExistingKeyArn": arn})
     assert not stack.resources
     assert stack.resolve(stack.template["Outputs"]["KeyArn"]["Value"]) == arn
-    assert translated()["Resources"]["DataKeyStack"]["Properties"]["Parameters"]["ExistingKeyArn"] == {"Ref": "DataKeyArn"}
+    handed_over = translated()["Resources"]["DataKeyStack"]["Properties"]["Parameters"]
+    assert handed_over["ExistingKeyArn"] == {"Ref": "DataKeyArn"}
 
 
 # --- Who may use the key ----------------------------------------------------------------------------------------------
