@@ -47,7 +47,7 @@ from ops import (
     story,
 )
 from ops import check as checks
-from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, reach, settings_of
+from ops.environment import ENVIRONMENTS, LOCAL, OTHER_REGIONS, Deployment, connect, is_environment, reach, settings_of
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
@@ -840,7 +840,8 @@ def show_cost(
     shares = {"uncertain": uncertain / 100, "waiting": waiting / 100, "converted": converted / 100}
     load = cost.Load(images=images, megabytes=size, **shares)
     lines = cost.bill(load, definitions.parameters(chosen))
-    monthly = {name: cost.fixed(name) for name in definitions.environments()}
+    # `recovery` costs what prod costs, in its place.
+    monthly = {name: cost.fixed(name) for name in definitions.environments() if name not in OTHER_REGIONS}
     if as_json:
         output.say_json(cost_output.estimate_document(chosen, load, lines, monthly))
     elif markdown:

@@ -430,10 +430,10 @@ def test_memory_is_watched_for_each_size_that_a_function_has() -> None:
         assert STACK.values[f"Memory{size}Megabytes"] == round(0.8 * size)
 
 
-def test_observability_is_on_in_staging_and_prod() -> None:
+def test_observability_is_on_in_staging_and_prod_wherever_that_is() -> None:
     config = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
     on = {name for name, environment in config.items() if "Observability=true" in str(environment)}
-    assert on == {"staging", "prod"}
+    assert on == {"staging", "prod", "recovery"}
     assert ROOT["Parameters"]["Observability"]["Default"] == "false"
     for name in on:
         assert "CAPABILITY_AUTO_EXPAND" in config[name]["deploy"]["parameters"]["capabilities"]
