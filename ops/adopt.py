@@ -53,6 +53,7 @@ POOL_PROPERTIES = (
 )
 
 CHANGE_SET = "adopt"
+_IN_WORK = ("CREATE_PENDING", "CREATE_IN_PROGRESS")
 _POLL_SECONDS = 2.0
 
 Say = Callable[[str], None]
@@ -134,7 +135,7 @@ def run(found: Plan, say: Say) -> None:
     Raises OperatorError with CloudFormation's reason; then there is no stack, and every resource is as it was.
     """
     cloudformation = _cloudformation()
-    cloudformation.create_change_set(
+    made = cloudformation.create_change_set(
         StackName=found.stack,
         ChangeSetName=f"{CHANGE_SET}-{int(time.time())}",
         ChangeSetType="IMPORT",
@@ -148,15 +149,13 @@ def run(found: Plan, say: Say) -> None:
             for piece in found.pieces
         ],
     )
-    (change_set,) = _change_sets(found.stack)
-    while change_set["Status"] in ("CREATE_PENDING", "CREATE_IN_PROGRESS"):
+    while (change_set := cloudformation.describe_change_set(ChangeSetName=made["Id"]))["Status"] in _IN_WORK:
         time.sleep(_POLL_SECONDS)
-        (change_set,) = _change_sets(found.stack)
     if change_set["ExecutionStatus"] != "AVAILABLE":
         cloudformation.delete_stack(StackName=found.stack)  # it was only a name
         raise OperatorError(f"CloudFormation does not take them over: {change_set.get('StatusReason', '')}")
     say("Taking over ...")
-    cloudformation.execute_change_set(StackName=found.stack, ChangeSetName=change_set["ChangeSetId"])
+    cloudformation.execute_change_set(StackName=found.stack, ChangeSetName=made["Id"])
     while (status := _status(found.stack)).endswith("_IN_PROGRESS"):
         time.sleep(_POLL_SECONDS)
     if status != "IMPORT_COMPLETE":
@@ -164,12 +163,6 @@ def run(found: Plan, say: Say) -> None:
             f"CloudFormation did not take them over ({status}): aws cloudformation describe-stack-events --stack-name "
             f"{found.stack} says why. Delete the stack before you try again; what it names stays."
         )
-
-
-def _change_sets(stack: str) -> list[Any]:
-    """The newest one; a failed attempt before may have left another."""
-    found = _cloudformation().list_change_sets(StackName=stack)["Summaries"]
-    return sorted(found, key=lambda one: one["ChangeSetName"])[-1:]
 
 
 def _status(stack: str) -> str:

@@ -243,16 +243,17 @@ class CloudFormation:
     """One change set, and one stack, that end as it is told."""
 
     def __init__(self, stacks: Stacks) -> None:
-        self.stacks, self.calls = stacks, []  # type: ignore[var-annotated]
+        self.stacks, self.calls, self.looks = stacks, [], 0  # type: ignore[var-annotated]
         self.change_set = {"ExecutionStatus": "AVAILABLE", "StatusReason": ""}
         self.ends = "IMPORT_COMPLETE"
 
-    def create_change_set(self, **arguments: Any) -> None:
+    def create_change_set(self, **arguments: Any) -> dict[str, str]:
         self.calls.append(arguments)
+        return {"Id": "id"}
 
-    def list_change_sets(self, StackName: str) -> dict[str, Any]:
-        made = {"ChangeSetName": self.calls[-1]["ChangeSetName"], "ChangeSetId": "id", "Status": "CREATE_COMPLETE"}
-        return {"Summaries": [{"ChangeSetName": "adopt-1", "Status": "FAILED"}, made | self.change_set]}
+    def describe_change_set(self, ChangeSetName: str) -> dict[str, str]:
+        self.looks += 1
+        return {"Status": "CREATE_IN_PROGRESS" if self.looks == 1 else "CREATE_COMPLETE"} | self.change_set
 
     def execute_change_set(self, **arguments: Any) -> None:
         self.calls.append(arguments)
@@ -266,6 +267,7 @@ class CloudFormation:
 def cloudformation(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> CloudFormation:
     made = CloudFormation(stacks)
     monkeypatch.setattr(adopt, "_cloudformation", lambda: made)
+    monkeypatch.setattr(adopt, "_POLL_SECONDS", 0)
     return made
 
 
