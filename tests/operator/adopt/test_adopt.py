@@ -122,7 +122,7 @@ def test_a_destroyed_application_is_made_again_around_its_data(engine: Engine) -
 
     adopted = stack.petdetect("adopt", "--yes")
 
-    assert adopted.code == 0, adopted.stderr
+    assert adopted.code == 0, adopted.err
     assert stack.resources == kept | {"ImageBucketPolicy": stack.resources["ImageBucketPolicy"]}
     assert stack.s3.get_bucket_policy(Bucket=names["ImageBucket"])["Policy"] == policy
     assert stack.petdetect("adopt", "--yes").code == 1, "it has them already"
@@ -136,7 +136,7 @@ def test_a_destroyed_application_is_made_again_around_its_data(engine: Engine) -
     assert stack.petdetect("explain", before["ImageID"]["S"]).code == 0
     # What it took over is its own: it can be destroyed, and taken over, again.
     assert stack.petdetect("destroy", "--confirm", stack.name).code == 0
-    assert "takes over" in stack.petdetect("adopt", "--dry-run").stdout
+    assert "takes over" in stack.petdetect("adopt", "--dry-run").out
 
 
 def test_copies_under_other_names_make_a_second_application_beside_the_first(engine: Engine) -> None:
@@ -156,11 +156,11 @@ def test_copies_under_other_names_make_a_second_application_beside_the_first(eng
     filed = before["S3Location"]["S"].removeprefix(f"s3://{names['ImageBucket']}/")
     first.s3.copy_object(Bucket="copied-pictures", Key=filed, CopySource={"Bucket": names["ImageBucket"], "Key": filed})
     refused = second.petdetect("adopt", "--yes", "--use", f"ImageBucket={names['ImageBucket']}")
-    assert (refused.code, f"belongs to the stack {first.name}" in refused.stderr) == (1, True)
+    assert (refused.code, f"belongs to the stack {first.name}" in refused.err) == (1, True)
 
     adopted = second.petdetect("adopt", "--yes", "--use", "ImageBucket=copied-pictures", *uses)
 
-    assert adopted.code == 0, adopted.stderr
+    assert adopted.code == 0, adopted.err
     second.deploy("UPDATE")
     table = second.resources["DetectionLogsTable"]
     assert (table, second.resources["ImageBucket"]) == ("restored-DetectionLogsTable", "copied-pictures")
