@@ -1,4 +1,4 @@
-"""`petdetect adopt` on a local AWS of its own: an application is destroyed and made again around its data, and beside it.
+"""`petdetect adopt` on a local AWS of its own: an application is destroyed and made again around its data.
 
 In a folder of its own, as the tests of `destroy` are.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 from unittest import mock
 

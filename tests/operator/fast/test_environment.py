@@ -75,7 +75,8 @@ def test_the_command_works_where_there_is_no_local_aws(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("local", "local"), ("prod", "prod"), ("recovery", "recovery"), ("pr-1", "dev"), ("pr-1234567", "dev")]
+    ("name", "settings"),
+    [("local", "local"), ("prod", "prod"), ("recovery", "recovery"), ("pr-1", "dev"), ("pr-1234567", "dev")],
 )
 def test_environments_are_those_of_samconfig_and_of_pull_requests(name: str, settings: str) -> None:
     assert environment.is_environment(name)
