@@ -494,7 +494,7 @@ def governance(parameters: Mapping[str, str]) -> Iterator[Fixed]:
 
 
 def recovery(parameters: Mapping[str, str]) -> Iterator[Fixed]:
-    """Of stacks/recovery.yaml: its alarms. What it keeps is in the bill of an image, what its restore tests cost is not."""
+    """Of stacks/recovery.yaml: its alarms. What it keeps is in an image's bill; its restore tests are in none."""
     if parameters.get("Recovery") != "true":
         return
     found = [

@@ -153,7 +153,7 @@ def test_replication_may_read_the_one_bucket_and_write_to_the_other() -> None:
 
 
 def test_copies_are_kept_as_pictures_are_but_for_uploads() -> None:
-    """S3 replicates neither what lifecycle rules delete nor the deletion of a version, as of an upload that was moved."""
+    """S3 replicates neither what lifecycle rules delete nor the deletion of a version, as of a filed upload."""
     expires = {
         rule["Prefix"]: rule["ExpirationInDays"]
         for rule in only(SECOND, "AWS::S3::Bucket")["LifecycleConfiguration"]["Rules"]
