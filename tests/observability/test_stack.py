@@ -396,8 +396,8 @@ def test_metrics_by_method_are_not_bought() -> None:
 
 def test_core_needs_nothing_back_but_the_alarms_that_send_a_release_back() -> None:
     """And those only while it shifts: AllAtOnce must bring out a repair although the alarm that it ends still rings."""
-    # Governance, as optional, tells the operators' topic of alerts that did not arrive.
-    optional = ("ObservabilityStack", "GovernanceStack")
+    # Governance and recovery, as optional, tell the operators' topic.
+    optional = ("ObservabilityStack", "GovernanceStack", "RecoveryStack")
     rest = copy.deepcopy({name: r for name, r in ROOT["Resources"].items() if name not in optional})
     shifted = {
         name: rest[name]["Properties"].pop("DeploymentPreference")["Alarms"]["Fn::If"]
