@@ -257,12 +257,12 @@ def test_a_resource_names_the_stack_that_has_it(gap_engine: Any) -> None:
     template["Outputs"] = {"Name": {"Value": {"Ref": "Kept"}}}  # type: ignore[dict-item]
     outputs = gap_engine.create_stack(template)
     cloudformation = gap_engine.client("cloudformation")
+    ask = cloudformation.describe_stack_resources
 
-    found = cloudformation.describe_stack_resources(PhysicalResourceId=outputs["Name"])["StackResources"]
-
+    assert gap_engine.refusal(ask, PhysicalResourceId=outputs["Name"]) is None
+    found = ask(PhysicalResourceId=outputs["Name"])["StackResources"]
     assert [(one["LogicalResourceId"], one["StackName"]) for one in found] == [("Kept", outputs["StackName"])]
     cloudformation.delete_stack(StackName=outputs["StackName"])
     waiter = cloudformation.get_waiter("stack_delete_complete")
     waiter.wait(StackName=outputs["StackName"], WaiterConfig={"Delay": 1})
-    ask = cloudformation.describe_stack_resources
     assert gap_engine.refusal(ask, PhysicalResourceId=outputs["Name"]) == "ValidationError"
