@@ -58,6 +58,10 @@ def _tables_get_ttl_and_recovery() -> None:
     def update_with_settings(
         table: str, old: dict[str, Any], properties: dict[str, Any], stack: str, *others: Any
     ) -> Any:
+        generated = provisioners._physical_name(stack, others[0] if others else table, max_len=255)
+        if "TableName" not in properties and table in dynamodb._tables and table != generated:
+            # It was imported, and keeps its name. MiniStack: would make another of the name that it generates.
+            old, properties = {**old, "TableName": table}, {**properties, "TableName": table}
         updated = update(table, old, properties, stack, *others)
         _apply_table_settings(updated[0], properties)
         return updated
