@@ -25,11 +25,15 @@ if TYPE_CHECKING:
 
 STACK_TAG, LOGICAL_ID_TAG = "aws:cloudformation:stack-name", "aws:cloudformation:logical-id"
 # Stacks of the application's stack, whose names begin with its own.
-_NESTED = re.compile(r"-(DataKeyStack|ObservabilityStack|GovernanceStack|EdgeStack|OutsideLookStack)-")
+_NESTED = re.compile(
+    r"-(DataKeyStack|ObservabilityStack|GovernanceStack|EdgeStack|OutsideLookStack|ChatStack|RecoveryStack)-"
+)
 # CloudFormation shortens the stack's name in the names of roles: all begin like this, which is also what rights of ours
 # cover (NamePrefix in stacks/access.yaml), and what is left of the stack's name ends where a logical id begins.
 ROLE_PREFIX = "serverlessapp-pet-det"
 _ROLE = re.compile(r"(.+?)-[A-Z]")
+# Logical ids of what `petdetect adopt` gives to another stack.
+_TAKEN_OVER = {"ImageBucket", "DetectionLogsTable", "ErasuresTable", "ReviewsTable", "PeoplePool"}
 # What a tag query can find of what stays behind: ARN -> type of CloudFormation.
 _KINDS = {
     "s3": ("AWS::S3::Bucket", ""),
@@ -105,6 +109,8 @@ def find(stack: str) -> Belongings:
     found.gone -= {resource.name for resource in found.kept} | living
     denied: list[str] = []
     found.tagged = [resource for name, resource in tagged_resources(denied) if is_of(name, stack)]
+    for left in (found.kept, found.tagged):
+        left[:] = [one for one in left if one.name in living or not _is_anothers(one, stack)]
     told = living | {resource.name for resource in found.seen}
     found.unread = [role for role in denied if role not in told and stack.startswith(stack_in(role))]
     return found
@@ -118,6 +124,30 @@ def describe(stack: str) -> StackTypeDef | None:
         if code_of(error) != "ValidationError":  # CloudFormation's word for a stack that is not there
             raise
         return None
+
+
+def owner(name: str) -> str | None:
+    """The name of the stack that has the resource of this name now; None when no stack does that is there."""
+    try:
+        resources = _cloudformation().describe_stack_resources(PhysicalResourceId=name)["StackResources"]
+    except ClientError as error:
+        if code_of(error) != "ValidationError":  # CloudFormation's word for a resource of no stack
+            raise
+        return None
+    for one in resources:
+        if one.get("PhysicalResourceId") == name and not one["ResourceStatus"].startswith("DELETE_"):
+            stack = describe(one["StackId"])
+            if stack and stack["StackStatus"] != "DELETE_COMPLETE":
+                return stack["StackName"]
+    return None
+
+
+def _is_anothers(one: Resource, stack: str) -> bool:
+    """Whether another stack has taken it over (`petdetect adopt`): events and tags still say this one's name."""
+    if one.logical_id not in _TAKEN_OVER:
+        return False
+    now = owner(one.name)
+    return now is not None and not is_of(now, stack)
 
 
 def is_of(name: str, stack: str) -> bool:

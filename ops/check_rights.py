@@ -11,7 +11,7 @@ import boto3
 
 from ops import definitions
 from ops.check_lines import Line, Subject, not_checked, not_ok, ok
-from ops.environment import CLIENT_CONFIG, REGION
+from ops.environment import CLIENT_CONFIG, region
 from pet_detector.aws.clients import client
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def _kind(operator: str) -> str:
 
 def _text(subject: Subject, account: str, written: str) -> str:
     """What the template writes, with the names of the deployment; empty when the stack has not what it names."""
-    pseudo = {"AWS::Partition": "aws", "AWS::Region": REGION, "AWS::AccountId": account,
+    pseudo = {"AWS::Partition": "aws", "AWS::Region": region(), "AWS::AccountId": account,
               "AWS::StackName": subject.deployment.stack}  # fmt: skip
 
     def named(reference: str) -> str:
@@ -141,7 +141,7 @@ def _arn(subject: Subject, account: str, name: str, attribute: str) -> str:
     found = subject.resources.get(name)
     if found is None:
         return str(subject.deployment.parameters.get(name, ""))
-    physical, place = found.physical_id, f"{REGION}:{account}"
+    physical, place = found.physical_id, f"{region()}:{account}"
     if attribute == "Name":
         return physical.rpartition(":")[2]
     if attribute == "StreamArn":

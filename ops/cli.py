@@ -21,6 +21,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from ops import (
     accuracy_command,
     actual_cost,
+    adopt_command,
     backfill_command,
     check_command,
     cost,
@@ -46,7 +47,7 @@ from ops import (
     story,
 )
 from ops import check as checks
-from ops.environment import ENVIRONMENTS, LOCAL, Deployment, connect, is_environment, reach, settings_of
+from ops.environment import ENVIRONMENTS, LOCAL, OTHER_REGIONS, Deployment, connect, is_environment, reach, settings_of
 from ops.errors import KNOWN, OperatorError, sentence
 from ops.restart import REDRIVE, RELEASE, Outcome, Plan, Restart
 from pet_detector.rules import image_format
@@ -730,6 +731,19 @@ def export_person(deployment: Deployment, email: str, as_json: bool) -> None:
     people_command.export(deployment, email)
 
 
+@command_without_deployment("adopt")
+@adopt_command.options
+def adopt(environment: str | None, **options: Any) -> None:
+    """Let a new stack take over data that outlived another.
+
+    Before the stack's first deployment: bucket and tables that a destroyed stack of this environment left behind, or
+    those that --use names, such as a restored table. Shows them first, and asks. Nothing of them is changed; the
+    deployment after it makes the application around them. What another stack owns is refused.
+    """
+    chosen = environment or click.get_current_context().obj
+    adopt_command.run(reach(chosen), chosen, **options)
+
+
 @command_without_deployment("destroy")
 @destroy_command.options
 def destroy(environment: str | None, **options: Any) -> None:
@@ -826,7 +840,8 @@ def show_cost(
     shares = {"uncertain": uncertain / 100, "waiting": waiting / 100, "converted": converted / 100}
     load = cost.Load(images=images, megabytes=size, **shares)
     lines = cost.bill(load, definitions.parameters(chosen))
-    monthly = {name: cost.fixed(name) for name in definitions.environments()}
+    # `recovery` costs what prod costs, in its place.
+    monthly = {name: cost.fixed(name) for name in definitions.environments() if name not in OTHER_REGIONS}
     if as_json:
         output.say_json(cost_output.estimate_document(chosen, load, lines, monthly))
     elif markdown:

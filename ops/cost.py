@@ -83,6 +83,7 @@ OBSERVABILITY = definitions.REPOSITORY / "stacks" / "observability.yaml"
 GOVERNANCE = definitions.REPOSITORY / "stacks" / "governance.yaml"
 EDGE = definitions.REPOSITORY / "stacks" / "edge.yaml"
 NETWORK = definitions.REPOSITORY / "stacks" / "network.yaml"
+RECOVERY = definitions.REPOSITORY / "stacks" / "recovery.yaml"
 
 MONTH_DAYS = 30
 # Alarms that begin or end, and digests, in a busy month.
@@ -206,6 +207,8 @@ def bill(load: Load, parameters: Mapping[str, str]) -> list[Line]:
         )
     if parameters.get("NetworkSubnets"):
         lines.append(_network_traffic())
+    if parameters.get("Recovery") == "true":
+        lines += _recovery(load, parameters)
     return sorted(lines, key=lambda line: -line.per_image)
 
 
@@ -381,6 +384,34 @@ def _network_traffic() -> Line:
     return Line("Network", price, f"{ENDPOINT_KB:g} KB through endpoints, {FLOW_KB:.3g} KB of flow logs at most")
 
 
+def _recovery(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
+    """Backups of picture and record as long as both are there, and their copies in a second region."""
+    unit = prices()
+    gigabytes, record = load.megabytes / _MB, RECORD_KB / 5 / _KB  # a backup leaves the indexes out
+    kept = (int(parameters["ImageRetentionDays"]) + definitions.old_version_days()) / 30
+    continuous = int(definitions.document(RECOVERY)["Parameters"]["ContinuousDays"]["Default"]) / 30
+    days = int(parameters["BackupRetentionDays"])
+    pictures = gigabytes * (kept + continuous) * unit["backup_s3_gb_month"]
+    # Each day's backup of a table is a whole one.
+    records = record * int(parameters["RecordRetentionDays"]) / 30 * days * unit["backup_dynamodb_gb_month"]
+    how = f"{load.megabytes:g} MB for {kept + continuous:.1f} months, {days} daily backups of the record"
+    yield Line("Backups", pictures + records, how)
+    copied = 0.0
+    if parameters.get("CopyBucketName"):
+        per_gigabyte = unit["s3_to_second_region_gb"] + unit["s3_replication_time_gb"]
+        copied += 2 * (gigabytes * per_gigabyte + unit["s3_put"])  # as it is uploaded, and as it is filed
+        copied += gigabytes * (kept + 1) * unit["s3_storage_gb_month"]  # the upload's copy goes after a month
+    if parameters.get("CopyVaultArn"):
+        sent = record * int(parameters["RecordRetentionDays"]) * unit["s3_to_second_region_gb"]
+        copied += records + sent
+    if copied:
+        yield Line(
+            "Second region",
+            copied,
+            "the picture twice over the network and once stored, each day's backup of the record",
+        )
+
+
 def _trail_line() -> float:
     """US dollars for a line of the trail in CloudWatch Logs, as long as the stack keeps it."""
     days = definitions.document(GOVERNANCE)["Parameters"]["TrailLogRetentionDays"]["Default"]
@@ -435,7 +466,7 @@ def fixed(environment: str) -> list[Fixed]:
         lines += observability()
     if parameters.get("NetworkSubnets"):
         lines.append(network(len(parameters["NetworkSubnets"].split(","))))
-    return [*lines, *governance(parameters), *edge(parameters), *_chat(parameters)]
+    return [*lines, *governance(parameters), *recovery(parameters), *edge(parameters), *_chat(parameters)]
 
 
 def _chat(parameters: Mapping[str, str]) -> Iterator[Fixed]:
@@ -556,6 +587,21 @@ def network(zones: int) -> Fixed:
     count, hours, price = kinds.count("Interface"), MONTH_DAYS * 24, prices()["vpc_endpoint_zone_hour"]
     how = f"{count} interface endpoints in {zones} zones, {hours} hours at ${price:g}"
     return Fixed("Network", count * zones * hours * price, how)
+
+
+def recovery(parameters: Mapping[str, str]) -> Iterator[Fixed]:
+    """Of stacks/recovery.yaml: its alarms. What it keeps is in an image's bill; its restore tests are in none."""
+    if parameters.get("Recovery") != "true":
+        return
+    found = [
+        resource["Properties"]
+        for resource in definitions.resources(RECOVERY)
+        if resource["Type"] == "AWS::CloudWatch::Alarm"
+        and (parameters.get("CopyBucketName") or resource.get("Condition") != "HasReplica")
+    ]
+    watched = sum(sum("MetricStat" in metric for metric in alarm.get("Metrics", [])) or 1 for alarm in found)
+    price = prices()["cloudwatch_alarm_month"]
+    yield Fixed("Recovery alarms", watched * price, f"{len(found)} alarms on {watched} metrics at ${price:g}")
 
 
 def _observability() -> Iterator[Fixed]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 BUCKET, TABLE, KEY = "AWS::S3::Bucket", "AWS::DynamoDB::Table", "AWS::KMS::Key"
 ROLE, LOG_GROUP, POOL = "AWS::IAM::Role", "AWS::Logs::LogGroup", "AWS::Cognito::UserPool"
+VAULT = "AWS::Backup::BackupVault"
 API_KEY, SECRET, BACKUP = "API key", "Secret", "DynamoDB backup"
 
 # Logical ids of what holds people's data, and of the key without which nobody reads it.
@@ -49,6 +50,7 @@ AUDIT = {
     "TrailRole": ROLE,
     "HistoryBucket": BUCKET,
     "Detector": "AWS::GuardDuty::Detector",
+    "BackupVault": VAULT,  # of stacks/recovery.yaml: what everything else can be had again from
 }
 # They end with what they are a part of. CloudFormation says that it left those of code when an update has replaced
 # them: a function's `UpdateReplacePolicy: Retain` holds for all that SAM makes of it.
@@ -179,6 +181,8 @@ def _line(one: Resource, *, with_data: bool) -> Line | None:
         return None
     if AUDIT.get(one.logical_id) == one.kind:
         reason = "evidence of who did what, this too: an administrator ends it (docs/operations.md)"
+        if one.kind == VAULT:
+            reason = "its backups go when their days are over; then an administrator deletes it (docs/operations.md)"
         return Line(one.kind, one.name, False, size, reason)
     if one.kind == KEY:
         after = f"can be cancelled for {KEY_DAYS} days" if with_data else "what it encrypted is lost without it"

@@ -10,11 +10,10 @@ import click
 from ops import belongings, destroy, output, sweep
 from ops.belongings import Belongings
 from ops.destroy import Line
-from ops.environment import PULL_REQUEST, REGION, STACK_PREFIX
+from ops.environment import GUARDED, PULL_REQUEST, STACK_PREFIX, region
 from ops.errors import OperatorError
 
 ATTENTION = 3
-PROD = "prod"
 # Names of a type that are shown when nothing says what is in them.
 _NAMES = 3
 
@@ -42,8 +41,8 @@ def run(
     as_json: bool,
 ) -> None:
     """Destroy the stack of an environment, and what is left of one."""
-    if environment == PROD and not (yes_destroy_prod or dry_run):
-        raise click.UsageError("prod is destroyed only with --yes-destroy-prod, besides the stack's name.")
+    if environment in GUARDED and not (yes_destroy_prod or dry_run):
+        raise click.UsageError(f"{environment} is destroyed only with --yes-destroy-prod, besides the stack's name.")
     if as_json and not (confirm or dry_run):
         raise click.UsageError("--json cannot prompt; add --confirm STACK (or --dry-run).")
     if confirm is not None:
@@ -83,7 +82,7 @@ def query(stacks: str) -> str:
     """How leftovers were looked for."""
     return (
         f"Asked: tag:GetResources {belongings.STACK_TAG}={stacks}, the roles' same tag, CloudFormation's events of "
-        f"{stacks}, and names that begin with it, in {REGION}."
+        f"{stacks}, and names that begin with it, in {region()}."
     )
 
 
@@ -108,7 +107,7 @@ def _named(line: Line) -> dict[str, str]:
 def show(found: Belongings, listed: list[Line]) -> None:
     """What goes and what stays, by type."""
     status = found.description["StackStatus"] if found.description else "not there"
-    output.say(f"Stack {found.stack} in {REGION}: {status}.")
+    output.say(f"Stack {found.stack} in {region()}: {status}.")
     if not listed:
         output.say("Nothing of it is there.")
         return

@@ -21,13 +21,16 @@ from pet_detector.use_cases.reconciler import Resources
 if TYPE_CHECKING:
     from mypy_boto3_cloudformation.type_defs import StackTypeDef
 
-ENVIRONMENTS = ("local", "dev", "staging", "prod")  # of samconfig.toml
+ENVIRONMENTS = ("local", "dev", "staging", "prod", "recovery")  # of samconfig.toml
 LOCAL = "local"
+# prod, and where it goes on when its region is lost.
+GUARDED = ("prod", "recovery")
 STACK_PREFIX = "serverlessapp-pet-detector-"
 PULL_REQUEST = "pr-"  # and its number: the environment of a pull request, deployed like dev
 _PULL_REQUEST = re.compile(rf"{PULL_REQUEST}[1-9][0-9]{{0,6}}")
 
 REGION = "us-east-1"
+OTHER_REGIONS = {"recovery": "us-west-2"}  # environments that are not in REGION
 
 # For the services that only operators call; `pet_detector.aws.clients` makes the clients of the others. A person waits:
 # give up before they do, but not at the first failed request.
@@ -141,8 +144,13 @@ def reach(environment: str) -> str:
     if environment == LOCAL:
         _point_at_the_local_aws()
     clients.forget()
-    boto3.setup_default_session(region_name=REGION)
+    boto3.setup_default_session(region_name=OTHER_REGIONS.get(environment, REGION))
     return STACK_PREFIX + environment
+
+
+def region() -> str:
+    """The region of the environment that `reach` pointed this process at."""
+    return (boto3.DEFAULT_SESSION.region_name if boto3.DEFAULT_SESSION else None) or REGION
 
 
 def _point_at_the_local_aws() -> None:
@@ -185,6 +193,6 @@ def _stack(name: str, environment: str) -> StackTypeDef:
         by_sam = f"sam build && sam deploy --config-env {settings_of(environment)}{named}"
         deploy = "make up" if environment == LOCAL else by_sam
         raise OperatorError(
-            f"The stack {name} is not deployed in {REGION} of this account: deploy it with `{deploy}`, or name another "
-            "environment with --env."
+            f"The stack {name} is not deployed in {region()} of this account: deploy it with `{deploy}`, or name "
+            "another environment with --env."
         ) from None

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.exceptions import ClientError
 
-from ops.environment import CLIENT_CONFIG, LOCAL, REGION, Deployment
+from ops.environment import CLIENT_CONFIG, LOCAL, Deployment, region
 from ops.errors import OperatorError
 from ops.records import WORKERS, R, T, for_each, moment
 from pet_detector.aws import clients, registrations
 from pet_detector.aws.errors import ABSENCES, code_of
 from pet_detector.aws.image_bucket import UPLOADED_BYTES
-from pet_detector.rules import backfill
+from pet_detector.rules import backfill, image_ids
 from pet_detector.rules.backfill import Skip, Source
 from pet_detector.rules.models import Record, Status
 
@@ -193,12 +193,12 @@ def _refuse_another_region(deployment: Deployment, bucket: str) -> None:
     if deployment.environment == LOCAL:
         return
     try:
-        region = _s3().head_bucket(Bucket=bucket).get("BucketRegion", REGION)
+        place = _s3().head_bucket(Bucket=bucket).get("BucketRegion", region())
     except ClientError:
         return
-    if region != REGION:
+    if place != region():
         raise OperatorError(
-            f"{bucket} is in {region}, and the stack in {REGION}: copy the pictures to a bucket in {REGION} first."
+            f"{bucket} is in {place}, and the stack in {region()}: copy the pictures to a bucket in {region()} first."
         )
 
 
@@ -294,8 +294,11 @@ def move(deployment: Deployment, place: Place, finished: list[Finished]) -> int:
 
     def remove(one: Finished) -> bool:
         candidate, location = one
-        key = location.removeprefix(f"{S3_SCHEME}{deployment.bucket}/")
-        return bool(location) and _size(deployment.bucket, key) == candidate.size and place.remove(candidate)
+        return (
+            bool(location)
+            and _size(deployment.bucket, image_ids.key_in(location)) == candidate.size
+            and place.remove(candidate)
+        )
 
     return sum(for_each(remove, finished))
 

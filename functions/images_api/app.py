@@ -17,7 +17,7 @@ from pet_detector.aws import api_clients, detection_logs, health, image_bucket, 
 from pet_detector.aws.api_clients import ApiClient
 from pet_detector.aws.listing import Query
 from pet_detector.rules.errors import RequestError
-from pet_detector.rules.image_ids import IMAGE_ID
+from pet_detector.rules.image_ids import IMAGE_ID, key_in
 from pet_detector.rules.models import SUPERSEDED, Animal, Record, Status
 from pet_detector.rules.people import Group
 from pet_detector.rules.text import printable
@@ -101,7 +101,7 @@ def one_image(image_id: str) -> Response[str]:
     logger.info("Image shown", linked=linked)
     if linked:
         bucket = settings.required("IMAGE_BUCKET_NAME")
-        body["viewUrl"] = image_bucket.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/"))
+        body["viewUrl"] = image_bucket.view_link(bucket, key_in(record["S3Location"]))
         body["viewUrlExpiresInSeconds"] = image_bucket.VIEW_LINK_SECONDS
     return http_api.answer(200, body)
 

@@ -17,7 +17,7 @@ from aws_lambda_powertools.utilities.typing import LambdaContext
 
 from pet_detector.aws import detection_logs, image_bucket, reviews
 from pet_detector.rules.errors import RequestError
-from pet_detector.rules.image_ids import IMAGE_ID
+from pet_detector.rules.image_ids import IMAGE_ID, key_in
 from pet_detector.rules.models import Animal
 from pet_detector.rules.people import Group, Person, unauthorized
 from pet_detector.rules.review import Kind, Mode, Queue, filed_since, is_blind, sequence_of
@@ -172,7 +172,7 @@ def picture_shown(picture: Picture) -> dict[str, Any]:
     blind = is_blind(head)
     shown = {
         "imageId": head["ImageID"],
-        "viewUrl": image_bucket.view_link(bucket, record["S3Location"].removeprefix(f"s3://{bucket}/")),
+        "viewUrl": image_bucket.view_link(bucket, key_in(record["S3Location"])),
         "viewUrlExpiresInSeconds": image_bucket.VIEW_LINK_SECONDS,
         "leasedUntil": head["LeasedUntil"],
         "blind": blind,

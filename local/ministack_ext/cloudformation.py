@@ -12,8 +12,8 @@ from typing import Any
 import botocore.session
 import yaml
 from botocore.serialize import create_serializer
-from ministack.services import dynamodb, s3, sns
-from ministack.services.cloudformation import changesets, engine, handlers, provisioners
+from ministack.services import cloudformation, dynamodb, s3, sns
+from ministack.services.cloudformation import changesets, engine, handlers, helpers, provisioners
 from samtranslator.translator import transform
 
 # Stored without effect; docs/architecture.md names them.
@@ -38,6 +38,8 @@ def install() -> None:
     _types_without_effect_are_accepted()
     _references_have_something_to_refer_to()
     _sam_knows_the_parameters()
+    _bucket_policies_can_be_imported()
+    _resources_name_their_stack()
 
 
 def _tables_get_ttl_and_recovery() -> None:
@@ -56,6 +58,10 @@ def _tables_get_ttl_and_recovery() -> None:
     def update_with_settings(
         table: str, old: dict[str, Any], properties: dict[str, Any], stack: str, *others: Any
     ) -> Any:
+        generated = provisioners._physical_name(stack, others[0] if others else table, max_len=255)
+        if "TableName" not in properties and table in dynamodb._tables and table != generated:
+            # It was imported, and keeps its name. MiniStack: would make another of the name that it generates.
+            old, properties = {**old, "TableName": table}, {**properties, "TableName": table}
         updated = update(table, old, properties, stack, *others)
         _apply_table_settings(updated[0], properties)
         return updated
@@ -264,6 +270,44 @@ def _sam_knows_the_parameters() -> None:
     transform.transform = expand_with_values
     for module in (engine, handlers, changesets):
         module._apply_transforms = apply_with_values
+
+
+def _bucket_policies_can_be_imported() -> None:
+    """A change set of the type IMPORT may take over the policy of a bucket.
+
+    AWS: knows it by the bucket's name. MiniStack: imports buckets, and no policies.
+    """
+    kind = "AWS::S3::BucketPolicy"
+
+    def problem(bucket: str) -> str | None:
+        return None if bucket in s3._bucket_policies else changesets._IMPORT_NOT_FOUND.format(type=kind, value=bucket)
+
+    def take_over(identifier: dict[str, str]) -> tuple[str, dict[str, str]]:
+        return f"{identifier['Bucket']}-policy", {}  # as MiniStack calls those that it makes
+
+    changesets._IMPORT_LOOKUPS[kind] = (("Bucket",), problem)
+    provisioners._RESOURCE_HANDLERS[kind]["import"] = take_over
+
+
+def _resources_name_their_stack() -> None:
+    """DescribeStackResources takes the name of a resource and finds the stack that has it.
+
+    AWS: so. MiniStack: asks for the stack's name.
+    """
+    describe = handlers._ACTION_HANDLERS["DescribeStackResources"]
+
+    def describe_by_resource(params: dict[str, Any]) -> Any:
+        name = helpers._p(params, "PhysicalResourceId")
+        if not name or helpers._p(params, "StackName"):
+            return describe(params)
+        for stack in cloudformation._stacks.values():
+            is_there = stack.get("StackStatus") != "DELETE_COMPLETE"
+            names = {one.get("PhysicalResourceId") for one in stack.get("_resources", {}).values()}
+            if is_there and name in names:
+                return describe({**params, "StackName": [stack["StackId"]]})
+        return helpers._error("ValidationError", f"Stack for {name} does not exist")
+
+    handlers._ACTION_HANDLERS["DescribeStackResources"] = describe_by_resource
 
 
 def _is_true(value: Any) -> bool:

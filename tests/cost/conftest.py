@@ -63,6 +63,10 @@ EACH = {
     "health_check_https_month": 1.00,
     "vpc_endpoint_zone_hour": 0.01,
     "vpc_endpoint_gb": 0.01,
+    "backup_s3_gb_month": 0.05,
+    "backup_dynamodb_gb_month": 0.10,
+    "s3_to_second_region_gb": 0.02,
+    "s3_replication_time_gb": 0.015,
 }
 
 

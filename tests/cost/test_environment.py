@@ -191,8 +191,32 @@ def test_data_events_of_the_trail_are_paid_by_the_image() -> None:
     assert f"| {usual:.2f} |" in (definitions.REPOSITORY / "docs" / "cost.md").read_text()
 
 
+SECOND_REGION = {
+    "CopyBucketName": "copies",
+    "CopyVaultArn": "arn:aws:backup:us-west-2:123456789012:backup-vault:copies",
+}
+
+
+@pytest.mark.parametrize(("copies", "alarms"), [({}, 0.4), (SECOND_REGION, 0.5)])
+def test_recovery_is_paid_by_its_alarms_and_by_the_image(copies: dict[str, str], alarms: float) -> None:
+    parameters = definitions.parameters("prod") | {"Recovery": "true"} | copies
+    lines = {line.name: line.per_image for line in cost.bill(cost.Load(), parameters)}
+
+    assert not list(cost.recovery(definitions.parameters("prod")))
+    assert "Backups" not in {line.name for line in cost.bill(cost.Load(), definitions.parameters("prod"))}
+    assert sum(line.per_month for line in cost.recovery(parameters)) == pytest.approx(alarms)
+    # 2 MB for 13 1/6 months, and 35 days more, at 0.05; 3 KB of record for 12 1/6 months, 35 times at 0.10
+    picture, record = 2 / 1024, 3 / 1024**2 * 365 / 30
+    assert lines["Backups"] == pytest.approx(picture * (395 + 35) / 30 * 0.05 + record * 35 * 0.10)
+    # twice over the network with a promise of time; stored like the original, the upload a month; the record each day
+    far = 2 * (picture * 0.035 + 5e-6) + picture * (395 / 30 + 1) * 0.023 + record * (35 * 0.10 + 30 * 0.02)
+    assert lines.get("Second region", 0) == pytest.approx(far if copies else 0)
+    text = (definitions.REPOSITORY / "docs" / "cost.md").read_text()
+    assert f"{100_000 * (lines['Second region'] if copies else lines['Backups']):.2f} |" in text
+
+
 def test_the_lines_of_the_deployed_environments_by_hand() -> None:
-    assert list(definitions.environments()) == ["dev", "staging", "prod"]
+    assert list(definitions.environments()) == ["dev", "staging", "prod", "recovery"]
     dollars = _dollars("dev")
 
     assert set(dollars) == {"Business metrics", "Reconciler", "ReviewKeeper"}

@@ -26,7 +26,7 @@ with warnings.catch_warnings():  # of the linter itself
 from tests.governance.calls import calls
 from tests.support.definitions import ALLOWED_BY_AWS, references, resources, source, translate, words
 from tests.support.paths import REPOSITORY
-from tests.support.stacks import APPLICATION, Stack, governance, observability
+from tests.support.stacks import APPLICATION, Stack, governance, observability, recovery
 from tests.support.templates import load
 
 OUTPUTS = {
@@ -189,6 +189,8 @@ def needed(found: dict[str, set[str]]) -> dict[str, set[str]]:
 
 # The commands that an operator may not use.
 DESTROYING = ("ops.destroy", "ops.sweep", "ops.belongings")
+# An administrator's, like the stack of the recovery: it makes a stack of data that may be another one's.
+ADOPTING = "ops.adopt"
 
 
 def test_destroyer_may_do_just_what_destroying_calls_beyond_a_deployer() -> None:
@@ -208,7 +210,7 @@ def test_who_manages_people_may_do_just_that() -> None:
 
 
 def test_operator_may_do_just_what_petdetect_calls() -> None:
-    calling = needed(calls("ops.", without=(*DESTROYING, "ops.check", "ops.people"))) | {
+    calling = needed(calls("ops.", without=(*DESTROYING, ADOPTING, "ops.check", "ops.people"))) | {
         key: {"the services, with DataKey=customer"} for key in DATA_KEY
     }
     missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
@@ -341,6 +343,8 @@ ROLES = {
     **EDGE.of_type("AWS::IAM::Role"),
     **NETWORK.of_type("AWS::IAM::Role"),
 }
+# Rights that stacks/recovery.yaml gives to a role of template.yaml.
+ROLES["ReplicationRole"] = {"Policies": list(recovery().of_type("AWS::IAM::RolePolicy").values())}
 
 
 def policies_of_aws(role: dict[str, Any]) -> set[str]:
@@ -392,8 +396,9 @@ def test_every_role_can_carry_the_boundary() -> None:
     for stack in (REPOSITORY / "stacks").glob("*.yaml"):
         for name, resource in load(stack)["Resources"].items():
             if (
-                resource["Type"] == "AWS::IAM::Role" and stack.stem != "delivery"
-            ):  # test_delivery.py: the pipeline's own
+                # test_delivery.py: the pipeline's own; and AWS Backup's policies reach further than the application may
+                resource["Type"] == "AWS::IAM::Role" and stack.stem not in ("delivery", "recovery")
+            ):
                 assert references(resource["Properties"]["PermissionsBoundary"]["Fn::If"][1]) == {
                     "PermissionsBoundary"
                 }, name
@@ -432,10 +437,10 @@ UNUSED = {
         s3:GetAccelerateConfiguration s3:GetAnalyticsConfiguration s3:GetBucketAbac s3:GetBucketAcl s3:GetBucketLogging
         s3:GetBucketMetadataTableConfiguration s3:GetBucketObjectLockConfiguration s3:GetBucketWebsite
         s3:GetIntelligentTieringConfiguration s3:GetInventoryConfiguration s3:GetMetricsConfiguration
-        s3:GetReplicationConfiguration s3:PutAccelerateConfiguration s3:PutAnalyticsConfiguration s3:PutBucketAbac
+        s3:PutAccelerateConfiguration s3:PutAnalyticsConfiguration s3:PutBucketAbac
         s3:PutBucketAcl s3:PutBucketLogging s3:PutBucketObjectLockConfiguration s3:PutBucketReplication
         s3:PutBucketWebsite s3:PutIntelligentTieringConfiguration s3:PutInventoryConfiguration
-        s3:PutMetricsConfiguration s3:PutObjectAcl s3:PutObjectLockConfiguration s3:PutReplicationConfiguration
+        s3:PutMetricsConfiguration s3:PutObjectAcl s3:PutObjectLockConfiguration
         s3:UpdateBucketMetadataAnnotationTableConfiguration s3:UpdateBucketMetadataInventoryTableConfiguration
         s3:UpdateBucketMetadataJournalTableConfiguration s3:REST.PUT.OBJECT
         cloudformation:GetStackPolicy cloudformation:SetStackPolicy cloudformation:UpdateTerminationProtection
@@ -446,6 +451,8 @@ UNUSED = {
         dynamodb:UpdateItem s3:DeleteObject s3:GetObjectMetadata logs:CreateLogStream logs:DescribeLogStreams
         logs:PutLogEvents kms:CreateGrant kms:Decrypt kms:Encrypt kms:GenerateDataKey kms:ListAliases
         kms:RevokeGrant kms:GenerateDataKeyWithoutPlaintext kms:ReEncryptFrom kms:ReEncryptTo""",
+    "an administrator's: who may set a replication can send every picture to a bucket of their own": """
+        s3:GetReplicationConfiguration s3:PutReplicationConfiguration""",
     "ways out of the boundary": "iam:DeleteRolePermissionsBoundary",
     "roles of services that an account has already": "iam:CreateServiceLinkedRole",
 }
@@ -547,7 +554,7 @@ def test_deployer_lends_roles_to_the_services_that_the_template_lends_them_to() 
         for role in resources("AWS::IAM::Role").values()
         for trust in role["AssumeRolePolicyDocument"]["Statement"]
         for service in words(trust["Principal"]["Service"])
-    }
+    } - {"s3.amazonaws.com"}  # for a replication, which an administrator turns on
     assert set(statement["Condition"]["StringEquals"]["iam:PassedToService"]) == lent
 
 

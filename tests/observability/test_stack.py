@@ -491,8 +491,8 @@ def test_metrics_by_method_are_not_bought() -> None:
 
 def test_core_needs_nothing_back_but_the_alarms_that_send_a_release_back() -> None:
     """And those only while it shifts: AllAtOnce must bring out a repair although the alarm that it ends still rings."""
-    # These, as optional, tell its topics: of alerts that did not arrive, of the edge, of what is seen from outside; chat reads them.
-    optional = ("ObservabilityStack", "GovernanceStack", "EdgeStack", "OutsideLookStack", "ChatStack")
+    # These, as optional, tell its topics (of alerts that did not arrive, the edge, what is seen from outside, backups), or read them.
+    optional = ("ObservabilityStack", "GovernanceStack", "EdgeStack", "OutsideLookStack", "ChatStack", "RecoveryStack")
     rest = copy.deepcopy({name: r for name, r in ROOT["Resources"].items() if name not in optional})
     shifted = {
         name: rest[name]["Properties"].pop("DeploymentPreference")["Alarms"]["Fn::If"]
@@ -525,10 +525,10 @@ def test_memory_is_watched_for_each_size_that_a_function_has() -> None:
         assert STACK.values[f"Memory{size}Megabytes"] == round(0.8 * size)
 
 
-def test_observability_is_on_in_staging_and_prod() -> None:
+def test_observability_is_on_in_staging_and_prod_wherever_that_is() -> None:
     config = tomllib.loads((REPOSITORY / "samconfig.toml").read_text())
     on = {name for name, environment in config.items() if "Observability=true" in str(environment)}
-    assert on == {"staging", "prod"}
+    assert on == {"staging", "prod", "recovery"}
     assert ROOT["Parameters"]["Observability"]["Default"] == "false"
     for name in on:
         assert "CAPABILITY_AUTO_EXPAND" in config[name]["deploy"]["parameters"]["capabilities"]

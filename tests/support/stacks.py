@@ -159,6 +159,17 @@ def governance(**parameters: Any) -> Stack:
     return Stack(REPOSITORY / "stacks" / "governance.yaml", names | toggles | parameters)
 
 
+def recovery(**parameters: Any) -> Stack:
+    """The recovery stack with all that it can make, unless a parameter says otherwise."""
+    names = {name: NAMES[name] for name in ("ApplicationName", "RunbookUrl")}
+    second_region = {
+        "CopyVaultArn": "arn:aws:backup:us-west-2:123456789012:backup-vault:copies",
+        "CopyBucketName": "replica",
+        "OperatorsTopicArn": "arn:aws:sns:us-east-1:123456789012:alarms",
+    }
+    return Stack(REPOSITORY / "stacks" / "recovery.yaml", names | second_region | parameters)
+
+
 def observability(**parameters: Any) -> Stack:
     """The stack under test, with every optional part unless a parameter says otherwise."""
     return Stack(STACK_FILE, NAMES | {"MonthlyBudgetUsd": 100, "CostAnomalyUsd": 10} | parameters)

@@ -32,6 +32,16 @@ TYPES = {
     ),
     "AWS::ApiGateway::UsagePlan": "ApiStages Quota Throttle UsagePlanName",
     "AWS::ApiGateway::UsagePlanKey": "KeyId KeyType UsagePlanId",
+    "AWS::Backup::BackupPlan": "BackupPlan!",
+    "AWS::Backup::BackupSelection": "BackupPlanId BackupSelection!",
+    "AWS::Backup::BackupVault": "BackupVaultName LockConfiguration",
+    "AWS::Backup::RestoreTestingPlan": (
+        "RecoveryPointSelection RestoreTestingPlanName ScheduleExpression StartWindowHours"
+    ),
+    "AWS::Backup::RestoreTestingSelection": (
+        "IamRoleArn! ProtectedResourceArns ProtectedResourceType RestoreTestingPlanName RestoreTestingSelectionName "
+        "ValidationWindowHours"
+    ),
     "AWS::Budgets::Budget": "Budget NotificationsWithSubscribers!",
     "AWS::CE::AnomalyMonitor": "MonitorDimension MonitorName MonitorType",
     "AWS::CE::AnomalySubscription": "Frequency MonitorArnList Subscribers! SubscriptionName ThresholdExpression",
@@ -123,7 +133,7 @@ TYPES = {
         "BucketEncryption BucketName CorsConfiguration! LifecycleConfiguration NotificationConfiguration! "
         "ObjectLockConfiguration "
         "ObjectLockEnabled OwnershipControls! "
-        "PublicAccessBlockConfiguration! VersioningConfiguration"
+        "PublicAccessBlockConfiguration! ReplicationConfiguration! VersioningConfiguration"
     ),
     "AWS::S3::BucketPolicy": "Bucket PolicyDocument!",
     "AWS::SNS::Subscription": "Endpoint! Protocol! RedrivePolicy TopicArn!",

@@ -270,4 +270,11 @@ MUTANTS: dict[str, Mutation] = {
     "N10 a path of people for anybody": lambda of: _properties(of, "PetDetectorApi")["Body"]["paths"]["/people/images"][
         "get"
     ].pop("security"),
+    # Copies
+    "N11 pictures are replicated to another account": lambda of: _properties(of, "ImageBucket")[
+        "ReplicationConfiguration"
+    ]["Fn::If"][1]["Rules"][0]["Destination"].update(Bucket="arn:aws:s3:::of-somebody", Account=FOREIGN),
+    "N12 backups are copied to another account": lambda of: _properties(of, "recovery/TablesPlan")["BackupPlan"][
+        "BackupPlanRule"
+    ][0].update(CopyActions=[{"DestinationBackupVaultArn": f"arn:aws:backup:us-east-1:{FOREIGN}:backup-vault:theirs"}]),
 }

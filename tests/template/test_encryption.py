@@ -86,6 +86,15 @@ def test_the_key_rotates_and_outlives_the_stacks() -> None:
     assert key["Properties"]["PendingWindowInDays"] == 30
 
 
+def test_a_key_that_outlived_its_stack_is_used_and_none_is_made() -> None:
+    arn = "arn:aws:kms:us-east-1:123456789012:key/0f9e"
+    stack = Stack(REPOSITORY / "stacks" / "data_key.yaml", {"ApplicationName": APPLICATION, "ExistingKeyArn": arn})
+    assert not stack.resources
+    assert stack.resolve(stack.template["Outputs"]["KeyArn"]["Value"]) == arn
+    handed_over = translated()["Resources"]["DataKeyStack"]["Properties"]["Parameters"]
+    assert handed_over["ExistingKeyArn"] == {"Ref": "DataKeyArn"}
+
+
 # --- Who may use the key ----------------------------------------------------------------------------------------------
 
 READ, READ_AND_WRITE = {"kms:Decrypt"}, {"kms:Decrypt", "kms:GenerateDataKey"}

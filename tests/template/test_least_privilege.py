@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.support import moto_world
-from tests.support.definitions import Machine, machines, references, resources, source, translated, words
+from tests.support.definitions import Machine, decided, machines, references, resources, source, translated, words
 from tests.support.handler_runs import Call, observe
 
 from .test_hops import FUNCTIONS, HOPS, role_of
@@ -266,6 +266,10 @@ def test_role_is_lent_to_the_service_that_uses_it() -> None:
         ("codedeploy.amazonaws.com", resource["Properties"]["DeploymentPreference"]["Role"])
         for name, resource in source()["Resources"].items()
         if "DeploymentPreference" in resource["Properties"] and name in FUNCTIONS
+    ]
+    users += [
+        ("s3.amazonaws.com", decided(bucket["ReplicationConfiguration"], "HasReplica", True)["Role"])
+        for bucket in resources("AWS::S3::Bucket").values()
     ]
     lent = {
         (name, service)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from ops import check_quotas, cold_storage
+from ops.environment import ENVIRONMENTS, OTHER_REGIONS, STACK_PREFIX
 from pet_detector.rules import image_ids
 from tests.support import arns
 from tests.support.definitions import NO_VALUE, TWO_WEEKS, references, resources, source, translated
@@ -354,6 +355,8 @@ CONDITIONS = {
     "LooksFromOutside": set(),
     "WantsMfa": {"staging", "prod"},
     "HasChat": set(),  # a channel of somebody's workspace
+    "HasRecovery": set(),  # it costs as much as storage does, and AWS Backup asks the account first
+    "HasReplica": set(),  # a bucket of somebody's account
     "HasBoundary": set(),  # a policy of somebody's account
     "RejectsUnsafe": set(),  # it doubles the price of Rekognition
     "InNetwork": set(),  # it costs, and subnets are of somebody's account
@@ -369,8 +372,16 @@ def test_condition_holds_in_just_these_environments(condition: str) -> None:
     assert {stage for stage in STAGES if holds({"Condition": condition}, stage)} == CONDITIONS[condition]
 
 
-def test_every_stage_has_its_environment_and_no_other() -> None:
-    assert {name for name, section in CONFIG.items() if name not in ("version", "default")} == set(STAGES)
+def test_every_stage_has_its_environment_and_no_other_but_prod_in_a_second_region() -> None:
+    assert {name for name in CONFIG if name not in ("version", "default")} == {*STAGES, "recovery"} == {*ENVIRONMENTS}
+
+
+def test_prod_in_a_second_region_is_prod() -> None:
+    prod, elsewhere = (CONFIG[name]["deploy"]["parameters"] for name in ("prod", "recovery"))
+    assert values_of("recovery") == values_of("prod")
+    assert {name for name in prod if prod[name] != elsewhere[name]} == {"stack_name", "region", "tags"}
+    assert elsewhere["region"] == OTHER_REGIONS["recovery"]
+    assert elsewhere["stack_name"] == f"{STACK_PREFIX}recovery"
 
 
 @each_stage

@@ -58,6 +58,11 @@ def converted_key(image_id: str, key: str) -> str:
     return f"{CONVERTED_BACKFILL_FOLDER if is_backfill else CONVERTED_FOLDER}/{image_id}.jpg"
 
 
+def key_in(location: str) -> str:
+    """The key in a record's S3Location: what was restored names the bucket of before, and its picture lies in ours."""
+    return location.split("/", 3)[3]
+
+
 def shard_of(image_id: str) -> str:
     """The shard of an ImageID ("0" to "3"): its first hex digit modulo SHARDS."""
     return str(int(image_id[0], 16) % SHARDS)

@@ -198,3 +198,71 @@ def test_a_bucket_gets_the_tags_of_its_stack_and_keeps_them_when_it_outlives_it(
     cloudformation.get_waiter("stack_delete_complete").wait(StackName=stack, WaiterConfig={"Delay": 1})
 
     assert tags()["aws:cloudformation:stack-name"] == stack
+
+
+def test_a_bucket_that_outlived_its_stack_is_imported_with_its_policy_and_then_updated(gap_engine: Any) -> None:
+    cloudformation, s3 = gap_engine.client("cloudformation"), gap_engine.client("s3")
+    bucket, policy = f"b-{uuid.uuid4().hex[:8]}", {"Version": "2012-10-17", "Statement": []}
+    s3.create_bucket(Bucket=bucket)
+    s3.put_bucket_policy(Bucket=bucket, Policy=json.dumps(policy))
+    kept = {"DeletionPolicy": "Retain", "UpdateReplacePolicy": "Retain"}
+    said = {"Bucket": bucket, "PolicyDocument": policy}
+    resources: dict[str, Any] = {
+        "Pictures": {"Type": "AWS::S3::Bucket", **kept, "Properties": {}},
+        "Policy": {"Type": "AWS::S3::BucketPolicy", **kept, "Properties": said},
+    }
+    names = {"StackName": f"s-{uuid.uuid4().hex[:8]}", "ChangeSetName": "import"}
+    identifiers = {"Pictures": {"BucketName": bucket}, "Policy": {"Bucket": bucket}}
+    cloudformation.create_change_set(
+        **names,
+        ChangeSetType="IMPORT",
+        TemplateBody=json.dumps({"Resources": resources}),
+        ResourcesToImport=[
+            {"LogicalResourceId": name, "ResourceType": resources[name]["Type"], "ResourceIdentifier": identifier}
+            for name, identifier in identifiers.items()
+        ],
+    )
+    assert cloudformation.describe_change_set(**names)["ExecutionStatus"] == "AVAILABLE"
+    cloudformation.execute_change_set(**names)
+    cloudformation.get_waiter("stack_import_complete").wait(StackName=names["StackName"], WaiterConfig={"Delay": 1})
+
+    resources["Policy"]["Properties"] = said | {"Bucket": {"Ref": "Pictures"}}  # the same bucket: nothing is replaced
+    resources["Pictures"]["Properties"] = {"VersioningConfiguration": {"Status": "Enabled"}}
+    gap_engine.update_stack(names["StackName"], {"Resources": resources})
+
+    assert s3.get_bucket_versioning(Bucket=bucket)["Status"] == "Enabled"
+    assert json.loads(s3.get_bucket_policy(Bucket=bucket)["Policy"]) == policy
+
+
+def test_a_policy_that_is_not_there_is_not_imported(gap_engine: Any) -> None:
+    cloudformation, bucket = gap_engine.client("cloudformation"), f"b-{uuid.uuid4().hex[:8]}"
+    gap_engine.client("s3").create_bucket(Bucket=bucket)
+    kind, names = "AWS::S3::BucketPolicy", {"StackName": f"s-{uuid.uuid4().hex[:8]}", "ChangeSetName": "import"}
+    said = {"Bucket": bucket, "PolicyDocument": {"Version": "2012-10-17", "Statement": []}}
+    template = {"Resources": {"Policy": {"Type": kind, "DeletionPolicy": "Retain", "Properties": said}}}
+    cloudformation.create_change_set(
+        **names,
+        ChangeSetType="IMPORT",
+        TemplateBody=json.dumps(template),
+        ResourcesToImport=[
+            {"LogicalResourceId": "Policy", "ResourceType": kind, "ResourceIdentifier": {"Bucket": bucket}}
+        ],
+    )
+
+    assert cloudformation.describe_change_set(**names)["Status"] == "FAILED"
+
+
+def test_a_resource_names_the_stack_that_has_it(gap_engine: Any) -> None:
+    template = {"Resources": {"Kept": {"Type": "AWS::S3::Bucket", "DeletionPolicy": "Retain"}}}
+    template["Outputs"] = {"Name": {"Value": {"Ref": "Kept"}}}  # type: ignore[dict-item]
+    outputs = gap_engine.create_stack(template)
+    cloudformation = gap_engine.client("cloudformation")
+    ask = cloudformation.describe_stack_resources
+
+    assert gap_engine.refusal(ask, PhysicalResourceId=outputs["Name"]) is None
+    found = ask(PhysicalResourceId=outputs["Name"])["StackResources"]
+    assert [(one["LogicalResourceId"], one["StackName"]) for one in found] == [("Kept", outputs["StackName"])]
+    cloudformation.delete_stack(StackName=outputs["StackName"])
+    waiter = cloudformation.get_waiter("stack_delete_complete")
+    waiter.wait(StackName=outputs["StackName"], WaiterConfig={"Delay": 1})
+    assert gap_engine.refusal(ask, PhysicalResourceId=outputs["Name"]) == "ValidationError"

@@ -75,11 +75,19 @@ def test_the_command_works_where_there_is_no_local_aws(arguments: list[str]) -> 
 
 
 @pytest.mark.parametrize(
-    ("name", "settings"), [("local", "local"), ("prod", "prod"), ("pr-1", "dev"), ("pr-1234567", "dev")]
+    ("name", "settings"),
+    [("local", "local"), ("prod", "prod"), ("recovery", "recovery"), ("pr-1", "dev"), ("pr-1234567", "dev")],
 )
 def test_environments_are_those_of_samconfig_and_of_pull_requests(name: str, settings: str) -> None:
     assert environment.is_environment(name)
     assert environment.settings_of(name) == settings
+
+
+@pytest.mark.parametrize(("name", "place"), [("prod", "us-east-1"), ("recovery", "us-west-2"), ("pr-1", "us-east-1")])
+def test_an_environment_is_asked_in_its_own_region(aws: Cloud, name: str, place: str) -> None:
+    assert environment.reach(name) == f"serverlessapp-pet-detector-{name}"
+    assert environment.region() == place
+    assert boto3.client("dynamodb").meta.region_name == place
 
 
 @pytest.mark.parametrize("name", ["", "qa", "pr-", "pr-0", "pr-01", "pr-1\n", "pr-x", "PR-1", "pr-12345678"])
@@ -87,7 +95,7 @@ def test_other_names_are_refused_before_aws_is_asked(name: str) -> None:
     answer = petdetect("--env", name, "status")
 
     assert answer.exit_code == 2
-    assert "is not one of local, dev, staging, prod, pr-<number>." in answer.stderr
+    assert "is not one of local, dev, staging, prod, recovery, pr-<number>." in answer.stderr
 
 
 def test_a_stack_that_is_not_there_is_deployed_with_the_settings_of_dev(monkeypatch: pytest.MonkeyPatch) -> None:
