@@ -37,6 +37,7 @@ from ops import (
     people_command,
     policy_command,
     prune,
+    rebuild_command,
     records,
     replay,
     restart,
@@ -371,6 +372,18 @@ def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) ->
     but what AWS keeps for a while (docs/erasure.md). If it is killed, run the same command again.
     """
     erase_command.run(deployment, image_ids, **options)
+
+
+@command("rebuild")
+@click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())
+@rebuild_command.options
+def rebuild(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) -> None:
+    """Rebuild the record of a filed picture whose row is gone.
+
+    From the object, the cached analysis and the reviews: status, animal, folder and times. Who uploaded it and its file
+    name are lost. A record that is there is never overwritten, and an erased image is not brought back.
+    """
+    rebuild_command.run(deployment, image_ids, **options)
 
 
 @command("evaluate")

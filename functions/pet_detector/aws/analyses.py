@@ -97,6 +97,18 @@ def begin(table: str, content_hash: str, owner: str, *, lane: Lane = Lane.LIVE) 
         if "WaitsUntil" in item:
             return Taken(_number(item["WaitsUntil"]))
         raise AnalysisInProgressError("Another execution is asking Rekognition about the same bytes.")
+    return _recognition(item)
+
+
+def known(table: str, content_hash: str) -> Recognition | None:
+    """What Rekognition saw in these bytes, by whichever model; None when it is not known (any more)."""
+    with translated("dynamodb:GetItem Analyses"):
+        answer = client("dynamodb").get_item(TableName=table, Key={"ContentHash": {"S": content_hash}})
+    item = answer.get("Item", {})
+    return _recognition(item) if "Labels" in item else None
+
+
+def _recognition(item: dict[str, Any]) -> Recognition:
     labels = (
         Label(label["M"]["Name"]["S"], float(Decimal(label["M"]["Confidence"]["N"]))) for label in item["Labels"]["L"]
     )
