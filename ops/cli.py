@@ -27,6 +27,7 @@ from ops import (
     cost_output,
     definitions,
     destroy_command,
+    drill_command,
     erase_command,
     evaluate_command,
     export,
@@ -372,6 +373,18 @@ def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) ->
     but what AWS keeps for a while (docs/erasure.md). If it is killed, run the same command again.
     """
     erase_command.run(deployment, image_ids, **options)
+
+
+@command("drill")
+@drill_command.options
+def drill(deployment: Deployment, **options: Any) -> None:
+    """Restore tables and objects beside the original, and prove that everything is there.
+
+    Settings are set again and read back, the ledger of erasures is replayed on the copy, and every record is compared
+    with its object. Prints how long it took (RTO) and what would be lost (RPO), and removes the copy. The original is
+    only read.
+    """
+    drill_command.run(deployment, **options)
 
 
 @command("rebuild")
