@@ -155,6 +155,7 @@ Exit codes:
      stuck objects, an image that was started again did not finish, one could
      not be erased (or its dead letters not looked at), a backfill goes on without the command or left something out,
      `reviews` found a verdict that is not carried out or reviews that are overdue,
+     `drill` or `rebuild` could not bring everything back,
      or `check` found something that is not ok
 
 \b

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.exceptions import ClientError
 
-from ops import definitions, drill_restore
+from ops import definitions, drill_alarms, drill_restore
 from ops.drill_restore import TABLES, WAITING, Copy
 from ops.environment import CLIENT_CONFIG, Deployment
 from pet_detector.aws.errors import code_of
@@ -29,11 +29,6 @@ DRILL_TAG = "petdetect:drill"
 _UNPROTECTED = ("local", "dev")
 # A table takes one change at a time, and recovery is available some seconds after a restore.
 _BUSY = ("ResourceInUseException", "LimitExceededException", "ContinuousBackupsUnavailableException")
-# What an alarm is, of what describe-alarms says.
-_ALARM = (
-    *("AlarmDescription", "MetricName", "Namespace", "Statistic", "ExtendedStatistic", "Dimensions", "Period", "Unit"),
-    *("EvaluationPeriods", "DatapointsToAlarm", "Threshold", "ComparisonOperator", "TreatMissingData", "Metrics"),
-)
 _NONE = "none"
 
 
@@ -66,7 +61,12 @@ def rewire(deployment: Deployment, copy: Copy, tags: Mapping[str, str]) -> list[
         _set(copy.table(logical_id), _wanted(deployment, logical_id), tags)
     for logical_id in TABLES:
         found += _proof(deployment, copy, logical_id, tags)
-    return [*found, *_alarms(deployment, copy), *_proof_of_bucket(deployment.bucket, copy)]
+    names = {drill_restore.original(deployment, logical_id): copy.table(logical_id) for logical_id in TABLES}
+    found += [
+        Setting("alarm", alarm, "same", "same" if is_same else "other")
+        for alarm, is_same in drill_alarms.restore(names, copy)
+    ]
+    return [*found, *_proof_of_bucket(deployment.bucket, copy)]
 
 
 # --- Tables -----------------------------------------------------------------------------------------------------------
@@ -156,33 +156,7 @@ def _key(table: Any) -> str:
     return str(table.get("SSEDescription", {}).get("KMSMasterKeyArn", "AWS's own"))
 
 
-# --- Alarms and the bucket --------------------------------------------------------------------------------------------
-
-
-def _alarms(deployment: Deployment, copy: Copy) -> Iterator[Setting]:
-    """Give every alarm about a table one about its copy, which tells nobody. Stacks of today have none."""
-    cloudwatch = boto3.client("cloudwatch", config=CLIENT_CONFIG)
-    names = {drill_restore.original(deployment, logical_id): copy.table(logical_id) for logical_id in TABLES}
-    pages = cloudwatch.get_paginator("describe_alarms").paginate(AlarmTypes=["MetricAlarm"])
-    every: list[Any] = [alarm for page in pages for alarm in page["MetricAlarms"]]
-    for alarm in [alarm for alarm in every if _renamed(alarm, names) != alarm]:
-        name = f"{copy.name}-{alarm['AlarmName']}"[:255]
-        same = {field: _renamed(alarm[field], names) for field in _ALARM if alarm.get(field) not in (None, [])}
-        cloudwatch.put_metric_alarm(AlarmName=name, ActionsEnabled=False, **same)
-        answer: list[Any] = list(cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"])
-        has_it = bool(answer) and all(answer[0].get(field) == value for field, value in same.items())
-        yield Setting("alarm", alarm["AlarmName"], "same", "same" if has_it else "other")
-
-
-def _renamed(value: Any, names: Mapping[str, str]) -> Any:
-    """The same with the copies' names as values of the dimension TableName."""
-    if isinstance(value, list):
-        return [_renamed(one, names) for one in value]
-    if not isinstance(value, dict):
-        return value
-    if value.get("Name") == "TableName" and value.get("Value") in names:
-        return value | {"Value": names[value["Value"]]}
-    return {key: _renamed(one, names) for key, one in value.items()}
+# --- The bucket -------------------------------------------------------------------------------------------------------
 
 
 def _proof_of_bucket(bucket: str, copy: Copy) -> Iterator[Setting]:

@@ -235,11 +235,12 @@ def test_operator_may_do_just_what_petdetect_calls() -> None:
 
 def test_who_drills_may_do_just_what_a_drill_calls_beyond_an_operator_and_delete_copies_alone() -> None:
     calling = needed(calls("ops.environment.connect", "ops.drill.", "ops.drill_"))
-    # Of its own a drill makes and deletes backups on the local AWS alone: IAM cannot tell them from those of every night.
+    # It makes and deletes backups on the local AWS alone: IAM cannot tell them from those of every night.
     on_the_local_aws = {"dynamodb:CreateBackup", "dynamodb:DeleteBackup"}
     missing = calling.keys() - allowed("DrillPolicy", "OperatorPolicy") - on_the_local_aws
     assert not missing, "DrillPolicy of stacks/access.yaml lacks a statement for what these functions call"
-    assert not allowed("DrillPolicy") - calling.keys() - DATA_KEY, "DrillPolicy allows what a drill never calls"
+    unused = allowed("DrillPolicy") - calling.keys() - DATA_KEY
+    assert not unused, "DrillPolicy allows what a drill never calls"
     assert not allowed("DrillPolicy") & on_the_local_aws
     looks = re.compile(r"\w+:(Get|List|Describe|Restore|Decrypt|GenerateDataKey)")
     for statement in statements("DrillPolicy"):

@@ -203,6 +203,9 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
     if " check" in command:  # no upload starts the workflow here, and it says so
         assert (output.code, "Not ok: rule ImageUploadedRule." in output.out) == (3, True)
         return
+    if " drill" in command:  # it names what the tests before have left undone: that is no error
+        assert output.code in (0, 3), output
+        return
     assert output.code == 0 or failed_images_are_left, output
     if re.search(r" (redrive|release) ", command) and "--dry-run" not in command:
         assert images

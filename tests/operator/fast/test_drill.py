@@ -166,7 +166,7 @@ def test_it_finds_what_was_damaged_brings_all_back_and_touches_nothing(
     assert result.exit_code == 0, result.output
     found = json.loads(result.stdout)
     # What it finds is what was done, and no more.
-    nothing = {"removed": [], "changed": [], "added": []}
+    nothing: dict[str, list[str]] = {"removed": [], "changed": [], "added": []}
     names = {"DetectionLogsTable", "ReviewsTable", "objects"} - set(expected.get("gone", []))
     assert found["gone"] == expected.get("gone", [])
     assert found["changes"] == {name: nothing | expected.get(name, {}) for name in names}
@@ -264,7 +264,7 @@ def test_the_gap_is_closed_by_rebuilding_and_by_the_reconcilers_rule(
     found = json.loads(result.stdout)
     assert original(aws) == as_it_is
     assert found["first"]["unrecorded"] == [f"dogs/{'c' * 32}.jpg"]
-    assert found["first"]["not_started"] == [f"input/{'d' * 32}.jpg"]
+    assert found["first"]["notStarted"] == [f"input/{'d' * 32}.jpg"]
     assert found["rebuilt"] == ["c" * 32]
     assert found["reconciler"] == {"start": 1, "leave": 2, "close": 1}
     assert found["first"]["missing"] == ["e" * 32]
@@ -274,10 +274,10 @@ def test_the_gap_is_closed_by_rebuilding_and_by_the_reconcilers_rule(
 def test_point_in_time_recovery_is_preferred_and_the_rpo_is_the_newest_surviving_fact(
     aws: Cloud, petdetect: Petdetect, before: datetime
 ) -> None:
-    for table in (TABLE, REVIEWS, ERASURES):
-        aws.dynamodb.update_continuous_backups(
-            TableName=table, PointInTimeRecoverySpecification={"PointInTimeRecoveryEnabled": True}
-        )
+    recovery = {"PointInTimeRecoveryStatus": "ENABLED", "EarliestRestorableDateTime": before.timestamp()}
+    recovery["LatestRestorableDateTime"] = datetime.now(UTC).timestamp()
+    for table in get_backend("dynamodb")["123456789012"]["us-east-1"].tables.values():
+        table.continuous_backups["PointInTimeRecoveryDescription"] = recovery
     found = json.loads(petdetect("drill", "--yes", "--json").stdout)
     assert {source["backup"] for source in found["sources"].values()} == {""}
     assert found["rpoSeconds"] == 0
@@ -335,9 +335,11 @@ def test_a_drill_that_is_interrupted_removes_what_it_made(
             raise how("in the middle")
         return call(client, name, parameters)
 
-    with monkeypatch.context() as patched, pytest.raises(how, match="in the middle"):
+    planned = drill.plan(deployment, None)
+    with monkeypatch.context() as patched:
         patched.setattr(BaseClient, "_make_api_call", breaks)
-        drill.run(deployment, drill.plan(deployment, None), lambda _: None)
+        with pytest.raises(how, match="in the middle"):
+            drill.run(deployment, planned, lambda _: None)
     assert original(aws) == as_it_is
 
 

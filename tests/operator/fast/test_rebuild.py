@@ -67,7 +67,7 @@ def test_status_animal_folder_and_times_come_back_and_the_record_says_that_it_wa
     assert "1 rebuilt, 0 not." in result.stdout
     assert (found["ProcessingStatus"], found["DetectedAnimal"], found["Certain"]) == ("completed", "cat", True)
     assert found["S3Location"] == f"s3://{BUCKET}/{key}"
-    assert (found["ContentHash"], found["FileSize"], found["ImageFormat"]) == (HASH, len(UPLOAD), "jpg")
+    assert (found["ContentHash"], int(found["FileSize"]), found["ImageFormat"]) == (HASH, len(UPLOAD), "jpg")
     assert (found["ConfidenceScore"], found["SourceVersion"]) == (Decimal("97.3"), "v1")
     assert found["Labels"][0] == {"Name": "Cat", "Confidence": Decimal("97.3")}
     assert datetime.fromisoformat(found["Timestamp"]) == stored
