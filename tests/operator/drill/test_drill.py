@@ -28,7 +28,7 @@ Damage = Callable[[Application], dict[str, Any]]
 
 @pytest.fixture(scope="module")
 def application(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Application]:
-    """The deployed application, after it has worked: cats, a dog, a file that is no picture, and one that was erased."""
+    """The deployed application, after it has worked: cats, a dog, a file that is no picture, and one erased image."""
     own = tmp_path_factory.getbasetemp()
     builds = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "builds"
     with running(tmp_path_factory.mktemp("drill") / "engine", builds=builds) as engine:
@@ -165,4 +165,4 @@ def test_five_damages_are_found_brought_back_and_nothing_is_touched(
             assert all(setting["wanted"] == setting["found"] for setting in found["settings"])
             assert found["rpoSeconds"] is None
             (tmp_path / f"{damage.__name__}.json").write_text(json.dumps(found["rtoSeconds"]))
-            print(damage.__name__, found["rtoSeconds"])  # noqa: T201 - the table of docs/reliability.md
+            print(damage.__name__, found["rtoSeconds"])
