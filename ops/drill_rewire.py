@@ -59,6 +59,7 @@ def rewire(deployment: Deployment, copy: Copy, tags: Mapping[str, str]) -> list[
     found: list[Setting] = []
     for logical_id in TABLES:
         _set(copy.table(logical_id), _wanted(deployment, logical_id), tags)
+        _keep_key(deployment, copy, logical_id)
     for logical_id in TABLES:
         found += _proof(deployment, copy, logical_id, tags)
     names = {drill_restore.original(deployment, logical_id): copy.table(logical_id) for logical_id in TABLES}
@@ -101,6 +102,18 @@ def _set(table: str, wanted: Mapping[str, str], tags: Mapping[str, str]) -> None
     if wanted["deletion protection"] == "on":
         _when_ready(lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True))
     dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig=WAITING)
+
+
+def _keep_key(deployment: Deployment, copy: Copy, logical_id: str) -> None:
+    """Have a copy encrypted with the key of the original, if it was not restored so."""
+    name, before = copy.table(logical_id), drill_restore.describe(drill_restore.original(deployment, logical_id))
+    if before is None or _key(before) == _key(drill_restore.describe(name)):
+        return
+    key: Any = {"Enabled": True, "SSEType": "KMS"}
+    if deployment.parameter("DataKey") == "customer":
+        key["KMSMasterKeyId"] = _key(before)
+    _when_ready(lambda: _dynamodb().update_table(TableName=name, SSESpecification=key))
+    _dynamodb().get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAITING)
 
 
 def _when_ready(call: Callable[[], object]) -> None:
