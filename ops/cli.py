@@ -28,6 +28,7 @@ from ops import (
     cost_output,
     definitions,
     destroy_command,
+    drill_command,
     erase_command,
     evaluate_command,
     export,
@@ -38,6 +39,7 @@ from ops import (
     people_command,
     policy_command,
     prune,
+    rebuild_command,
     records,
     replay,
     restart,
@@ -154,6 +156,7 @@ Exit codes:
      stuck objects, an image that was started again did not finish, one could
      not be erased (or its dead letters not looked at), a backfill goes on without the command or left something out,
      `reviews` found a verdict that is not carried out or reviews that are overdue,
+     `drill` or `rebuild` could not bring everything back,
      or `check` found something that is not ok
 
 \b
@@ -372,6 +375,30 @@ def erase(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) ->
     but what AWS keeps for a while (docs/erasure.md). If it is killed, run the same command again.
     """
     erase_command.run(deployment, image_ids, **options)
+
+
+@command("drill")
+@drill_command.options
+def drill(deployment: Deployment, **options: Any) -> None:
+    """Restore tables and objects beside the original, and prove that everything is there.
+
+    Settings are set again and read back, the ledger of erasures is replayed on the copy, and every record is compared
+    with its object. Prints how long it took (RTO) and what would be lost (RPO), and removes the copy. The original is
+    only read.
+    """
+    drill_command.run(deployment, **options)
+
+
+@command("rebuild")
+@click.argument("image_ids", metavar="[ID]...", nargs=-1, type=ImageId())
+@rebuild_command.options
+def rebuild(deployment: Deployment, image_ids: tuple[str, ...], **options: Any) -> None:
+    """Rebuild the record of a filed picture whose row is gone.
+
+    From the object, the cached analysis and the reviews: status, animal, folder and times. Who uploaded it and its file
+    name are lost. A record that is there is never overwritten, and an erased image is not brought back.
+    """
+    rebuild_command.run(deployment, image_ids, **options)
 
 
 @command("evaluate")

@@ -142,6 +142,7 @@ def show_story(story: Story) -> None:
         ("uploaded by", record.get("UploadedBy")),
         ("created", record.get("CreatedAt")),
         ("finished", record.get("Timestamp")),
+        ("rebuilt", record.get("RebuiltAt")),
     ):
         if value:
             say(f"  {title:<12}{printable(str(value))}")

@@ -82,6 +82,7 @@ WITHOUT_RESOURCES = {
     "ReviewerPolicy": set(),
     "OperatorPolicy": {"Evaluate", "ReadMetricsAndQuotas"},
     "PeoplePolicy": set(),
+    "DrillPolicy": {"FindWhatDrillsMade"},
     "CheckPolicy": {"AskTheAccount"},
     "BoundaryPolicy": {"LabelsStreamsLogsAndTraces"},
     "DeployerPolicy": {"SummarizeTemplates", "Mappings"},
@@ -144,6 +145,11 @@ def test_parameters_are_named_like_outputs_of_the_application() -> None:
 
 # --- Operators and readers: what petdetect calls ----------------------------------------------------------------------
 
+# What DynamoDB writes a restored table with, in the name of its caller: "Using IAM with DynamoDB backup and restore".
+RESTORING = {
+    f"dynamodb:{action}"
+    for action in ("BatchWriteItem", "DeleteItem", "GetItem", "PutItem", "Query", "Scan", "UpdateItem")
+}
 # Actions that are not named like the call: "Required permissions for Amazon S3 API operations" of its user guide, and
 # the Service Authorization Reference.
 NAMED_OTHERWISE = {
@@ -153,11 +159,17 @@ NAMED_OTHERWISE = {
     "s3:ListObjectsV2": {"s3:ListBucket"},
     "s3:ListObjectVersions": {"s3:ListBucketVersions"},
     "s3:ListMultipartUploads": {"s3:ListBucketMultipartUploads"},
+    "s3:CopyObject": {"s3:GetObject", "s3:GetObjectVersion", "s3:PutObject"},
+    "s3:PutBucketEncryption": {"s3:PutEncryptionConfiguration"},
+    "s3:PutBucketLifecycleConfiguration": {"s3:PutLifecycleConfiguration"},
+    "s3:PutPublicAccessBlock": {"s3:PutBucketPublicAccessBlock"},
     "s3:DeleteObjects": {"s3:DeleteObject", "s3:DeleteObjectVersion"},
     "s3:GetBucketEncryption": {"s3:GetEncryptionConfiguration"},
     "s3:GetBucketNotificationConfiguration": {"s3:GetBucketNotification"},
     "s3:GetPublicAccessBlock": {"s3:GetBucketPublicAccessBlock"},
     "s3:ListBuckets": {"s3:ListAllMyBuckets"},
+    "dynamodb:RestoreTableFromBackup": RESTORING | {"dynamodb:RestoreTableFromBackup"},
+    "dynamodb:RestoreTableToPointInTime": RESTORING | {"dynamodb:RestoreTableToPointInTime"},
     "sqs:DeleteMessageBatch": {"sqs:DeleteMessage"},
     "sqs:ChangeMessageVisibilityBatch": {"sqs:ChangeMessageVisibility"},
     "apigateway:GetApis": {"apigateway:GET"},  # of apigatewayv2, which signs alike
@@ -210,7 +222,7 @@ def test_who_manages_people_may_do_just_that() -> None:
 
 
 def test_operator_may_do_just_what_petdetect_calls() -> None:
-    calling = needed(calls("ops.", without=(*DESTROYING, ADOPTING, "ops.check", "ops.people"))) | {
+    calling = needed(calls("ops.", without=(*DESTROYING, ADOPTING, "ops.check", "ops.drill", "ops.people"))) | {
         key: {"the services, with DataKey=customer"} for key in DATA_KEY
     }
     missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
@@ -222,6 +234,21 @@ def test_operator_may_do_just_what_petdetect_calls() -> None:
         if action not in calling
     }
     assert not unused, "OperatorPolicy allows what petdetect never calls"
+
+
+def test_who_drills_may_do_just_what_a_drill_calls_beyond_an_operator_and_delete_copies_alone() -> None:
+    calling = needed(calls("ops.environment.connect", "ops.drill.", "ops.drill_"))
+    # It makes and deletes backups on the local AWS alone: IAM cannot tell them from those of every night.
+    on_the_local_aws = {"dynamodb:CreateBackup", "dynamodb:DeleteBackup"}
+    missing = calling.keys() - allowed("DrillPolicy", "OperatorPolicy") - on_the_local_aws
+    assert not missing, "DrillPolicy of stacks/access.yaml lacks a statement for what these functions call"
+    unused = allowed("DrillPolicy") - calling.keys() - DATA_KEY
+    assert not unused, "DrillPolicy allows what a drill never calls"
+    assert not allowed("DrillPolicy") & on_the_local_aws
+    looks = re.compile(r"\w+:(Get|List|Describe|Restore|Decrypt|GenerateDataKey)")
+    for statement in statements("DrillPolicy"):
+        changes = [action for action in words(statement["Action"]) if not looks.match(action)]
+        assert not changes or all(f"{APPLICATION}-drill-*" in one for one in words(statement["Resource"])), changes
 
 
 def test_who_checks_may_do_just_what_the_check_calls() -> None:

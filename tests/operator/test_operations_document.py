@@ -206,6 +206,9 @@ def test_commands_do_what_the_runbook_says(deployed: Application, history: str, 
     if " adopt " in command:  # before a stack's first deployment; tests/operator/adopt does it
         assert (output.code, " is there (" in output.err) == (1, True)
         return
+    if " drill" in command:  # it names what the tests before have left undone: that is no error
+        assert output.code in (0, 3), output
+        return
     assert output.code == 0 or failed_images_are_left, output
     if re.search(r" (redrive|release) ", command) and "--dry-run" not in command:
         assert images

@@ -111,6 +111,14 @@ def begin(
     return recognition
 
 
+def known(table: str, content_hash: str) -> Recognition | None:
+    """What Rekognition saw in these bytes, by whichever model; None when it is not known (any more)."""
+    with translated("dynamodb:GetItem Analyses"):
+        answer = client("dynamodb").get_item(TableName=table, Key={"ContentHash": {"S": content_hash}})
+    item: dict[str, Any] = answer.get("Item", {})
+    return _recognition(item, item) if "Labels" in item else None
+
+
 def _recognition(item: dict[str, Any], newest: dict[str, Any]) -> Recognition | None:
     """The labels in an item, with the moderation if there is one; None without labels of the newest model."""
     if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):

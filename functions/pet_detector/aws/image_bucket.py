@@ -43,7 +43,7 @@ _UNREADABLE = frozenset(
 # uploads), and what was uploaded, size in bytes and SHA-256, when it is not the same byte for byte; also its
 # format, when it was another one.
 _SOURCE_ETAG, _SOURCE_VERSION = "source-etag", "source-version"
-UPLOADED_BYTES, _UPLOADED_HASH, _UPLOADED_FORMAT = "uploaded-bytes", "uploaded-sha256", "uploaded-format"
+UPLOADED_BYTES, UPLOADED_HASH, _UPLOADED_FORMAT = "uploaded-bytes", "uploaded-sha256", "uploaded-format"
 _CHUNK_BYTES = 1024 * 1024
 
 # The ETag of an object that was stored in one part. Of a multipart upload it ends with the number of parts.
@@ -61,8 +61,8 @@ def content_hash(bucket: str, key: str, version_id: str) -> str | None:
                 raise
             return None
         with closing(answer["Body"]) as body:
-            if _UPLOADED_HASH in answer["Metadata"]:  # what was filed may be without what the upload had besides pixels
-                return answer["Metadata"][_UPLOADED_HASH]
+            if UPLOADED_HASH in answer["Metadata"]:  # what was filed may be without what the upload had besides pixels
+                return answer["Metadata"][UPLOADED_HASH]
             for chunk in body.iter_chunks(_CHUNK_BYTES):
                 digest.update(chunk)
     return digest.hexdigest()
@@ -98,7 +98,8 @@ class StoredImage:
 
     `size` (bytes) and `content_hash` (SHA-256 in hexadecimal, empty without data) are those of the file that was
     uploaded. Those of `data` differ once the picture was converted, or filed without its metadata. `converted_from` is
-    the format (an ImageFormat) of the upload, if `data` is the JPEG that was made of it.
+    the format (an ImageFormat) of the upload, if `data` is the JPEG that was made of it. `source_version`: the version
+    of the upload that a filed picture was made of, if it says so.
     """
 
     size: int
@@ -107,6 +108,7 @@ class StoredImage:
     data: bytes | None
     content_hash: str
     converted_from: str = ""
+    source_version: str = ""
 
 
 class _Version(TypedDict):
@@ -140,10 +142,18 @@ def read(bucket: str, key: str, version_id: str | None, etag: str | None = None)
     content_hash = "" if data is None else hashlib.sha256(data).hexdigest()
     # Under input/ an uploader writes the metadata: who could name a hash could take another picture's analysis.
     noted = {} if key.startswith(f"{INPUT_FOLDER}/") else answer.get("Metadata", {})
-    if noted.keys() >= {UPLOADED_BYTES, _UPLOADED_HASH}:
-        size, content_hash = int(noted[UPLOADED_BYTES]), noted[_UPLOADED_HASH]
+    if noted.keys() >= {UPLOADED_BYTES, UPLOADED_HASH}:
+        size, content_hash = int(noted[UPLOADED_BYTES]), noted[UPLOADED_HASH]
     version = answer.get("VersionId", "null")
-    return StoredImage(size, answer["ETag"], version, data, content_hash, noted.get(_UPLOADED_FORMAT, ""))
+    return StoredImage(
+        size,
+        answer["ETag"],
+        version,
+        data,
+        content_hash,
+        noted.get(_UPLOADED_FORMAT, ""),
+        noted.get(_SOURCE_VERSION, ""),
+    )
 
 
 def _is_damaged(data: bytes, etag: str, encryption: str) -> bool:
@@ -221,7 +231,7 @@ def _write(
 
 
 def _uploaded(stored: StoredImage, converted_from: str) -> dict[str, str]:
-    noted = {UPLOADED_BYTES: str(stored.size), _UPLOADED_HASH: stored.content_hash}
+    noted = {UPLOADED_BYTES: str(stored.size), UPLOADED_HASH: stored.content_hash}
     return noted | ({_UPLOADED_FORMAT: converted_from} if converted_from else {})
 
 

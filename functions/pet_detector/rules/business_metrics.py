@@ -18,11 +18,11 @@ _DECIDED = {Status.COMPLETED, Status.NEEDS_REVIEW}
 
 
 def measurements(old: Record | None, new: Record | None) -> Iterator[Measurement]:
-    """The metrics of a change from `old` to `new`; none when the status is the same, when a person decided, or when the
-    record expired or was erased.
+    """The metrics of a change from `old` to `new`; none when the status is the same, when a person decided, when the
+    record expired or was erased, or when one that was lost was rebuilt: it was counted when the image was classified.
     """
     was, status = _status(old), _status(new)
-    if new is None or status is None or status == was or {was, status} == _DECIDED:
+    if new is None or status is None or status == was or {was, status} == _DECIDED or "RebuiltAt" in new:
         return
     if was is None and new.get("UploadedBy") == BACKFILL:
         yield Measurement("ImageRegistered")

@@ -212,6 +212,7 @@ class Record(TypedDict, total=False):
     Error: LoggedError
     Superseded: Decimal | int  # later uploads with the same form that were rejected
     ErasedAt: str  # of an erased image: when
+    RebuiltAt: str  # of a record that was lost, and made again from the object: when
     VerdictSequence: Decimal | int  # of people's verdicts and undos about it: the last one that was carried out
     ReviewedBy: str  # id of the person whose verdict holds
     MachineAnimal: str  # what the workflow had decided before people did
