@@ -491,7 +491,7 @@ def test_metrics_by_method_are_not_bought() -> None:
 
 def test_core_needs_nothing_back_but_the_alarms_that_send_a_release_back() -> None:
     """And those only while it shifts: AllAtOnce must bring out a repair although the alarm that it ends still rings."""
-    # These, as optional, tell its topics (of alerts that did not arrive, the edge, what is seen from outside, backups), or read them.
+    # These, as optional, tell its topics (the edge, what is seen from outside, backups), or read them.
     optional = ("ObservabilityStack", "GovernanceStack", "EdgeStack", "OutsideLookStack", "ChatStack", "RecoveryStack")
     rest = copy.deepcopy({name: r for name, r in ROOT["Resources"].items() if name not in optional})
     shifted = {
