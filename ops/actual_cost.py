@@ -15,8 +15,8 @@ from typing import Any
 import boto3
 
 from ops import cost, definitions
-from ops.cost import METRICS, METRICS_BY_DIMENSION
 from ops.environment import CLIENT_CONFIG, Deployment
+from ops.monthly_cost import METRICS, METRICS_BY_DIMENSION
 from pet_detector.rules.prices import prices
 from pet_detector.runtime.observability import METRICS_NAMESPACE
 

@@ -34,6 +34,7 @@ from ops import (
     export,
     key_command,
     keys,
+    monthly_cost,
     output,
     people,
     people_command,
@@ -868,7 +869,7 @@ def show_cost(
     load = cost.Load(images=images, megabytes=size, **shares)
     lines = cost.bill(load, definitions.parameters(chosen))
     # `recovery` costs what prod costs, in its place.
-    monthly = {name: cost.fixed(name) for name in definitions.environments() if name not in OTHER_REGIONS}
+    monthly = {name: monthly_cost.fixed(name) for name in definitions.environments() if name not in OTHER_REGIONS}
     if as_json:
         output.say_json(cost_output.estimate_document(chosen, load, lines, monthly))
     elif markdown:

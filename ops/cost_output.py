@@ -7,7 +7,8 @@ from typing import Any
 
 from ops import cold_storage, cost, definitions
 from ops.actual_cost import Actual
-from ops.cost import Fixed, Line, Load
+from ops.cost import Line, Load
+from ops.monthly_cost import Fixed
 from ops.output import print_table, say, to_json
 from pet_detector.rules.prices import prices_document
 

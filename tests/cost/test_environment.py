@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ops import cost, definitions
+from ops import cost, definitions, monthly_cost
 from tests.support.definitions import resources
 from tests.support.handler_runs import observe
 from tests.support.stories import STORIES
@@ -47,13 +47,13 @@ def _dashboard(name: str, metrics: int) -> str:
 def stack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "nested.yaml").write_text(NESTED)
     path = tmp_path / "observability.yaml"
-    monkeypatch.setattr(cost, "OBSERVABILITY", path)
+    monkeypatch.setattr(monthly_cost, "OBSERVABILITY", path)
     monkeypatch.setattr(definitions, "environments", lambda: {"prod": {"Observability": "true"}, "dev": {}})
     return path
 
 
 def _dollars(environment: str) -> dict[str, float]:
-    return {line.name: round(line.per_month, 6) for line in cost.fixed(environment)}
+    return {line.name: round(line.per_month, 6) for line in monthly_cost.fixed(environment)}
 
 
 def test_observability_is_paid_where_it_is_on(stack: Path) -> None:
@@ -98,7 +98,7 @@ NONE = {"AuditTrail": "none", "GuardDuty": "none", "ConfigRules": "none"}
     ],
 )
 def test_governance_is_paid_by_its_toggles(toggles: dict[str, str], dollars: dict[str, float]) -> None:
-    found = {line.name: line.per_month for line in cost.governance(NONE | toggles)}
+    found = {line.name: line.per_month for line in monthly_cost.governance(NONE | toggles)}
 
     assert found == pytest.approx(dollars)
     text = (definitions.REPOSITORY / "docs" / "cost.md").read_text()
@@ -114,7 +114,7 @@ OFF = {"Edge": "none", "OutsideLook": "none", "Architecture": "arm64"}
 @pytest.mark.parametrize("edge", ["none", "count", "block"])
 @pytest.mark.parametrize("look", ["none", "health_check"])
 def test_edge_and_outside_look_are_paid_by_their_toggles(edge: str, look: str) -> None:
-    found = {line.name: line.per_month for line in cost.edge(OFF | {"Edge": edge, "OutsideLook": look})}
+    found = {line.name: line.per_month for line in monthly_cost.edge(OFF | {"Edge": edge, "OutsideLook": look})}
 
     wanted: dict[str, float] = {}
     if edge != "none":
@@ -147,8 +147,8 @@ def test_so_many_checkers_ask_so_often() -> None:
         for found in definitions.resources(definitions.REPOSITORY / "stacks" / "outside_look.yaml")
         if found["Type"] == "AWS::Route53::HealthCheck"
     )
-    assert check["RequestInterval"] == cost.CHECK_SECONDS
-    assert 2 * len(check["Regions"]) == cost.CHECKERS
+    assert check["RequestInterval"] == monthly_cost.CHECK_SECONDS
+    assert 2 * len(check["Regions"]) == monthly_cost.CHECKERS
 
 
 @pytest.mark.parametrize(("zones", "dollars"), [(2, 86.4), (3, 129.6)])
@@ -202,9 +202,9 @@ def test_recovery_is_paid_by_its_alarms_and_by_the_image(copies: dict[str, str],
     parameters = definitions.parameters("prod") | {"Recovery": "true"} | copies
     lines = {line.name: line.per_image for line in cost.bill(cost.Load(), parameters)}
 
-    assert not list(cost.recovery(definitions.parameters("prod")))
+    assert not list(monthly_cost.recovery(definitions.parameters("prod")))
     assert "Backups" not in {line.name for line in cost.bill(cost.Load(), definitions.parameters("prod"))}
-    assert sum(line.per_month for line in cost.recovery(parameters)) == pytest.approx(alarms)
+    assert sum(line.per_month for line in monthly_cost.recovery(parameters)) == pytest.approx(alarms)
     # 2 MB for 13 1/6 months, and 35 days more, at 0.05; 3 KB of record for 12 1/6 months, 35 times at 0.10
     picture, record = 2 / 1024, 3 / 1024**2 * 365 / 30
     assert lines["Backups"] == pytest.approx(picture * (395 + 35) / 30 * 0.05 + record * 35 * 0.10)
@@ -242,11 +242,15 @@ def test_every_role_that_may_use_the_key_is_counted() -> None:
         if "kms:" in json.dumps(properties)
     ]
 
-    assert len(users) == cost.KMS_ROLES
+    assert len(users) == monthly_cost.KMS_ROLES
 
 
 def test_traces_are_sampled_as_the_bill_says() -> None:
-    rules = [found for found in definitions.resources(cost.OBSERVABILITY) if found["Type"] == "AWS::XRay::SamplingRule"]
+    rules = [
+        found
+        for found in definitions.resources(monthly_cost.OBSERVABILITY)
+        if found["Type"] == "AWS::XRay::SamplingRule"
+    ]
 
     assert {rule["Properties"]["SamplingRule"]["FixedRate"] for rule in rules} == {cost.TRACED}
     # Of a reservoir the first requests of each second are traced besides, in a quiet hour all of them.
@@ -256,4 +260,4 @@ def test_traces_are_sampled_as_the_bill_says() -> None:
 def test_every_metric_that_the_functions_publish_is_paid_for() -> None:
     published = set().union(*(observe(handler).metrics() for handler in STORIES))
 
-    assert published == {*cost.METRICS, *cost.METRICS_BY_DIMENSION}
+    assert published == {*monthly_cost.METRICS, *monthly_cost.METRICS_BY_DIMENSION}

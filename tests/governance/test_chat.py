@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ops import cost
+from ops import monthly_cost
 from tests.support.definitions import source
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import APPLICATION, Stack, governance, observability
@@ -104,5 +104,7 @@ def test_the_keys_of_the_topics_let_the_senders_use_them() -> None:
 
 
 def test_chat_costs_the_messages_that_sns_delivers() -> None:
-    assert [line.per_month for line in cost._chat({"SlackChannel": SLACK, "TeamsChannel": ""})] == [1000 * 0.0000006]
-    assert list(cost._chat({})) == []
+    assert [line.per_month for line in monthly_cost._chat({"SlackChannel": SLACK, "TeamsChannel": ""})] == [
+        1000 * 0.0000006
+    ]
+    assert list(monthly_cost._chat({})) == []

@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-from ops import cost
+from ops import monthly_cost
 from tests.observability.evaluator import expression_of, metrics_of
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import governance, observability
@@ -145,7 +145,7 @@ def _queries() -> str:
 
 
 def _cost() -> str:
-    lines = cost.observability()
+    lines = monthly_cost.observability()
     rows = "".join(_row([line.name, line.how, f"{line.per_month:.2f}"]) for line in lines)
     return (
         _head("What", "Arithmetic", "USD a month")

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ops import cost
+from ops import cost, monthly_cost
 from pet_detector.rules import prices
 from tests.observability.evaluator import metrics_of
 from tests.support import definitions
@@ -79,7 +79,7 @@ WRITTEN_IN_TRANSACTIONS = {("ReviewsTable", TRANSACTION)}
 
 
 # What the functions publish; tests/cost compares it with their code.
-PUBLISHED = {*cost.METRICS, *cost.METRICS_BY_DIMENSION}
+PUBLISHED = {*monthly_cost.METRICS, *monthly_cost.METRICS_BY_DIMENSION}
 
 
 def widgets() -> list[tuple[str, dict[str, Any]]]:
