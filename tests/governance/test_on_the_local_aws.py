@@ -20,6 +20,7 @@ from tests.support import local_aws
 from tests.support.paths import REPOSITORY
 from tests.support.waiting import eventually
 
+TEMPLATES = "templates"
 STACK = "serverlessapp-pet-detector-access-local"
 ARN = f"arn:aws:%s:us-east-1:{local_aws.ACCOUNT}:%s"
 PARAMETERS = {
@@ -67,10 +68,13 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Clien
 
 def deploy(url: str) -> dict[str, str]:
     """Deploy the stack, as `sam deploy` would upload it -> its outputs."""
-    cloudformation = local_aws.client(url, "cloudformation")
+    cloudformation, s3 = local_aws.client(url, "cloudformation"), local_aws.client(url, "s3")
+    body = json.dumps(yaml_parse((REPOSITORY / "stacks" / "access.yaml").read_text()))
+    s3.create_bucket(Bucket=TEMPLATES)
+    s3.put_object(Bucket=TEMPLATES, Key="access.yaml", Body=body.encode())
     cloudformation.create_stack(
         StackName=STACK,
-        TemplateBody=json.dumps(yaml_parse((REPOSITORY / "stacks" / "access.yaml").read_text()), separators=(",", ":")),
+        TemplateURL=f"https://s3.us-east-1.amazonaws.com/{TEMPLATES}/access.yaml",
         Capabilities=["CAPABILITY_IAM"],
         Parameters=[{"ParameterKey": name, "ParameterValue": value} for name, value in PARAMETERS.items()],
     )

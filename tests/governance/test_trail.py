@@ -237,7 +237,7 @@ def test_root_passes_its_own_parameter_on_and_it_is_off_by_default(name: str) ->
 
 
 def test_core_needs_nothing_back() -> None:
-    """The edge, as optional, tells the security topic."""
-    optional = ("GovernanceStack", "EdgeStack")
+    """The edge and chat, as optional, tell or read the security topic."""
+    optional = ("GovernanceStack", "EdgeStack", "ChatStack")
     rest = {name: resource for name, resource in ROOT["Resources"].items() if name not in optional}
     assert "GovernanceStack" not in json.dumps([rest, ROOT["Outputs"]], default=str)
