@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,15 @@ def receives(properties: dict[str, Any], file: Path) -> bool:
     """Whether a rule, a schedule or a stream of the template leads to the function that an event's file is for."""
     named = references([properties.get("Targets"), properties.get("Target"), properties.get("FunctionName")])
     return any(file.stem.startswith(folder_of(name)) for name in named & set(resources("AWS::Lambda::Function")))
+
+
+def leaves(value: Any) -> Iterator[str]:
+    """The texts of a property, on either side of its conditions."""
+    if isinstance(value, str):
+        yield value
+    else:
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from leaves(inner)
 
 
 def is_selected(pattern: Any, value: Any) -> bool:
@@ -101,8 +111,12 @@ def test_event_is_what_its_sender_sends(file: Path) -> None:
             for route in resource["Properties"].get("Events", {}).values()
         }
         assert (happened["resource"], happened["httpMethod"]) in routes
-    elif happened.get("source") == "aws.scheduler":
-        assert any(receives(schedule, file) for schedule in resources("AWS::Scheduler::Schedule").values())
+    elif schedules := [found for found in resources("AWS::Scheduler::Schedule").values() if receives(found, file)]:
+        (schedule,) = schedules
+        if inputs := list(leaves(schedule["Target"].get("Input", []))):
+            assert {frozenset(json.loads(text)) for text in inputs if text.startswith("{")} == {frozenset(happened)}
+        else:
+            assert happened["source"] == "aws.scheduler"
     elif happened.get("source") == "aws.states":
         (rule,) = rules_that_take(happened)
         assert receives(resources("AWS::Events::Rule")[rule], file)
