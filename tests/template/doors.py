@@ -169,7 +169,7 @@ _LITERAL = re.compile(
     r"\b\d{12}\b|arn:aws[a-z-]*:(?!iam::aws:policy/|execute-api:\$\{AWS::Region\}:\$\{AWS::AccountId\}:\$\{)|"
     # and the stack's own: the API, the page in it, and the sign-in page
     r"https?://(?!token\.actions\.githubusercontent\.com$|(\*|\$\{PetDetectorApi\})\.execute-api\.\$\{AWS::Region\}\.\$\{AWS::URLSuffix\}"
-    r"|\$\{EdgeDomain\}(/app/)?$"
+    r"|\$\{EdgeDomain\}(/app/(\"\})?)?$"
     r"|\$\{SignInDomain\}\.auth\.\$\{AWS::Region\}\.amazoncognito\.com$)"
 )
 # Attributes of a resource, beside its properties, that CloudFormation knows.
