@@ -356,11 +356,14 @@ def _recovery(load: Load, parameters: Mapping[str, str]) -> Iterator[Line]:
     if parameters.get("CopyVaultArn"):
         sent = record * int(parameters["RecordRetentionDays"]) * unit["s3_to_second_region_gb"]
         copied += records + sent
+        if parameters.get("CopyTables") == "hourly":  # 24 a day in each vault, for a day
+            copied += record * int(parameters["RecordRetentionDays"]) / 30 * 24 * 2 * unit["backup_dynamodb_gb_month"]
+            copied += 24 * sent
     if copied:
         yield Line(
             "Second region",
             copied,
-            "the picture twice over the network and once stored, each day's backup of the record",
+            "the picture twice over the network and once stored, each backup of the record that is copied",
         )
 
 

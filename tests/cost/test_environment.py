@@ -197,7 +197,7 @@ SECOND_REGION = {
 }
 
 
-@pytest.mark.parametrize(("copies", "alarms"), [({}, 0.4), (SECOND_REGION, 0.5)])
+@pytest.mark.parametrize(("copies", "alarms"), [({}, 0.4), (SECOND_REGION, 0.5), (SECOND_REGION | {"CopyTables": "hourly"}, 0.5)])
 def test_recovery_is_paid_by_its_alarms_and_by_the_image(copies: dict[str, str], alarms: float) -> None:
     parameters = definitions.parameters("prod") | {"Recovery": "true"} | copies
     lines = {line.name: line.per_image for line in cost.bill(cost.Load(), parameters)}
@@ -210,6 +210,8 @@ def test_recovery_is_paid_by_its_alarms_and_by_the_image(copies: dict[str, str],
     assert lines["Backups"] == pytest.approx(picture * (395 + 35) / 30 * 0.05 + record * 35 * 0.10)
     # twice over the network with a promise of time; stored like the original, the upload a month; the record each day
     far = 2 * (picture * 0.035 + 5e-6) + picture * (395 / 30 + 1) * 0.023 + record * (35 * 0.10 + 30 * 0.02)
+    if "CopyTables" in copies:  # 24 more over the network each day, kept a day in both vaults
+        far += record * (24 * 30 * 0.02 + 2 * 24 * 0.10)
     assert lines.get("Second region", 0) == pytest.approx(far if copies else 0)
     text = (definitions.REPOSITORY / "docs" / "cost.md").read_text()
     assert f"{100_000 * (lines['Second region'] if copies else lines['Backups']):.2f} |" in text

@@ -69,7 +69,15 @@ def test_backups_of_tables_are_copied_only_where_there_is_a_second_region() -> N
     (copy,) = rules("TablesPlan")["Daily"]["CopyActions"]
     assert copy["DestinationBackupVaultArn"].startswith("arn:aws:backup:us-west-2:")
     assert "CopyActions" not in rules("TablesPlan", ALONE)["Daily"]
+    assert rules("TablesPlan").keys() == rules("TablesPlan", recovery(**OFF, CopyTables="hourly")).keys() == {"Daily"}
     assert "ReplicationPolicy" not in ALONE.resources
+
+
+def test_tables_are_copied_by_the_hour_where_records_may_be_no_older() -> None:
+    hourly = rules("TablesPlan", recovery(CopyTables="hourly"))
+    assert hourly.keys() == {"Daily", "Hourly"}
+    assert re.fullmatch(r"cron\(\d+ \* \* \* \? \*\)", hourly["Hourly"]["ScheduleExpression"])
+    assert hourly["Hourly"]["CopyActions"][0]["DestinationBackupVaultArn"].startswith("arn:aws:backup:us-west-2:")
 
 
 # --- The vaults -------------------------------------------------------------------------------------------------------
@@ -89,10 +97,10 @@ def test_vaults_outlive_their_stack_and_have_names_that_fit(application: str) ->
     ("lock", "configuration"),
     [
         ("none", None),
-        ("governance", {"MinRetentionDays": 7}),
+        ("governance", {"MinRetentionDays": 1}),
         (
             "compliance",
-            {"MinRetentionDays": 7, "ChangeableForDays": 14},
+            {"MinRetentionDays": 1, "ChangeableForDays": 14},
         ),  # this one makes it one that nothing takes back
     ],
 )
@@ -104,10 +112,10 @@ def test_lock_is_what_was_chosen_in_both_regions(lock: str, configuration: dict[
 def test_a_locked_vault_takes_every_backup() -> None:
     """One that is to go before MinRetentionDays would fail."""
     least = source()["Parameters"]["BackupRetentionDays"]["MinValue"]
-    locked = only(recovery(BackupLock="governance", BackupRetentionDays=least), "AWS::Backup::BackupVault")
-    days = [
-        rule["Lifecycle"]["DeleteAfterDays"] for plan in ("TablesPlan", "BucketPlan") for rule in rules(plan).values()
-    ]
+    stack = recovery(BackupLock="governance", BackupRetentionDays=least, CopyTables="hourly")
+    locked = only(stack, "AWS::Backup::BackupVault")
+    plans = [rule for plan in ("TablesPlan", "BucketPlan") for rule in rules(plan, stack).values()]
+    days = [rule["Lifecycle"]["DeleteAfterDays"] for rule in plans]
     assert locked["LockConfiguration"]["MinRetentionDays"] <= min(*days, least)
 
 

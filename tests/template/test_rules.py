@@ -120,3 +120,19 @@ def test_an_edge_that_refuses_has_a_name(stage: str) -> None:
 def test_one_key_cannot_use_up_the_day_of_all(stage: str) -> None:
     found = values_of(stage)
     assert 0 < int(found["DailyAnalysisLimitPerKey"]) <= int(found["DailyAnalysisLimit"]) / 2
+
+
+@pytest.mark.parametrize(
+    ("given", "allowed", "said"),
+    [
+        ({"CopyBucketName": "copies"}, {"Recovery": "true"}, "Recovery=true"),
+        ({"CopyBucketName": "copies", "Recovery": "true", "DataKey": "customer"}, {"DataKey": "aws"}, "DataKey=aws"),
+        ({"CopyTables": "hourly"}, {"CopyVaultArn": "arn:aws:backup:us-west-2:1:backup-vault:a"}, "set CopyVaultArn"),
+        ({"NetworkSubnets": "subnet-1,subnet-2"}, {"NetworkSecurityGroup": "sg-1"}, "NetworkSecurityGroup"),
+        ({"NetworkSecurityGroup": "sg-1"}, {"NetworkSubnets": "subnet-1,subnet-2"}, "NetworkSubnets"),
+    ],
+)
+def test_half_of_an_optional_part_is_refused(given: dict[str, str], allowed: dict[str, str], said: str) -> None:
+    (message,) = refusals("dev", **given)
+    assert said in message
+    assert refusals("dev", **given | allowed) == []
