@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import ast
-import fnmatch
 import json
 import re
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -21,6 +19,7 @@ with warnings.catch_warnings():  # of SAM itself
 from tests.governance.calls import calls
 from tests.governance.test_access import DEPLOYER, needed, schema_of, types_of_templates
 from tests.support.definitions import words
+from tests.support.iam import Context, Statement, holds, permits
 from tests.support.paths import REPOSITORY
 from tests.support.stacks import Stack
 from tests.support.templates import load
@@ -29,8 +28,6 @@ FILE = REPOSITORY / "stacks" / "delivery.yaml"
 ACCOUNT = "123456789012"
 BOUNDARY = f"arn:aws:iam::{ACCOUNT}:policy/serverlessapp-pet-detector-access-BoundaryPolicy-1A"
 GITHUB = "token.actions.githubusercontent.com"
-Statement = dict[str, Any]
-Context = dict[str, str]
 
 
 @cache
@@ -80,50 +77,6 @@ def inline(stack: Stack, role: str = "DeployerRole") -> list[Statement]:
     policies = list(stack.of_type("AWS::IAM::Role")[role].get("Policies", []))
     policies += [policy for policy in stack.of_type("AWS::IAM::RolePolicy").values() if policy["RoleName"] == role]
     return [statement for policy in policies for statement in policy["PolicyDocument"]["Statement"]]
-
-
-# --- As IAM evaluates -------------------------------------------------------------------------------------------------
-
-
-def is_like(value: str, patterns: Iterable[str]) -> bool:
-    return any(fnmatch.fnmatchcase(value, pattern.replace("[", "[[]")) for pattern in patterns)
-
-
-def holds(conditions: dict[str, dict[str, Any]], context: Context) -> bool:
-    """Whether all conditions hold. A key that the request does not have makes `Not` true, and anything else false."""
-    for operator, keys in conditions.items():
-        for key, expected in keys.items():
-            value, wanted = context.get(key), words(expected)
-            match operator:
-                case "StringEquals" | "ArnEquals" | "ArnLike" | "StringLike":
-                    exact = operator == "StringEquals"
-                    if value is None or not (value in wanted if exact else is_like(value, wanted)):
-                        return False
-                case "StringNotEquals":
-                    if value in wanted:
-                        return False
-                case _:
-                    raise AssertionError(f"the evaluator does not know {operator}")
-    return True
-
-
-def applies(statement: Statement, action: str, resource: str, context: Context) -> bool:
-    if "NotAction" in statement:
-        of_action = not is_like(action, words(statement["NotAction"]))
-    else:
-        of_action = is_like(action, words(statement["Action"]))
-    if "NotResource" in statement:
-        of_resource = not is_like(resource, words(statement["NotResource"]))
-    else:
-        of_resource = is_like(resource, words(statement.get("Resource", "*")))
-    return of_action and of_resource and holds(statement.get("Condition", {}), context)
-
-
-def permits(statements: list[Statement], action: str, resource: str, **context: str) -> bool:
-    """One set of policies: a Deny wins. Keys of the context have `__` for `:`."""
-    keys = {key.replace("__", ":"): value for key, value in context.items()}
-    hits = {s["Effect"] for s in statements if applies(s, action, resource, keys)}
-    return hits == {"Allow"}
 
 
 ADMINISTRATOR: list[Statement] = [{"Effect": "Allow", "Action": "*", "Resource": "*"}]

@@ -15,9 +15,9 @@ from typing import Any
 import botocore.session
 import pytest
 
-from tests.governance.test_delivery import permits
 from tests.support.arns import ACCOUNT, REGION, Arns
 from tests.support.definitions import decided, references, resources, source, translate, translated, words
+from tests.support.iam import permits
 from tests.support.paths import REPOSITORY
 from tests.support.source_calls import reached, sources
 from tests.support.stacks import APPLICATION, Stack

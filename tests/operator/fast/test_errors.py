@@ -43,8 +43,8 @@ def commands() -> list[str]:
 
 def test_help_names_exit_codes_and_every_command_has_json(commands: list[str]) -> None:
     expected = (
-        "accuracy backfill check cost destroy dismiss erase evaluate explain export failed key person policy prune "
-        "reconcile redrive release replay reviews rollback status sweep thresholds"
+        "accuracy adopt backfill check cost destroy dismiss drill erase evaluate explain export failed key person "
+        "policy prune rebuild reconcile redrive release replay reviews rollback status sweep thresholds"
     )
     assert set(commands) == set(expected.split())
     text = petdetect("--help").stdout
