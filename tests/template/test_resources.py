@@ -372,6 +372,16 @@ def test_condition_holds_in_just_these_environments(condition: str) -> None:
     assert {stage for stage in STAGES if holds({"Condition": condition}, stage)} == CONDITIONS[condition]
 
 
+@pytest.mark.parametrize(
+    "switch",
+    ["ContentSafety", "ColdStorageClass", "PageOpsItems", "Recovery", "Edge", "OutsideLook", "AuditTrail", "GuardDuty"]
+    + ["NetworkSubnets", "NetworkSecurityGroup", "SlackChannel", "TeamsChannel"],  # an owner's own ids: in a comment
+)
+def test_what_an_owner_may_turn_on_has_its_switch_in_samconfig(switch: str) -> None:
+    lines = (REPOSITORY / "samconfig.toml").read_text().partition("[staging.deploy")[2].partition("[recovery.deploy")[0]
+    assert f'"{switch}=' in lines
+
+
 def test_every_stage_has_its_environment_and_no_other_but_prod_in_a_second_region() -> None:
     assert {name for name in CONFIG if name not in ("version", "default")} == {*STAGES, "recovery"} == {*ENVIRONMENTS}
 
