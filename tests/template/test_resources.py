@@ -358,7 +358,6 @@ CONDITIONS = {
     "HasRecovery": set(),  # it costs as much as storage does, and AWS Backup asks the account first
     "HasReplica": set(),  # a bucket of somebody's account
     "HasBoundary": set(),  # a policy of somebody's account
-    "RejectsUnsafe": set(),  # it doubles the price of Rekognition
     "InNetwork": set(),  # it costs, and subnets are of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
