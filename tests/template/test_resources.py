@@ -373,8 +373,10 @@ def test_condition_holds_in_just_these_environments(condition: str) -> None:
 
 @pytest.mark.parametrize(
     "switch",
-    ["ContentSafety", "ColdStorageClass", "PageOpsItems", "Recovery", "Edge", "OutsideLook", "AuditTrail", "GuardDuty"]
-    + ["NetworkSubnets", "NetworkSecurityGroup", "SlackChannel", "TeamsChannel"],  # an owner's own ids: in a comment
+    [
+        *("ContentSafety", "ColdStorageClass", "PageOpsItems", "Recovery", "Edge", "OutsideLook", "AuditTrail"),
+        *("NetworkSubnets", "NetworkSecurityGroup", "SlackChannel", "TeamsChannel"),  # an owner's own ids: in a comment
+    ],
 )
 def test_what_an_owner_may_turn_on_has_its_switch_in_samconfig(switch: str) -> None:
     lines = (REPOSITORY / "samconfig.toml").read_text().partition("[staging.deploy")[2].partition("[recovery.deploy")[0]

@@ -101,7 +101,7 @@ def test_with_content_safety_the_lower_of_two_quotas_counts(
 def test_of_two_quotas_the_one_that_was_never_changed_counts_too(
     deployment: Deployment, quotas: dict[str, Any], petdetect: Callable[..., Result]
 ) -> None:
-    """Service Quotas lists among the account's own only what was changed: DetectLabels was raised, the other was not."""
+    """Service Quotas lists among the account's own only what was changed: DetectLabels was raised."""
     name = "Transactions per second per account for the Amazon Rekognition image operation DetectModerationLabels"
     quotas["list_service_quotas"]["Quotas"][1]["Value"] = 90.0
     quotas["list_aws_default_service_quotas"]["Quotas"].append({"QuotaName": name, "Value": 50.0})
