@@ -36,6 +36,7 @@ HELD = (
     "release it."
 )
 RUNBOOK_OF_HELD = "docs/operations.md#daily-limit-reached"
+RUNBOOK_OF_UNSAFE = "docs/operations.md#unsafe-content"
 
 
 def for_error(error: str) -> str:

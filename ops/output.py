@@ -24,7 +24,7 @@ from ops.restart import Outcome, Plan, Restart, Result
 from ops.status import State, Waiting
 from ops.story import Run, Story
 from pet_detector.aws import detection_logs
-from pet_detector.rules.models import SUPERSEDED, Status
+from pet_detector.rules.models import SUPERSEDED, ReasonCode, Status
 from pet_detector.rules.notices import DIGEST_MINUTES
 from pet_detector.rules.text import printable
 from pet_detector.use_cases.reconciler import Action, Report
@@ -163,6 +163,8 @@ def show_story(story: Story) -> None:
         say(f"  runbook: {next_steps.runbook(str(record['Error'].get('Error')))}")
     elif story.status == Status.HELD:
         say(f"  runbook: {next_steps.RUNBOOK_OF_HELD}")
+    elif record.get("ReasonCode") == ReasonCode.UNSAFE_CONTENT:
+        say(f"  runbook: {next_steps.RUNBOOK_OF_UNSAFE}")
 
 
 def _place(key: str, version_id: str, replaces: str | None) -> str:

@@ -101,21 +101,18 @@ def _quota(deployment: Deployment) -> float | None:
     """The account's quota of calls a second of the operation that may be called least often."""
     asked = ["DetectLabels"] + ["DetectModerationLabels"] * cost.is_moderated(deployment.parameters)
     client = boto3.client("service-quotas", config=CLIENT_CONFIG)
-    # The first leaves out what was never changed for this account.
-    for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
+    values: dict[str, float] = {}
+    # The account's own come last; they leave out what was never changed.
+    for operation in ("list_aws_default_service_quotas", "list_service_quotas"):
         try:
             pages = list(client.get_paginator(operation).paginate(ServiceCode="rekognition"))
         except (ClientError, BotoCoreError):  # it is no part of the application: the caller may lack the right
             return None
-        quotas = [quota for page in pages for quota in page["Quotas"]]
-        values = [
-            quota["Value"]
-            for quota in quotas
-            if any(name in quota["QuotaName"] for name in asked) and "per second" in quota["QuotaName"].lower()
-        ]
-        if values:
-            return float(min(values))
-    return None
+        for quota in (quota for page in pages for quota in page["Quotas"]):
+            for name in asked:
+                if name in quota["QuotaName"] and "per second" in quota["QuotaName"].lower():
+                    values[name] = float(quota["Value"])
+    return min(values.values(), default=None)
 
 
 def concurrency_of(deployment: Deployment) -> int | None:

@@ -93,7 +93,8 @@ def _filed(bucket: str, event: Event) -> tuple[str, str]:
     """The key of an upload that was filed, and where its original is kept.
 
     A picture is filed without its metadata, unless PICTURE_METADATA is keep. A rejected file stays as it is: it may be
-    anything, and is shown to nobody. What a picture was converted from goes when that is filed, or is kept.
+    anything, and is shown to nobody. What a picture was converted from goes when that is filed, or is kept; that of a
+    rejected one goes, because what is kept stays longer than rejected/ does.
     """
     # Named by the ImageID: the uploader's file name never becomes part of a key.
     destination = f"{event['folder']}/{event['imageId']}.{event['extension']}"
@@ -103,15 +104,16 @@ def _filed(bucket: str, event: Event) -> tuple[str, str]:
     is_cleaned = is_converted or settings.required("PICTURE_METADATA") == "strip"
     clean = metadata.strip if is_shown and is_cleaned else None
     image_bucket.move(bucket, event["key"], event["versionId"], event["etag"], destination, clean=clean)
-    kept = _settle_original(bucket, event) if is_converted else ""
+    is_kept = is_shown and settings.required("KEEP_ORIGINALS") == "true"
+    kept = _settle_original(bucket, event, is_kept=is_kept) if is_converted else ""
     return destination, kept
 
 
-def _settle_original(bucket: str, event: Event) -> str:
+def _settle_original(bucket: str, event: Event, *, is_kept: bool) -> str:
     """Keep the original or let it go -> where it is kept, perhaps since an earlier execution; "" when it is not."""
     destination = f"{image_ids.ORIGINALS_FOLDER}/{event['imageId']}.{event['imageFormat']}"
     if original := event.get("original"):
-        if settings.required("KEEP_ORIGINALS") == "true":
+        if is_kept:
             image_bucket.move(bucket, original["key"], original["versionId"], original["etag"], destination)
         else:
             image_bucket.delete_version(bucket, original["key"], original["versionId"])

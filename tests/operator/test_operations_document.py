@@ -107,7 +107,7 @@ def test_every_link_leads_somewhere() -> None:
     anchors = {_anchor(section.heading) for section in SECTIONS}
     links = set(re.findall(r"\]\(#([^)]+)\)", DOCUMENT))
     printed = {next_steps.runbook(error).partition("#")[2] for error in [*next_steps.BY_ERROR, "Unheard.Of"]}
-    printed.add(next_steps.RUNBOOK_OF_HELD.partition("#")[2])
+    printed |= {place.partition("#")[2] for place in (next_steps.RUNBOOK_OF_HELD, next_steps.RUNBOOK_OF_UNSAFE)}
 
     assert links | printed | {"dead-letters"} <= anchors
 

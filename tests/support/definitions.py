@@ -147,16 +147,12 @@ def templates() -> dict[str, dict[str, Any]]:
     return dict(_mutant) if _mutant else {ROOT: translated()} | copy.deepcopy(_stacks())
 
 
-def resources(*types: str, data_key: str = "aws", content_safety: str = "reject") -> dict[str, dict[str, Any]]:
-    """Properties by logical id of the translated resources of these types, with these values of the parameters DataKey
-    and ContentSafety.
-    """
+def resources(*types: str, data_key: str = "aws") -> dict[str, dict[str, Any]]:
+    """Properties by logical id of the translated resources of these types, with this value of the parameter DataKey."""
     found = {
         name: item.get("Properties", {}) for name, item in translated()["Resources"].items() if item["Type"] in types
     }
-    for condition, holds in {"HasDataKey": data_key == "customer", "RejectsUnsafe": content_safety == "reject"}.items():
-        found = {name: decided(properties, condition, holds) for name, properties in found.items()}
-    return found
+    return {name: decided(properties, "HasDataKey", data_key == "customer") for name, properties in found.items()}
 
 
 def decided(value: Any, condition: str, holds: bool) -> Any:

@@ -241,14 +241,6 @@ def test_role_may_do_just_what_is_done_with_it(role: str) -> None:
     assert granted == {grant for name, grant in uses() if name == role}
 
 
-def test_without_content_safety_nobody_may_ask_for_it() -> None:
-    def who_may(content_safety: str) -> set[str]:
-        roles = resources("AWS::IAM::Role", content_safety=content_safety)
-        return {name for name, role in roles.items() if "rekognition:DetectModerationLabels" in json.dumps(role)}
-
-    assert (who_may("none"), who_may("reject")) == (set(), {role_of("ImageProcessorFunction")})
-
-
 def test_nobody_is_allowed_anything_but_by_a_role() -> None:
     types = {resource["Type"] for resource in translated()["Resources"].values()}
     assert {name for name in types if name.startswith("AWS::IAM::")} == {"AWS::IAM::Role"}

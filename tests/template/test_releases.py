@@ -43,6 +43,25 @@ def parameters_of(value: Any, template: dict[str, Any]) -> set[str]:
     return found
 
 
+@each_function
+def test_no_right_goes_with_a_parameter_of_which_a_version_is_made(function: str) -> None:
+    """All versions have one role. What the one before still does (images that wait, most of them during a gradual
+    shift, all after a rollback), it must still be allowed.
+    """
+    template = translated()
+    role = template["Resources"][FUNCTIONS[function]["Role"]["Fn::GetAtt"][0]]["Properties"]
+    of_rights = parameters_of(_choices(role.get("Policies")), template)
+    assert not of_rights & parameters_of(versions(template)[function]["Properties"]["Description"], template)
+
+
+def _choices(value: Any) -> list[Any]:
+    """The `Fn::If` in a value, without what they choose from."""
+    if isinstance(value, dict):
+        own = [{"Fn::If": value["Fn::If"][:1]}] if "Fn::If" in value else []
+        return own + [found for item in value.values() for found in _choices(item)]
+    return [found for item in value for found in _choices(item)] if isinstance(value, list) else []
+
+
 def versions(template: dict[str, Any]) -> dict[str, dict[str, Any]]:
     """The version of each function: the resource, by the function's logical id."""
     found = [resource for resource in template["Resources"].values() if resource["Type"] == "AWS::Lambda::Version"]

@@ -358,7 +358,6 @@ CONDITIONS = {
     "HasRecovery": set(),  # it costs as much as storage does, and AWS Backup asks the account first
     "HasReplica": set(),  # a bucket of somebody's account
     "HasBoundary": set(),  # a policy of somebody's account
-    "RejectsUnsafe": set(),  # it doubles the price of Rekognition
     "InNetwork": set(),  # it costs, and subnets are of somebody's account
     "HasBackfillBucket": {"local"},  # elsewhere a bucket's name is not set
     "HasNotificationEmail": set(),  # a person's address is no part of the repository
@@ -370,6 +369,18 @@ CONDITIONS = {
 @pytest.mark.parametrize("condition", source()["Conditions"])
 def test_condition_holds_in_just_these_environments(condition: str) -> None:
     assert {stage for stage in STAGES if holds({"Condition": condition}, stage)} == CONDITIONS[condition]
+
+
+@pytest.mark.parametrize(
+    "switch",
+    [
+        *("ContentSafety", "ColdStorageClass", "PageOpsItems", "Recovery", "Edge", "OutsideLook", "AuditTrail"),
+        *("NetworkSubnets", "NetworkSecurityGroup", "SlackChannel", "TeamsChannel"),  # an owner's own ids: in a comment
+    ],
+)
+def test_what_an_owner_may_turn_on_has_its_switch_in_samconfig(switch: str) -> None:
+    lines = (REPOSITORY / "samconfig.toml").read_text().partition("[staging.deploy")[2].partition("[recovery.deploy")[0]
+    assert f'"{switch}=' in lines
 
 
 def test_every_stage_has_its_environment_and_no_other_but_prod_in_a_second_region() -> None:

@@ -139,6 +139,17 @@ def test_the_original_goes_or_is_kept_when_its_jpeg_is_filed(
         assert "name" not in kept["Metadata"]
 
 
+@pytest.mark.parametrize("keeps", [False, True])
+def test_the_original_of_a_rejected_picture_is_not_kept_longer_than_its_jpeg(
+    aws: Cloud, context: LambdaContext, monkeypatch: pytest.MonkeyPatch, keeps: bool
+) -> None:
+    """An unsafe one goes after 30 days; originals/ are kept as long as filed pictures."""
+    monkeypatch.setenv("KEEP_ORIGINALS", str(keeps).lower())
+    moved = lambda_handler(converted_event(aws) | {"folder": "rejected"}, context)
+    assert (moved["key"], moved["originalLocation"]) == (f"rejected/{IMAGE_ID}.jpg", "")
+    assert aws.keys() == [f"rejected/{IMAGE_ID}.jpg"]
+
+
 def test_the_original_stays_until_its_jpeg_is_filed(aws: Cloud, context: LambdaContext) -> None:
     sent = converted_event(aws)
     with refusal(client("s3"), "PutObject", "InternalError"), pytest.raises(ServiceError):

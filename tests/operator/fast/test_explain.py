@@ -122,3 +122,10 @@ def test_a_record_that_a_person_wrote_is_shown(aws: Cloud, petdetect: Petdetect,
     assert petdetect("redrive", "--all", "--dry-run").exit_code == 0
     assert petdetect("status").exit_code == 3
     assert petdetect("dismiss", IMAGE_ID, "--yes").exit_code == 0
+
+
+def test_an_unsafe_picture_leads_to_its_runbook(aws: Cloud, petdetect: Petdetect) -> None:
+    for code, found in (("UNSAFE_CONTENT", True), ("TRUNCATED", False)):
+        story = petdetect("explain", images.present(aws, status="rejected", ReasonCode=code, Reason="Why.")).stdout
+        assert f"rejected ({code}: Why.)" in story
+        assert ("runbook: docs/operations.md#unsafe-content" in story) is found

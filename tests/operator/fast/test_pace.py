@@ -98,6 +98,18 @@ def test_with_content_safety_the_lower_of_two_quotas_counts(
     assert "is 45, above Rekognition's quota of 20: set it to 18" in found
 
 
+def test_of_two_quotas_the_one_that_was_never_changed_counts_too(
+    deployment: Deployment, quotas: dict[str, Any], petdetect: Callable[..., Result]
+) -> None:
+    """Service Quotas lists among the account's own only what was changed: DetectLabels was raised."""
+    name = "Transactions per second per account for the Amazon Rekognition image operation DetectModerationLabels"
+    quotas["list_service_quotas"]["Quotas"][1]["Value"] = 90.0
+    quotas["list_aws_default_service_quotas"]["Quotas"].append({"QuotaName": name, "Value": 50.0})
+    deployment.parameters.update(ContentSafety="reject", RekognitionCallsPerSecond="80")
+    (found,) = advice(petdetect)
+    assert "is 80, above Rekognition's quota of 50: set it to 45" in found
+
+
 def test_an_operator_who_may_not_read_the_quotas_sees_the_rest(
     quotas: dict[str, Any], petdetect: Callable[..., Result]
 ) -> None:
