@@ -357,8 +357,8 @@ def test_the_sign_in_the_bucket_and_the_outputs_name_the_edge_when_it_is_used() 
     template = source()
     page, origin = {"Fn::Sub": "https://${EdgeDomain}/app/"}, {"Fn::Sub": "https://${EdgeDomain}"}
     client = template["Resources"]["PageClient"]["Properties"]
-    (callback,) = client["CallbackURLs"]
-    assert client["LogoutURLs"] == [callback]
+    callback, while_counting = client["CallbackURLs"]
+    assert client["LogoutURLs"] == client["CallbackURLs"]
     assert callback["Fn::If"][:2] == ["UsesEdge", page]
     assert template["Outputs"]["PageUrl"]["Value"] == callback
     assert template["Outputs"]["ApiUrl"]["Value"]["Fn::If"][:2] == ["UsesEdge", origin]
@@ -366,6 +366,14 @@ def test_the_sign_in_the_bucket_and_the_outputs_name_the_edge_when_it_is_used() 
     assert rule["AllowedOrigins"][1]["Fn::If"][:2] == ["UsesEdge", origin]
     told = template["Resources"]["ReviewKeeperSchedule"]["Properties"]["Target"]["Input"]["Fn::If"][2]["Fn::If"]
     assert told[:2] == ["UsesEdge", {"Fn::Sub": '{"pageAddress": "https://${EdgeDomain}/app/"}'}]
+    # Whoever still has the page of the API's own address goes on there until that is closed: verdicts wait in its tabs.
+    assert while_counting == {"Fn::If": ["CountsAtEdge", callback["Fn::If"][2], {"Ref": "AWS::NoValue"}]}
+    assert rule["AllowedOrigins"][2] == {
+        "Fn::If": ["CountsAtEdge", rule["AllowedOrigins"][1]["Fn::If"][2], {"Ref": "AWS::NoValue"}]
+    }
+    assert template["Conditions"]["CountsAtEdge"] == {
+        "Fn::And": [{"Condition": "UsesEdge"}, {"Fn::Equals": [{"Ref": "Edge"}, "count"]}]
+    }
 
 
 # --- One way, and off -------------------------------------------------------------------------------------------------
