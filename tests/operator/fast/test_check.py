@@ -652,8 +652,8 @@ def pool_of(
     answers["DescribeUserPool"] = {"UserPool": {"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": invited}}}
     answers["DescribeUserPoolClient"] = {"UserPoolClient": client}
     api = Resource("AWS::ApiGateway::RestApi", "abc")
-    client = Resource("AWS::Cognito::UserPoolClient", "a-client")
-    found = subject({"PageClient": client, "PetDetectorApi": api}, **parameters)
+    page_client = Resource("AWS::Cognito::UserPoolClient", "a-client")
+    found = subject({"PageClient": page_client, "PetDetectorApi": api}, **parameters)
     outputs = OUTPUTS | {"PeoplePoolId": "us-east-1_people", "PageUrl": page}
     found.__dict__["deployment"] = dataclasses.replace(found.deployment, outputs=outputs)
     return found
