@@ -71,12 +71,17 @@ def health(subject: Subject) -> Iterator[Line]:
     yield not_ok("GET /health", f"{answer.status}; down: {down}. The log of ImagesApi has the error of each.")
 
 
+def own_address(subject: Subject) -> str:
+    """That of the API's stage, which it has whether or not the edge stands before it."""
+    region, stage = client("s3").meta.region_name, subject.deployment.parameter("Stage")
+    return f"https://{subject.named('PetDetectorApi')}.execute-api.{region}.amazonaws.com/{stage}"
+
+
 def way_around(subject: Subject) -> Iterator[Line]:
     """Whether the API refuses who calls it by its own address, where the edge stands before it. Else no line."""
     if subject.deployment.parameter("Edge") != "block":
         return
-    region, stage = client("s3").meta.region_name, subject.deployment.parameter("Stage")
-    url = f"https://{subject.named('PetDetectorApi')}.execute-api.{region}.amazonaws.com/{stage}/health"
+    url = f"{own_address(subject)}/health"
     answer = request("GET", url)
     if answer.status == 403:
         yield ok("way around the edge", "403")

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from ops.check_api import request
+from ops.check_api import own_address, request
 from ops.check_lines import Line, Subject, not_ok, ok
 from ops.environment import CLIENT_CONFIG
 
@@ -23,11 +23,16 @@ def pool(subject: Subject) -> Iterator[Line]:
         yield not_ok("user pool", "Anybody may sign up: set AllowAdminCreateUserOnly of PeoplePool back, or deploy.")
     client_id = subject.named("PageClient")
     client = cognito.describe_user_pool_client(UserPoolId=pool_id, ClientId=client_id)["UserPoolClient"]
-    if client.get("CallbackURLs") == client.get("LogoutURLs") == [page]:
-        yield ok("way back from the sign-in", page)
+    pages = {page}
+    if subject.deployment.parameter("Edge") == "count":  # the API's own address is open, too
+        pages.add(f"{own_address(subject)}/app/")
+    leads = [client.get(name) or ["nothing"] for name in ("CallbackURLs", "LogoutURLs")]
+    wanted = ", ".join(sorted(pages))
+    if all(set(addresses) == pages for addresses in leads):
+        yield ok("way back from the sign-in", wanted)
     else:
-        named = ", ".join(client.get("CallbackURLs") or ["nothing"])
-        yield not_ok("way back from the sign-in", f"It leads to {named}, and the page is {page}: deploy again.")
+        named = ", ".join(leads[0])
+        yield not_ok("way back from the sign-in", f"It leads to {named}, and the page is {wanted}: deploy again.")
 
 
 def page(subject: Subject) -> Iterator[Line]:

@@ -352,6 +352,7 @@ CONDITIONS = {
     "HasGovernance": {"prod"},
     "HasEdge": set(),  # its name is a person's to choose, and it costs
     "UsesEdge": set(),
+    "CountsAtEdge": set(),
     "LooksFromOutside": set(),
     "WantsMfa": {"staging", "prod"},
     "HasChat": set(),  # a channel of somebody's workspace

@@ -39,9 +39,9 @@ def value(expression: Any, parameters: dict[str, str]) -> Any:
     raise AssertionError(f"the tests do not know {function}")
 
 
-def refusals(stage: str, **overrides: str) -> list[str]:
-    """The messages with which `sam deploy --config-env` ends, with these overrides besides."""
-    parameters = values_of(stage) | overrides
+def refusals(stage: str, region: str = "us-east-1", **overrides: str) -> list[str]:
+    """The messages with which `sam deploy --config-env` ends in this region, with these overrides besides."""
+    parameters = values_of(stage) | overrides | {"AWS::Region": region}
     return [
         assertion["AssertDescription"]
         for rule in translated()["Rules"].values()
@@ -114,6 +114,15 @@ def test_an_edge_that_refuses_has_a_name(stage: str) -> None:
         assert "set EdgeDomain" in message
     for allowed in ({}, {"Edge": "count"}, {"Edge": "block"} | name, {"Edge": "block"} | zone | name):
         assert refusals(stage, **given | allowed) == []
+
+
+@pytest.mark.parametrize("wanted", [{"Edge": "count"}, {"OutsideLook": "health_check"}], ids="-".join)
+def test_edge_and_outside_look_are_for_us_east_1_alone(wanted: dict[str, str]) -> None:
+    """Elsewhere AWS refuses the one after a quarter of an hour, and the other pages somebody for ever."""
+    assert refusals("dev", **wanted) == []
+    (message,) = refusals("dev", "eu-west-1", **wanted)
+    assert "us-east-1" in message
+    assert refusals("dev", "eu-west-1") == []
 
 
 @pytest.mark.parametrize("stage", ["staging", "prod"])

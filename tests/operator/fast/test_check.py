@@ -644,13 +644,17 @@ def test_nobody_may_be_let_in_around_the_edge(monkeypatch: pytest.MonkeyPatch, s
 PAGE = "https://abc.execute-api.us-east-1.amazonaws.com/prod/app/"
 
 
-def pool_of(answers: Answers, *, invited: bool = True, callback: str = PAGE) -> Subject:
+def pool_of(
+    answers: Answers, *, invited: bool = True, callbacks: tuple[str, ...] = (PAGE,), page: str = PAGE, **parameters: str
+) -> Subject:
     """A stack with a user pool, into which people are invited, or may sign up."""
-    client = {"CallbackURLs": [callback], "LogoutURLs": [callback]}
+    client = {"CallbackURLs": list(callbacks), "LogoutURLs": list(callbacks)}
     answers["DescribeUserPool"] = {"UserPool": {"AdminCreateUserConfig": {"AllowAdminCreateUserOnly": invited}}}
     answers["DescribeUserPoolClient"] = {"UserPoolClient": client}
-    found = subject({"PageClient": Resource("AWS::Cognito::UserPoolClient", "a-client")})
-    outputs = OUTPUTS | {"PeoplePoolId": "us-east-1_people", "PageUrl": PAGE}
+    api = Resource("AWS::ApiGateway::RestApi", "abc")
+    page_client = Resource("AWS::Cognito::UserPoolClient", "a-client")
+    found = subject({"PageClient": page_client, "PetDetectorApi": api}, **parameters)
+    outputs = OUTPUTS | {"PeoplePoolId": "us-east-1_people", "PageUrl": page}
     found.__dict__["deployment"] = dataclasses.replace(found.deployment, outputs=outputs)
     return found
 
@@ -666,5 +670,24 @@ def test_a_pool_in_which_anybody_signs_up(answers: Answers) -> None:
 
 
 def test_a_sign_in_that_leads_elsewhere(answers: Answers) -> None:
-    _, line = check_people.pool(pool_of(answers, callback="https://evil.example/app/"))
+    _, line = check_people.pool(pool_of(answers, callbacks=("https://evil.example/app/",)))
     assert is_red(line, "leads to https://evil.example/app/", PAGE)
+
+
+@pytest.mark.parametrize(
+    ("edge", "callbacks", "is_right"),
+    [
+        ("count", (PAGE, "https://pets.example.com/app/"), True),
+        ("count", ("https://pets.example.com/app/",), False),
+        ("count", ("https://pets.example.com/app/", PAGE, "https://evil.example/app/"), False),
+        ("block", ("https://pets.example.com/app/",), True),
+        ("block", ("https://pets.example.com/app/", PAGE), False),
+    ],
+)
+def test_a_sign_in_leads_back_to_both_addresses_while_the_edge_counts(
+    answers: Answers, edge: str, callbacks: tuple[str, ...], is_right: bool
+) -> None:
+    """The API's own is open for as long."""
+    behind = pool_of(answers, callbacks=callbacks, page="https://pets.example.com/app/", Edge=edge)
+    _, line = check_people.pool(behind)
+    assert (line.verdict is Verdict.OK) is is_right
