@@ -316,6 +316,16 @@ def test_nothing_to_restore_from_is_said_and_nothing_is_left(
     assert petdetect("drill", typed="n\n").exit_code == 1
 
 
+def test_the_copy_of_the_bucket_is_made_in_the_region_of_the_application(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 refuses a bucket without the name of the region, but in us-east-1; `--env recovery` is in us-west-2."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(region_name="us-west-2"))
+    copy = drill_restore.Copy(f"{PREFIX}0123456789ab")
+    drill_restore.make_bucket(copy, BUCKET, {})
+    assert aws.s3.get_bucket_location(Bucket=copy.bucket)["LocationConstraint"] == "us-west-2"
+
+
 class KilledError(BaseException):
     """The process ends in the middle, like kill -9: nothing is caught, and nothing cleaned up."""
 
