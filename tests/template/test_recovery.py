@@ -133,8 +133,11 @@ def test_every_picture_is_replicated_and_its_deletion_too() -> None:
     assert (rule["Status"], rule["Filter"]) == ("Enabled", {"Prefix": ""})
     assert rule["DeleteMarkerReplication"] == {"Status": "Enabled"}
     assert rule["Destination"]["Bucket"] == {"Fn::Sub": "arn:${AWS::Partition}:s3:::${CopyBucketName}"}
-    late = ALL.of_type("AWS::CloudWatch::Alarm")["ReplicationLateAlarm"]
+    alarms = ALL.of_type("AWS::CloudWatch::Alarm")
+    late, failed = alarms["ReplicationLateAlarm"], alarms["ReplicationFailedAlarm"]
     assert late["Dimensions"][-1] == {"Name": "RuleId", "Value": rule["Id"]}
+    assert failed["Dimensions"] == late["Dimensions"]
+    assert rule["Destination"]["Metrics"]["Status"] == "Enabled", "else neither metric is there"
     assert late["Threshold"] == 60 * rule["Destination"]["ReplicationTime"]["Time"]["Minutes"]
 
 
@@ -211,6 +214,15 @@ def test_no_backup_at_all_is_an_alarm() -> None:
         )
         assert stat["Metric"]["Dimensions"][0] == {"Name": "BackupVaultName", "Value": "BackupVault"}
     assert not least
+
+
+def test_one_picture_that_was_not_replicated_is_an_alarm() -> None:
+    """S3 gives it up: nothing is late, and nothing else would say so."""
+    alarm = ALL.of_type("AWS::CloudWatch::Alarm")["ReplicationFailedAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/S3", "OperationsFailedReplication")
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("Sum", 0, "GreaterThanThreshold")
+    assert (alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (1, "notBreaching")
+    assert "ReplicationFailedAlarm" not in ALONE.resources
 
 
 def test_every_alarm_has_a_runbook_and_reaches_the_operators() -> None:
