@@ -73,6 +73,16 @@ def test_backups_of_tables_are_copied_only_where_there_is_a_second_region() -> N
     assert "ReplicationPolicy" not in ALONE.resources
 
 
+def test_the_documents_say_how_old_and_how_long() -> None:
+    """A job begins within its window; and what the bucket can be restored to is kept for 35 days, whatever else is."""
+    text = (REPOSITORY / "docs" / "reliability.md").read_text()
+    hourly = rules("TablesPlan", recovery(CopyTables="hourly"))["Hourly"]
+    assert hourly["StartWindowMinutes"] == 60, "AWS Backup takes no less"
+    assert "`CopyTables=hourly` two hours" in text, "an hour between two, and one until it begins"
+    kept = rules("BucketPlan", recovery(BackupRetentionDays=14))["Continuous"]["Lifecycle"]["DeleteAfterDays"]
+    assert f"the picture at least {kept};" in (REPOSITORY / "docs" / "erasure.md").read_text()
+
+
 def test_tables_are_copied_by_the_hour_where_records_may_be_no_older() -> None:
     hourly = rules("TablesPlan", recovery(CopyTables="hourly"))
     assert hourly.keys() == {"Daily", "Hourly"}
