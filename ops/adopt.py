@@ -180,8 +180,8 @@ def _refuse_a_stack_that_is_there(stack: str) -> None:
     status = description["StackStatus"]
     if status == "IMPORT_COMPLETE":
         raise OperatorError(
-            f"The stack {stack} has taken over its data already: deploy it. Is something of it missing? Then delete the "
-            "stack, which leaves all of it, and try again."
+            f"The stack {stack} has taken over its data already: deploy it. Is something of it missing? Then delete "
+            "the stack, which leaves all of it, and try again."
         )
     if status == "IMPORT_IN_PROGRESS":
         raise OperatorError(f"The stack {stack} is taking over its data: wait a minute, and deploy it.")
