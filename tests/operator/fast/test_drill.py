@@ -287,6 +287,16 @@ def test_point_in_time_recovery_is_preferred_and_the_rpo_is_the_newest_surviving
     assert found["rpo"].startswith("0 s: the newest surviving fact is of 2026-")
 
 
+def test_a_verdict_that_would_be_lost_counts_in_the_rpo(aws: Cloud, petdetect: Petdetect, before: datetime) -> None:
+    """Each table may come from another backup: the records' alone would say that nothing is lost."""
+    row = {"ImageID": ids("cats")[0], "Entry": "verdict#1", "At": "2026-11-21T09:00:00.000Z"}
+    aws.put_review(row)
+    aws.dynamodb.create_backup(TableName=REVIEWS, BackupName="later")
+    aws.put_review(row | {"Entry": "verdict#2", "At": "2026-11-21T09:20:00.000Z"})
+    found = json.loads(petdetect("drill", "--yes", "--json").stdout)
+    assert found["rpoSeconds"] == 20 * 60
+
+
 def test_on_the_local_aws_no_rpo_is_made_up(
     aws: Cloud, deployment: Deployment, petdetect: Petdetect, before: datetime
 ) -> None:
