@@ -194,6 +194,17 @@ def test_settings_are_set_again_proven_and_a_lost_one_is_told(
         ComparisonOperator="GreaterThanThreshold",
     )
 
+    changed = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def changes_the_key(client: Any, operation: str, parameters: Any) -> Any:
+        """As DynamoDB does; moto's UpdateTable forgets it."""
+        if operation == "UpdateTable" and "SSESpecification" in parameters:
+            table = get_backend("dynamodb")["123456789012"]["us-east-1"].tables[parameters["TableName"]]
+            own = {"KMSMasterKeyId": "arn:aws:kms:us-east-1:123456789012:key/aws-dynamodb"}
+            table.sse_specification = own | parameters["SSESpecification"]
+        return changed(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", changes_the_key)
     aws.dynamodb.update_table(TableName=TABLE, SSESpecification={"Enabled": True, "SSEType": "KMS"})
 
     settings = json.loads(petdetect("drill", "--yes", "--json").stdout)["settings"]
