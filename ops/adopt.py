@@ -85,13 +85,16 @@ class Plan:
     key: str = ""
 
     def template(self) -> str:
-        """The template of the import, as CloudFormation takes it."""
-        resources = definitions.document(definitions.TEMPLATE)["Resources"]
-        kept = ("DeletionPolicy", "UpdateReplacePolicy")
+        """The template of the import, as CloudFormation takes it.
+
+        Not RetainExceptOnCreate, which the deployment sets: AWS does not say whether an import that is rolled back
+        counts as what created the resource, and that would delete it.
+        """
         body = {
             piece.logical_id: {
                 "Type": piece.kind,
-                **{name: resources[piece.logical_id][name] for name in kept},
+                "DeletionPolicy": "Retain",
+                "UpdateReplacePolicy": "Retain",
                 "Properties": piece.properties,
             }
             for piece in self.pieces
@@ -174,10 +177,21 @@ def _refuse_a_stack_that_is_there(stack: str) -> None:
     description = belongings.describe(stack)
     if description is None or description["StackStatus"] == "REVIEW_IN_PROGRESS":  # of an attempt that was broken off
         return
-    if description["StackStatus"] == "IMPORT_COMPLETE":
-        raise OperatorError(f"The stack {stack} has taken over its data already: deploy it.")
+    status = description["StackStatus"]
+    if status == "IMPORT_COMPLETE":
+        raise OperatorError(
+            f"The stack {stack} has taken over its data already: deploy it. Is something of it missing? Then delete "
+            "the stack, which leaves all of it, and try again."
+        )
+    if status == "IMPORT_IN_PROGRESS":
+        raise OperatorError(f"The stack {stack} is taking over its data: wait a minute, and deploy it.")
+    if status.startswith("IMPORT_ROLLBACK"):
+        raise OperatorError(
+            f"The stack {stack} could not take over its data ({status}): delete the stack, which leaves all of it, and "
+            "try again."
+        )
     raise OperatorError(
-        f"The stack {stack} is there ({description['StackStatus']}). Data is taken over before a stack's first "
+        f"The stack {stack} is there ({status}). Data is taken over before a stack's first "
         "deployment: its own bucket and tables cannot be exchanged."
     )
 

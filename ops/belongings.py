@@ -246,7 +246,7 @@ def _backups(stack: str) -> Iterator[Resource]:
     dynamodb = boto3.client("dynamodb", config=CLIENT_CONFIG)
     for page in dynamodb.get_paginator("list_backups").paginate(BackupType="USER"):
         for backup in page["BackupSummaries"]:
-            if re.match(re.escape(stack) + "-(DetectionLogs|Erasures|Analyses)Table-", backup["TableName"]):
+            if re.match(re.escape(stack) + "-(DetectionLogs|Erasures|Reviews|Analyses)Table-", backup["TableName"]):
                 yield Resource("DynamoDB backup", backup["BackupArn"], backup["BackupName"])
 
 

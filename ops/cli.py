@@ -34,6 +34,7 @@ from ops import (
     export,
     key_command,
     keys,
+    leftovers,
     monthly_cost,
     output,
     people,
@@ -439,12 +440,20 @@ def export_image(deployment: Deployment, image_id: str, folder: Path | None, as_
     help="Age from which an upload should be finished, at most a year; by default OverdueMinutes of the stack.",
 )
 @click.option("--dry-run", is_flag=True, help="Show what would be done, and do nothing.")
-def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_json: bool) -> None:
+@click.option(
+    "--delete-filed", is_flag=True, help="Also delete uploads that are filed, as in a second region's copies."
+)
+@click.option("--yes", is_flag=True, help="Do not ask before that.")
+def reconcile(
+    deployment: Deployment, older_than: int | None, dry_run: bool, delete_filed: bool, yes: bool, as_json: bool
+) -> None:
     """Start uploads that were never processed.
 
     The reconciler does the same every 15 minutes: an object under input/ whose event was lost or whose execution
     disappeared is started; a record without an execution and without an object is closed as failed.
     """
+    if as_json and delete_filed and not (yes or dry_run):
+        raise click.UsageError("--json cannot prompt; add --yes (or --dry-run).")
     age = deployment.overdue if older_than is None else timedelta(minutes=older_than)
     with contextlib.redirect_stdout(io.StringIO()):  # metrics: only CloudWatch collects them
         report = reconciler.reconcile(deployment.resources, age, dry_run=dry_run)
@@ -452,6 +461,13 @@ def reconcile(deployment: Deployment, older_than: int | None, dry_run: bool, as_
         output.say_json(output.report_document(report, dry_run))
     else:
         output.show_report(report, dry_run)
+    if delete_filed:
+        filed = leftovers.find(deployment, report.findings)
+        click.echo(f"{len(filed)} uploads under input/ are filed.", err=True)
+        if filed and not dry_run:
+            if not yes:
+                click.confirm(f"Delete them for good in {deployment.environment}?", abort=True, err=True)
+            leftovers.delete(deployment, filed)
     if report.error:
         raise report.error
 

@@ -209,9 +209,11 @@ def _compare_with_original(deployment: Deployment, copy: Copy, planned: Plan, fo
             found.gone.append(logical_id)
         if logical_id == RECORDS:
             rows = {key: row for key, row in restored.items() if IMAGE_ID.fullmatch(key)}
-            if deployment.environment != LOCAL:
-                survived, newest = drill_compare.newest_fact(restored), drill_compare.newest_fact(now)
-                found.facts = Facts(survived and survived[0], newest and newest[0])
+        if deployment.environment != LOCAL:
+            survived, newest = drill_compare.newest_fact(restored), drill_compare.newest_fact(now)
+            facts = Facts(survived and survived[0], newest and newest[0])
+            if found.facts is None or (facts.lost_seconds or 0) > (found.facts.lost_seconds or 0):
+                found.facts = facts  # of the table that would lose more
     if drill_restore.describe(drill_restore.original(deployment, LEDGER)) is None:
         found.gone.append(LEDGER)
     if planned.at is not None:

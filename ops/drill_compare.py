@@ -176,7 +176,7 @@ def _has_expired(row: Row, now: datetime, image_days: int) -> bool:
 
 
 def row_of(item: Mapping[str, Any]) -> Row:
-    """An item of DetectionLogs, in DynamoDB's notation. Of the marks of an erased image one is like the other."""
+    """An item of DetectionLogs or Reviews, in DynamoDB's notation. The marks of an erased image are all alike."""
     status = item.get("ProcessingStatus", {}).get("S", "")
     if status == ERASED:
         return Row(ERASED, ERASED)
@@ -186,7 +186,7 @@ def row_of(item: Mapping[str, Any]) -> Row:
         status,
         location or item.get("SourceKey", {}).get("S", ""),
         item.get("ContentHash", {}).get("S", ""),
-        item.get("UpdatedAt", {}).get("S", ""),
+        item.get("UpdatedAt", item.get("At", {})).get("S", ""),  # a verdict says when it was given
         item.get("Timestamp", {}).get("S", ""),
         item.get("StatusShard", {}).get("S", "").startswith("dismissed#"),
     )

@@ -23,7 +23,7 @@ from botocore.exceptions import ClientError
 
 from ops import records
 from ops.drill_compare import Stored
-from ops.environment import CLIENT_CONFIG, LOCAL, Deployment
+from ops.environment import CLIENT_CONFIG, LOCAL, REGION, Deployment, region
 from ops.errors import OperatorError
 from pet_detector.aws.errors import code_of
 from pet_detector.aws.image_bucket import UPLOADED_HASH
@@ -222,7 +222,9 @@ def bring_up_to_date(ledger: str, copy: Copy) -> None:
 def make_bucket(copy: Copy, bucket: str, tags: Mapping[str, str]) -> None:
     """A private, versioned bucket, encrypted like the original. It starts no workflow, and is empty after a day."""
     s3 = _s3()
-    s3.create_bucket(Bucket=copy.bucket)
+    # Outside us-east-1 S3 asks which region it is; there it takes no answer.
+    place: Any = {} if region() == REGION else {"CreateBucketConfiguration": {"LocationConstraint": region()}}
+    s3.create_bucket(Bucket=copy.bucket, **place)
     s3.put_public_access_block(
         Bucket=copy.bucket,
         PublicAccessBlockConfiguration={

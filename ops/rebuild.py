@@ -1,7 +1,8 @@
 """`petdetect rebuild`: the record of a filed picture whose row is gone, made again from what is left of the image.
 
     the object       folder (so the animal and the status), key, size, hash and format of the upload, times
-    the analyses     what Rekognition saw in these bytes, as long as the cache has it: labels and scores
+    the analyses     what Rekognition saw in these bytes, as long as the cache has it: labels and scores, or that it was
+                     unsafe
     the reviews      the scores, if the cache has none, and what people decided
 
 What nobody can know any more stays out: who uploaded it, its file name, its executions. The record says RebuiltAt.
@@ -25,8 +26,8 @@ from pet_detector.aws.clients import client
 from pet_detector.aws.erasures import Stage
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.aws.image_bucket import StoredImage
-from pet_detector.rules import image_format, image_ids
-from pet_detector.rules.models import Animal, Decision, ImageHeader, Recognition, Record, Rejection, Status
+from pet_detector.rules import content_safety, image_format, image_ids
+from pet_detector.rules.models import Animal, Decision, ImageHeader, Moderation, Recognition, Record, Rejection, Status
 from pet_detector.rules.policy import Policy, decide
 from pet_detector.rules.review import Head
 from pet_detector.use_cases.erasure import Resources
@@ -61,6 +62,7 @@ class Known:
     stored: StoredImage
     recognition: Recognition | None = None
     head: Head | None = None
+    moderation: Moderation | None = None  # of a rejected file
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,7 @@ def rebuilt(image_id: str, filed: Filed, known: Known, policy: Policy, retention
     shard = image_ids.shard_of(image_id)
     created, stored_at = detection_logs.format_time(filed.first_at), detection_logs.format_time(filed.stored_at)
     animal = _ANIMALS.get(filed.folder)
-    facts = _rejected(known.stored) if animal is None else _classified(animal, known, policy)
+    facts = _rejected(known) if animal is None else _classified(animal, known, policy)
     record: dict[str, Any] = {
         "ImageID": image_id,
         "S3Location": f"s3://{filed.bucket}/{filed.key}",
@@ -110,9 +112,15 @@ def _format(stored: StoredImage) -> str:
     return header.format.value if isinstance(header, ImageHeader) else "unknown"
 
 
-def _rejected(stored: StoredImage) -> dict[str, Any]:
-    """The checks of today say why, unless another one had refused it: then nobody knows."""
+def _rejected(known: Known) -> dict[str, Any]:
+    """The checks of today say why, or what content moderation saw; else nobody knows.
+
+    It was rejected, so the least confidence will do that ContentSafetyConfidence may have had then.
+    """
+    stored = known.stored
     found = image_format.too_large(stored.size) if stored.data is None else image_format.inspect(stored.data)
+    if not isinstance(found, Rejection) and known.moderation:
+        found = content_safety.violation(known.moderation, content_safety.LOWEST_CONFIDENCE) or found
     facts: dict[str, Any] = {"ProcessingStatus": Status.REJECTED.value}
     if isinstance(found, Rejection):
         return facts | {"ReasonCode": found.code.value, "Reason": found.reason}
@@ -198,8 +206,11 @@ def plan(resources: Resources, policy: Policy, image_id: str) -> Plan:
     (filed,) = found
     stored = image_bucket.read(resources.bucket, filed.key, filed.version_id)
     recognition = analyses.known(resources.analyses, stored.content_hash) if stored.content_hash else None
+    moderation = None
+    if filed.folder == image_ids.REJECTED_FOLDER and stored.content_hash:
+        moderation = analyses.known_moderation(resources.analyses, stored.content_hash)
     review = reviews.review(resources.reviews, image_id)
-    known = Known(stored, recognition, review.head if review else None)
+    known = Known(stored, recognition, review.head if review else None, moderation)
     record = rebuilt(image_id, filed, known, policy, resources.retention_days, detection_logs.now())
     return Plan(image_id, filed.key, record)
 

@@ -198,7 +198,7 @@ SECOND_REGION = {
 
 
 @pytest.mark.parametrize(
-    ("copies", "alarms"), [({}, 0.4), (SECOND_REGION, 0.5), (SECOND_REGION | {"CopyTables": "hourly"}, 0.5)]
+    ("copies", "alarms"), [({}, 0.4), (SECOND_REGION, 0.6), (SECOND_REGION | {"CopyTables": "hourly"}, 0.6)]
 )
 def test_recovery_is_paid_by_its_alarms_and_by_the_image(copies: dict[str, str], alarms: float) -> None:
     parameters = definitions.parameters("prod") | {"Recovery": "true"} | copies

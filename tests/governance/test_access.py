@@ -113,6 +113,7 @@ def test_policy_reaches_only_resources_of_this_application(policy: str) -> None:
         "People: ",
         "TagFunctionsAndMappings: arn:aws:lambda:us-east-1:123456789012:event-source-mapping",
         "UseDataKey: ",
+        "GiveCopiesTheDataKey: ",
         "DataKey: ",
         "HeaderOfTheEdge: arn:aws:cloudfront::123456789012:distribution/",
         "ReadKeysAndPlans: ",
@@ -242,11 +243,16 @@ def test_who_drills_may_do_just_what_a_drill_calls_beyond_an_operator_and_delete
     on_the_local_aws = {"dynamodb:CreateBackup", "dynamodb:DeleteBackup"}
     missing = calling.keys() - allowed("DrillPolicy", "OperatorPolicy") - on_the_local_aws
     assert not missing, "DrillPolicy of stacks/access.yaml lacks a statement for what these functions call"
-    unused = allowed("DrillPolicy") - calling.keys() - DATA_KEY
+    assert allowed("DrillPolicy") >= KEY_OF_A_NEW_TABLE, "with DataKey=customer no table could be restored"
+    unused = allowed("DrillPolicy") - calling.keys() - DATA_KEY - KEY_OF_A_NEW_TABLE
     assert not unused, "DrillPolicy allows what a drill never calls"
     assert not allowed("DrillPolicy") & on_the_local_aws
     looks = re.compile(r"\w+:(Get|List|Describe|Restore|Decrypt|GenerateDataKey)")
     for statement in statements("DrillPolicy"):
+        if set(words(statement["Action"])) == KEY_OF_A_NEW_TABLE:
+            assert statement["Condition"]["StringEquals"]["kms:ViaService"] == "dynamodb.us-east-1.amazonaws.com"
+            assert statement["Condition"]["StringEquals"]["aws:ResourceTag/Project"] == "pet-detector"
+            continue
         changes = [action for action in words(statement["Action"]) if not looks.match(action)]
         assert not changes or all(f"{APPLICATION}-drill-*" in one for one in words(statement["Resource"])), changes
 
@@ -300,6 +306,11 @@ def test_definition_of_reviews_may_be_read_by_who_prunes_and_who_checks(policy: 
 
 # What S3, DynamoDB, SNS and SQS do in the name of their caller when data has a key of the account's own.
 DATA_KEY = {"kms:Decrypt", "kms:GenerateDataKey"}
+# What DynamoDB asks for besides when a table gets the key: AccountUsesKeyThroughServices in stacks/data_key.yaml.
+KEY_OF_A_NEW_TABLE = {
+    *("kms:CreateGrant", "kms:DescribeKey", "kms:Encrypt", "kms:GenerateDataKeyWithoutPlaintext"),
+    *("kms:ReEncryptFrom", "kms:ReEncryptTo"),
+}
 # What a person looks at in the console: alarms, dashboards, saved queries and logs.
 CONSOLE = {
     "cloudwatch:DescribeAlarms",

@@ -73,6 +73,16 @@ def test_backups_of_tables_are_copied_only_where_there_is_a_second_region() -> N
     assert "ReplicationPolicy" not in ALONE.resources
 
 
+def test_the_documents_say_how_old_and_how_long() -> None:
+    """A job begins within its window; and what the bucket can be restored to is kept for 35 days, whatever else is."""
+    text = (REPOSITORY / "docs" / "reliability.md").read_text()
+    hourly = rules("TablesPlan", recovery(CopyTables="hourly"))["Hourly"]
+    assert hourly["StartWindowMinutes"] == 60, "AWS Backup takes no less"
+    assert "`CopyTables=hourly` two hours" in text, "an hour between two, and one until it begins"
+    kept = rules("BucketPlan", recovery(BackupRetentionDays=14))["Continuous"]["Lifecycle"]["DeleteAfterDays"]
+    assert f"the picture at least {kept};" in (REPOSITORY / "docs" / "erasure.md").read_text()
+
+
 def test_tables_are_copied_by_the_hour_where_records_may_be_no_older() -> None:
     hourly = rules("TablesPlan", recovery(CopyTables="hourly"))
     assert hourly.keys() == {"Daily", "Hourly"}
@@ -133,8 +143,11 @@ def test_every_picture_is_replicated_and_its_deletion_too() -> None:
     assert (rule["Status"], rule["Filter"]) == ("Enabled", {"Prefix": ""})
     assert rule["DeleteMarkerReplication"] == {"Status": "Enabled"}
     assert rule["Destination"]["Bucket"] == {"Fn::Sub": "arn:${AWS::Partition}:s3:::${CopyBucketName}"}
-    late = ALL.of_type("AWS::CloudWatch::Alarm")["ReplicationLateAlarm"]
+    alarms = ALL.of_type("AWS::CloudWatch::Alarm")
+    late, failed = alarms["ReplicationLateAlarm"], alarms["ReplicationFailedAlarm"]
     assert late["Dimensions"][-1] == {"Name": "RuleId", "Value": rule["Id"]}
+    assert failed["Dimensions"] == late["Dimensions"]
+    assert rule["Destination"]["Metrics"]["Status"] == "Enabled", "else neither metric is there"
     assert late["Threshold"] == 60 * rule["Destination"]["ReplicationTime"]["Time"]["Minutes"]
 
 
@@ -211,6 +224,15 @@ def test_no_backup_at_all_is_an_alarm() -> None:
         )
         assert stat["Metric"]["Dimensions"][0] == {"Name": "BackupVaultName", "Value": "BackupVault"}
     assert not least
+
+
+def test_one_picture_that_was_not_replicated_is_an_alarm() -> None:
+    """S3 gives it up: nothing is late, and nothing else would say so."""
+    alarm = ALL.of_type("AWS::CloudWatch::Alarm")["ReplicationFailedAlarm"]
+    assert (alarm["Namespace"], alarm["MetricName"]) == ("AWS/S3", "OperationsFailedReplication")
+    assert (alarm["Statistic"], alarm["Threshold"], alarm["ComparisonOperator"]) == ("Sum", 0, "GreaterThanThreshold")
+    assert (alarm["EvaluationPeriods"], alarm["TreatMissingData"]) == (1, "notBreaching")
+    assert "ReplicationFailedAlarm" not in ALONE.resources
 
 
 def test_every_alarm_has_a_runbook_and_reaches_the_operators() -> None:

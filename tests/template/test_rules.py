@@ -13,6 +13,7 @@ from tests.support.definitions import translated
 
 from .test_resources import STAGES, values_of
 
+VAULT = "arn:aws:backup:us-west-2:123456789012:backup-vault:copies"
 YOURS = {"AlarmEmail": "alarms@pets.example.org", "AllowedOrigin": "https://pets.example.org"}
 
 
@@ -136,7 +137,9 @@ def test_one_key_cannot_use_up_the_day_of_all(stage: str) -> None:
     [
         ({"CopyBucketName": "copies"}, {"Recovery": "true"}, "Recovery=true"),
         ({"CopyBucketName": "copies", "Recovery": "true", "DataKey": "customer"}, {"DataKey": "aws"}, "DataKey=aws"),
-        ({"CopyTables": "hourly"}, {"CopyVaultArn": "arn:aws:backup:us-west-2:1:backup-vault:a"}, "set CopyVaultArn"),
+        ({"CopyVaultArn": VAULT}, {"Recovery": "true"}, "CopyVaultArn and BackupLock need Recovery=true"),
+        ({"BackupLock": "compliance"}, {"Recovery": "true"}, "CopyVaultArn and BackupLock need Recovery=true"),
+        ({"CopyTables": "hourly"}, {"CopyVaultArn": VAULT, "Recovery": "true"}, "set CopyVaultArn"),
         ({"NetworkSubnets": "subnet-1,subnet-2"}, {"NetworkSecurityGroup": "sg-1"}, "NetworkSecurityGroup"),
         ({"NetworkSecurityGroup": "sg-1"}, {"NetworkSubnets": "subnet-1,subnet-2"}, "NetworkSubnets"),
     ],

@@ -119,6 +119,13 @@ def known(table: str, content_hash: str) -> Recognition | None:
     return _recognition(item, item) if "Labels" in item else None
 
 
+def known_moderation(table: str, content_hash: str) -> Moderation | None:
+    """What content moderation saw in these bytes; None when it was not asked, or is not known any more."""
+    with translated("dynamodb:GetItem Analyses"):
+        answer = client("dynamodb").get_item(TableName=table, Key={"ContentHash": {"S": content_hash}})
+    return _moderation(answer.get("Item", {}))
+
+
 def _recognition(item: dict[str, Any], newest: dict[str, Any]) -> Recognition | None:
     """The labels in an item, with the moderation if there is one; None without labels of the newest model."""
     if "ModelVersion" not in item or item["ModelVersion"] != newest.get("ModelVersion"):

@@ -129,6 +129,23 @@ def test_a_stack_that_has_taken_over_is_to_be_deployed(stacks: Stacks) -> None:
         adopt.plan(STACK, {})
 
 
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [
+        ("IMPORT_IN_PROGRESS", "wait a minute, and deploy it"),  # the command was interrupted, and CloudFormation not
+        ("IMPORT_ROLLBACK_COMPLETE", "delete the stack, which leaves all of it, and try again"),
+        ("IMPORT_ROLLBACK_FAILED", "delete the stack, which leaves all of it, and try again"),
+    ],
+)
+def test_what_an_interrupted_or_failed_import_leaves_is_told_with_what_to_do(
+    stacks: Stacks, status: str, said: str
+) -> None:
+    stacks.statuses[STACK] = status
+
+    with pytest.raises(OperatorError, match=said):
+        adopt.plan(STACK, {})
+
+
 def test_an_attempt_that_was_broken_off_is_no_stack(stacks: Stacks) -> None:
     stacks.statuses[STACK] = "REVIEW_IN_PROGRESS"
 
@@ -303,7 +320,8 @@ def test_imports_just_these_and_says_what_comes_next(
     }
     template = json.loads(made["TemplateBody"])
     assert template["Resources"].keys() == LEFT.keys()
-    assert {one["DeletionPolicy"] for one in template["Resources"].values()} == {"RetainExceptOnCreate"}
+    for policy in ("DeletionPolicy", "UpdateReplacePolicy"):  # whatever is rolled back, nothing is deleted
+        assert {one[policy] for one in template["Resources"].values()} == {"Retain"}
     assert template.keys() == {"AWSTemplateFormatVersion", "Resources"}  # a parameter's value would be kept for ever
     assert answer.exit_code == 0
     assert "sam build && sam deploy --config-env dev" in answer.stdout

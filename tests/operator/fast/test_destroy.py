@@ -12,7 +12,7 @@ from botocore.exceptions import ClientError
 from cfnlint.schema.manager import PROVIDER_SCHEMA_MANAGER
 from click.testing import Result
 
-from ops import belongings, destroy
+from ops import adopt, belongings, destroy
 from ops.belongings import Belongings, Resource
 from ops.destroy import BUCKET, KEY, POOL, ROLE, TABLE
 from ops.errors import OperatorError
@@ -364,6 +364,21 @@ def test_a_bucket_that_is_written_to_all_the_time_is_reported(aws: Cloud, monkey
     reason = destroy._remove_bucket(Resource(BUCKET, PICTURES, "ImageBucket"), Belongings(STACK, None), print)
 
     assert "run the command again in five minutes" in reason
+
+
+def test_backups_of_each_table_that_outlives_the_stack_are_found(aws: Cloud) -> None:
+    """They hold what the table held, and no tag says whose they are: only the name of the table."""
+    tables = [name for name, kind in adopt.ADOPTABLE.items() if kind == TABLE]
+    for name in tables:
+        table = f"{STACK}-{name}-1ABC"
+        aws.dynamodb.create_table(
+            TableName=table,
+            BillingMode="PAY_PER_REQUEST",
+            AttributeDefinitions=[{"AttributeName": "ImageID", "AttributeType": "S"}],
+            KeySchema=[{"AttributeName": "ImageID", "KeyType": "HASH"}],
+        )
+        aws.dynamodb.create_backup(TableName=table, BackupName=name)
+    assert sorted(one.logical_id for one in belongings._backups(STACK)) == sorted(tables)
 
 
 def test_a_protected_table_loses_its_protection_first(aws: Cloud) -> None:

@@ -194,6 +194,19 @@ def test_settings_are_set_again_proven_and_a_lost_one_is_told(
         ComparisonOperator="GreaterThanThreshold",
     )
 
+    changed = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def changes_the_key(client: Any, operation: str, parameters: Any) -> Any:
+        """As DynamoDB does; moto's UpdateTable forgets it."""
+        if operation == "UpdateTable" and "SSESpecification" in parameters:
+            table = get_backend("dynamodb")["123456789012"]["us-east-1"].tables[parameters["TableName"]]
+            own = {"KMSMasterKeyId": "arn:aws:kms:us-east-1:123456789012:key/aws-dynamodb"}
+            table.sse_specification = own | parameters["SSESpecification"]
+        return changed(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", changes_the_key)
+    aws.dynamodb.update_table(TableName=TABLE, SSESpecification={"Enabled": True, "SSEType": "KMS"})
+
     settings = json.loads(petdetect("drill", "--yes", "--json").stdout)["settings"]
 
     found = {(one["of"], one["name"]): one["found"] for one in settings}
@@ -203,6 +216,7 @@ def test_settings_are_set_again_proven_and_a_lost_one_is_told(
     assert found["ErasuresTable", "TTL"] == found["ErasuresTable", "stream"] == "none"
     assert {found[table, "point-in-time recovery"] for table in drill_restore.TABLES} == {"on"}
     assert found["ImageBucket", "versioning"] == "Enabled"
+    assert found["DetectionLogsTable", "key"].startswith("arn:aws:kms:")
     assert found["alarm", "records-throttled"] == "same"
     assert "Project=pet-detector" in found["ErasuresTable", "tags"]
     assert [alarm["AlarmName"] for alarm in cloudwatch.describe_alarms()["MetricAlarms"]] == ["records-throttled"]
@@ -284,6 +298,16 @@ def test_point_in_time_recovery_is_preferred_and_the_rpo_is_the_newest_surviving
     assert found["rpo"].startswith("0 s: the newest surviving fact is of 2026-")
 
 
+def test_a_verdict_that_would_be_lost_counts_in_the_rpo(aws: Cloud, petdetect: Petdetect, before: datetime) -> None:
+    """Each table may come from another backup: the records' alone would say that nothing is lost."""
+    row = {"ImageID": ids("cats")[0], "Entry": "verdict#1", "At": "2026-11-21T09:00:00.000Z"}
+    aws.put_review(row)
+    aws.dynamodb.create_backup(TableName=REVIEWS, BackupName="later")
+    aws.put_review(row | {"Entry": "verdict#2", "At": "2026-11-21T09:20:00.000Z"})
+    found = json.loads(petdetect("drill", "--yes", "--json").stdout)
+    assert found["rpoSeconds"] == 20 * 60
+
+
 def test_on_the_local_aws_no_rpo_is_made_up(
     aws: Cloud, deployment: Deployment, petdetect: Petdetect, before: datetime
 ) -> None:
@@ -311,6 +335,16 @@ def test_nothing_to_restore_from_is_said_and_nothing_is_left(
     assert petdetect("drill", "--json").exit_code == 2
     assert petdetect("drill", "--clean-up", "--at", "2026-01-01").exit_code == 2
     assert petdetect("drill", typed="n\n").exit_code == 1
+
+
+def test_the_copy_of_the_bucket_is_made_in_the_region_of_the_application(
+    aws: Cloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """S3 refuses a bucket without the name of the region, but in us-east-1; `--env recovery` is in us-west-2."""
+    monkeypatch.setattr(boto3, "DEFAULT_SESSION", boto3.Session(region_name="us-west-2"))
+    copy = drill_restore.Copy(f"{PREFIX}0123456789ab")
+    drill_restore.make_bucket(copy, BUCKET, {})
+    assert aws.s3.get_bucket_location(Bucket=copy.bucket)["LocationConstraint"] == "us-west-2"
 
 
 class KilledError(BaseException):

@@ -15,7 +15,7 @@ from click.testing import Result
 from ops import rebuild
 from pet_detector.aws import analyses, detection_logs, erasures
 from pet_detector.rules.business_metrics import measurements
-from pet_detector.rules.models import Label, Recognition, Record
+from pet_detector.rules.models import Label, Moderation, Recognition, Record
 from pet_detector.use_cases.erasure import Resources
 from tests.operator.fast import images
 from tests.operator.fast.images import OTHER_ID
@@ -140,6 +140,24 @@ def test_a_rejected_file_gets_the_reason_that_the_checks_give_it_today(aws: Clou
     assert other is not None
     assert "ReasonCode" not in other
     assert "the record that said why was lost" in other["Reason"]
+
+
+@pytest.mark.parametrize(
+    ("category", "confidence", "reason"),
+    [("Violence", 91.0, "UNSAFE_CONTENT"), ("Violence", 49.0, None), ("Alcohol", 99.0, None)],
+)
+def test_an_unsafe_picture_is_one_again_as_long_as_it_is_known(
+    aws: Cloud, petdetect: Petdetect, category: str, confidence: float, reason: str | None
+) -> None:
+    """Operators list unsafe pictures by the reason code; there are no labels of one."""
+    filed(aws, "rejected")
+    analyses.begin(ANALYSES, HASH, IMAGE_ID, moderated=True)
+    analyses.keep_moderation(ANALYSES, HASH, IMAGE_ID, Moderation((Label(category, confidence),), "7.0"))
+    petdetect("rebuild", IMAGE_ID, "--yes")
+    found = record()
+    assert (found["ProcessingStatus"], found.get("ReasonCode")) == ("rejected", reason)
+    assert (category in found["Reason"]) == (reason is not None)
+    assert list(measurements(None, found)) == []
 
 
 def test_a_record_that_is_there_stays_as_it_is(aws: Cloud, petdetect: Petdetect) -> None:

@@ -11,7 +11,7 @@ from click.testing import Result
 from pet_detector.aws import image_workflow
 from pet_detector.rules.errors import AccessDeniedError
 from tests.operator.fast import images
-from tests.support.moto_world import IMAGE_ID, KEY, Cloud
+from tests.support.moto_world import BUCKET, IMAGE_ID, KEY, Cloud
 
 Petdetect = Callable[..., Result]
 
@@ -65,6 +65,35 @@ def test_later_uploads_with_a_form_are_removed_and_counted(aws: Cloud, petdetect
     assert "0 unfinished. 0 started, 0 closed, 2 later uploads removed." in said
     assert aws.keys() == []
     assert aws.item()["Superseded"] == {"N": "2"}
+
+
+def test_uploads_that_are_filed_are_deleted_on_demand_and_no_last_copy_is(aws: Cloud, petdetect: Petdetect) -> None:
+    """As in the bucket of a second region: S3 replicates no deletion of a version."""
+    for image_id, status, is_filed in (
+        ("a" * 32, "completed", True),
+        ("b" * 32, "rejected", True),
+        ("c" * 32, "completed", False),  # somebody deleted what was filed: this is the last copy
+        ("d" * 32, "failed", False),
+        ("e" * 32, "held", False),
+    ):
+        images.present(aws, image_id, status, S3Location=f"s3://of-the-first-region/cats/{image_id}.jpg")
+        if is_filed:
+            aws.put(f"cats/{image_id}.jpg", b"filed")
+    before = images.snapshot(aws)
+    more = ("reconcile", "--older-than", "0", "--delete-filed")
+
+    dry, refused = petdetect(*more, "--dry-run"), petdetect(*more, typed="n\n")
+    assert (dry.exit_code, refused.exit_code, petdetect(*more, "--json").exit_code) == (0, 1, 2)
+    assert "2 uploads under input/ are filed." in dry.stderr
+    assert images.snapshot(aws) == before
+
+    assert petdetect(*more, "--yes").exit_code == 0
+    left = [f"input/{name * 32}.jpg" for name in "cde"]
+    versions = aws.s3.list_object_versions(Bucket=BUCKET, Prefix="input/")
+    assert [one["Key"] for one in versions["Versions"]] == left
+    assert "DeleteMarkers" not in versions
+    there = aws.keys()
+    assert [key for key in there if key.startswith("cats/")] == [f"cats/{name * 32}.jpg" for name in "ab"]
 
 
 def test_what_could_not_be_started_is_named(aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch) -> None:
