@@ -124,6 +124,7 @@ def test_cost_and_time_are_measured_once_an_image(application: HttpApplication, 
             analysed=item.get("AnalysisReused") == {"BOOL": False},
             uncertain=item["ProcessingStatus"]["S"] == "needs_review",
             waited="TurnAt" in item,
+            moderated="ModerationVersion" in item or item.get("ReasonCode") == {"S": "UNSAFE_CONTENT"},
         )
         for item in ended
     )
