@@ -62,7 +62,7 @@ class Known:
     stored: StoredImage
     recognition: Recognition | None = None
     head: Head | None = None
-    moderation: Moderation | None = None  # of a rejected file
+    moderation: Moderation | None = None
 
 
 @dataclass(frozen=True)
@@ -205,10 +205,9 @@ def plan(resources: Resources, policy: Policy, image_id: str) -> Plan:
         return Plan(image_id, refusal=f"It lies at {keys}: delete the one that is wrong, by hand.")
     (filed,) = found
     stored = image_bucket.read(resources.bucket, filed.key, filed.version_id)
-    recognition = analyses.known(resources.analyses, stored.content_hash) if stored.content_hash else None
-    moderation = None
-    if filed.folder == image_ids.REJECTED_FOLDER and stored.content_hash:
-        moderation = analyses.known_moderation(resources.analyses, stored.content_hash)
+    recognition = moderation = None
+    if stored.content_hash:
+        recognition, moderation = analyses.known(resources.analyses, stored.content_hash)
     review = reviews.review(resources.reviews, image_id)
     known = Known(stored, recognition, review.head if review else None, moderation)
     record = rebuilt(image_id, filed, known, policy, resources.retention_days, detection_logs.now())

@@ -111,19 +111,15 @@ def begin(
     return recognition
 
 
-def known(table: str, content_hash: str) -> Recognition | None:
-    """What Rekognition saw in these bytes, by whichever model; None when it is not known (any more)."""
+def known(table: str, content_hash: str) -> tuple[Recognition | None, Moderation | None]:
+    """What Rekognition, by whichever model, and content moderation saw in these bytes.
+
+    None: it was not asked, or is not known any more. An unsafe picture has the second alone.
+    """
     with translated("dynamodb:GetItem Analyses"):
         answer = client("dynamodb").get_item(TableName=table, Key={"ContentHash": {"S": content_hash}})
     item: dict[str, Any] = answer.get("Item", {})
-    return _recognition(item, item) if "Labels" in item else None
-
-
-def known_moderation(table: str, content_hash: str) -> Moderation | None:
-    """What content moderation saw in these bytes; None when it was not asked, or is not known any more."""
-    with translated("dynamodb:GetItem Analyses"):
-        answer = client("dynamodb").get_item(TableName=table, Key={"ContentHash": {"S": content_hash}})
-    return _moderation(answer.get("Item", {}))
+    return (_recognition(item, item) if "Labels" in item else None), _moderation(item)
 
 
 def _recognition(item: dict[str, Any], newest: dict[str, Any]) -> Recognition | None:
