@@ -105,10 +105,14 @@ function story(element, context, id) {
       h("div", {}, image.viewUrl ? picture(api, id, { url: image.viewUrl, alt: image.fileName ?? "" })
         : h("p", { class: "picture none" }, REASONS[image.reasonCode] ?? "There is no picture to show.")),
       h("div", {}, decision(image, history), may.review && SHOWN.includes(image.status) && correction(image, history), labels(image),
-        past(history, decide), facts(image), may.upload && h("p", {}, button("Erase this picture", () => erase(image), "danger"))));
+        past(history, decide), facts(image), image.mayErase && h("p", {}, button("Erase this picture", () => erase(image), "danger"))));
   }
 
-  const again = async () => host.replaceChildren(await show().catch((error) => problem(error, again)));
+  async function again() {
+    const drawn = await show().catch((error) => problem(error, again)), { activeElement: used } = document, hadFocus = host.contains(used);
+    host.replaceChildren(drawn);
+    if (hadFocus) ([...host.querySelectorAll("button")].find(({ textContent }) => textContent === used.textContent) ?? name).focus();
+  }
 
   const correction = (image, { reviews }) => h("section", { class: "card" }, h("h2", {}, "What does it show?"), h("div", { class: "row" },
     Object.entries(ANIMALS).map(([animal, word]) => button(word, () => decide({ animal, blind: false, mode: "gallery", milliseconds: 0, sequence: reviews.length }),
@@ -149,7 +153,7 @@ function story(element, context, id) {
       h("div", { class: "row" }, button("Erase", async ({ target }) => {
         target.disabled = true;
         try {
-          // A picture of somebody else is not found either, but it can be seen. One that an earlier try has erased cannot.
+          // What an earlier try has erased is not found. What can be seen is no longer this person's to erase.
           if (!(await found("DELETE")) && (await found("GET"))) throw new Error("Only who sent this picture, or an operator, may erase it.");
         } catch (error) {
           target.disabled = false;

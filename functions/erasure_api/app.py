@@ -62,13 +62,10 @@ def erase_image(image_id: str) -> Response[str]:
 
 
 def caller_of_request(table: str) -> ApiClient:
-    """Who asks, with what they may erase. From here on every line of log names the person or the key, and the request.
-
-    A person erases their own pictures; who reviews others' sees them, and erases none.
-    """
+    """Who asks, as what they may erase. From here on every line of log names the person or the key, and the request."""
     if person := http_api.person_of(app):
         person.needs(Group.UPLOADER)
-        return ApiClient(person.owner, sees_all=person.may_set_policy)
+        return api_clients.of_who_erases(person)
     key_id = http_api.caller_of(app)
     logger.append_keys(api_key_id=key_id, correlation_id=http_api.request_id_of(app))
     return api_clients.of_key(table, key_id)

@@ -94,6 +94,8 @@ def one_image(image_id: str) -> Response[str]:
         logger.info("Image not shown", denied=record is not None)
         raise http_api.image_not_found()
     body = visible(record, client)
+    if person := http_api.person_of(app):
+        body["mayErase"] = person.may_upload and api_clients.of_who_erases(person).may_see(record)
     if client.is_person and "Labels" in record:
         body["labels"] = [{"name": label["Name"], "confidence": label["Confidence"]} for label in record["Labels"]]
         body["modelVersion"] = record.get("ModelVersion")

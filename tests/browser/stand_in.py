@@ -65,6 +65,7 @@ class StandIn:
     """The application's state. Tests change it as they like, and look at `asked`: the requests so far."""
 
     groups: list[str] = field(default_factory=lambda: ["operator"])
+    may_erase: bool = True
     person: str = "olga@example.com"
     environment: str = "local"
     token_seconds: int = 3600
@@ -501,7 +502,7 @@ class _Handler(BaseHTTPRequestHandler):
             if image["left"] == 0:
                 image["status"] = self.app.becomes.get(image["fileName"], {}).get("status", "completed")
             image["left"] -= 1
-        shown = dict(image)
+        shown = image | {"mayErase": self.app.may_erase}
         if image["status"] in ("completed", "needs_review"):
             shown |= {"viewUrl": f"{self.server.origin}/pictures/{image_id}", "viewUrlExpiresInSeconds": 300}
         return 200, shown

@@ -78,8 +78,7 @@ def test_a_correction_whose_answer_is_lost_is_one_verdict_and_can_be_undone(
 
 @pytest.mark.parametrize("is_gone", [True, False])
 def test_erased_is_said_only_of_what_is_gone(signed_in: Open, application: StandIn, is_gone: bool) -> None:
-    """The service does not find the picture: an earlier try has erased it, or it is somebody else's."""
-    application.groups = ["uploader", "reviewer"]
+    """The service does not find the picture: an earlier try erased it, or it is no longer theirs to erase."""
     image_id = application.images[0]["imageId"]
     not_found: dict[str, Any] = {"code": "IMAGE_NOT_FOUND", "message": "There is no image with this id."}
     application.fault("DELETE /people/images/", 404, before=not is_gone, **not_found)
@@ -94,6 +93,26 @@ def test_erased_is_said_only_of_what_is_gone(signed_in: Open, application: Stand
     dialog.get_by_text("Only who sent this picture, or an operator, may erase it.").wait_for()
     assert image_id in page.url
     assert "Erased." not in page.locator("#announcer").inner_text()
+
+
+@pytest.mark.parametrize("may_erase", [True, False])
+def test_only_what_one_may_erase_has_a_button_for_it(signed_in: Open, application: StandIn, may_erase: bool) -> None:
+    application.may_erase = may_erase
+    page = signed_in(f"gallery/{application.images[0]['imageId']}")
+    page.get_by_text("What does it show?").wait_for()
+    assert page.get_by_role("button", name="Erase this picture").count() == may_erase
+
+
+def test_the_focus_stays_when_a_picture_is_drawn_anew(signed_in: Open, application: StandIn) -> None:
+    page = signed_in(f"gallery/{application.images[0]['imageId']}")
+    focused = "document.activeElement.textContent"
+    page.get_by_role("button", name="Other").press("Enter")
+    take_back = page.get_by_role("button", name="Take back")
+    take_back.wait_for()
+    assert page.evaluate(focused) == "Other"
+    take_back.press("Enter")
+    page.get_by_text("(taken back)").wait_for()
+    assert page.evaluate(focused) == page.locator("h1").inner_text()  # the button is gone
 
 
 @pytest.mark.parametrize("address", ["gallery/%E0%A4%A", "gallery/" + "0" * 32])

@@ -184,6 +184,26 @@ def test_only_who_sees_all_learns_that_a_person_has_decided(aws: Cloud, context:
         assert not image.keys() & {"VerdictSequence", "ReviewedBy", "MachineAnimal"}
 
 
+@pytest.mark.parametrize(
+    ("groups", "sub", "may_erase"),
+    [
+        (["uploader"], "ada", True),
+        (["uploader", "reviewer"], "bob", False),
+        (["reviewer"], "ada", False),
+        (["operator"], "bob", True),
+    ],
+)
+def test_a_person_learns_whether_they_may_erase(
+    aws: Cloud, context: LambdaContext, groups: list[str], sub: str, may_erase: bool
+) -> None:
+    """As ErasureApi will judge it."""
+    image_id = "a" * 32
+    aws.write(image_id, ProcessingStatus="failed", UploadedBy="person#ada", CreatedAt="2026-11-21T09:30:00.000Z")
+    handler = importlib.import_module("images_api.app").lambda_handler
+    path = f"/people/images/{image_id}"
+    assert body_of(handler(request("GET", path, groups=groups, sub=sub), context))["mayErase"] is may_erase
+
+
 # --- Lists ------------------------------------------------------------------------------------------------------------
 
 

@@ -62,6 +62,11 @@ def of_person(person: Person) -> ApiClient:
     return ApiClient(person.owner, person.sees_all, is_person=True)
 
 
+def of_who_erases(person: Person) -> ApiClient:
+    """The same for what they may erase: a reviewer sees others' pictures, and erases none of them."""
+    return ApiClient(person.owner, sees_all=person.may_set_policy, is_person=True)
+
+
 def _client_in(item: dict[str, Any], key_id: str) -> ApiClient:
     return ApiClient(item.get("Owner", {}).get("S", key_id), item.get("SeesAll", {}).get("BOOL", False))
 
