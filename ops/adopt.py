@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -35,8 +35,15 @@ ADOPTABLE = {
     "PeoplePool": POOL,
 }
 POLICY, POLICY_TYPE = "ImageBucketPolicy", "AWS::S3::BucketPolicy"
+GROUPS, GROUP_TYPE = ("UploaderGroup", "ReviewerGroup", "OperatorGroup"), "AWS::Cognito::UserPoolGroup"
 # What CloudFormation finds a resource by: the primary identifier of its schema.
-_IDENTIFIERS = {BUCKET: "BucketName", TABLE: "TableName", POOL: "UserPoolId", POLICY_TYPE: "Bucket"}
+_IDENTIFIERS = {
+    BUCKET: ("BucketName",),
+    TABLE: ("TableName",),
+    POOL: ("UserPoolId",),
+    POLICY_TYPE: ("Bucket",),
+    GROUP_TYPE: ("UserPoolId", "GroupName"),
+}
 # Of the table: they cannot be lost in a restore, and a table that has others is refused.
 _SAME_IN_EVERY_COPY = ("AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
 # Of the pool: what the template writes out; the deployment sets the rest again.
@@ -68,6 +75,11 @@ class Piece:
     name: str
     properties: Mapping[str, Any]
     size: str = ""
+
+    @property
+    def identifier(self) -> dict[str, str]:
+        """What CloudFormation finds it by."""
+        return {part: self.properties.get(part, self.name) for part in _IDENTIFIERS[self.kind]}
 
 
 @dataclass
@@ -147,7 +159,7 @@ def run(found: Plan, say: Say) -> None:
             {
                 "ResourceType": piece.kind,
                 "LogicalResourceId": piece.logical_id,
-                "ResourceIdentifier": {_IDENTIFIERS[piece.kind]: piece.name},
+                "ResourceIdentifier": piece.identifier,
             }
             for piece in found.pieces
         ],
@@ -213,7 +225,7 @@ def _left(stack: str, found: Plan) -> list[Resource]:
 
 
 def _pieces(one: Resource, found: Plan) -> Iterable[Piece]:
-    """The resource, and a bucket's policy with it. Raises OperatorError when it is not there, or not fit."""
+    """The resource, with a bucket's policy or a pool's groups. Raises OperatorError when it is not there or not fit."""
     size = destroy.size_of(one)
     if size is None:
         raise OperatorError(f"There is no {one.kind} {one.name} in {region()}.")
@@ -222,6 +234,7 @@ def _pieces(one: Resource, found: Plan) -> Iterable[Piece]:
     elif one.kind == POOL:
         template = _template_of(one.logical_id)
         yield Piece(one.logical_id, POOL, one.name, {name: template[name] for name in POOL_PROPERTIES}, size)
+        yield from _groups(one.name)
     else:
         _refuse_a_bucket_of_another_region(one.name)
         _note_key(found, _bucket_key(one.name))
@@ -261,6 +274,16 @@ def _table(one: Resource, found: Plan) -> dict[str, Any]:
         own = {"SSEType": "KMS", "KMSMasterKeyId": key} if key else {}
         properties["SSESpecification"] = {"SSEEnabled": True, **own}
     return properties
+
+
+def _groups(pool: str) -> Iterator[Piece]:
+    """The groups that the pool has: the deployment makes the others."""
+    pages = boto3.client("cognito-idp", config=CLIENT_CONFIG).get_paginator("list_groups").paginate(UserPoolId=pool)
+    there = {group["GroupName"] for page in pages for group in page["Groups"]}
+    for logical_id in GROUPS:
+        properties = {**_template_of(logical_id), "UserPoolId": pool}
+        if properties["GroupName"] in there:
+            yield Piece(logical_id, GROUP_TYPE, properties["GroupName"], properties)
 
 
 def _keys(table: Mapping[str, Any]) -> tuple[Any, ...]:

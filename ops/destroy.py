@@ -51,6 +51,7 @@ AUDIT = {
     "HistoryBucket": BUCKET,
     "Detector": "AWS::GuardDuty::Detector",
     "BackupVault": VAULT,  # of stacks/recovery.yaml: what everything else can be had again from
+    "BackupRole": ROLE,  # by which AWS Backup deletes what has expired
 }
 # They end with what they are a part of. CloudFormation says that it left those of code when an update has replaced
 # them: a function's `UpdateReplacePolicy: Retain` holds for all that SAM makes of it.
@@ -65,6 +66,7 @@ _OF_CODE = {
 _PARTS = {
     *_OF_CODE,
     "AWS::S3::BucketPolicy",
+    "AWS::Cognito::UserPoolGroup",
     "AWS::CloudFormation::Stack",
     "AWS::ApiGateway::Account",  # the account's setting that names the role of its logs, if it is ours
 }
@@ -181,8 +183,8 @@ def _line(one: Resource, *, with_data: bool) -> Line | None:
         return None
     if AUDIT.get(one.logical_id) == one.kind:
         reason = "evidence of who did what, this too: an administrator ends it (docs/operations.md)"
-        if one.kind == VAULT:
-            reason = "its backups go when their days are over; then an administrator deletes it (docs/operations.md)"
+        if one.logical_id in ("BackupVault", "BackupRole"):
+            reason = "backups go when their days are over; then an administrator deletes it (docs/operations.md)"
         return Line(one.kind, one.name, False, size, reason)
     if one.kind == KEY:
         after = f"can be cancelled for {KEY_DAYS} days" if with_data else "what it encrypted is lost without it"

@@ -219,11 +219,28 @@ def test_no_backup_at_all_is_an_alarm() -> None:
         assert f"{metric['Id']} < {least.pop(metric['Id'])}" in formula["Expression"]
         assert (stat["Stat"], stat["Period"], stat["Metric"]["MetricName"]) == (
             "Sum",
-            86400,
+            28 * 3600,
             "NumberOfBackupJobsCompleted",
         )
         assert stat["Metric"]["Dimensions"][0] == {"Name": "BackupVaultName", "Value": "BackupVault"}
     assert not least
+
+
+def test_no_copy_in_the_second_region_is_an_alarm() -> None:
+    """AWS Backup counts a copy under the vault that it goes into, and not under the one that it comes from."""
+    alarm = ALL.of_type("AWS::CloudWatch::Alarm")["CopiesMissingAlarm"]
+    (vault,) = alarm["Dimensions"]
+    assert vault == {"Name": "BackupVaultName", "Value": ALL.parameters["CopyVaultArn"].rpartition(":")[2]}
+    assert (alarm["Statistic"], alarm["Period"], alarm["MetricName"]) == ("Sum", 28 * 3600, "NumberOfCopyJobsCompleted")
+    assert (alarm["Threshold"], alarm["ComparisonOperator"]) == (3, "LessThanThreshold")
+    assert alarm["TreatMissingData"] == "breaching"
+    assert "CopiesMissingAlarm" not in ALONE.resources
+
+
+def test_what_expires_can_be_deleted_when_the_stack_is_gone() -> None:
+    """AWS Backup deletes a backup by the role that made it."""
+    role = ALONE.resources["BackupRole"]
+    assert (role["DeletionPolicy"], role["UpdateReplacePolicy"]) == ("RetainExceptOnCreate", "Retain")
 
 
 def test_one_picture_that_was_not_replicated_is_an_alarm() -> None:

@@ -87,6 +87,13 @@ def test_staging_and_prod_are_not_deployed_without_limits_and_somebody_who_hears
     assert refusals("dev", **{parameter: bad}) == []
 
 
+def test_a_second_region_needs_no_budget_of_its_own() -> None:
+    """Budgets and Cost Explorer take changes in us-east-1 alone, which is lost then; prod's see the whole account."""
+    given = YOURS | {"MonthlyBudgetUsd": "0", "CostAnomalyUsd": "0"}
+    assert refusals("prod", region="us-west-2", **given) == []
+    assert refusals("recovery", region="us-west-2", **YOURS) == []
+
+
 @pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("shift", ["Canary10Percent10Minutes", "Linear10PercentEvery2Minutes"])
 def test_no_release_shifts_without_alarms_that_send_it_back(stage: str, shift: str) -> None:

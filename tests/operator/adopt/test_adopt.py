@@ -24,6 +24,7 @@ from tests.support.waiting import eventually
 PREFIX = "serverlessapp-pet-detector-"
 TEMPLATES = "templates"
 TABLES = ("DetectionLogsTable", "ErasuresTable", "ReviewsTable")
+PERSON = "ada@example.com"
 FINISHED = {"completed", "needs_review", "rejected", "failed"}
 
 
@@ -115,6 +116,8 @@ def test_a_destroyed_application_is_made_again_around_its_data(engine: Engine) -
     before = stack.upload("before")
     names = stack.resources
     kept = {name: names[name] for name in ("ImageBucket", *TABLES, "PeoplePool")}
+    assert stack.petdetect("person", "add", PERSON, "--group", "reviewer").code == 0
+    people = stack.petdetect("person", "list").out
     policy = stack.s3.get_bucket_policy(Bucket=names["ImageBucket"])["Policy"]
     assert stack.petdetect("adopt", "--yes").code == 1, "the stack is there"
     assert stack.petdetect("destroy", "--confirm", stack.name).code == 0
@@ -122,12 +125,14 @@ def test_a_destroyed_application_is_made_again_around_its_data(engine: Engine) -
     adopted = stack.petdetect("adopt", "--yes")
 
     assert adopted.code == 0, adopted.err
-    assert stack.resources == kept | {"ImageBucketPolicy": stack.resources["ImageBucketPolicy"]}
+    groups = {"UploaderGroup": "uploader", "ReviewerGroup": "reviewer", "OperatorGroup": "operator"}
+    assert stack.resources == kept | groups | {"ImageBucketPolicy": stack.resources["ImageBucketPolicy"]}
     assert stack.s3.get_bucket_policy(Bucket=names["ImageBucket"])["Policy"] == policy
     assert stack.petdetect("adopt", "--yes").code == 1, "it has them already"
     stack.deploy("UPDATE")
     assert {name: stack.resources[name] for name in kept} == kept
     assert stack.records()[before["ImageID"]["S"]] == before
+    assert (PERSON in people, "reviewer" in people, stack.petdetect("person", "list").out) == (True, True, people)
     picture = before["S3Location"]["S"].removeprefix(f"s3://{kept['ImageBucket']}/")
     assert stack.s3.head_object(Bucket=kept["ImageBucket"], Key=picture)["ContentLength"] > 0
     after = stack.upload("after")

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any
+from unittest import mock
 
 import boto3
 import pytest
@@ -67,11 +68,11 @@ def test_takes_over_what_a_deleted_stack_left_and_says_what_it_did_not_find(stac
 
 
 def test_everything_that_outlives_the_stack_can_be_taken_over() -> None:
-    """But the key, which the nested stack is told by a parameter, and a bucket's policy, which goes with the bucket."""
+    """But the key, of which the nested stack is told. A policy goes with its bucket, groups with the pool."""
     kept = {
         name for name, one in translated()["Resources"].items() if one.get("DeletionPolicy") == "RetainExceptOnCreate"
     }
-    assert kept == {*adopt.ADOPTABLE, POLICY}
+    assert kept == {*adopt.ADOPTABLE, POLICY, *adopt.GROUPS}
     assert {name: kind for name, kind in DATA.items() if name != "Key"} == adopt.ADOPTABLE
     assert set(adopt.ADOPTABLE) == belongings._TAKEN_OVER
 
@@ -380,12 +381,22 @@ def test_who_has_a_resource_is_asked_of_cloudformation(monkeypatch: pytest.Monke
     assert belongings.owner(PICTURES) is None
 
 
-def test_a_pool_is_taken_over_by_its_id(stacks: Stacks, monkeypatch: pytest.MonkeyPatch) -> None:
-    stacks.left.kept.append(Resource(POOL, "us-east-1_pool", "PeoplePool"))
-    look = destroy.size_of
+def test_a_pool_is_taken_over_by_its_id_with_the_groups_that_it_has(
+    stacks: Stacks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Moto has no user pools here: the local AWS has, in tests/operator/adopt."""
+    pool = "us-east-1_pool"
+    stacks.left.kept.append(Resource(POOL, pool, "PeoplePool"))
+    look, make = destroy.size_of, boto3.client
     monkeypatch.setattr(destroy, "size_of", lambda one: "about 3 people" if one.kind == POOL else look(one))
+    pages = [{"Groups": [{"GroupName": "reviewer"}]}, {"Groups": [{"GroupName": "somebody-elses"}]}]
+    pools = mock.Mock()
+    pools.get_paginator("list_groups").paginate.side_effect = lambda UserPoolId: pages if UserPoolId == pool else []
+    monkeypatch.setattr(boto3, "client", lambda name, **more: pools if name == "cognito-idp" else make(name, **more))
 
     found = adopt.plan(STACK, {})
 
     assert properties(found, "PeoplePool")["UsernameAttributes"] == ["email"]
     assert not found.absent
+    groups = {piece.logical_id: piece.identifier for piece in found.pieces if piece.kind == adopt.GROUP_TYPE}
+    assert groups == {"ReviewerGroup": {"UserPoolId": pool, "GroupName": "reviewer"}}
