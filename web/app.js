@@ -36,7 +36,7 @@ async function start() {
   } catch (failed) {
     error = failed;
   }
-  if (!session.person) return welcome(config, error);
+  if (error || !session.person) return welcome(config, error); // a window beside has a copy of the tab's tokens
   place("skip").addEventListener("click", (event) => { event.preventDefault(); focusOn(main.querySelector("h1") ?? main); });
   session.addEventListener("needed", askToSignIn);
   session.addEventListener("changed", ({ detail }) => { if (detail.another) leave(() => location.reload()); });

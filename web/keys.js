@@ -20,6 +20,8 @@ export function listen(actions, isOn, within) {
     const isUndo = (ctrlKey || metaKey) && !event.shiftKey && key.toLowerCase() === "z";
     const name = isUndo ? "u" : key.length === 1 ? key.toLowerCase() : key;
     const isInside = within?.contains(target);
+    // A button hears a held Enter again and again, and what comes next has nobody seen.
+    if (event.repeat && key === "Enter" && target.closest("button")) return event.preventDefault();
     if (!Object.hasOwn(actions, name) || event.isComposing || event.altKey || ((ctrlKey || metaKey) && !isUndo)) return;
     if (target.closest("textarea, select, input:not([type=checkbox]), [contenteditable]") || document.querySelector("dialog[open]")) return;
     if (!isOn() && !isUndo && (!isInside || /^\w$/.test(name))) return;

@@ -80,11 +80,19 @@ class Outbox extends EventTarget {
     this.others.clear();
     for (const entry of stored()) {
       if (entry.answer) this.#forget(entry); // the tab died between the answer and this
-      else if (entry.person === this.#person.id) this.#entries.set(entry.key, entry);
+      else if (entry.person === this.#person.id || this.#takeOver(entry)) this.#entries.set(entry.key, entry);
       else if (!entry.refused) this.others.set(entry.name, (this.others.get(entry.name) ?? 0) + 1);
     }
     this.#tell("change");
     this.#send();
+  }
+
+  /** Who was removed and added again has another id and the same name: what they decided is still theirs. Whether it is. */
+  #takeOver(entry) {
+    const { person } = entry, { id, name } = this.#person;
+    if (entry.name !== name || !write(Object.assign(entry, { person: id }))) return false;
+    localStorage.removeItem(nameOf(person, entry.key));
+    return true;
   }
 
   /** Another tab wrote. */
@@ -122,7 +130,13 @@ class Outbox extends EventTarget {
   async #sendAlone(entry) {
     const { imageId } = entry.body;
     this.#sending.add(imageId);
-    await navigator.locks.request(PREFIX + imageId, { ifAvailable: true }, (lock) => (lock ? this.#post(entry.key) : this.#later(entry)));
+    try {
+      // While somebody has to sign in here, they may have done so in another tab: that one sends it then.
+      await this.#api.session.token().catch(() => {}); // `#post` hears of it, too
+      await navigator.locks.request(PREFIX + imageId, { ifAvailable: true }, (lock) => (lock ? this.#post(entry.key) : this.#later(entry)));
+    } catch {
+      this.#later(entry);
+    }
     this.#sending.delete(imageId);
     this.#send();
   }
@@ -194,9 +208,9 @@ class Outbox extends EventTarget {
   }
 }
 
-/** Whether the same can never be accepted. A gateway's own 403 and 404 pass, and so does 401: it waits for a sign-in. */
+/** Whether the same can never be accepted. What stands between the service and here has no code, and passes; so does 401: it waits for a sign-in. */
 function isFinal({ status, code }) {
-  if (code === "SOMEBODY_DECIDES") return false; // a lease ends by itself
+  if (code === "UNKNOWN" || code === "SOMEBODY_DECIDES") return false; // a lease ends by itself
   if (status === 403) return code === "NOT_ALLOWED";
   if (status === 404) return code === "IMAGE_NOT_FOUND";
   return status >= 400 && status < 500 && ![401, 408, 425, 429].includes(status);

@@ -36,7 +36,9 @@ export function mount(element, { api, announce }) {
         stop = begin();
       } catch (error) {
         sender.disabled = false;
-        form.append(problem(error));
+        if (error.code !== "POLICY_CHANGED") return form.append(problem(error));
+        told.replaceChildren(problem(error));
+        stop = begin();
       }
     };
     const isOrdered = () => {
@@ -52,7 +54,7 @@ export function mount(element, { api, announce }) {
     } }, h("h2", {}, "The numbers now"), h("div", { class: "fields" }, Object.keys(WORDS).map(field), because()), h("p", {}, button("Change them", null, "primary", { type: "submit" })));
     const back = h("form", { class: "card", onsubmit: (event) => {
       event.preventDefault();
-      send(back, { takeBack: true, because: new FormData(back).get("because") });
+      send(back, { takeBack: history[0].number, because: new FormData(back).get("because") });
     } }, h("h2", {}, "Take the last change back"), h("div", { class: "fields" }, because()), h("p", {}, button("Take it back", null, "", { type: "submit" })));
     return h("div", {}, change, table(thresholds, change), h("section", { class: "card" }, h("h2", {}, "What was changed"),
       history.length ? h("ol", { class: "history" }, history.map((row) => h("li", {}, h("strong", {}, numbers(row.policy)), ` by ${whose(row.by)}, ${when(row.at)}: ${row.because}`)))

@@ -187,12 +187,14 @@ class Review {
       memory.brought = skipped; // they are judged one by one
       context.navigate("/review/");
     };
+    const apart = button(`Look at ${skipped.length} ${kind ? "left out" : "skipped"}`, look, "primary");
+    if (supply.isFull) return h("div", {}, h("p", {}, h("strong", {}, "Decide some of these first."), " This page keeps no more apart."), apart);
     return h("div", {},
       h("p", {}, h("strong", {}, skipped.length ? "The rest is decided." : kind ? `Nothing that leans to ${kind} waits for you now.` : "Nothing waits for you now.")),
       others > 0 && h("p", {}, kind ? `${count(others, "picture")} of other kinds, or before other people: look at them one by one.`
         : `${count(others, "picture")} before other people now. What they leave comes by itself within five minutes.`),
       h("p", {}, "New pictures come by themselves."),
-      skipped.length > 0 && button(`Look at ${skipped.length} ${kind ? "left out" : "skipped"}`, look, "primary"),
+      skipped.length > 0 && apart,
       kind && !skipped.length && others > 0 && h("a", { class: "button primary", href: "#/review/" }, "One by one"));
   }
 }
@@ -343,9 +345,9 @@ class Sheet extends Review {
   }
 }
 
-/** A button, and its key. */
+/** A button, and its key. Of a double click it hears the first: what comes after it has nobody seen. */
 function keyed(text, key, action, kind, animal) {
-  const made = button(text, action, kind, { "aria-keyshortcuts": key, "data-kind": animal });
+  const made = button(text, (event) => event.detail > 1 || action(), kind, { "aria-keyshortcuts": key, "data-kind": animal });
   made.append(" ", h("kbd", { "aria-hidden": "true" }, key === "Enter" ? "↵" : key.toUpperCase()));
   return made;
 }

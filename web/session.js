@@ -49,8 +49,9 @@ export class Session extends EventTarget {
     if (!beside) return this.begin(location.hash);
     const { promise, resolve } = Promise.withResolvers();
     const channel = new BroadcastChannel(CHANNEL);
-    channel.onmessage = ({ data }) => resolve(data);
-    beside.location = await this.#authorizeUrl({ beside: true });
+    const address = await this.#authorizeUrl({ beside: true }), state = new URL(address).searchParams.get("state");
+    channel.onmessage = ({ data }) => data.state === state && resolve(data); // every tab hears it, and another may wait, too
+    beside.location = address;
     try {
       await this.#complete(await promise);
     } finally {
@@ -91,10 +92,16 @@ export class Session extends EventTarget {
       grant_type: "authorization_code", code, redirect_uri: this.page, code_verifier: begun.verifier,
     });
     if (!answer) throw new SignInError("The sign-in took too long, or was used before. Please sign in again.");
-    this.#keep(answer);
-    this.#asked?.resolve();
-    this.#asked = null;
-    this.dispatchEvent(new CustomEvent("changed", { detail: { another: before != null && before !== this.person.id } }));
+    const another = before != null && before !== claimsOf(answer.id_token).sub;
+    if (another && this.#asked) {
+      // For the page that is loaded next. What waits here is the first person's, and must not be sent as the second's.
+      sessionStorage.setItem(TOKENS, JSON.stringify(tokensOf(answer)));
+    } else {
+      this.#keep(answer);
+      this.#asked?.resolve();
+      this.#asked = null;
+    }
+    this.dispatchEvent(new CustomEvent("changed", { detail: { another } }));
     return begun.after || "#/";
   }
 
@@ -144,9 +151,8 @@ export class Session extends EventTarget {
     throw new SignInError("The sign-in service does not answer. See whether you are online, then try again.");
   }
 
-  #keep({ id_token, refresh_token, expires_in }) {
-    const since = Date.now(), length = expires_in * 1000;
-    this.#tokens = { id: id_token, refresh: refresh_token, since, until: since + Math.max(length - EARLY_MS, length / 2) };
+  #keep(answer) {
+    this.#tokens = tokensOf(answer);
     sessionStorage.setItem(TOKENS, JSON.stringify(this.#tokens));
   }
 
@@ -160,6 +166,11 @@ export class Session extends EventTarget {
     sessionStorage.removeItem(TOKENS);
     location.assign(`${this.signInUrl}/logout?` + new URLSearchParams({ client_id: this.clientId, logout_uri: this.page }));
   }
+}
+
+function tokensOf({ id_token, refresh_token, expires_in }) {
+  const since = Date.now(), length = expires_in * 1000;
+  return { id: id_token, refresh: refresh_token, since, until: since + Math.max(length - EARLY_MS, length / 2) };
 }
 
 const random = () => base64url(crypto.getRandomValues(new Uint8Array(32)));

@@ -3,7 +3,8 @@
 
 const MOST = 24; // pictures in one answer
 const ONE_BY_ONE = 16; // to hold one by one: what is leased here is kept from others
-const NAMED = 72; // pictures that a request may name as known
+const NAMED = 150; // pictures that a request may name as known, as in the service
+const APART = 100; // skipped pictures, from which on no more are asked for: unnamed they would come again instead of new ones
 const DECODED = 9; // the one on the screen and the next eight
 const UNSAVED = 48; // with so many decisions unsaved, nothing more is asked for
 const FRESH_MS = 4 * 60_000; // links and leases last five minutes
@@ -99,9 +100,14 @@ export class Supply extends EventTarget {
     this.left = Math.max(0, this.left - 1);
   }
 
+  /** Whether some of what was skipped must be decided first. */
+  get isFull() {
+    return this.skipped.length >= APART;
+  }
+
   /** Asks for more when that is due. */
   fill() {
-    const isDue = this.next.length < Math.max(DECODED, this.#ahead) && this.#context.outbox.unsaved.length <= UNSAVED;
+    const isDue = !this.isFull && this.next.length < Math.max(DECODED, this.#ahead) && this.#context.outbox.unsaved.length <= UNSAVED;
     if (isDue && !(this.next.length && Date.now() < this.#notBefore)) void this.#ask();
   }
 

@@ -60,18 +60,24 @@ def policy() -> Response[str]:
 
 @app.post("/people/policy")
 def set_policy() -> Response[str]:
-    """Change the numbers, or take the last change back; `because` says why. For operators."""
+    """Change the numbers, or take the last change back, by its number; `because` says why. For operators.
+
+    By its number, because the same request sent again would take back the taking back.
+    """
     person = person_in(Group.OPERATOR)
     body = body_of_request()
     if not isinstance(body.get("because"), str):
         raise RequestError(400, "REASON_MISSING", "Say why, as text in `because`.")
     parameter = settings.required("POLICY_PARAMETER_NAME")
-    if body.get("takeBack") is True:
-        changed = policy_changes.take_back(parameter, by=person.name, because=body["because"])
+    last = body.get("takeBack")
+    if isinstance(last, int) and not isinstance(last, bool):
+        changed = policy_changes.take_back(parameter, by=person.name, because=body["because"], last=last)
     elif isinstance(body.get("policy"), dict):
         changed = policy_changes.change(parameter, body["policy"], by=person.name, because=body["because"])
     else:
-        raise RequestError(400, "POLICY_INVALID", "Give the numbers in `policy`, or `takeBack`: true.")
+        raise RequestError(
+            400, "POLICY_INVALID", "Give the numbers in `policy`, or in `takeBack` the last change's number."
+        )
     logger.info("Policy changed", policy=changed.version)
     return http_api.answer(200, policy_document())
 
@@ -96,7 +102,14 @@ def policy_document() -> dict[str, Any]:
     return {
         "policy": numbers(history[0].policy),
         "history": [
-            {"policy": numbers(one.policy), "by": one.by, "at": one.at, "because": one.because} for one in history
+            {
+                "number": one.number,
+                "policy": numbers(one.policy),
+                "by": one.by,
+                "at": one.at,
+                "because": one.because,
+            }
+            for one in history
         ],
         "thresholds": thresholds,
     }

@@ -32,7 +32,7 @@ from pet_detector.use_cases.verdicts import Undo, Verdict
 MAX_PICTURES = 24
 DEFAULT_PICTURES = 8
 # What a page may name: what it holds, and what is not saved yet; and what was passed over.
-MAX_IMAGE_IDS = 72
+MAX_IMAGE_IDS = 150
 MAX_VERDICTS = 100
 DEFAULT_VERDICTS = 50
 MAX_NAME_LENGTH = 1024

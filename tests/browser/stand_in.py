@@ -120,7 +120,7 @@ class StandIn:
 def _of_the_deployment() -> dict[str, Any]:
     numbers = {"minimum": 80, "margin": 15, "floor": 50, "evidence": 55}
     because = "a deployment wrote the numbers of the stack's parameters"
-    return {"policy": numbers, "by": "deployer", "at": "2026-11-01T09:00:00Z", "because": because}
+    return {"number": 1, "policy": numbers, "by": "deployer", "at": "2026-11-01T09:00:00Z", "because": because}
 
 
 def pictures(number: int) -> list[dict[str, Any]]:
@@ -554,12 +554,22 @@ class _Handler(BaseHTTPRequestHandler):
         }
 
     def set_policy(self, body: dict[str, Any]) -> Answer:
-        if body.get("takeBack"):
+        if "takeBack" in body:
+            if body["takeBack"] != self.app.changes[0]["number"]:
+                message = "The policy was changed since: look at it again."
+                return 409, {"code": "POLICY_CHANGED", "message": message, "requestId": "r-409"}
             self.app.policy = self.app.changes[1]["policy"]
         else:
             self.app.policy = self.app.policy | body["policy"]
         self.app.changes.insert(
-            0, {"policy": self.app.policy, "by": self.app.person, "at": _now(), "because": body["because"]}
+            0,
+            {
+                "number": len(self.app.changes) + 1,
+                "policy": self.app.policy,
+                "by": self.app.person,
+                "at": _now(),
+                "because": body["because"],
+            },
         )
         return 200, {"policy": self.app.policy}
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, truth, unsaved
+from tests.support.fake_reviews import Desk, FakeService, Fault, decide, image_of, serving, token_of, truth, unsaved
 from tests.support.waiting import eventually
 
 from .stand_in import PHOTOS
@@ -277,6 +277,47 @@ def test_another_person_in_the_same_browser_sends_nothing_of_the_first(desk: Des
     page = desk.tab(person="rita")
     _all_saved(page)
     assert Counter(row["person"] for row in desk.service.rows) == {"rita": 2, "ben": 1}
+
+
+def test_a_tab_whose_sign_in_has_ended_keeps_nothing_from_being_saved_in_another(desk: Desk) -> None:
+    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+    ended = desk.tab()
+    decide(ended, 2)
+    tokens = "JSON.parse(sessionStorage.getItem('pet-detector.tokens'))"
+    ended.add_init_script(f"sessionStorage.setItem('pet-detector.tokens', JSON.stringify({{ ...{tokens}, until: 1 }}))")
+    ended.reload()
+    ended.get_by_role("dialog", name="Please sign in again").wait_for()
+    desk.service.fault = lambda method, path: Fault.NONE
+    _all_saved(desk.tab("gallery"))
+    assert len(desk.service.rows) == 2
+
+
+def test_what_stands_between_refuses_nothing_for_good(desk: Desk) -> None:
+    page = desk.tab()
+    said = [400, 405, 409, 421]
+
+    def between(route: Route) -> None:
+        if route.request.method == "POST" and said:
+            return route.fulfill(status=said.pop(), content_type="text/html", body="<h1>No</h1>")
+        route.continue_()
+
+    page.route("**/people/reviews", between)
+    decide(page, 1)
+    _all_saved(page)
+    assert (said, len(desk.service.rows), page.get_by_text("not accepted").count()) == ([], 1, 0)
+
+
+def test_who_was_removed_and_added_again_sends_what_waits(desk: Desk) -> None:
+    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+    page = desk.tab(person="rita")
+    decide(page, 2)
+    page.close(run_before_unload=False)
+    desk.service.fault = lambda method, path: Fault.NONE
+    for review in desk.service.reviews.values():
+        review.leased_until = 0  # to the id of before
+    page = desk.tab(token=token_of("another-id", name="rita"))
+    _all_saved(page)
+    assert [row["person"] for row in desk.service.rows] == ["another-id"] * 2
 
 
 @pytest.mark.parametrize(

@@ -77,6 +77,55 @@ def test_a_held_key_decides_once(desk: Desk) -> None:
     assert Counter(_rows(desk, 2)) == {("verdict", "dog"): 1, ("verdict", "cat"): 1}
 
 
+@pytest.mark.parametrize(("view", "name", "rows"), [("review", "Cat", 1), ("review/cat", "File", 20)])
+@pytest.mark.parametrize("how", ["held Enter", "double click"])
+def test_a_button_decides_what_was_on_the_screen_and_not_what_comes_after_it(
+    desk: Desk, how: str, view: str, name: str, rows: int
+) -> None:
+    for number, review in enumerate(desk.service.reviews.values()):
+        review.leaning = "cat" if number < rows + 24 else "dog"
+    page = desk.tab(view)
+    if "cat" in view:
+        for _ in range(24 - rows):
+            page.locator(".shot[aria-pressed=false]").last.click()
+        _sheet(page)
+    button = page.get_by_role("button", name=name).first
+    if how == "held Enter":
+        button.focus()
+        for _ in range(5):
+            page.keyboard.down("Enter")
+        page.keyboard.up("Enter")
+    else:
+        button.dblclick()
+    _rows(desk, rows)
+    page.wait_for_function("() => !document.querySelector('.unsaved').textContent")
+    assert len(_rows(desk, rows)) == rows
+
+
+def test_who_skips_more_than_the_page_can_name_is_told_what_to_do(browser: Browser) -> None:
+    service = FakeService(200, PHOTOS)
+    with serving(service) as address:
+        desk = Desk(browser, address)
+        page = desk.tab()
+        said = page.get_by_text("Decide some of these first.")
+        seen = set()
+        while not said.count():
+            seen.add(image_id := image_of(page))
+            page.keyboard.press("s")
+            page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
+        page.get_by_role("button", name=f"Look at {len(seen)} skipped").click()
+        page.locator(".stage img").wait_for()
+        decide(page, len(seen) - 90)  # then there is room for new ones
+        for _ in range(90):
+            image_id = image_of(page)
+            page.keyboard.press("s")
+            page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
+        assert image_of(page) not in seen
+        desk.close()
+    assert 100 <= len(seen) < 120
+    assert max(len(question.get("except", "").split(",")) for question in service.questions) <= 150
+
+
 @pytest.mark.parametrize("keys", ["Control+c", "Alt+d", "Meta+o", "x", "Enter", " "])
 def test_other_keys_decide_nothing(desk: Desk, keys: str) -> None:
     page = desk.tab()

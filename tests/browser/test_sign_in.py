@@ -99,6 +99,51 @@ def test_when_the_sign_in_ends_in_the_middle_nothing_is_lost(signed_in: Open, ap
     assert page.url.endswith("#/upload")
 
 
+def test_what_waits_for_a_sign_in_is_not_sent_as_somebody_elses(signed_in: Open, application: StandIn) -> None:
+    page = signed_in(f"gallery/{application.images[0]['imageId']}")
+    page.get_by_text("What does it show?").wait_for()
+    application.expire()
+    page.get_by_role("button", name="Dog").click()
+    dialog = page.get_by_role("dialog", name="Please sign in again")
+    dialog.wait_for()
+    application.person = "ben@example.com"
+    with page.expect_popup() as popup:
+        dialog.get_by_role("button", name="Sign in").click()
+    popup.value.get_by_role("link", name="Sign in as").click()
+    page.get_by_text("1 not saved of olga@example.com: sign in with that name").wait_for()
+    assert page.locator(".person").inner_text() == "ben@example.com"
+    application.person = "olga@example.com"
+    application.expire()
+    page.get_by_role("link", name="Figures").click()
+    dialog.wait_for()
+    assert application.history == {}
+    with page.expect_popup() as popup:
+        dialog.get_by_role("button", name="Sign in").click()
+    popup.value.get_by_role("link", name="Sign in as").click()
+    page.locator(".person", has_text="olga@example.com").wait_for()
+    page.wait_for_function("() => !document.querySelector('.unsaved').textContent")
+    assert [row["animal"] for row in application.history[application.images[0]["imageId"]]] == ["dog"]
+
+
+def test_the_answer_to_one_tabs_sign_in_is_not_anothers(signed_in: Open, application: StandIn) -> None:
+    page = signed_in("policy")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.get_by_role("button", name="Sign in").click()
+    other.get_by_role("link", name="Sign in as").click()
+    other.locator("#views a").first.wait_for()
+    application.expire()
+    popups = []
+    for tab in (page, other):
+        tab.evaluate("location.hash = '#/figures'")
+        with tab.expect_popup() as popup:
+            tab.get_by_role("dialog").get_by_role("button", name="Sign in").click()
+        popups.append(popup.value)
+    for tab, window in zip((page, other), popups, strict=True):
+        window.get_by_role("link", name="Sign in as").click()
+        tab.get_by_text("How often is it right?").wait_for()
+
+
 def test_signing_out_forgets_the_tokens_here_and_there(signed_in: Open, application: StandIn) -> None:
     page = signed_in("upload")
     page.get_by_role("button", name="Sign out").click()

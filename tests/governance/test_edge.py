@@ -193,6 +193,12 @@ def test_every_path_is_reached_through_the_edge(path: str) -> None:
     assert passes_through(edge(), Request(path, {HEADER: "guessed", "x-api-key": "key"}))
 
 
+def test_a_page_that_names_many_pictures_passes() -> None:
+    """Review names what it has, in more than the 2,048 bytes that AWS's rule lets pass."""
+    long_query = {COMMON: {"SizeRestrictions_QUERYSTRING": f"{LABEL}SizeRestrictions_QueryString"}}
+    assert passes_through(edge(), Request("/people/reviews", found=long_query))
+
+
 def test_an_upload_of_megabytes_passes_and_no_other_odd_body() -> None:
     for path in ("/upload", "/people/upload"):
         assert passes_through(edge(), Request(path, found=ODD_BODY)), path

@@ -218,9 +218,9 @@ def _error(status: int, code: str, message: str) -> tuple[int, Any]:
     return status, {"code": code, "message": message, "requestId": "made-up"}
 
 
-def token_of(person: str, groups: tuple[str, ...] = ("reviewer",)) -> str:
+def token_of(person: str, groups: tuple[str, ...] = ("reviewer",), name: str = "") -> str:
     """An ID token as the page reads it; nobody signed it."""
-    claims = {"sub": person, "email": f"{person}@example.com", "cognito:groups": list(groups)}
+    claims = {"sub": person, "email": f"{name or person}@example.com", "cognito:groups": list(groups)}
     return ".".join(
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in ({}, claims, {})
     )

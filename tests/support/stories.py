@@ -583,7 +583,7 @@ def show_figures(aws: Cloud, run: Run) -> None:
     ask("GET", "/people/figures", "reviewer", query={"days": NAME})
     for body in (NAME, {}, {"because": reason}, {"because": reason, "policy": {NAME: 1}}):
         ask("POST", "/people/policy", "operator", body=body)
-    for change in ({"policy": {"minimum": 75}}, {"takeBack": True}):
+    for change in ({"policy": {"minimum": 75}}, {"takeBack": 2}):
         ask("POST", "/people/policy", "reviewer", body={"because": reason} | change)
         ask("POST", "/people/policy", "operator", body={"because": reason} | change)
     calls: tuple[tuple[Any, str, str], ...] = (

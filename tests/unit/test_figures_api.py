@@ -126,7 +126,11 @@ def test_an_operator_changes_the_policy_and_everybody_sees_who_and_why(aws: Clou
     assert first["policy"]["minimum"] == 80
     assert seen["thresholds"] == thresholds | {"current": 75}
 
-    assert body_of(post({"takeBack": True, "because": "too many errors"}, context))["policy"]["minimum"] == 80
+    back = {"takeBack": newest["number"], "because": "too many errors"}
+    assert body_of(post(back, context))["policy"]["minimum"] == 80
+    # The answer was lost, and somebody asks again: that is another change to take back.
+    assert refused(post(back, context)) == (409, "POLICY_CHANGED")
+    assert body_of(get("/people/policy", context))["policy"]["minimum"] == 80
 
 
 def test_a_reviewer_does_not_change_the_policy(aws: Cloud, context: LambdaContext) -> None:
@@ -150,7 +154,9 @@ def test_a_reviewer_does_not_change_the_policy(aws: Cloud, context: LambdaContex
         ({"policy": {"minimum": 1e999}, "because": "a reason"}, 400, "POLICY_INVALID"),
         ({"policy": {"minimum": 10**400}, "because": "a reason"}, 400, "POLICY_INVALID"),
         ({"policy": {"minimum": 80}, "because": "a reason"}, 409, "NOTHING_CHANGES"),
-        ({"takeBack": True, "because": "a reason"}, 409, "NOTHING_TO_TAKE_BACK"),
+        ({"takeBack": 1, "because": "a reason"}, 409, "NOTHING_TO_TAKE_BACK"),
+        ({"takeBack": 2, "because": "a reason"}, 409, "POLICY_CHANGED"),
+        ({"takeBack": True, "because": "a reason"}, 400, "POLICY_INVALID"),
         ([], 400, "INVALID_BODY"),
         ("{", 400, "INVALID_BODY"),
     ],

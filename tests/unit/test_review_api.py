@@ -243,7 +243,7 @@ def test_cost_of_a_page_of_24(aws: Cloud, monkeypatch: pytest.MonkeyPatch) -> No
         {"limit": "25"},
         {"limit": "0"},
         {"except": "x"},
-        {"except": ",".join([image_id(1)] * 73)},
+        {"except": ",".join([image_id(1)] * 151)},
     ],
 )
 def test_questions_that_cannot_be_answered(aws: Cloud, query: dict[str, str]) -> None:

@@ -114,8 +114,13 @@ def changed(current: Policy | None, numbers: Mapping[str, Any]) -> Policy:
     return policy
 
 
-def before_last(history: list[Change]) -> Policy:
-    """The numbers that were in force before the last change. Raises RequestError when there were none."""
+def before_last(history: list[Change], last: int | None = None) -> Policy:
+    """The numbers that were in force before the last change. Raises RequestError when there were none.
+
+    Also when the last change has another number than `last`: somebody has seen another one.
+    """
+    if last not in (None, history[0].number):
+        raise RequestError(409, "POLICY_CHANGED", "The policy was changed since: look at it again.")
     for change in history[1:]:
         if change.policy and change.policy != history[0].policy:
             return change.policy

@@ -24,12 +24,12 @@ def change(parameter: str, numbers: Mapping[str, Any], *, by: str, because: str)
     return policy
 
 
-def take_back(parameter: str, *, by: str, because: str) -> Policy:
+def take_back(parameter: str, *, by: str, because: str, last: int | None = None) -> Policy:
     """Put the numbers from before the last change back, as a change of its own -> the policy.
 
-    Raises RequestError, and then nothing was changed.
+    `last`: only if that change has this number. Raises RequestError, and then nothing was changed.
     """
-    policy = rules.before_last(history(parameter))
+    policy = rules.before_last(history(parameter), last)
     _put(parameter, policy, by, because)
     return policy
 
