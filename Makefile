@@ -16,7 +16,7 @@ PIP_INSTALL_SELF = -m pip install -qq --disable-pip-version-check --no-deps --no
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help install run up down test test-browser test-laptop lint audit fuzz faults load bench dashboards clean
+.PHONY: help install run up down test test-deployed test-browser test-laptop lint audit fuzz faults load bench dashboards clean
 
 # --- Help ------------------------------------------------------------------------------------------------------------
 
@@ -101,10 +101,17 @@ SIDE_BY_SIDE = -n 2 --dist loadgroup --no-loadscope-reorder
 # Branches of functions/ that `make test` must run, in percent; a part of the suite (PYTEST=...) need not.
 COVERAGE = --cov --cov-report=term --cov-fail-under=90
 
-test: lint ## Check and test the application and petdetect, offline
+# What has a target of its own: each of them needs minutes.
+NOT_IN_TEST = --ignore=tests/integration --ignore-glob='tests/operator/test_*' $(addprefix --ignore=tests/operator/,adopt destroy drill) \
+  --ignore=tests/browser --ignore=tests/laptop --ignore=tests/release --ignore=tests/upgrade/test_upgrade.py
+
+test: lint ## Check the code and the templates, offline
 	@command -v npm > /dev/null && $(MAKE) -s .engine/node/.installed \
 	  || echo "Without npm's packages the state machine is not judged by a second engine: those tests are skipped."
-	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) --ignore=tests/browser --ignore=tests/laptop --ignore=tests/release --ignore=tests/upgrade/test_upgrade.py)
+	@.venv/bin/python -m pytest -q $(or $(PYTEST),$(SIDE_BY_SIDE) $(COVERAGE) $(NOT_IN_TEST))
+
+test-deployed: install ## Test the application as it is deployed, and petdetect, on a local AWS
+	@.venv/bin/python -m pytest -q tests/integration tests/operator --ignore=tests/operator/fast $(SIDE_BY_SIDE)
 
 test-laptop: install ## Test the local AWS itself: when local/ or one of its versions changes
 	@.venv/bin/python -m pytest -q tests/laptop $(SIDE_BY_SIDE)

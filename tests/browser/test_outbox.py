@@ -298,8 +298,9 @@ def test_what_stands_between_refuses_nothing_for_good(desk: Desk) -> None:
 
     def between(route: Route) -> None:
         if route.request.method == "POST" and said:
-            return route.fulfill(status=said.pop(), content_type="text/html", body="<h1>No</h1>")
-        route.continue_()
+            route.fulfill(status=said.pop(), content_type="text/html", body="<h1>No</h1>")
+        else:
+            route.continue_()
 
     page.route("**/people/reviews", between)
     decide(page, 1)

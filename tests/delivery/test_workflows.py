@@ -44,6 +44,7 @@ ELSEWHERE = {
     "make .venv/.installed": "it installs the tools that a test runs with",
     "make .engine/node/.installed": "it installs, as before each `make test`",
     "make test": "a test cannot run the suite that it is in; .ci/run does",
+    "make test-deployed": ".ci/run does",
     "make audit": "asks indexes of advisories; .ci/run does",
     "make .engine/browser/.installed": "it installs, as before each `make test-browser`",
     "PYTHONPATH=.engine/browser .venv/bin/python -m playwright install --only-shell chromium": "downloads a browser",
