@@ -70,8 +70,13 @@ def unpack(artifact: Path, expected: str, directory: Path) -> Path:
         raise DeliveryError(f"There is no artifact {artifact}: run `python -m delivery build`.")
     if (found := checksum(artifact)) != expected:
         raise DeliveryError(f"{artifact} is not what was built: its SHA-256 is {found}, expected {expected}.")
-    with tarfile.open(artifact) as archive:
-        archive.extractall(directory, filter="data")
+    with tarfile.open(artifact) as archive:  # `extractall` has its filter from Python 3.11.4 on
+        for entry in archive:
+            file, content = directory / entry.name, archive.extractfile(entry)
+            if content is None or not file.resolve().is_relative_to(directory.resolve()):
+                raise DeliveryError(f"{artifact} holds {entry.name!r}, which is no file of a release.")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(content.read())
     return directory / "template.yaml"
 
 

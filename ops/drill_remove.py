@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import boto3
 from botocore.exceptions import ClientError
 
-from ops.drill_restore import WAITING
+from ops.drill_restore import WAITING, when_ready
 from ops.environment import CLIENT_CONFIG
 from pet_detector.aws import image_versions
 from pet_detector.aws.errors import code_of
@@ -96,6 +96,11 @@ def _remove_table(name: str) -> None:
         if dynamodb.describe_table(TableName=name)["Table"].get("DeletionProtectionEnabled"):
             dynamodb.update_table(TableName=name, DeletionProtectionEnabled=False)
             dynamodb.get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAITING)
+        # With it on, DynamoDB would keep a backup of the copy for 35 days, and nobody can delete that.
+        recovery: Any = {"PointInTimeRecoveryEnabled": False}
+        when_ready(
+            lambda: dynamodb.update_continuous_backups(TableName=name, PointInTimeRecoverySpecification=recovery)
+        )
         dynamodb.delete_table(TableName=name)
     except ClientError as error:
         if code_of(error) != "ResourceNotFoundException":

@@ -12,7 +12,7 @@ import hashlib
 import itertools
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -38,6 +38,7 @@ RECORDS, REVIEWS, LEDGER = "DetectionLogsTable", "ReviewsTable", "ErasuresTable"
 TABLES = (RECORDS, REVIEWS, LEDGER)
 # A restore may take hours: as long as the promise of docs/reliability.md (RTO, 4 hours).
 WAITING: Any = {"Delay": 5, "MaxAttempts": 2880}
+_BUSY = ("ResourceInUseException", "LimitExceededException", "ContinuousBackupsUnavailableException")
 # Of a copy: its source was archived, or has gone since it was listed (the workflow moves uploads).
 _NOT_COPIED = ("InvalidObjectState", "ObjectNotInActiveTierError", "NoSuchKey", "NoSuchVersion")
 # An ETag that is the MD5 of the bytes: an object of one part, not encrypted with a key of KMS.
@@ -344,3 +345,17 @@ def _dynamodb() -> DynamoDBClient:
 
 def _s3() -> S3Client:
     return boto3.client("s3", config=CLIENT_CONFIG)
+
+
+def when_ready(call: Callable[[], object]) -> None:
+    """Make a change as soon as the table takes it."""
+    for _ in range(WAITING["MaxAttempts"]):
+        try:
+            call()
+        except ClientError as error:
+            if code_of(error) not in _BUSY:
+                raise
+            time.sleep(WAITING["Delay"])
+        else:
+            return
+    call()

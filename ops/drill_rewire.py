@@ -6,18 +6,15 @@ lost: without a stream there are no metrics and no reviews, without TTL nothing 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import boto3
-from botocore.exceptions import ClientError
 
 from ops import definitions, drill_alarms, drill_restore
-from ops.drill_restore import TABLES, WAITING, Copy
+from ops.drill_restore import TABLES, WAITING, Copy, when_ready
 from ops.environment import CLIENT_CONFIG, Deployment
-from pet_detector.aws.errors import code_of
 
 if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
@@ -28,7 +25,6 @@ DRILL_TAG = "petdetect:drill"
 # Stages without deletion protection: the condition IsProtected of template.yaml.
 _UNPROTECTED = ("local", "dev")
 # A table takes one change at a time, and recovery is available some seconds after a restore.
-_BUSY = ("ResourceInUseException", "LimitExceededException", "ContinuousBackupsUnavailableException")
 _NONE = "none"
 
 
@@ -90,17 +86,17 @@ def _set(table: str, wanted: Mapping[str, str], tags: Mapping[str, str]) -> None
     dynamodb = _dynamodb()
     arn = drill_restore.describe(table)["TableArn"]
     pairs: Any = [{"Key": key, "Value": value} for key, value in tags.items()]
-    _when_ready(lambda: dynamodb.tag_resource(ResourceArn=arn, Tags=pairs))
+    when_ready(lambda: dynamodb.tag_resource(ResourceArn=arn, Tags=pairs))
     if wanted["stream"] != _NONE:
         stream: Any = {"StreamEnabled": True, "StreamViewType": wanted["stream"]}
-        _when_ready(lambda: dynamodb.update_table(TableName=table, StreamSpecification=stream))
+        when_ready(lambda: dynamodb.update_table(TableName=table, StreamSpecification=stream))
     if wanted["TTL"] != _NONE:
         ttl: Any = {"AttributeName": wanted["TTL"], "Enabled": True}
-        _when_ready(lambda: dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=ttl))
+        when_ready(lambda: dynamodb.update_time_to_live(TableName=table, TimeToLiveSpecification=ttl))
     recovery: Any = {"PointInTimeRecoveryEnabled": True}
-    _when_ready(lambda: dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery))
+    when_ready(lambda: dynamodb.update_continuous_backups(TableName=table, PointInTimeRecoverySpecification=recovery))
     if wanted["deletion protection"] == "on":
-        _when_ready(lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True))
+        when_ready(lambda: dynamodb.update_table(TableName=table, DeletionProtectionEnabled=True))
     dynamodb.get_waiter("table_exists").wait(TableName=table, WaiterConfig=WAITING)
 
 
@@ -112,22 +108,8 @@ def _keep_key(deployment: Deployment, copy: Copy, logical_id: str) -> None:
     key: Any = {"Enabled": True, "SSEType": "KMS"}
     if deployment.parameter("DataKey") == "customer":
         key["KMSMasterKeyId"] = _key(before)
-    _when_ready(lambda: _dynamodb().update_table(TableName=name, SSESpecification=key))
+    when_ready(lambda: _dynamodb().update_table(TableName=name, SSESpecification=key))
     _dynamodb().get_waiter("table_exists").wait(TableName=name, WaiterConfig=WAITING)
-
-
-def _when_ready(call: Callable[[], object]) -> None:
-    """Make a change as soon as the table takes it."""
-    for _ in range(WAITING["MaxAttempts"]):
-        try:
-            call()
-        except ClientError as error:
-            if code_of(error) not in _BUSY:
-                raise
-            time.sleep(WAITING["Delay"])
-        else:
-            return
-    call()
 
 
 def _proof(deployment: Deployment, copy: Copy, logical_id: str, tags: Mapping[str, str]) -> Iterator[Setting]:

@@ -7,6 +7,7 @@ by the e-mail address too.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,9 @@ from ops.errors import OperatorError
 from pet_detector.aws import reviewers
 from pet_detector.rules.people import Group
 from pet_detector.rules.review import Row
+
+# Times that somebody who was added is looked for: Cognito lists new people a moment later.
+_LOOKS = 10
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,11 @@ def add(deployment: Deployment, email: str, group: Group) -> Added:
             **invitation,
         )
     _cognito().admin_add_user_to_group(UserPoolId=pool, Username=email, GroupName=group.value)
-    person = find(deployment, email)
-    if person is None:
+    for _ in range(_LOOKS):
+        if person := find(deployment, email):
+            break
+        time.sleep(1)
+    else:
         raise OperatorError(f"{email} was added and is not there: look at the user pool {pool}.")
     return Added(person, found is None, password)
 

@@ -12,6 +12,7 @@ A record that is there is never overwritten, and what was erased is not brought 
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,12 +22,14 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
+from ops import records
 from pet_detector.aws import analyses, detection_logs, erasures, image_bucket, policy_parameter, reviews
 from pet_detector.aws.clients import client
 from pet_detector.aws.erasures import Stage
 from pet_detector.aws.errors import refused_item, translated
 from pet_detector.aws.image_bucket import StoredImage
 from pet_detector.rules import content_safety, image_format, image_ids
+from pet_detector.rules.errors import PetDetectorError
 from pet_detector.rules.models import Animal, Decision, ImageHeader, Moderation, Recognition, Record, Rejection, Status
 from pet_detector.rules.policy import Policy, decide
 from pet_detector.rules.review import Head
@@ -211,6 +214,8 @@ def plan(resources: Resources, policy: Policy, image_id: str) -> Plan:
     review = reviews.review(resources.reviews, image_id)
     known = Known(stored, recognition, review.head if review else None, moderation)
     record = rebuilt(image_id, filed, known, policy, resources.retention_days, detection_logs.now())
+    if record["ExpiresAt"] <= time.time():
+        return Plan(image_id, filed.key, refusal="The time of its record is over (RecordRetentionDays).")
     return Plan(image_id, filed.key, record)
 
 
@@ -279,4 +284,12 @@ def carry_out(resources: Resources, plans: Iterable[Plan]) -> list[Plan]:
 
 def plans_of(resources: Resources, parameter: str, image_ids_: Iterable[str]) -> Iterator[Plan]:
     """The plans of several images, by the policy of today (`parameter` is its name in Systems Manager)."""
-    return map(partial(plan, resources, policy_parameter.current(parameter)), image_ids_)
+    return records.for_each(partial(_plan_or_error, resources, policy_parameter.current(parameter)), image_ids_)
+
+
+def _plan_or_error(resources: Resources, policy: Policy, image_id: str) -> Plan:
+    """What AWS refuses about one image, or what was moved meanwhile, does not end a run about thousands."""
+    try:
+        return plan(resources, policy, image_id)
+    except PetDetectorError as error:
+        return Plan(image_id, refusal=f"It could not be read ({error}): try again.")

@@ -101,7 +101,7 @@ function story(element, context, id) {
     name.textContent = document.title = image.fileName ?? id;
     clearTimeout(timer); // a verdict is on its way: look again
     if (!history.carriedOut && !signal?.aborted) timer = setTimeout(again, 2000);
-    return h("div", { class: "story" },
+    return h("div", { class: "story", onkeydown: (event) => event.repeat && event.key === "Enter" && event.preventDefault() }, // a held key acts once
       h("div", {}, image.viewUrl ? picture(api, id, { url: image.viewUrl, alt: image.fileName ?? "" })
         : h("p", { class: "picture none" }, REASONS[image.reasonCode] ?? "There is no picture to show.")),
       h("div", {}, decision(image, history), may.review && SHOWN.includes(image.status) && correction(image, history), labels(image),
@@ -111,11 +111,11 @@ function story(element, context, id) {
   async function again() {
     const drawn = await show().catch((error) => problem(error, again)), { activeElement: used } = document, hadFocus = host.contains(used);
     host.replaceChildren(drawn);
-    if (hadFocus) ([...host.querySelectorAll("button")].find(({ textContent }) => textContent === used.textContent) ?? name).focus();
+    if (hadFocus) ([...host.querySelectorAll("[aria-pressed]")].find(({ textContent }) => textContent === used.textContent) ?? name).focus();
   }
 
   const correction = (image, { reviews }) => h("section", { class: "card" }, h("h2", {}, "What does it show?"), h("div", { class: "row" },
-    Object.entries(ANIMALS).map(([animal, word]) => button(word, () => decide({ animal, blind: false, mode: "gallery", milliseconds: 0, sequence: reviews.length }),
+    Object.entries(ANIMALS).map(([animal, word]) => button(word, (event) => event.detail > 1 || decide({ animal, blind: false, mode: "gallery", milliseconds: 0, sequence: reviews.length }),
       "", { "aria-pressed": String(image.status === "completed" && image.animal === animal) }))));
 
   /** A verdict or an undo: kept in this browser until the service has it. */

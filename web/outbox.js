@@ -35,7 +35,7 @@ class Outbox extends EventTarget {
     addEventListener("pageshow", (event) => event.persisted && this.#read()); // events were missed meanwhile
     addEventListener("online", () => { this.#retries.clear(); this.#pausedUntil = 0; this.#send(); });
     addEventListener("beforeunload", (event) => this.unsaved.length && event.preventDefault());
-    this.#read();
+    this.#read(true);
   }
 
   /** Oldest first. */
@@ -75,12 +75,13 @@ class Outbox extends EventTarget {
     this.#tell("change");
   }
 
-  #read() {
+  /** `isFirst`: only then is something taken over, or two tabs would take it from each other without end. */
+  #read(isFirst = false) {
     this.#entries.clear();
     this.others.clear();
     for (const entry of stored()) {
       if (entry.answer) this.#forget(entry); // the tab died between the answer and this
-      else if (entry.person === this.#person.id || this.#takeOver(entry)) this.#entries.set(entry.key, entry);
+      else if (entry.person === this.#person.id || (isFirst && this.#takeOver(entry))) this.#entries.set(entry.key, entry);
       else if (!entry.refused) this.others.set(entry.name, (this.others.get(entry.name) ?? 0) + 1);
     }
     this.#tell("change");
@@ -90,7 +91,7 @@ class Outbox extends EventTarget {
   /** Who was removed and added again has another id and the same name: what they decided is still theirs. Whether it is. */
   #takeOver(entry) {
     const { person } = entry, { id, name } = this.#person;
-    if (entry.name !== name || !write(Object.assign(entry, { person: id }))) return false;
+    if (entry.name !== name || !write(Object.assign(entry, { person: id, isTakenOver: true }))) return false;
     localStorage.removeItem(nameOf(person, entry.key));
     return true;
   }
@@ -153,6 +154,10 @@ class Outbox extends EventTarget {
       answer = await this.#api.request("POST", "/people/reviews", { body: entry.body, headers: { "Idempotency-Key": key } });
       if (answer.key !== key) throw new Error("Not the service's answer"); // a hotel's sign-in page, say
     } catch (error) {
+      if (entry.isTakenOver && error.code === "IDEMPOTENCY_KEY_REUSED") { // it was saved under the id of before
+        this.#worked(key);
+        return this.dismiss(entry);
+      }
       if (isFinal(error)) return this.#refuse(entry, error);
       this.#later(entry);
       if (error.code === "SOMEBODY_DECIDES") { // that is this picture alone, and ends within minutes: the others go on

@@ -181,7 +181,6 @@ class Review {
   nothing() {
     const { kind, memory, supply, context } = this, { state, error, skipped } = supply, others = supply.left - skipped.length;
     if (state === "asking") return h("p", {}, "Asking for pictures ...");
-    if (state === "failed") return h("div", {}, h("p", {}, error.message), button("Try again", () => supply.fill(), "primary"));
     const look = () => {
       if (!kind) return supply.again();
       memory.brought = skipped; // they are judged one by one
@@ -189,6 +188,7 @@ class Review {
     };
     const apart = button(`Look at ${skipped.length} ${kind ? "left out" : "skipped"}`, look, "primary");
     if (supply.isFull) return h("div", {}, h("p", {}, h("strong", {}, "Decide some of these first."), " This page keeps no more apart."), apart);
+    if (state === "failed") return h("div", {}, h("p", {}, error.message), button("Try again", () => supply.fill(), "primary"));
     return h("div", {},
       h("p", {}, h("strong", {}, skipped.length ? "The rest is decided." : kind ? `Nothing that leans to ${kind} waits for you now.` : "Nothing waits for you now.")),
       others > 0 && h("p", {}, kind ? `${count(others, "picture")} of other kinds, or before other people: look at them one by one.`
@@ -345,9 +345,9 @@ class Sheet extends Review {
   }
 }
 
-/** A button, and its key. Of a double click it hears the first: what comes after it has nobody seen. */
+/** A button, and its key. Of a double click it hears the first: what comes after it has nobody seen. Undo hears each. */
 function keyed(text, key, action, kind, animal) {
-  const made = button(text, (event) => event.detail > 1 || action(), kind, { "aria-keyshortcuts": key, "data-kind": animal });
+  const made = button(text, (event) => (event.detail > 1 && key !== "u") || action(), kind, { "aria-keyshortcuts": key, "data-kind": animal });
   made.append(" ", h("kbd", { "aria-hidden": "true" }, key === "Enter" ? "↵" : key.toUpperCase()));
   return made;
 }

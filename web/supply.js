@@ -74,13 +74,14 @@ export class Supply extends EventTarget {
     this.fill();
   }
 
-  /** Puts these on the screen again, and what is there behind them. */
+  /** Puts these on the screen again, as many as it shows, and what is there behind them. */
   bring(pictures) {
     const ids = new Set(idsOf(pictures)), isAnother = ({ imageId }) => !ids.has(imageId);
     this.left += pictures.length - this.skipped.filter((picture) => !isAnother(picture)).length; // what is skipped waits all the time
-    this.next = [...this.shown, ...this.next].filter(isAnother);
+    const many = this.#ahead === MOST ? MOST : 1;
+    this.next = [...pictures.slice(many), ...[...this.shown, ...this.next].filter(isAnother)];
     this.skipped = this.skipped.filter(isAnother);
-    this.shown = pictures;
+    this.shown = pictures.slice(0, many);
     for (const id of ids) {
       this.#decided.delete(id);
       this.#passed.delete(id);
@@ -157,6 +158,7 @@ export class Supply extends EventTarget {
       const known = before.get(picture.imageId);
       // An index may still show what was decided a moment ago.
       if (apart.has(picture.imageId) || picture.sequence <= this.#decided.get(picture.imageId)) continue;
+      if (isRefresh && this.isFull && !known) continue;
       if (known) Object.assign(known, picture);
       else added++;
       if (!onScreen.has(picture.imageId) && (isRefresh || !known)) more.push(known ?? picture);

@@ -308,17 +308,36 @@ def test_what_stands_between_refuses_nothing_for_good(desk: Desk) -> None:
     assert (said, len(desk.service.rows), page.get_by_text("not accepted").count()) == ([], 1, 0)
 
 
-def test_who_was_removed_and_added_again_sends_what_waits(desk: Desk) -> None:
-    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER])
+def test_who_was_removed_and_added_again_sends_what_waits(desk: Desk, fault: Fault) -> None:
+    """AFTER: it was saved under the id of before, and the answer was lost."""
+    desk.service.fault = lambda method, path: fault if method == "POST" else Fault.NONE
     page = desk.tab(person="rita")
     decide(page, 2)
+    eventually(lambda: fault is Fault.BEFORE or len(desk.service.rows) == 2, "both were saved")
     page.close(run_before_unload=False)
     desk.service.fault = lambda method, path: Fault.NONE
     for review in desk.service.reviews.values():
         review.leased_until = 0  # to the id of before
     page = desk.tab(token=token_of("another-id", name="rita"))
     _all_saved(page)
-    assert [row["person"] for row in desk.service.rows] == ["another-id"] * 2
+    who = "another-id" if fault is Fault.BEFORE else "rita"
+    assert [row["person"] for row in desk.service.rows] == [who] * 2
+    assert page.get_by_text("not accepted").count() == 0
+
+
+def test_two_tabs_of_one_name_do_not_take_from_each_other(desk: Desk) -> None:
+    desk.service.fault = lambda method, path: Fault.BEFORE if method == "POST" else Fault.NONE
+    old = desk.tab(person="rita")
+    decide(old, 2)
+    new = desk.tab(token=token_of("another-id", name="rita"))
+    old.get_by_text("2 not saved of rita@example.com").wait_for()
+    written = "() => { window.written = 0; addEventListener('storage', () => { window.written++; }); }"
+    for tab in (old, new):
+        tab.evaluate(written)
+    old.wait_for_timeout(1000)
+    assert [tab.evaluate("() => window.written") for tab in (old, new)] == [0, 0]
+    assert unsaved(new) == 2
 
 
 @pytest.mark.parametrize(

@@ -45,6 +45,7 @@ OUTPUTS = {
 FILE = REPOSITORY / "stacks" / "access.yaml"
 STACK = Stack(FILE, {"ApplicationName": APPLICATION, "BackfillBucket": "archive", **OUTPUTS})
 POLICIES = STACK.of_type("AWS::IAM::ManagedPolicy")
+OPERATOR = ("OperatorPolicy", "OperatorKeysAndReleasesPolicy")
 DEPLOYER = ("DeployerPolicy", "DeployerReleasePolicy", "DeployerStoragePolicy", "DeployerObservabilityPolicy")
 Statement = dict[str, Any]
 
@@ -62,10 +63,32 @@ def allowed(*policies: str) -> set[str]:
 # --- All of them ------------------------------------------------------------------------------------------------------
 
 
+@cache
+def with_names_of_aws() -> dict[str, Any]:
+    """The policies of the longest environment, with names as CloudFormation makes them."""
+    stack = f"{APPLICATION.removesuffix('test')}recovery"
+    names = {
+        name: f"{stack}-{name.removesuffix('Name').lower()}-a1b2c3d4e5f6"[:63]
+        if name == "ImageBucketName"
+        else f"{stack}-{name.removesuffix('Name')}-A1B2C3D4E5F6"
+        for name in OUTPUTS
+        if name.endswith("Name")
+    }
+    for name, kind in {"ImageWorkflowArn": "stateMachine", "BackfillWorkflowArn": "stateMachine"}.items():
+        names[name] = f"arn:aws:states:us-west-2:123456789012:{kind}:{name.removesuffix('Arn')}-A1B2C3D4E5F6"
+    names["NoticesTopicArn"] = f"arn:aws:sns:us-west-2:123456789012:{stack}-NoticesTopic-A1B2C3D4E5F6"
+    for name in ("ImageEventsDeadLetterQueueUrl", "ReportsDeadLetterQueueUrl"):
+        queue = f"{stack}-{name.removesuffix('Url')}-A1B2C3D4E5F6"
+        names[name] = f"https://sqs.us-west-2.amazonaws.com/123456789012/{queue}"
+    given = {"ApplicationName": stack, "BackfillBucket": "b" * 63, **OUTPUTS, **names}
+    return Stack(FILE, given).of_type("AWS::IAM::ManagedPolicy")
+
+
 @pytest.mark.parametrize("policy", POLICIES)
 def test_policy_fits_names_its_actions_and_says_what_each_statement_is_for(policy: str) -> None:
-    document = POLICIES[policy]["PolicyDocument"]
+    document = with_names_of_aws()[policy]["PolicyDocument"]
     assert len(json.dumps(document, separators=(",", ":"))) <= 6144, "IAM takes no more"
+    document = POLICIES[policy]["PolicyDocument"]
     assert len(POLICIES[policy]["Description"]) <= 1000
     sids = [statement["Sid"] for statement in document["Statement"]]
     assert len(sids) == len(set(sids))
@@ -81,6 +104,7 @@ WITHOUT_RESOURCES = {
     "ReaderPolicy": {"ReadMetricsAndQuotas", "OpenConsolePages"},
     "ReviewerPolicy": set(),
     "OperatorPolicy": {"Evaluate", "ReadMetricsAndQuotas"},
+    "OperatorKeysAndReleasesPolicy": set(),
     "PeoplePolicy": set(),
     "DrillPolicy": {"FindWhatDrillsMade"},
     "CheckPolicy": {"AskTheAccount"},
@@ -214,7 +238,7 @@ def test_destroyer_may_do_just_what_destroying_calls_beyond_a_deployer() -> None
     both = allowed("DestroyerPolicy") & allowed(*DEPLOYER)
     # A deployer may do that already, but not look at APIs that are not its own, or for pools that are gone.
     assert both == {"apigateway:GET", "cognito-idp:DescribeUserPool"}
-    assert not allowed("OperatorPolicy") & {"cloudformation:DeleteStack", "s3:DeleteBucket", "dynamodb:DeleteTable"}
+    assert not allowed(*OPERATOR) & {"cloudformation:DeleteStack", "s3:DeleteBucket", "dynamodb:DeleteTable"}
 
 
 def test_who_manages_people_may_do_just_that() -> None:
@@ -226,11 +250,11 @@ def test_operator_may_do_just_what_petdetect_calls() -> None:
     calling = needed(calls("ops.", without=(*DESTROYING, ADOPTING, "ops.check", "ops.drill", "ops.people"))) | {
         key: {"the services, with DataKey=customer"} for key in DATA_KEY
     }
-    missing = {action: callers for action, callers in calling.items() if action not in allowed("OperatorPolicy")}
+    missing = {action: callers for action, callers in calling.items() if action not in allowed(*OPERATOR)}
     assert not missing, "OperatorPolicy of stacks/access.yaml lacks a statement for what these functions call"
     unused = {
         f"{statement['Sid']} {action}"
-        for statement in statements("OperatorPolicy")
+        for statement in statements(*OPERATOR)
         for action in words(statement["Action"])
         if action not in calling
     }
@@ -241,7 +265,7 @@ def test_who_drills_may_do_just_what_a_drill_calls_beyond_an_operator_and_delete
     calling = needed(calls("ops.environment.connect", "ops.drill.", "ops.drill_"))
     # It makes and deletes backups on the local AWS alone: IAM cannot tell them from those of every night.
     on_the_local_aws = {"dynamodb:CreateBackup", "dynamodb:DeleteBackup"}
-    missing = calling.keys() - allowed("DrillPolicy", "OperatorPolicy") - on_the_local_aws
+    missing = calling.keys() - allowed("DrillPolicy", *OPERATOR) - on_the_local_aws
     assert not missing, "DrillPolicy of stacks/access.yaml lacks a statement for what these functions call"
     assert allowed("DrillPolicy") >= KEY_OF_A_NEW_TABLE, "with DataKey=customer no table could be restored"
     unused = allowed("DrillPolicy") - calling.keys() - DATA_KEY - KEY_OF_A_NEW_TABLE
@@ -281,8 +305,8 @@ def test_calls_are_found_where_they_hide() -> None:
 
 
 def test_operator_starts_the_release_that_is_live_and_deletes_versions_of_functions_alone() -> None:
-    by_action = {action: s for s in statements("OperatorPolicy") for action in words(s["Action"])}
-    starting = {s["Resource"]: s.get("Condition") for s in statements("OperatorPolicy") if "StartExecution" in str(s)}
+    by_action = {action: s for s in statements(*OPERATOR) for action in words(s["Action"])}
+    starting = {s["Resource"]: s.get("Condition") for s in statements(*OPERATOR) if "StartExecution" in str(s)}
     live = {"ForAnyValue:StringEquals": {"states:StateMachineQualifier": ["live"]}}
     assert starting == {OUTPUTS["ImageWorkflowArn"]: live, OUTPUTS["BackfillWorkflowArn"]: None}
     # The ARN of a version has a part more than that of its function.
@@ -366,7 +390,7 @@ def test_reader_searches_the_logs_of_the_application_and_not_the_trail() -> None
 
 
 def test_no_person_may_touch_permissions_keys_or_the_watch() -> None:
-    for policy in ("ReaderPolicy", "ReviewerPolicy", "OperatorPolicy"):
+    for policy in ("ReaderPolicy", "ReviewerPolicy", *OPERATOR):
         services = {action.partition(":")[0] for action in allowed(policy) - DATA_KEY}
         assert not services & {"iam", "sts", "kms", "cloudtrail", "guardduty", "config", "organizations"}, policy
 

@@ -42,7 +42,7 @@ Clients = Callable[[str], Any]
 
 @pytest.fixture(scope="module")
 def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Clients]]:
-    """Clients of users with one policy each (the deployer with three), where there is a table and a bucket."""
+    """Clients of users with their policies, where there is a table and a bucket."""
     with local_aws.running(tmp_path_factory.mktemp("engine"), AUTH="true") as url:
         outputs = deploy(url)
         s3, dynamodb = local_aws.client(url, "s3"), local_aws.client(url, "dynamodb")
@@ -60,7 +60,7 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Clien
             for name, arns in {
                 "reader": outputs["ReaderPolicyArn"],
                 "reviewer": outputs["ReviewerPolicyArn"],
-                "operator": outputs["OperatorPolicyArn"],
+                "operator": outputs["OperatorPolicyArns"],
                 "deployer": outputs["DeployerPolicyArns"],
             }.items()
         }

@@ -140,6 +140,8 @@ class FakeService:
             if review is None:
                 return _error(404, "IMAGE_NOT_FOUND", "There is no such image: it was erased, or it never existed.")
             for sequence, row in enumerate(review.rows, start=1):
+                if row["key"] == key and row["person"] != person:
+                    return _error(409, "IDEMPOTENCY_KEY_REUSED", "This Idempotency-Key was sent with something else.")
                 if row["key"] == key:
                     return 200, {"imageId": review.image_id, "key": key, "sequence": sequence, "animal": row["animal"]}
             row = {"key": key, "person": person, "at": time.time(), "animal": None, **body}

@@ -244,6 +244,27 @@ def test_protected_tables_are_protected_again_and_removed_all_the_same(
     assert drill_remove.find(PREFIX) == []
 
 
+def test_a_copy_is_removed_without_the_recovery_by_which_aws_would_keep_a_backup_of_it(
+    aws: Cloud, petdetect: Petdetect, before: datetime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recovery: dict[str, bool] = {}
+    deleted: dict[str, bool] = {}
+    call = BaseClient._make_api_call  # type: ignore[attr-defined]
+
+    def noted(client: Any, operation: str, parameters: Any) -> Any:
+        name = parameters.get("TableName", "")
+        if operation == "UpdateContinuousBackups":
+            recovery[name] = parameters["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"]
+        elif operation == "DeleteTable":
+            deleted[name] = recovery[name]
+        return call(client, operation, parameters)
+
+    monkeypatch.setattr(BaseClient, "_make_api_call", noted)
+    assert petdetect("drill", "--yes").exit_code == 0
+    assert deleted
+    assert not any(deleted.values())
+
+
 def test_what_was_erased_since_is_erased_again_on_the_copy_alone(
     aws: Cloud, petdetect: Petdetect, before: datetime
 ) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
+from unittest import mock
 
 import pytest
 from click.testing import Result
 
 from ops import rebuild
-from pet_detector.aws import analyses, detection_logs, erasures
+from pet_detector.aws import analyses, detection_logs, erasures, image_bucket
 from pet_detector.rules.business_metrics import measurements
+from pet_detector.rules.errors import ImageNotFoundError
 from pet_detector.rules.models import Label, Moderation, Recognition, Record
 from pet_detector.use_cases.erasure import Resources
 from tests.operator.fast import images
@@ -208,6 +211,35 @@ def test_what_is_not_filed_once_is_refused(aws: Cloud, petdetect: Petdetect, pla
     refusal = json.loads(result.stdout)["images"][0]["refusal"]
     assert ("It lies at cats/" if place == "two folders" else "No picture of it is filed") in refusal
     assert aws.item() == {}
+
+
+def test_a_record_whose_time_is_over_stays_away(aws: Cloud, petdetect: Petdetect) -> None:
+    """Its picture may be kept for longer than it is."""
+    filed(aws)
+    with mock.patch("time.time", return_value=time.time() + 366 * 24 * 3600):
+        result = petdetect("rebuild", IMAGE_ID, "--yes")
+    assert "RecordRetentionDays" in result.stdout
+    assert detection_logs.find(TABLE, IMAGE_ID) is None
+
+
+def test_one_picture_that_cannot_be_read_does_not_end_the_run(
+    aws: Cloud, petdetect: Petdetect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    filed(aws)
+    filed(aws, image_id=OTHER_ID)
+    read = image_bucket.read
+
+    def moved(bucket: str, key: str, version_id: str) -> Any:
+        if OTHER_ID in key:
+            raise ImageNotFoundError("a verdict moved it meanwhile")
+        return read(bucket, key, version_id)
+
+    monkeypatch.setattr(image_bucket, "read", moved)
+
+    result = petdetect("rebuild", "--all", "--yes")
+
+    assert (result.exit_code, "1 rebuilt, 1 not." in result.stdout) == (3, True), result.output
+    assert record()["ProcessingStatus"] == "completed"
 
 
 def test_all_finds_the_pictures_without_a_record(aws: Cloud, petdetect: Petdetect) -> None:
