@@ -38,6 +38,7 @@ RECORDS, REVIEWS, LEDGER = "DetectionLogsTable", "ReviewsTable", "ErasuresTable"
 TABLES = (RECORDS, REVIEWS, LEDGER)
 # A restore may take hours: as long as the promise of docs/reliability.md (RTO, 4 hours).
 WAITING: Any = {"Delay": 5, "MaxAttempts": 2880}
+# A table takes one change at a time, and recovery is available some seconds after a restore.
 _BUSY = ("ResourceInUseException", "LimitExceededException", "ContinuousBackupsUnavailableException")
 # Of a copy: its source was archived, or has gone since it was listed (the workflow moves uploads).
 _NOT_COPIED = ("InvalidObjectState", "ObjectNotInActiveTierError", "NoSuchKey", "NoSuchVersion")

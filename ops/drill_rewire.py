@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 DRILL_TAG = "petdetect:drill"
 # Stages without deletion protection: the condition IsProtected of template.yaml.
 _UNPROTECTED = ("local", "dev")
-# A table takes one change at a time, and recovery is available some seconds after a restore.
 _NONE = "none"
 
 

@@ -46,6 +46,14 @@ def _sheet(page: Page) -> list[str]:
     return [re.search(r"(\w{32})\.jpg", source)[1] for source in sources]  # type: ignore[index]
 
 
+def _skip(page: Page) -> str:
+    """Skips the picture on the screen -> its ImageID."""
+    image_id = image_of(page)
+    page.keyboard.press("s")
+    page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
+    return image_id
+
+
 # --- One by one -------------------------------------------------------------------------------------------------------
 
 
@@ -110,16 +118,12 @@ def test_who_skips_more_than_the_page_can_name_is_told_what_to_do(browser: Brows
         said = page.get_by_text("Decide some of these first.")
         seen = set()
         while not said.count():
-            seen.add(image_id := image_of(page))
-            page.keyboard.press("s")
-            page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
+            seen.add(_skip(page))
         page.get_by_role("button", name=f"Look at {len(seen)} skipped").click()
         page.locator(".stage img").wait_for()
         decide(page, len(seen) - 90)  # then there is room for new ones
         for _ in range(90):
-            image_id = image_of(page)
-            page.keyboard.press("s")
-            page.wait_for_function("id => !document.querySelector('.stage img')?.src.includes(id)", arg=image_id)
+            _skip(page)
         assert image_of(page) not in seen
         desk.close()
     assert 100 <= len(seen) < 120

@@ -74,8 +74,8 @@ def with_names_of_aws() -> dict[str, Any]:
         for name in OUTPUTS
         if name.endswith("Name")
     }
-    for name, kind in {"ImageWorkflowArn": "stateMachine", "BackfillWorkflowArn": "stateMachine"}.items():
-        names[name] = f"arn:aws:states:us-west-2:123456789012:{kind}:{name.removesuffix('Arn')}-A1B2C3D4E5F6"
+    for name in ("ImageWorkflowArn", "BackfillWorkflowArn"):
+        names[name] = f"arn:aws:states:us-west-2:123456789012:stateMachine:{name.removesuffix('Arn')}-A1B2C3D4E5F6"
     names["NoticesTopicArn"] = f"arn:aws:sns:us-west-2:123456789012:{stack}-NoticesTopic-A1B2C3D4E5F6"
     for name in ("ImageEventsDeadLetterQueueUrl", "ReportsDeadLetterQueueUrl"):
         queue = f"{stack}-{name.removesuffix('Url')}-A1B2C3D4E5F6"
